@@ -1,0 +1,153 @@
+"""Every Parquet schema of the package, the one writer and the one checking reader.
+
+Equal tables give equal bytes: columns in schema order, rows in key order, fixed writer options, and no
+time, host or path inside the file.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from selfdistill.epistemic import MARKERS
+from selfdistill.errors import UserError, nearest
+from selfdistill.provenance import atomic_path
+
+# How a marker is counted (see `epistemic.count_markers`); a traces table holds both counts of each marker.
+COUNT_MODES = ("substring", "word")
+MARKER_COLUMNS = {mode: [f"{mode}_{marker}" for marker in MARKERS] for mode in COUNT_MODES}
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+PROBLEMS = _schema(
+    problem_id=pa.string(),  # 16 hex digits of the SHA-256 of the normalised problem text
+    position=pa.int32(),  # place in the source file, duplicates dropped ("file order")
+    problem=pa.string(),
+    answer=pa.string(),
+    source=pa.string(),
+    problem_type=pa.string(),
+)
+
+TRACES = pa.schema(
+    [
+        *_schema(
+            study=pa.string(),
+            model=pa.string(),
+            stage=pa.string(),
+            setting=pa.string(),
+            problem_id=pa.string(),
+            sample=pa.int32(),
+            seed=pa.uint64(),
+            context_sample=pa.int32(),  # which response of the context's table was shown; null without context
+            prompt_sha256=pa.string(),
+            response=pa.string(),
+            response_tokens=pa.int32(),
+            finish_reason=pa.string(),  # "stop" or "length"
+            answer=pa.string(),  # null when no closed box stands outside the thinking
+            correct=pa.bool_(),
+        ),
+        *[pa.field(name, pa.int32()) for mode in COUNT_MODES for name in MARKER_COLUMNS[mode]],
+    ]
+)
+
+# `prompt` and `completion` are message lists: the conversational layout that TRL's SFTTrainer and
+# `datasets.load_dataset("parquet", ...)` read as they are.
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+SFT_EXAMPLES = _schema(
+    prompt=_MESSAGES,
+    completion=_MESSAGES,
+    problem_id=pa.string(),
+    sample=pa.int32(),
+    correct=pa.bool_(),
+    response_tokens=pa.int32(),
+    E_substring=pa.int32(),
+    E_word=pa.int32(),
+)
+
+TRAINING_STEPS = _schema(
+    run=pa.string(),
+    step=pa.int32(),
+    metric=pa.string(),
+    value=pa.float64(),
+)
+
+# A published table or figure in tidy form: one row per number that is shown.
+SUMMARY = _schema(
+    study=pa.string(),
+    artifact=pa.string(),  # "table_1", "table_2", ...
+    model=pa.string(),
+    row=pa.string(),  # the setting or training run
+    benchmark=pa.string(),
+    metric=pa.string(),
+    value=pa.float64(),
+    low=pa.float64(),  # lower end of the interval; null for a quoted number
+    high=pa.float64(),
+    confidence=pa.float64(),
+    problems=pa.int32(),
+    samples=pa.int32(),
+    origin=pa.string(),  # "measured", or "quoted" for a number taken from the paper
+)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "problems": PROBLEMS,
+    "traces": TRACES,
+    "sft_examples": SFT_EXAMPLES,
+    "training_steps": TRAINING_STEPS,
+    "summary": SUMMARY,
+}
+
+# Rows are written in this order, whatever order they were computed in.
+SORT_KEYS: dict[str, list[str]] = {
+    "problems": ["position"],
+    "traces": ["study", "model", "stage", "setting", "problem_id", "sample"],
+    "sft_examples": ["problem_id", "sample"],
+    "training_steps": ["run", "metric", "step"],
+    "summary": ["study", "artifact", "model", "row", "benchmark", "metric", "origin"],
+}
+
+
+def schema(name: str) -> pa.Schema:
+    """The schema called ``name``; `UserError` with the nearest spelling for an unknown name."""
+    if name not in SCHEMAS:
+        raise UserError(f"unknown table schema '{name}'{nearest(name, SCHEMAS)}; known: {', '.join(SCHEMAS)}")
+    return SCHEMAS[name]
+
+
+def write(frame: pd.DataFrame, path: str | Path, schema_name: str) -> None:
+    """Write ``frame`` to ``path`` (Parquet) in schema and key order; the file appears whole or not at all."""
+    wanted = schema(schema_name)
+    _check_columns(list(frame.columns), wanted, f"the table for {path}")
+    ordered = frame.sort_values(SORT_KEYS[schema_name], kind="stable", ignore_index=True)
+    table = pa.Table.from_pandas(ordered[wanted.names], schema=wanted, preserve_index=False)
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+
+
+def read(path: str | Path, schema_name: str) -> pd.DataFrame:
+    """Read the Parquet file ``path`` and check it against the schema called ``schema_name``."""
+    wanted = schema(schema_name)
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file (expected a Parquet table of '{schema_name}')") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a readable Parquet file: {error}") from None
+    _check_columns(table.column_names, wanted, str(path))
+    for field in wanted:
+        found = table.schema.field(field.name).type
+        if found != field.type:
+            raise UserError(f"{path}: column '{field.name}' is {found}, expected {field.type}")
+    return table.select(wanted.names).to_pandas()
+
+
+def _check_columns(found: list[str], wanted: pa.Schema, where: str) -> None:
+    missing = [name for name in wanted.names if name not in found]
+    if missing:
+        raise UserError(f"{where}: column '{missing[0]}' is missing{nearest(missing[0], found)}")
+    unknown = [name for name in found if name not in wanted.names]
+    if unknown:
+        raise UserError(f"{where}: unknown column '{unknown[0]}'{nearest(unknown[0], wanted.names)}")
