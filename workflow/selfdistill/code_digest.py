@@ -28,9 +28,7 @@ class _Module:
 
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, Target] = field(default_factory=dict)
-    loose: list[ast.stmt] = field(
-        default_factory=list
-    )  # statements that bind no name: always part of the digest
+    loose: list[ast.stmt] = field(default_factory=list)  # binds no name: always counts
 
 
 def code_digest(entry: str | Path) -> str:
@@ -120,7 +118,7 @@ def _target_key(target: Target) -> tuple[str, str]:
 
 
 def _imports_of(tree: ast.AST) -> dict[str, Target]:
-    """Local names bound to this package's modules and definitions by import statements anywhere in ``tree``."""
+    """Local names that import statements in ``tree`` bind to this package's modules and definitions."""
     bound: dict[str, Target] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and _in_package(node.module):

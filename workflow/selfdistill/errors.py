@@ -9,6 +9,6 @@ class UserError(Exception):
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """The hint ``" (did you mean 'x'?)"`` for the nearest allowed spelling of ``word``, or an empty string."""
+    """A hint ``" (did you mean 'x'?)"`` with the nearest allowed spelling of ``word``, or an empty string."""
     matches = get_close_matches(word, list(allowed), n=1)
     return f" (did you mean '{matches[0]}'?)" if matches else ""

@@ -1,4 +1,4 @@
-"""Where a file comes from: content hashes, atomic writing, sidecars, and the digest of the code behind a stage.
+"""Where a file comes from: content hashes, atomic writing, and the sidecar beside every output.
 
 Volatile facts (time, host, duration, git state, package versions) go to ``<file>.provenance.json``, which no
 rule reads, so that they never cause a rerun and never change an output's bytes.
