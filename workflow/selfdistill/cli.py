@@ -1,0 +1,119 @@
+"""Command line: ``selfdistill STAGE --flag value ...``, one subcommand per function of `stages`.
+
+Flags are read off a stage's signature (a settings dataclass becomes one flag per field), so that the two
+cannot drift apart. Parameters called ``out`` or ``out_*`` are outputs and get a provenance sidecar.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import logging
+import shlex
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+from selfdistill import provenance, stages
+from selfdistill.errors import UserError
+
+WORDS_FOR_BOOL = {"true": True, "false": False}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage. Exit status: 0 done, 1 a comparison that failed, 2 bad input (told in one sentence)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    namespace = vars(_parser().parse_args(arguments))
+    stage: Callable[..., int | None] = namespace.pop("stage")
+    values = _values(stage, namespace)
+    started = time.monotonic()
+    try:
+        status = stage(**values)
+    except UserError as error:
+        print(f"selfdistill: {error}", file=sys.stderr)
+        return 2
+    _write_sidecars(["selfdistill", *arguments], values, time.monotonic() - started)
+    return status or 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="selfdistill", description=inspect.getdoc(stages))
+    commands = parser.add_subparsers(required=True, metavar="STAGE")
+    for stage in stages.STAGES:
+        summary = (inspect.getdoc(stage) or "").partition("\n")[0]
+        command = commands.add_parser(stage.__name__.replace("_", "-"), help=summary, description=inspect.getdoc(stage))
+        command.set_defaults(stage=stage)
+        for name, kind, default in _parameters(stage):
+            _add_flag(command, name, kind, default)
+    return parser
+
+
+def _parameters(stage: Callable[..., object]) -> list[tuple[str, object, object]]:
+    """(flag name, type, default) of a stage; the fields of a settings dataclass stand in its place."""
+    found = []
+    hints = typing.get_type_hints(stage)
+    for name, parameter in inspect.signature(stage).parameters.items():
+        kind = hints[name]
+        if dataclasses.is_dataclass(kind):
+            for field in dataclasses.fields(kind):
+                default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+                found.append((field.name, field.type, default))
+        else:
+            found.append((name, kind, parameter.default))
+    return found
+
+
+def _add_flag(command: argparse.ArgumentParser, name: str, kind: object, default: object) -> None:
+    required = default is inspect.Parameter.empty
+    settings = {"dest": name, "required": required, "default": None if required else default}
+    if typing.get_origin(kind) is list:
+        settings |= {"nargs": "*" if not required else "+", "type": typing.get_args(kind)[0]}
+    else:
+        settings["type"] = _converter(kind)
+    command.add_argument(f"--{name.replace('_', '-')}", **settings)
+
+
+def _converter(kind: object) -> Callable[[str], object]:
+    if isinstance(kind, types.UnionType):  # "X | None": the flag, when given, holds an X
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    return _to_bool if kind is bool else typing.cast(Callable[[str], object], kind)
+
+
+def _to_bool(word: str) -> bool:
+    if word.lower() not in WORDS_FOR_BOOL:
+        raise argparse.ArgumentTypeError(f"'{word}' is neither true nor false")
+    return WORDS_FOR_BOOL[word.lower()]
+
+
+def _values(stage: Callable[..., object], flags: dict[str, object]) -> dict[str, object]:
+    """Flag values put back into the stage's parameters."""
+    hints = typing.get_type_hints(stage)
+    values = {}
+    for name in inspect.signature(stage).parameters:
+        kind = hints[name]
+        if dataclasses.is_dataclass(kind):
+            values[name] = kind(**{field.name: flags[field.name] for field in dataclasses.fields(kind)})
+        else:
+            values[name] = flags[name]
+    return values
+
+
+def _write_sidecars(command: list[str], values: dict[str, object], seconds: float) -> None:
+    outputs = {name: value for name, value in values.items() if name == "out" or name.startswith("out_")}
+    inputs = {}
+    for name, value in values.items():
+        for index, path in enumerate(value if isinstance(value, list) else [value]):
+            if name not in outputs and isinstance(path, Path) and path.is_file():
+                inputs[f"{name}[{index}]" if isinstance(value, list) else name] = path
+    rest = {name: value for name, value in values.items() if name not in outputs and name not in inputs}
+    for path in outputs.values():
+        if isinstance(path, Path) and path.is_file():
+            provenance.write_sidecar(path, command=command, inputs=inputs, parameters=rest, seconds=seconds)
+    logging.info("%s: %.1f s", shlex.join(command[:2]), seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
