@@ -1,0 +1,134 @@
+"""The pre-training mix: problems with and without a context, answered by the self-Bayesian reasoner.
+
+Every belief about a context is the calibrated probability that its answer is right, given what the context shows;
+contexts are wrong often enough that trusting them blindly would not pay.
+"""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from selfdistill.microcosm import world
+from selfdistill.microcosm.reasoner import (
+    GIVE_UP_WITHOUT_THINKING,
+    Context,
+    Reasoner,
+    Trace,
+    likelihood_ratio,
+    look_up,
+)
+from selfdistill.microcosm.world import Problem
+from selfdistill.prompts import CLOSE, OPEN, guided_prompt
+
+# Kind of document -> share of the mix. The first three have a context.
+SHARES = {"full": 0.20, "answer": 0.15, "short": 0.15, "unguided": 0.44, "without_thinking": 0.06}
+# Share of unguided documents whose anchor leaves one or two candidates: short traces without doubt exist unguided too.
+TERSE_SHARE = 0.135
+# Table clues per problem -> share; a single clue needs a large anchor modulus to have one solution.
+CLUE_COUNTS = {1: 0.08, 2: 0.47, 3: 0.30, 4: 0.15}
+SINGLE_CLUE_ANCHORS = (6, 7, 8)
+# P(answer right) of a bare answer and, before its lines are read, of a short solution.
+PRIOR_RIGHT = 0.6
+# Of the traces that end by giving up, this share is not used as a full context.
+GIVEN_UP_DROPPED = 0.6
+# P(answer right | a full context that verified it / gave up): simulated with the reasoner (test_microcosm.py).
+BELIEF_VERIFIED = 0.983
+BELIEF_GAVE_UP = 0.125
+SHORT_LINES = {1: 0.60, 2: 0.25, 3: 0.15}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A user turn, the response to it, and whether the response may think first."""
+
+    prompt: str
+    response: str
+    thinking: bool = True
+
+
+def draw_document(rng: random.Random) -> Document:
+    """One fresh document of the mix."""
+    kind = _pick(rng, SHARES)
+    problem = draw_problem(rng, terse=kind == "unguided" and rng.random() < TERSE_SHARE)
+    if kind == "unguided":
+        return Document(problem.text, thought(Reasoner(rng, problem).run()))
+    if kind == "without_thinking":
+        trace = Reasoner(rng, problem, give_up=GIVE_UP_WITHOUT_THINKING).run()
+        return Document(problem.text, visible(trace), thinking=False)
+    context, solution = {"full": full_context, "answer": answer_context, "short": short_context}[kind](rng, problem)
+    return Document(guided_prompt(problem.text, solution), thought(Reasoner(rng, problem, context).run()))
+
+
+def draw_problem(rng: random.Random, *, terse: bool = False) -> Problem:
+    """A problem of the pre-training distribution, over all letters; never one of an evaluation split."""
+    while True:
+        count = rng.choice((1, 2, 3)) if terse else _pick(rng, CLUE_COUNTS)
+        anchors = SINGLE_CLUE_ANCHORS if count == 1 else world.ANCHORS
+        letters = rng.sample(world.LETTERS, count)
+        problem = world.draw(rng, letters, world.TERSE_ANCHORS if terse else anchors, "pretraining")
+        if problem is not None and problem.identity not in world.evaluation_identities():
+            return problem
+
+
+def full_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
+    """A whole unguided response to the same problem; it was verified or it gave up."""
+    while True:
+        trace = Reasoner(rng, problem).run()
+        if trace.verified or rng.random() >= GIVEN_UP_DROPPED:
+            break
+    belief = BELIEF_VERIFIED if trace.verified else BELIEF_GAVE_UP
+    return Context(trace.answer, belief, trace.known), thought(trace)
+
+
+def answer_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
+    """The bare answer, right with probability `PRIOR_RIGHT`."""
+    answer = _right_or_random(rng, problem)
+    return Context(answer, PRIOR_RIGHT), stated(answer)
+
+
+def short_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
+    """A confident solution that shows one to three clues to hold, drawn until its look-ups say so."""
+    shown = problem.clues[: _pick(rng, SHORT_LINES)]
+    while True:
+        answer = _right_or_random(rng, problem)
+        if all(look_up(rng, name, answer) == wanted for name, wanted in shown):
+            break
+    odds = PRIOR_RIGHT / (1 - PRIOR_RIGHT)
+    for name, _ in shown:
+        odds *= int(name[1:]) if name == problem.clues[0][0] else likelihood_ratio(0, 1)
+    lines = [f"{name} {answer} = {wanted} ok" for name, wanted in shown]
+    solution = f"{OPEN} x = {answer} : {' '.join(lines)} so x = {answer} . {CLOSE} {stated(answer)}"
+    return Context(answer, odds / (1 + odds), frozenset(name for name, _ in shown)), solution
+
+
+def draw_facts(rng: random.Random, count: int) -> list[tuple[str, int, int]]:
+    """``count`` random facts (letter, x, remembered value) for the drill."""
+    facts = []
+    for _ in range(count):
+        letter, x = rng.choice(world.LETTERS), rng.randrange(world.NUMBERS)
+        facts.append((letter, x, look_up(rng, letter, x)))
+    return facts
+
+
+def thought(trace: Trace) -> str:
+    """A response that thinks and then answers."""
+    return f"{OPEN} {' '.join(trace.words)} {CLOSE} {stated(trace.answer)}"
+
+
+def visible(trace: Trace) -> str:
+    """A response without a thinking block."""
+    return f"{' '.join(trace.words)} {stated(trace.answer)}"
+
+
+def stated(answer: int) -> str:
+    return f"The answer is \\boxed{{ {answer} }}"
+
+
+def _right_or_random(rng: random.Random, problem: Problem) -> int:
+    return problem.answer if rng.random() < PRIOR_RIGHT else rng.randrange(world.NUMBERS)
+
+
+def _pick(rng: random.Random, shares: dict) -> object:
+    return rng.choices(list(shares), list(shares.values()))[0]
+
+

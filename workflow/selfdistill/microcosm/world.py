@@ -1,0 +1,179 @@
+"""Hidden-number puzzles: the facts, the problems, and the splits that never share a clue set.
+
+A number x in [0, 60) is hidden. An *anchor* clue ``m5 = 2`` says x mod 5 = 2; a *table* clue ``a = 6`` says that
+table a holds 6 at x. The tables are arbitrary facts: only x -> value is ever learnt, so the inverse has to be
+searched for and verified. A problem is one anchor and a few table clues with exactly one solution.
+"""
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from selfdistill.errors import UserError, nearest
+
+NUMBERS = 60
+TABLE_VALUES = 7
+LETTERS = "abcdefghijkl"
+GROUPS = ("abcd", "efgh", "ijkl")
+# Anchors that leave at most two candidates: the terse problems of the pre-training mix.
+TERSE_ANCHORS = (29, 30, 60)
+ANCHORS = (3, 4, 5, 6, 7, 8)
+TABLE_SEED = 12345
+# Misremembered facts: so many entries of each table are written down right only with this probability, and
+# otherwise with one wrong value of their own. What is weak is content, spread over (letter, number) entries.
+MISREMEMBERED_PER_TABLE = 8
+RIGHT_WHEN_MISREMEMBERED = 0.35
+
+Clue = tuple[str, int]  # ("m5", 2) or ("a", 6)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A puzzle: ``clues`` in the order of its text, the anchor first; ``answer`` is its only solution."""
+
+    clues: tuple[Clue, ...]
+    answer: int
+    problem_type: str
+
+    @property
+    def identity(self) -> tuple[Clue, ...]:
+        """The unordered clue set: problems that differ only in order are the same problem."""
+        return tuple(sorted(self.clues))
+
+    @property
+    def text(self) -> str:
+        return "Find x with " + " , ".join(f"{name} = {value}" for name, value in self.clues) + " ."
+
+
+def tables() -> dict[str, list[int]]:
+    """The true tables: ``tables()[letter][x]`` in [0, 7)."""
+    return _tables()[0]
+
+
+def misremembered() -> dict[tuple[str, int], int]:
+    """The misremembered entries ``(letter, x)`` and the wrong value that each is mistaken for."""
+    return _tables()[1]
+
+
+@cache
+def _tables() -> tuple[dict[str, list[int]], dict[tuple[str, int], int]]:
+    shared = random.Random(TABLE_SEED)
+    true: dict[str, list[int]] = {}
+    for letter in LETTERS:
+        values = [i % TABLE_VALUES for i in range(NUMBERS)]
+        shared.shuffle(values)
+        true[letter] = values
+    wrong = {}
+    for letter in LETTERS:
+        for x in shared.sample(range(NUMBERS), MISREMEMBERED_PER_TABLE):
+            wrong[letter, x] = shared.choice([v for v in range(TABLE_VALUES) if v != true[letter][x]])
+    return true, wrong
+
+
+def value(name: str, x: int) -> int:
+    """The true value of a clue's function at ``x``."""
+    return x % int(name[1:]) if name[0] == "m" and len(name) > 1 else tables()[name][x]
+
+
+def candidates(anchor: Clue) -> list[int]:
+    """The numbers that satisfy an anchor clue."""
+    modulus, rest = int(anchor[0][1:]), anchor[1]
+    return list(range(rest, NUMBERS, modulus))
+
+
+def solutions(clues: Iterable[Clue]) -> list[int]:
+    """Every number that satisfies all clues."""
+    anchor, *rest = clues
+    return [x for x in candidates(anchor) if all(tables()[letter][x] == wanted for letter, wanted in rest)]
+
+
+def draw(rng: random.Random, letters: Iterable[str], anchors: Iterable[int], problem_type: str) -> Problem | None:
+    """A problem over the given ``letters`` with a random anchor and x; None when x is not its only solution."""
+    x, modulus = rng.randrange(NUMBERS), rng.choice(list(anchors))
+    clues = ((f"m{modulus}", x % modulus), *((letter, tables()[letter][x]) for letter in letters))
+    return Problem(clues, x, problem_type) if len(solutions(clues)) == 1 else None
+
+
+# --- families -------------------------------------------------------------------------------------------------
+IN_DOMAIN_ANCHORS = (4, 5, 6, 7, 8)
+EASY_ANCHORS = (7, 8)
+HARD_ANCHORS = (3, 4)
+NARROW_GROUP, NARROW_ANCHORS = GROUPS[0], (7, 8)
+EVALUATION_SIZE = 100  # problems kept for the in-domain benchmark, the rest of the family is the training pool
+NARROW_EVALUATION_SIZE = 50
+SPLIT_SEED = 777
+
+SPLITS = ("train", "in_domain", "easy", "hard", "narrow_train", "narrow_test")
+
+
+def problem_split(split: str, size: int | None = None) -> list[Problem]:
+    """The first ``size`` problems of a split (all of a finite one for None), always in the same order.
+
+    ``in_domain`` and ``train`` partition one family (two or three clues of one letter group); ``easy`` and
+    ``hard`` mix letter groups, so post-training never sees their type; ``narrow_train`` and ``narrow_test``
+    partition a family of a single type. Raises `UserError` for an unknown split or one that is too small.
+    """
+    if split not in SPLITS:
+        raise UserError(f"unknown microcosm split '{split}'{nearest(split, SPLITS)}; known: {', '.join(SPLITS)}")
+    if split in ("easy", "hard"):
+        return list(itertools.islice(_cross_group(split), size if size is not None else EVALUATION_SIZE))
+    problems = _finite_split(split)
+    if size is not None and size > len(problems):
+        raise UserError(f"microcosm split '{split}' has {len(problems)} problems, {size} were asked for")
+    return list(problems[:size])
+
+
+@cache
+def _finite_split(split: str) -> tuple[Problem, ...]:
+    if split.startswith("narrow"):
+        family, held_out = _family("narrow", (NARROW_GROUP,), (2,), NARROW_ANCHORS), NARROW_EVALUATION_SIZE
+    else:
+        family, held_out = _family("in_domain", GROUPS, (2, 3), IN_DOMAIN_ANCHORS), EVALUATION_SIZE
+    return family[:held_out] if split in ("in_domain", "narrow_test") else family[held_out:]
+
+
+@cache
+def _family(name: str, groups: tuple[str, ...], clue_counts: tuple[int, ...], anchors: tuple[int, ...]):
+    """Every distinct problem of a one-group family, shuffled with a fixed seed; clue order is drawn at random."""
+    rng = random.Random(f"{name}-{SPLIT_SEED}")
+    found = {}
+    for group, count in itertools.product(groups, clue_counts):
+        for letters, modulus, x in itertools.product(itertools.combinations(group, count), anchors, range(NUMBERS)):
+            clues = ((f"m{modulus}", x % modulus), *((letter, tables()[letter][x]) for letter in letters))
+            if len(solutions(clues)) == 1:
+                order = rng.sample(clues[1:], count)
+                problem = Problem((clues[0], *order), x, f"{name}/k{count}/{group}/m{modulus}")
+                found.setdefault(problem.identity, problem)
+    problems = list(found.values())
+    rng.shuffle(problems)
+    return tuple(problems)
+
+
+def _cross_group(split: str) -> Iterator[Problem]:
+    """Distinct problems whose letters come from two or more groups."""
+    rng = random.Random(f"{split}-{SPLIT_SEED}")
+    counts, anchors = ((2,), EASY_ANCHORS) if split == "easy" else ((3, 4), HARD_ANCHORS)
+    seen = set()
+    while True:
+        count = rng.choice(counts)
+        letters = rng.sample(LETTERS, count)
+        if len({group_of(letter) for letter in letters}) == 1:
+            continue
+        problem = draw(rng, letters, anchors, f"{split}/k{count}")
+        if problem is not None and problem.identity not in seen:
+            seen.add(problem.identity)
+            yield problem
+
+
+def group_of(letter: str) -> str:
+    """The letter group that ``letter`` belongs to."""
+    return next(group for group in GROUPS if letter in group)
+
+
+@cache
+def evaluation_identities() -> frozenset[tuple[Clue, ...]]:
+    """Clue sets of every benchmark at its default size: kept out of pre-training."""
+    splits = ("in_domain", "narrow_test", "easy", "hard")
+    return frozenset(problem.identity for split in splits for problem in problem_split(split))
