@@ -63,6 +63,7 @@ SFT_EXAMPLES = _schema(
     problem_id=pa.string(),
     sample=pa.int32(),
     correct=pa.bool_(),
+    finish_reason=pa.string(),  # as in the traces; a response cut at its limit is trained without end of turn
     response_tokens=pa.int32(),
     E_substring=pa.int32(),
     E_word=pa.int32(),
