@@ -1,0 +1,91 @@
+"""The context c of each guidance setting (Section 3), and the prompts that carry it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from selfdistill.errors import UserError, nearest
+from selfdistill.generation.requests import Prompt
+from selfdistill.prompts import guided_prompt, prompt_opens_thinking, remove_thinking, render, user_prompt
+
+
+@dataclass(frozen=True)
+class Context:
+    """A solution shown to the model, and the sample that it was."""
+
+    text: str
+    sample: int
+
+
+def first_correct(traces: pd.DataFrame) -> dict[str, Context]:
+    """s: each problem's first correct response (authors' eval_with_hint.py, ``correct_solutions[0]``)."""
+    return _first(traces[traces["correct"]])
+
+
+def first_correct_else_first(traces: pd.DataFrame) -> dict[str, Context]:
+    """y~ as the authors choose it (eval_with_hint.py:220-225): the first correct response, else the first."""
+    return _first(traces) | _first(traces[traces["correct"]])
+
+
+def first(traces: pd.DataFrame) -> dict[str, Context]:
+    """y~ as it comes: sample 0, right or wrong, so that the context is not selected by its outcome."""
+    return _first(traces)
+
+
+def _first(traces: pd.DataFrame) -> dict[str, Context]:
+    earliest = traces.sort_values("sample", kind="stable").drop_duplicates("problem_id")
+    rows = zip(earliest["problem_id"], earliest["response"], earliest["sample"], strict=True)
+    return {problem: Context(response, int(sample)) for problem, response, sample in rows}
+
+
+# Setting -> how its context is chosen; None for c = none.
+CHOICES: dict[str, Callable[[pd.DataFrame], dict[str, Context]] | None] = {
+    "unguided": None,
+    "solution": first_correct,
+    "solution_without_thinking": first_correct,
+    "regeneration": first_correct_else_first,
+    "regeneration_unselected": first,
+}
+
+
+def contexts_for(setting: str, traces: pd.DataFrame | None, *, opened: bool) -> dict[str, Context] | None:
+    """Context by problem_id for a setting of Section 3; ``traces`` are those that provide it."""
+    if setting not in CHOICES:
+        raise UserError(f"unknown setting '{setting}'{nearest(setting, CHOICES)}; known: {', '.join(CHOICES)}")
+    choose = CHOICES[setting]
+    if choose is None:
+        return None
+    if traces is None:
+        raise UserError(f"setting '{setting}' needs the traces that provide its context")
+    chosen = choose(traces)
+    if setting == "solution_without_thinking":
+        return {p: Context(remove_thinking(c.text, opened=opened).strip(), c.sample) for p, c in chosen.items()}
+    return chosen
+
+
+def build_prompts(
+    problems: pd.DataFrame,
+    tokenizer: Any,
+    *,
+    instruction: str,
+    enable_thinking: bool | None = None,
+    contexts: dict[str, Context] | None = None,
+) -> list[Prompt]:
+    """One rendered prompt per problem, in order; `UserError` when a problem lacks its context."""
+    prompts = []
+    for problem_id, text in zip(problems["problem_id"], problems["problem"], strict=True):
+        asked, sample = user_prompt(text, instruction), None
+        if contexts is not None:
+            if problem_id not in contexts:
+                raise UserError(f"problem {problem_id} has no correct response to serve as its context")
+            asked, sample = guided_prompt(asked, contexts[problem_id].text), contexts[problem_id].sample
+        ids = render(tokenizer, asked, enable_thinking=enable_thinking)
+        prompts.append(Prompt(problem_id, tokenizer.decode(ids), tuple(ids), sample))
+    return prompts
+
+
+def opens_thinking(tokenizer: Any, *, enable_thinking: bool | None = None) -> bool:
+    """Whether the model's prompts end inside thinking, as DeepSeek's template makes them."""
+    return prompt_opens_thinking(tokenizer, render(tokenizer, "x", enable_thinking=enable_thinking))

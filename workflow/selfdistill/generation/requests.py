@@ -1,0 +1,64 @@
+"""What an engine is asked to draw, what it returns, and the seed of every sample. Imports no engine."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from selfdistill.provenance import sha256_text
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn."""
+
+    temperature: float  # 0 is greedy
+    top_p: float = 1.0  # nucleus mass kept
+    top_k: int = 0  # likeliest tokens kept; 0 keeps all
+    max_tokens: int = 400  # longest response, in tokens
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One problem's prompt: its rendered ``text`` and ``token_ids``, and which response serves as its context."""
+
+    problem_id: str
+    text: str
+    token_ids: tuple[int, ...]
+    context_sample: int | None = None
+
+    @property
+    def sha256(self) -> str:
+        return sha256_text(self.text)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One response to draw: prompt and seed."""
+
+    token_ids: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A drawn response: its token ids without the end token, and ``"stop"`` or ``"length"``."""
+
+    token_ids: list[int]
+    finish_reason: str
+
+
+class Engine(Protocol):
+    """Draws a batch of rows. Equal batches give equal completions."""
+
+    def draw(
+        self, rows: Sequence[Row], sampling: Sampling, on_tokens: Callable[[int], None] = ...
+    ) -> list[Completion]: ...
+
+    def decode(self, token_ids: Sequence[int]) -> str: ...
+
+
+def sample_seed(seed: int, stream: str, prompt_sha256: str, sample: int) -> int:
+    """The seed (uint64) of one response; ``stream`` keeps a redraw of the same prompt apart from the first draw."""
+    digest = hashlib.sha256(f"{seed}:{stream}:{prompt_sha256}:{sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")

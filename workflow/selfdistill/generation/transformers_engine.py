@@ -1,0 +1,221 @@
+"""The CPU engine: our sampling loop around a transformers model, one random stream per response.
+
+`transformers.generate` draws a batch from one generator, so a response would depend on its neighbours' random
+numbers. Here every response has its own counter-based stream (Philox, keyed by its seed). The prompt's
+keys and values are computed once per distinct prompt, the cache grows in place, and finished rows leave the batch.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import (
+    DynamicCache,
+    LogitsProcessorList,
+    PreTrainedModel,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.cache_utils import DynamicLayer
+
+from selfdistill.generation.requests import Completion, Row, Sampling
+from selfdistill.models import load_model, load_tokenizer
+
+CACHE_STEP = 64  # positions by which the key-value cache grows
+UNIFORMS_STEP = 256  # random numbers drawn ahead per response
+KEEP_FULL = 0.8  # rows leave the batch when fewer than this share of them still run
+
+
+class GrowingLayer(DynamicLayer):
+    """A cache layer that writes new positions in place instead of copying all earlier ones at every token."""
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        super().lazy_initialization(key_states, value_states)
+        self._buffers = [self._room(key_states, 0), self._room(value_states, 0)]
+
+    @staticmethod
+    def _room(states: torch.Tensor, length: int) -> torch.Tensor:
+        batch, heads, new, width = states.shape
+        return states.new_empty(batch, heads, length + new + CACHE_STEP, width)
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object):
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        length = self.get_seq_length()
+        end = length + key_states.shape[-2]
+        for i, states in enumerate((key_states, value_states)):
+            if end > self._buffers[i].shape[-2]:
+                larger = self._room(states, length)
+                larger[:, :, :length] = self._buffers[i][:, :, :length]
+                self._buffers[i] = larger
+            self._buffers[i][:, :, length:end] = states
+        self.keys, self.values = (buffer[:, :, :end] for buffer in self._buffers)
+        return self.keys, self.values
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep (or repeat) the given rows."""
+        length = self.get_seq_length()
+        self._buffers = [buffer.index_select(0, rows) for buffer in self._buffers]
+        self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
+
+
+class TransformersEngine:
+    """Draws responses from a causal language model of transformers. Raises `UserError` for a broken manifest."""
+
+    def __init__(self, manifest: Path, *, largest_batch: int = 512):
+        self.model = load_model(manifest).eval()
+        self.tokenizer = load_tokenizer(manifest)
+        self.largest_batch = largest_batch
+        self.end_ids = torch.tensor(sorted(_end_ids(self.model, self.tokenizer.eos_token_id)))
+        kinds = set(getattr(self.model.config, "layer_types", None) or ["full_attention"])
+        self.full_attention = kinds == {"full_attention"}
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(token_ids, skip_special_tokens=True)
+
+    def draw(
+        self, rows: Sequence[Row], sampling: Sampling, on_tokens: Callable[[int], None] = lambda count: None
+    ) -> list[Completion]:
+        """One completion per row, in order; ``on_tokens`` hears how many tokens each step drew."""
+        batches = [rows[i : i + self.largest_batch] for i in range(0, len(rows), self.largest_batch)]
+        return [completion for batch in batches for completion in self._draw_batch(batch, sampling, on_tokens)]
+
+    @torch.inference_mode()
+    def _draw_batch(
+        self, rows: Sequence[Row], sampling: Sampling, on_tokens: Callable[[int], None]
+    ) -> list[Completion]:
+        uniforms = Uniforms([row.seed for row in rows])
+        warpers = _warpers(sampling)
+        logits, cache, visible, positions = self._read_prompts(rows)
+        drawn: list[list[int]] = [[] for _ in rows]
+        ended = [False] * len(rows)
+        running = torch.arange(len(rows))  # row of each batch entry
+        alive = torch.ones(len(rows), dtype=torch.bool)
+        for step in range(sampling.max_tokens):
+            tokens = pick(warpers, logits, uniforms.at(step, running), sampling.temperature)
+            alive &= ~_record(drawn, ended, running, tokens, alive, self.end_ids)
+            on_tokens(int(alive.sum()))
+            if step + 1 == sampling.max_tokens or not alive.any():
+                break
+            if alive.sum() < KEEP_FULL * len(alive):
+                keep = alive.nonzero().squeeze(1)
+                running, tokens, positions, visible = running[keep], tokens[keep], positions[keep], visible[keep]
+                alive = alive[keep]
+                _select(cache, keep)
+            positions = positions + 1
+            visible = torch.cat([visible, visible.new_ones(len(visible), 1)], dim=1)
+            logits = self._forward(tokens[:, None], cache, visible, positions[:, None])
+        return [Completion(ids, "stop" if end else "length") for ids, end in zip(drawn, ended, strict=True)]
+
+    def _read_prompts(self, rows: Sequence[Row]):
+        """Logits after the prompts, their cache, visible positions [B, T] and last position [B], one entry per row."""
+        distinct = list(dict.fromkeys(row.token_ids for row in rows))
+        width = max(len(ids) for ids in distinct)
+        inputs = torch.full((len(distinct), width), self.tokenizer.pad_token_id or 0)
+        visible = torch.zeros(len(distinct), width, dtype=torch.bool)
+        for i, ids in enumerate(distinct):
+            inputs[i, width - len(ids) :] = torch.tensor(ids)
+            visible[i, width - len(ids) :] = True
+        positions = (visible.cumsum(1) - 1).clamp(min=0)
+        cache = DynamicCache(config=self.model.config)
+        cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+        logits = self._forward(inputs, cache, visible, positions, prompt=True)
+        place = {ids: i for i, ids in enumerate(distinct)}
+        repeat = torch.tensor([place[row.token_ids] for row in rows])
+        _select(cache, repeat)
+        return logits[repeat], cache, visible[repeat], positions[repeat, -1]
+
+    def _forward(
+        self,
+        inputs: torch.Tensor,
+        cache: DynamicCache,
+        visible: torch.Tensor,
+        positions: torch.Tensor,
+        *,
+        prompt: bool = False,
+    ) -> torch.Tensor:
+        """Float32 logits [B, V] of the last position."""
+        mask: torch.Tensor | None = visible
+        if visible.all():
+            mask = None
+        elif self.full_attention and not prompt:  # ready-made for one query, so that no mask is built per token
+            mask = visible[:, None, None, :]
+        output = self.model(
+            input_ids=inputs,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1].float()
+
+
+class Uniforms:
+    """One stream of uniform numbers per response, keyed by its seed; the same at any step however it is read."""
+
+    def __init__(self, seeds: Sequence[int]):
+        self._streams = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
+        self._block = np.empty((len(seeds), 0))
+        self._start = 0
+
+    def at(self, step: int, rows: torch.Tensor) -> torch.Tensor:
+        """Number ``step`` (which never decreases) of the streams ``rows``, float64 in [0, 1)."""
+        if step >= self._start + self._block.shape[1]:
+            self._start += self._block.shape[1]
+            self._block = np.stack([stream.random(UNIFORMS_STEP) for stream in self._streams])
+        return torch.from_numpy(self._block[rows.numpy(), step - self._start])
+
+
+def pick(
+    warpers: LogitsProcessorList, logits: torch.Tensor, uniforms: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Token ids [B] by inverse transform: the first token whose cumulated probability exceeds the uniform number."""
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    cumulated = warpers(None, logits).softmax(dim=-1).double().cumsum(dim=-1)
+    target = uniforms[:, None] * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, target, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
+
+
+def _warpers(sampling: Sampling) -> LogitsProcessorList:
+    """The filters in the order in which transformers and vLLM apply them."""
+    warpers = LogitsProcessorList()
+    if sampling.temperature not in (0.0, 1.0):
+        warpers.append(TemperatureLogitsWarper(sampling.temperature))
+    if sampling.top_k > 0:
+        warpers.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        warpers.append(TopPLogitsWarper(sampling.top_p))
+    return warpers
+
+
+def _record(
+    drawn: list[list[int]],
+    ended: list[bool],
+    running: torch.Tensor,
+    tokens: torch.Tensor,
+    alive: torch.Tensor,
+    end_ids: torch.Tensor,
+) -> torch.Tensor:
+    """Append this step's tokens to the running rows; which batch entries drew an end token [B]."""
+    at_end = torch.isin(tokens, end_ids)
+    for row, token, live, end in zip(running.tolist(), tokens.tolist(), alive.tolist(), at_end.tolist(), strict=True):
+        if live and end:
+            ended[row] = True
+        elif live:
+            drawn[row].append(token)
+    return at_end
+
+
+def _select(cache: DynamicCache, rows: torch.Tensor) -> None:
+    for layer in cache.layers:
+        layer.select(rows) if isinstance(layer, GrowingLayer) else layer.batch_select_indices(rows)
+
+
+def _end_ids(model: PreTrainedModel, tokenizer_end: int | None) -> set[int]:
+    configured = model.generation_config.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
+    return {token for token in [*listed, tokenizer_end] if token is not None}

@@ -1,0 +1,109 @@
+"""The manifest of a model: what it is, where its weights lie, and a fingerprint of their bytes.
+
+A manifest is the declared output of the stage that makes a model; the weights lie beside it (``files``) or in the
+hub's cache (``hub``). Weights are read from safetensors only, and no code from a repository is run.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from selfdistill.errors import UserError
+from selfdistill.provenance import sha256_file, sha256_text, write_text
+
+MANIFEST = "manifest.json"
+# Files above this size are checked by size alone when a model is loaded; `selfdistill verify` reads them whole.
+HASHED_WHEN_LOADED = 100_000_000
+SUFFIXES = (".json", ".safetensors", ".jinja", ".txt", ".model")
+REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+def save_manifest(manifest: Path) -> None:
+    """Write ``manifest`` over the model files beside it: names, sizes, SHA-256 and a fingerprint of all."""
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in sorted(manifest.parent.iterdir())
+        if path.suffix in SUFFIXES and path.name != MANIFEST and not path.name.endswith(".provenance.json")
+    }
+    if not any(name.endswith(".safetensors") for name in files):
+        raise UserError(f"{manifest.parent}: no safetensors weights found")
+    fingerprint = sha256_text(json.dumps([[name, entry["sha256"]] for name, entry in files.items()]))
+    _write(manifest, {"kind": "files", "files": files, "fingerprint": fingerprint})
+
+
+def save_folder_manifest(manifest: Path, folder: Path) -> None:
+    """Write a manifest for a saved model that stays in ``folder``."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder (expected a saved model with safetensors weights)")
+    weights = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
+    fingerprint = sha256_text(json.dumps([[path.name, sha256_file(path)] for path in weights]))
+    _write(manifest, {"kind": "folder", "folder": str(folder.resolve()), "fingerprint": fingerprint})
+
+
+def save_hub_manifest(manifest: Path, repo: str, revision: str) -> None:
+    """Write a manifest for a hub repository at a commit of 40 hexadecimal digits."""
+    if not REVISION.fullmatch(revision):
+        raise UserError(f"{repo}: revision '{revision}' is not a commit of 40 hexadecimal digits")
+    fingerprint = sha256_text(f"{repo}@{revision}")
+    _write(manifest, {"kind": "hub", "repo": repo, "revision": revision, "fingerprint": fingerprint})
+
+
+def fingerprint(manifest: Path) -> str:
+    """64 hexadecimal digits that change with any byte of the model."""
+    return read_manifest(manifest)["fingerprint"]
+
+
+def read_manifest(manifest: Path) -> dict[str, Any]:
+    """The manifest's content; `UserError` when it is missing or not one of ours."""
+    try:
+        content = json.loads(Path(manifest).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{manifest}: no such model manifest") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{manifest}: not valid JSON (line {error.lineno})") from None
+    if content.get("kind") not in ("files", "folder", "hub") or "fingerprint" not in content:
+        raise UserError(f"{manifest}: not a model manifest (expected 'kind' and 'fingerprint')")
+    return content
+
+
+def load_model(manifest: Path, *, dtype: str = "float32") -> Any:
+    """The causal language model that ``manifest`` describes, on the CPU."""
+    from transformers import AutoModelForCausalLM
+
+    place, options = _location(manifest)
+    return AutoModelForCausalLM.from_pretrained(
+        place, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+    )
+
+
+def load_tokenizer(manifest: Path) -> Any:
+    """Its tokenizer."""
+    from transformers import AutoTokenizer
+
+    place, options = _location(manifest)
+    return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+
+
+def _location(manifest: Path) -> tuple[str, dict[str, str]]:
+    content = read_manifest(manifest)
+    if content["kind"] == "hub":
+        return content["repo"], {"revision": content["revision"]}
+    if content["kind"] == "folder":
+        return content["folder"], {}
+    _check_files(Path(manifest).parent, content["files"])
+    return str(Path(manifest).parent), {}
+
+
+def _check_files(folder: Path, files: dict[str, dict[str, Any]]) -> None:
+    for name, entry in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path}: missing, though the manifest beside it lists it")
+        size = path.stat().st_size
+        if size != entry["bytes"] or (size <= HASHED_WHEN_LOADED and sha256_file(path) != entry["sha256"]):
+            raise UserError(f"{path}: differs from the manifest beside it; delete {MANIFEST} to make the model again")
+
+
+def _write(manifest: Path, content: dict[str, Any]) -> None:
+    write_text(manifest, json.dumps(content, indent=2) + "\n")

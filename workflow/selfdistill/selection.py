@@ -1,0 +1,67 @@
+"""Section 3: the problems that a model solves in 0.125 to 0.5 of its rollouts."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from selfdistill.errors import UserError
+
+HISTOGRAM_WIDTH = 40
+
+
+def solve_rates(traces: pd.DataFrame) -> pd.DataFrame:
+    """Per problem, in the order of first appearance: ``problem_id``, ``rollouts``, ``correct`` and ``rate``."""
+    grouped = traces.groupby("problem_id", sort=False)["correct"]
+    rates = grouped.agg(rollouts="size", correct="sum").reset_index()
+    return rates.assign(correct=rates["correct"].astype(int), rate=rates["correct"] / rates["rollouts"])
+
+
+def is_borderline(rates: pd.DataFrame, low: float, high: float) -> pd.Series:
+    """Which problems lie within the bounds, both included (1 to 4 of 8 for the paper's 0.125 and 0.5)."""
+    return rates["rate"].between(low, high, inclusive="both")
+
+
+def select_borderline(
+    problems: pd.DataFrame,
+    draw: Callable[[pd.DataFrame], pd.DataFrame],
+    *,
+    low: float,
+    high: float,
+    target: int,
+    batch: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The first ``target`` borderline problems in file order, and every trace drawn to find them.
+
+    ``draw`` turns a batch of problems into their traces, all rollouts of each, right or wrong (the authors'
+    eval_dapo_dataset.py:191-200 keeps only right ones, from which Table 1's first row cannot be computed).
+    Batches of ``batch`` problems are drawn until enough are found. Raises `UserError` with a histogram of solve
+    rates when the problems run out.
+    """
+    drawn: list[pd.DataFrame] = []
+    found: list[str] = []
+    for start in range(0, len(problems), batch):
+        traces = draw(problems.iloc[start : start + batch])
+        drawn.append(traces)
+        rates = solve_rates(traces)
+        found += rates.loc[is_borderline(rates, low, high), "problem_id"].tolist()
+        if len(found) >= target:
+            break
+    everything = pd.concat(drawn, ignore_index=True)
+    if len(found) < target:
+        raise UserError(_too_few(solve_rates(everything), len(found), low, high, target))
+    return problems.set_index("problem_id", drop=False).loc[found[:target]].reset_index(drop=True), everything
+
+
+def _too_few(rates: pd.DataFrame, found: int, low: float, high: float, target: int) -> str:
+    below, above = int((rates["rate"] < low).sum()), int((rates["rate"] > high).sum())
+    bound = f"the lower bound {low:g}" if below >= above else f"the upper bound {high:g}"
+    return (
+        f"only {found} of the {target} wanted problems have a solve rate in [{low:g}, {high:g}] among all "
+        f"{len(rates)}: {below} lie below and {above} above, so {bound} costs most\n{_histogram(rates)}"
+    )
+
+
+def _histogram(rates: pd.DataFrame) -> str:
+    counts = rates["rate"].value_counts().sort_index()
+    bars = (f"{rate:5.3f} {'#' * round(HISTOGRAM_WIDTH * n / counts.max())} {n}" for rate, n in counts.items())
+    return "solve rate, number of problems\n" + "\n".join(bars)

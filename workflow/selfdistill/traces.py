@@ -1,0 +1,33 @@
+"""The one traces table: everything that a model says, graded and with its markers counted."""
+
+import pandas as pd
+
+from selfdistill.epistemic import count_table
+from selfdistill.grading import extract_answer, grade_many
+from selfdistill.tables import COUNT_MODES, TRACES
+
+
+def annotate(
+    generated: pd.DataFrame,
+    problems: pd.DataFrame,
+    *,
+    study: str,
+    model: str,
+    stage: str,
+    setting: str,
+    opened: bool,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Drawn responses as rows of the `traces` schema.
+
+    ``generated``: columns of `generation.shards.COLUMNS`; ``problems``: the `problems` schema, with the gold answer
+    of every problem_id drawn. ``opened``: the prompts end inside thinking. A response cut at its token limit is
+    graded like any other, and has an answer only if a box was closed outside the thinking.
+    """
+    gold = problems.set_index("problem_id")["answer"]
+    answers = [extract_answer(text, opened=opened) for text in generated["response"]]
+    pairs = zip(answers, gold.loc[generated["problem_id"]], strict=True)
+    labels = {"study": study, "model": model, "stage": stage, "setting": setting}
+    frame = generated.assign(**labels, answer=answers, correct=grade_many(pairs, workers=workers))
+    counts = [count_table(generated["response"], mode).add_prefix(f"{mode}_") for mode in COUNT_MODES]
+    return pd.concat([frame.reset_index(drop=True), *counts], axis=1)[TRACES.names]
