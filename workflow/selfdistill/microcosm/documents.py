@@ -5,7 +5,6 @@ contexts are wrong often enough that trusting them blindly would not pay.
 """
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from selfdistill.microcosm import world
@@ -24,8 +23,7 @@ from selfdistill.prompts import CLOSE, OPEN, guided_prompt
 SHARES = {"full": 0.20, "answer": 0.15, "short": 0.15, "unguided": 0.44, "without_thinking": 0.06}
 # Share of unguided documents whose anchor leaves one or two candidates: short traces without doubt exist unguided too.
 TERSE_SHARE = 0.135
-# Table clues per problem -> share; a single clue needs a large anchor modulus to have one solution.
-CLUE_COUNTS = {1: 0.08, 2: 0.47, 3: 0.30, 4: 0.15}
+# Anchor moduli of problems with a single table clue: only few candidates leave a chance of one solution.
 SINGLE_CLUE_ANCHORS = (6, 7, 8)
 # P(answer right) of a bare answer and, before its lines are read, of a short solution.
 PRIOR_RIGHT = 0.6
@@ -38,6 +36,15 @@ SHORT_LINES = {1: 0.60, 2: 0.25, 3: 0.15}
 
 
 @dataclass(frozen=True)
+class Mix:
+    """The problems of the documents: their letters, anchor moduli, and share of each number of table clues."""
+
+    letters: str = world.LETTERS
+    anchors: tuple[int, ...] = world.ANCHORS
+    clue_counts: tuple[tuple[int, float], ...] = ((1, 0.08), (2, 0.47), (3, 0.30), (4, 0.15))
+
+
+@dataclass(frozen=True)
 class Document:
     """A user turn, the response to it, and whether the response may think first."""
 
@@ -46,10 +53,10 @@ class Document:
     thinking: bool = True
 
 
-def draw_document(rng: random.Random) -> Document:
+def draw_document(rng: random.Random, mix: Mix) -> Document:
     """One fresh document of the mix."""
     kind = _pick(rng, SHARES)
-    problem = draw_problem(rng, terse=kind == "unguided" and rng.random() < TERSE_SHARE)
+    problem = draw_problem(rng, mix, terse=kind == "unguided" and rng.random() < TERSE_SHARE)
     if kind == "unguided":
         return Document(problem.text, thought(Reasoner(rng, problem).run()))
     if kind == "without_thinking":
@@ -59,12 +66,12 @@ def draw_document(rng: random.Random) -> Document:
     return Document(guided_prompt(problem.text, solution), thought(Reasoner(rng, problem, context).run()))
 
 
-def draw_problem(rng: random.Random, *, terse: bool = False) -> Problem:
-    """A problem of the pre-training distribution, over all letters; never one of an evaluation split."""
+def draw_problem(rng: random.Random, mix: Mix, *, terse: bool = False) -> Problem:
+    """A problem of the pre-training distribution; never one of an evaluation split."""
     while True:
-        count = rng.choice((1, 2, 3)) if terse else _pick(rng, CLUE_COUNTS)
-        anchors = SINGLE_CLUE_ANCHORS if count == 1 else world.ANCHORS
-        letters = rng.sample(world.LETTERS, count)
+        count = rng.choice((1, 2, 3)) if terse else _pick(rng, dict(mix.clue_counts))
+        anchors = SINGLE_CLUE_ANCHORS if count == 1 else mix.anchors
+        letters = rng.sample(mix.letters, count)
         problem = world.draw(rng, letters, world.TERSE_ANCHORS if terse else anchors, "pretraining")
         if problem is not None and problem.identity not in world.evaluation_identities():
             return problem
@@ -101,13 +108,10 @@ def short_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
     return Context(answer, odds / (1 + odds), frozenset(name for name, _ in shown)), solution
 
 
-def draw_facts(rng: random.Random, count: int) -> list[tuple[str, int, int]]:
-    """``count`` random facts (letter, x, remembered value) for the drill."""
-    facts = []
-    for _ in range(count):
-        letter, x = rng.choice(world.LETTERS), rng.randrange(world.NUMBERS)
-        facts.append((letter, x, look_up(rng, letter, x)))
-    return facts
+def draw_facts(rng: random.Random, mix: Mix, count: int) -> str:
+    """``count`` random facts as the reasoner remembers them, one after the other: ``a 17 = 6 .``"""
+    entries = [(rng.choice(mix.letters), rng.randrange(world.NUMBERS)) for _ in range(count)]
+    return " ".join(f"{letter} {x} = {look_up(rng, letter, x)} ." for letter, x in entries)
 
 
 def thought(trace: Trace) -> str:
@@ -130,5 +134,3 @@ def _right_or_random(rng: random.Random, problem: Problem) -> int:
 
 def _pick(rng: random.Random, shares: dict) -> object:
     return rng.choices(list(shares), list(shares.values()))[0]
-
-

@@ -1,0 +1,98 @@
+"""Documents as padded batches of token ids, drawn afresh for every step and reproducible from its number alone.
+
+Each batch consists of `SHARDS` fixed parts, so that one process or two compute the same sums of gradients.
+"""
+
+import random
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from selfdistill.microcosm.documents import Document, Mix, draw_document, draw_facts
+from selfdistill.microcosm.tokenizer import END, build_tokenizer
+
+SHARDS = 2
+# Documents of so many steps are drawn together and grouped by length: batches hold little padding.
+POOL_STEPS = 32
+FACTS_PER_ROW, FACT_TOKENS = 40, 5  # "a 17 = 6 ." is five tokens
+IGNORED = -100  # the label that cross entropy leaves out
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``ids`` and ``labels`` int64 [rows, length]; a label is the *next* token of its row, or `IGNORED`."""
+
+    ids: torch.Tensor
+    labels: torch.Tensor
+
+
+def fact_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
+    """Rows of facts, about ``tokens`` tokens in all; only the values are labels."""
+    rng = random.Random(f"facts-{seed}-{step}-{shard}")
+    count = max(1, tokens // (FACTS_PER_ROW * FACT_TOKENS))
+    rows = [draw_facts(rng, mix, FACTS_PER_ROW) for _ in range(count)]
+    ids = torch.tensor(_tokenizer()(rows, add_special_tokens=False)["input_ids"])
+    labels = torch.full_like(ids, IGNORED)
+    labels[:, 2::FACT_TOKENS] = ids[:, 3::FACT_TOKENS]  # the token after "="
+    return Batch(ids, labels)
+
+
+def document_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
+    """Documents of similar length, about ``tokens`` tokens in all; the tokens of the responses are labels."""
+    return _pool(seed, step // POOL_STEPS, shard, mix, tokens)[step % POOL_STEPS]
+
+
+@lru_cache(maxsize=SHARDS)
+def _pool(seed: int, pool: int, shard: int, mix: Mix, tokens: int) -> list[Batch]:
+    """The batches of `POOL_STEPS` steps, in random order."""
+    rng = random.Random(f"documents-{seed}-{pool}-{shard}")
+    rows: list[tuple[list[int], int]] = []
+    while sum(len(ids) for ids, _ in rows) < tokens * POOL_STEPS:
+        rows += _encode([draw_document(rng, mix) for _ in range(100)])
+    rows.sort(key=lambda row: len(row[0]))
+    cumulative = np.cumsum([len(ids) for ids, _ in rows])
+    ends = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, POOL_STEPS) / POOL_STEPS)
+    batches = [_pad(rows[start:end]) for start, end in zip([0, *ends], [*ends, len(rows)], strict=True)]
+    rng.shuffle(batches)
+    return batches
+
+
+def _encode(documents: list[Document]) -> list[tuple[list[int], int]]:
+    """Token ids of each document, and how many of them are its prompt."""
+    prompts = [_chat(document.thinking).replace("@", document.prompt) for document in documents]
+    responses = [document.response + END for document in documents]
+    encode = _tokenizer()
+    return [
+        (prompt + response, len(prompt))
+        for prompt, response in zip(
+            encode(prompts, add_special_tokens=False)["input_ids"],
+            encode(responses, add_special_tokens=False)["input_ids"],
+            strict=True,
+        )
+    ]
+
+
+def _pad(rows: list[tuple[list[int], int]]) -> Batch:
+    """Right-padded rows: with causal attention no token sees padding, so no attention mask is needed."""
+    length = max(len(ids) for ids, _ in rows) - 1
+    ids = torch.full((len(rows), length), _tokenizer().pad_token_id)
+    labels = torch.full((len(rows), length), IGNORED)
+    for i, (tokens, prompt) in enumerate(rows):
+        ids[i, : len(tokens) - 1] = torch.tensor(tokens[:-1])
+        labels[i, prompt - 1 : len(tokens) - 1] = torch.tensor(tokens[prompt:])
+    return Batch(ids, labels)
+
+
+@cache
+def _tokenizer() -> PreTrainedTokenizerFast:
+    return build_tokenizer()
+
+
+@cache
+def _chat(thinking: bool) -> str:
+    """The rendered prompt with "@" in place of the user's text."""
+    turn = [{"role": "user", "content": "@"}]
+    return _tokenizer().apply_chat_template(turn, tokenize=False, add_generation_prompt=True, enable_thinking=thinking)

@@ -1,0 +1,235 @@
+"""Pre-training of the microcosm's model from scratch: first its facts, then documents of the reasoner.
+
+Deterministic on CPU: the same seed and settings give the same weight bytes, with one or two processes, and
+after any number of interruptions.
+"""
+
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from selfdistill.code_digest import code_digest
+from selfdistill.microcosm import world
+from selfdistill.microcosm.batches import Batch, document_batch, fact_batch
+from selfdistill.microcosm.documents import Mix
+from selfdistill.microcosm.gradients import ComputeGradient, gradient_workers
+from selfdistill.microcosm.tokenizer import build_tokenizer
+from selfdistill.provenance import atomic_path, sha256_text
+
+
+@dataclass(frozen=True)
+class PretrainingSettings:
+    """Every number that shapes the base model; chosen on the base model's accuracy alone (docs/microcosm.md)."""
+
+    mix: Mix = field(default_factory=Mix)
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4  # of 32 dimensions; half as many key-value heads
+    intermediate: int = 384
+    drill_tokens: int = 800  # per step; facts only, five tokens each
+    drill_excess: float = 0.1  # the drill ends when its loss is this near to the facts' entropy (nats per value)
+    drill_limit: int = 600  # steps after which the drill ends at the latest
+    steps: int = 2000  # steps on documents
+    tokens: int = 1300  # per step on documents, padding not counted
+    muon_rate: float = 0.02  # matrices inside the blocks
+    adamw_rate: float = 3e-3  # embedding and norms
+    warmup: int = 60  # first steps of the drill
+    constant: float = 0.3  # share of the document steps before the linear decay
+    final: float = 0.02  # learning rate at the end, as a share of its peak
+    clip: float = 1.0  # norm of the gradient
+    checkpoint_seconds: float = 60.0
+
+
+_NARROW = Mix(letters=world.NARROW_GROUP, anchors=world.NARROW_ANCHORS, clue_counts=((1, 0.1), (2, 0.9)))
+PRESETS = {
+    "standard": PretrainingSettings(),
+    # One letter group and one anchor: learns in half a minute to solve some problems of the narrow splits.
+    "smoke": PretrainingSettings(mix=_NARROW, layers=2, drill_limit=150, steps=250),
+    # Runs through every code path and learns nothing.
+    "tiny": PretrainingSettings(
+        mix=_NARROW, hidden=32, layers=1, heads=2, intermediate=64, drill_limit=3, steps=6, tokens=400, drill_tokens=400
+    ),
+}
+
+
+def pretrain(
+    out_dir: str | Path,
+    work_dir: str | Path,
+    *,
+    seed: int,
+    settings: PretrainingSettings,
+    workers: int = 2,
+    run: str = "base",
+) -> pd.DataFrame:
+    """Train a base model and save it, with its tokenizer, as the directory ``out_dir`` (Hugging Face layout).
+
+    ``work_dir`` holds the checkpoint of an unfinished run, which the same call continues. ``workers`` (1 or 2)
+    processes work side by side; the result does not depend on their number. Returns the metrics of every step
+    (training_steps schema): "drill_loss" or "loss" (nats per label), "tokens" and "learning_rate" (share of the peak).
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        training = _Training(Path(work_dir) / "checkpoint.pt", seed, settings)
+        with gradient_workers(training.model, partial(_draw_batch, settings, seed), workers) as gradient:
+            training.run(gradient)
+        _save_model(training.model, Path(out_dir))
+        training.checkpoint.unlink(missing_ok=True)
+        return _long_frame(training.metrics, run)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _draw_batch(settings: PretrainingSettings, seed: int, phase: str, step: int, part: int) -> Batch:
+    if phase == "drill":
+        return fact_batch(seed, step, part, settings.mix, settings.drill_tokens // 2)
+    return document_batch(seed, step, part, settings.mix, settings.tokens // 2)
+
+
+class _Training:
+    """Model, optimizers and metrics; all of its state is in the checkpoint."""
+
+    def __init__(self, checkpoint: Path, seed: int, settings: PretrainingSettings):
+        self.checkpoint, self.settings = checkpoint, settings
+        self.model = _build_model(settings, seed)
+        self.optimizers = _build_optimizers(self.model, settings)
+        self.phase, self.step = "drill", 0  # the next step, counted within its phase
+        self.drill_loss = math.log(world.TABLE_VALUES)  # moving average
+        self.metrics: list[dict[str, float]] = []
+        self.identity = sha256_text(f"{seed} {settings} {code_digest('selfdistill.microcosm.pretrain:pretrain')}")
+        self._resume()
+
+    def run(self, gradient: ComputeGradient) -> None:
+        """Train to the end, with a checkpoint at times."""
+        saved = time.monotonic()
+        self.model.train()
+        with tqdm(desc="pre-training", unit=" tokens", unit_scale=True, mininterval=2) as bar:
+            while not self._finished():
+                self._advance(gradient)
+                bar.set_postfix_str(f"{self.phase} {self.step}/{self._phase_steps()}", refresh=False)
+                bar.update(self.metrics[-1]["tokens"])
+                if time.monotonic() - saved > self.settings.checkpoint_seconds:
+                    self._save()
+                    saved = time.monotonic()
+
+    def _phase_steps(self) -> int:
+        return self.settings.drill_limit if self.phase == "drill" else self.settings.steps
+
+    def _finished(self) -> bool:
+        return self.phase == "documents" and self.step == self.settings.steps
+
+    def _advance(self, gradient: ComputeGradient) -> None:
+        sums = gradient(self.phase, self.step)
+        factor = self._rate_factor()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group["peak"]
+            optimizer.step()
+        loss = sums.loss / sums.labels
+        name = "drill_loss" if self.phase == "drill" else "loss"
+        self.metrics.append({name: loss, "tokens": sums.tokens, "learning_rate": factor})
+        self.step += 1
+        if self.phase == "drill":
+            self._end_drill(loss)
+
+    def _end_drill(self, loss: float) -> None:
+        self.drill_loss = 0.9 * self.drill_loss + 0.1 * loss
+        known = self.drill_loss < world.fact_entropy() + self.settings.drill_excess
+        if known or self.step == self.settings.drill_limit:
+            self.phase, self.step = "documents", 0
+
+    def _rate_factor(self) -> float:
+        """The learning rate as a share of its peak: warm-up in the drill, then constant, then a linear decay."""
+        settings = self.settings
+        if self.phase == "drill":
+            return min(1.0, (self.step + 1) / settings.warmup)
+        done = self.step / settings.steps
+        decay = max(0.0, (done - settings.constant) / (1 - settings.constant))
+        return 1 - (1 - settings.final) * decay
+
+    def _save(self) -> None:
+        state = {
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "progress": (self.phase, self.step, self.drill_loss),
+            "metrics": self.metrics,
+        }
+        with atomic_path(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _resume(self) -> None:
+        """Continue from the checkpoint if it belongs to the same seed, settings and code."""
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, weights_only=True)
+        if state["identity"] != self.identity:
+            return
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.phase, self.step, self.drill_loss = state["progress"]
+        self.metrics = state["metrics"]
+
+
+def _build_model(settings: PretrainingSettings, seed: int) -> Qwen3ForCausalLM:
+    tokenizer = build_tokenizer()
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads // 2,
+        head_dim=32,
+        intermediate_size=settings.intermediate,
+        rope_theta=1e4,
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+        max_position_embeddings=2048,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen3ForCausalLM(config)
+
+
+def _build_optimizers(model: nn.Module, settings: PretrainingSettings) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for the embedding and the norms."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    muon = torch.optim.Muon(matrices, lr=settings.muon_rate, momentum=0.95, weight_decay=0.01)
+    adamw = torch.optim.AdamW(others, lr=settings.adamw_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    for optimizer, peak in ((muon, settings.muon_rate), (adamw, settings.adamw_rate)):
+        for group in optimizer.param_groups:
+            group["peak"] = peak
+    return [muon, adamw]
+
+
+def _save_model(model: Qwen3ForCausalLM, out_dir: Path) -> None:
+    """Write model and tokenizer; the directory appears whole, in place of one that was there."""
+    temporary = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.tmp")
+    model.save_pretrained(temporary)
+    build_tokenizer().save_pretrained(temporary)
+    if out_dir.exists():
+        shutil.rmtree(out_dir)
+    os.replace(temporary, out_dir)
+
+
+def _long_frame(metrics: list[dict[str, float]], run: str) -> pd.DataFrame:
+    """One row per step and metric; steps count from 1 across both phases."""
+    rows = [(run, step, name, float(value)) for step, row in enumerate(metrics, 1) for name, value in row.items()]
+    return pd.DataFrame(rows, columns=["run", "step", "metric", "value"]).astype({"step": "int32"})
