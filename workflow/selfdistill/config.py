@@ -66,9 +66,7 @@ class Pretraining(Section):
     preset: Literal["standard", "smoke", "tiny"] = key(
         "standard", doc="Size of the microcosm's pre-training; the numbers stand in `microcosm/pretrain.py`."
     )
-    workers: int = key(
-        2, doc="Processes that share every batch; part of the arithmetic, so not a machine setting.", gt=0
-    )
+    threads: int = key(2, doc="Threads; they decide the order of additions, so this is not a machine setting.", gt=0)
 
 
 class ProblemSet(Section):

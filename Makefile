@@ -1,0 +1,49 @@
+# `make reproduce` and `make test` are the two commands; `make help` lists the others.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+CORES ?= all
+# torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
+TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+  nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
+
+.PHONY: help env reproduce test lint format docs lock report compare clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+env:  ## install everything into .venv (idempotent)
+	@$(PYTHON) envs/install.py
+
+reproduce: env  ## run the default study: every table and figure, on this machine
+	@$(TIMED); echo "reproduce: the microcosm study, about 12 minutes on 2 cores; results/ says what lies where"; \
+	snakemake --cores $(CORES)
+
+test: env  ## run all tests
+	@$(TIMED); echo "test: unit tests, then workflow tests with a small study end to end; under 15 minutes on 2 cores"; \
+	pytest tests/unit -n 2 -q && pytest tests/workflow -q
+
+lint: env  ## ruff, snakefmt, snakemake --lint
+	@$(TIMED); ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint
+
+format: env  ## let ruff and snakefmt rewrite the sources
+	@ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
+
+docs: env  ## regenerate config/README.md and the configuration schema
+	@selfdistill document-config --out config/README.md --out-schema workflow/schemas/config.schema.yaml
+
+lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
+	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \
+	  -c envs/torch.txt -o envs/requirements.lock $(TORCH_FAMILY:%=--no-emit-package %)
+
+report: reproduce  ## results/microcosm/report.zip, readable offline
+	@snakemake --report results/microcosm/report.zip
+
+compare: env  ## a fresh run against the reference results, value by value
+	@selfdistill compare --fresh results/microcosm --reference results/reference/microcosm
+
+clean:  ## remove results and intermediate files of all studies
+	@rm -rf work logs .snakemake $$(find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name reference)

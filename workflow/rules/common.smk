@@ -1,0 +1,101 @@
+"""Configuration, paths and look-ups that the rules share; no rules.
+
+Everything below results/{study} is a declared output. Shards and checkpoints live in work/{study}, because
+Snakemake deletes the declared outputs of a job that failed.
+"""
+
+import sys
+from pathlib import Path
+
+from selfdistill.code_digest import code_digest
+from selfdistill.config import parse
+
+CONFIG = parse(config)
+RESULTS = f"results/{CONFIG.study}"
+WORK = f"work/{CONFIG.study}"
+LOGS = f"logs/{CONFIG.study}"
+SCRIPTS = Path(workflow.basedir) / "scripts"
+ENVIRONMENT = "../../envs/base.yaml"
+
+MICROCOSM_MODELS = [name for name, model in CONFIG.models.items() if model.source == "microcosm"]
+FETCHED_MODELS = [name for name in CONFIG.models if name not in MICROCOSM_MODELS]
+SFT_SETS = ["unguided", "guided", "unguided_unfiltered"]
+SFT_RUNS = [f"sft-{name}-lr{rate:g}" for name in SFT_SETS for rate in CONFIG.sft.learning_rates]
+
+# Section 3's settings, and the traces whose responses serve as context c: s comes from the draw that selected the
+# problems, y~ from solution-guided generation. "unselected" takes y~ as it comes, the authors the first correct one.
+CONTEXT_TABLES = {
+    "unguided": [],
+    "solution": ["selection"],
+    "solution_without_thinking": ["selection"],
+    "regeneration": ["solution"],
+    "regeneration_unselected": ["solution"],
+}
+SETTINGS = list(CONTEXT_TABLES)
+
+# The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
+OWN_ENVIRONMENTS = "conda" in {str(m) for m in workflow.deployment_settings.deployment_method}
+INTERPRETER = "" if OWN_ENVIRONMENTS else f"export PATH={Path(sys.executable).parent}:$PATH; "
+# Two OpenMP teams on two cores spin against each other unless they wait passively.
+shell.prefix(
+    f"{INTERPRETER}export PYTHONPATH={workflow.basedir}${{PYTHONPATH:+:$PYTHONPATH}} "
+    "OMP_WAIT_POLICY=passive TOKENIZERS_PARALLELISM=false PYTHONHASHSEED=0; "
+)
+
+
+wildcard_constraints:
+    model="[^/]+",
+    run="base|sft-[^/]+",
+    dataset="|".join(SFT_SETS),
+
+
+def code(stage):
+    """Digest of the code behind a stage: a changed constant or function reruns the stages that use it."""
+    return code_digest(f"selfdistill.stages:{stage}")
+
+
+def script_code(name):
+    """The same for a script and the library code that it reaches."""
+    return code_digest(SCRIPTS / f"{name}.py")
+
+
+def flags(section, *names):
+    """Configuration values as command-line flags; all keys of ``section`` when none is named."""
+    values = {name: getattr(section, name) for name in names} if names else dict(section)
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in values.items() if value is not None)
+
+
+def model_flags(wildcards):
+    """How a model is prompted, as flags."""
+    model = CONFIG.models[wildcards.model]
+    thinking = "" if model.enable_thinking is None else f" --enable-thinking {str(model.enable_thinking).lower()}"
+    return f"--instruction {model.instruction!r}{thinking}"
+
+
+def context_table(wildcards):
+    """The traces that provide a setting's context; none for unguided generation."""
+    return [f"{RESULTS}/traces/{wildcards.model}/{table}.parquet" for table in CONTEXT_TABLES[wildcards.setting]]
+
+
+def problem_set_flags(wildcards):
+    """A problem set's configuration as flags."""
+    return flags(CONFIG.problem_sets[wildcards.problem_set])
+
+
+def base_model_flags(wildcards):
+    """Where a base model comes from, as flags."""
+    model = CONFIG.models[wildcards.model]
+    if model.source == "microcosm":
+        return f"--seed {model.seed} {flags(CONFIG.pretraining)} --work-dir {WORK}/pretraining/{wildcards.model}"
+    return flags(model, "source", "repo", "revision", "folder")
+
+
+def sft_rate(wildcards):
+    """The learning rate in a run's name."""
+    return wildcards.run.rpartition("-lr")[2]
+
+
+def sft_set(wildcards):
+    """The data set that a run's name says."""
+    dataset = wildcards.run.removeprefix("sft-").rpartition("-lr")[0]
+    return f"{RESULTS}/datasets/{wildcards.model}/{dataset}.parquet"

@@ -1,0 +1,33 @@
+"""Accuracy on unseen problems: avg@k of every model on every benchmark.
+
+Reads problems/{benchmark}.parquet and models/{model}/{run}/; writes evaluations/{model}/{run}/{benchmark}.parquet.
+Microcosm: 20 s each. Paper: 16 x 38,912 tokens per problem on one GPU node.
+"""
+
+
+rule evaluate_model:
+    """All responses of one model to one benchmark."""
+    input:
+        problems=f"{RESULTS}/problems/{{benchmark}}.parquet",
+        model=f"{RESULTS}/models/{{model}}/{{run}}/manifest.json",
+    output:
+        f"{RESULTS}/evaluations/{{model}}/{{run}}/{{benchmark}}.parquet",
+    wildcard_constraints:
+        benchmark="|".join(CONFIG.evaluation.benchmarks),
+    log:
+        f"{LOGS}/evaluate_model/{{model}}/{{run}}/{{benchmark}}.log",
+    benchmark:
+        f"{LOGS}/evaluate_model/{{model}}/{{run}}/{{benchmark}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("evaluate_model"),
+        samples=CONFIG.evaluation.samples,
+        sampling=flags(CONFIG.sampling.evaluate),
+        prompt=model_flags,
+        seed=CONFIG.seed,
+    shell:
+        "python -m selfdistill evaluate-model --problems {input.problems} --model {input.model} "
+        "--samples {params.samples} {params.sampling} {params.prompt} --seed {params.seed} --study {CONFIG.study} "
+        "--model-name {wildcards.model} --run {wildcards.run} --benchmark {wildcards.benchmark} "
+        "--work-dir {WORK}/traces --workers {threads} --out {output} 2> {log}"

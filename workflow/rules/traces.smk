@@ -1,0 +1,62 @@
+"""Section 3: select problems of intermediate difficulty, then sample them under four levels of guidance.
+
+Reads problems/ and the base model; writes traces/{model}/*.parquet and problems/{model}/borderline.parquet.
+Microcosm: under a minute. Paper: 8 x 32,768 tokens per problem on one GPU node.
+"""
+
+
+rule select_borderline:
+    """8 rollouts per problem in file order; keep those solved in 0.125-0.5 of them, stop at 100."""
+    input:
+        problems=f"{RESULTS}/problems/{CONFIG.selection.problem_set}.parquet",
+        model=f"{RESULTS}/models/{{model}}/base/manifest.json",
+    output:
+        problems=f"{RESULTS}/problems/{{model}}/borderline.parquet",
+        traces=f"{RESULTS}/traces/{{model}}/selection.parquet",
+    log:
+        f"{LOGS}/select_borderline/{{model}}.log",
+    benchmark:
+        f"{LOGS}/select_borderline/{{model}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    params:
+        code=code("select_borderline"),
+        flags=flags(CONFIG.selection, "rollouts", "low", "high", "target", "batch"),
+        sampling=flags(CONFIG.sampling.collect),
+        prompt=model_flags,
+        seed=CONFIG.seed,
+    shell:
+        "python -m selfdistill select-borderline --problems {input.problems} --model {input.model} {params.flags} "
+        "{params.sampling} {params.prompt} --seed {params.seed} --study {CONFIG.study} --model-name {wildcards.model} "
+        "--work-dir {WORK}/traces --workers {threads} "
+        "--out-problems {output.problems} --out-traces {output.traces} 2> {log}"
+
+
+rule sample_guidance:
+    """One of the settings (1)-(4). Setting (1) is a fresh draw, not the one that selected the problems."""
+    input:
+        problems=rules.select_borderline.output.problems,
+        model=rules.select_borderline.input.model,
+        contexts=context_table,
+    output:
+        f"{RESULTS}/traces/{{model}}/{{setting}}.parquet",
+    wildcard_constraints:
+        setting="|".join(SETTINGS),
+    log:
+        f"{LOGS}/sample_guidance/{{model}}/{{setting}}.log",
+    benchmark:
+        f"{LOGS}/sample_guidance/{{model}}/{{setting}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("sample_guidance"),
+        samples=CONFIG.guidance.samples,
+        sampling=flags(CONFIG.sampling.collect),
+        prompt=model_flags,
+        seed=CONFIG.seed,
+    shell:
+        "python -m selfdistill sample-guidance --setting {wildcards.setting} --contexts {input.contexts} "
+        "--problems {input.problems} --model {input.model} --samples {params.samples} {params.sampling} {params.prompt} "
+        "--seed {params.seed} --study {CONFIG.study} --model-name {wildcards.model} "
+        "--work-dir {WORK}/traces --workers {threads} --out {output} 2> {log}"

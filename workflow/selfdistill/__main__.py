@@ -1,0 +1,7 @@
+"""`python -m selfdistill`: the command line, from whichever interpreter runs it."""
+
+import sys
+
+from selfdistill.cli import main
+
+sys.exit(main())
