@@ -19,17 +19,17 @@ SUFFIXES = (".json", ".safetensors", ".jinja", ".txt", ".model")
 REVISION = re.compile(r"[0-9a-f]{40}")
 
 
-def save_manifest(manifest: Path) -> None:
-    """Write ``manifest`` over the model files beside it: names, sizes, SHA-256 and a fingerprint of all."""
+def save_manifest(folder: Path) -> None:
+    """Write the manifest of the model saved in ``folder``: file names, sizes, SHA-256 and a fingerprint of all."""
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-        for path in sorted(manifest.parent.iterdir())
+        for path in sorted(folder.iterdir())
         if path.suffix in SUFFIXES and path.name != MANIFEST and not path.name.endswith(".provenance.json")
     }
     if not any(name.endswith(".safetensors") for name in files):
-        raise UserError(f"{manifest.parent}: no safetensors weights found")
+        raise UserError(f"{folder}: no safetensors weights found")
     fingerprint = sha256_text(json.dumps([[name, entry["sha256"]] for name, entry in files.items()]))
-    _write(manifest, {"kind": "files", "files": files, "fingerprint": fingerprint})
+    _write(folder / MANIFEST, {"kind": "files", "files": files, "fingerprint": fingerprint})
 
 
 def save_folder_manifest(manifest: Path, folder: Path) -> None:
