@@ -1,0 +1,457 @@
+import json
+import re
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from docutils.core import publish_doctree
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from PIL import Image
+from selfdistill import examples, plotting, provenance, tables
+from selfdistill.epistemic import MARKERS, count_table
+from selfdistill.errors import UserError
+from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
+
+WORKFLOW = Path(plotting.__file__).parents[1]
+STAMP = "a tiny model trained from scratch on CPU; not the paper's models"
+SETTINGS = list(plotting.SETTINGS)
+RUNS = [f"sft-{name}-lr{rate:g}" for name in list(plotting.DATASETS)[1:] for rate in (1e-4, 3e-4)]
+
+
+def summary(*rows: dict) -> pd.DataFrame:
+    empty = {"study": "microcosm", "artifact": "a", "model": "m", "row": "", "benchmark": "", "metric": ""}
+    numbers = dict.fromkeys(["value", "low", "high", "sampling_low", "sampling_high", "confidence"], np.nan)
+    counts = {"problems": 100, "samples": 8, "origin": "measured"}
+    return pd.DataFrame([empty | numbers | counts | row for row in rows])
+
+
+def measured(row: str, metric: str, value: float, **more: object) -> dict:
+    return {"row": row, "metric": metric, "value": value, "low": value * 0.9, "high": value * 1.2} | more
+
+
+def quoted(row: str, metric: str, value: float, **more: object) -> dict:
+    return {"row": row, "metric": metric, "value": value, "origin": "quoted", "model": "R1"} | more
+
+
+def table_1() -> pd.DataFrame:
+    metrics = ["score", "L", "E_substring", "E_word", "E_per_1000_tokens_substring", "E_per_1000_tokens_word"]
+    ours = [
+        measured(row, metric, (place + 1) * (number + 2) / 60)
+        for number, metric in enumerate(metrics)
+        for place, row in enumerate(SETTINGS)
+    ]
+    theirs = [
+        quoted(row, metric, value)
+        for row, values in {"unguided": (0.3, 13054, 182.5, 14), "solution": (0.98, 1873, 8.8, 4.7)}.items()
+        for metric, value in zip(["score", "L", "E_substring", metrics[4]], values, strict=True)
+    ]
+    return summary(*ours, *theirs)
+
+
+def table_a1() -> pd.DataFrame:
+    metrics = [f"{counting}_{marker}" for marker in MARKERS for counting in ("substring", "word")]
+    return summary(*[measured(row, metric, 0.5) for row in SETTINGS for metric in metrics])
+
+
+def table_2() -> pd.DataFrame:
+    rows = []
+    for benchmark in ("easy", "hard"):
+        rows.append(measured("base", "avg", 44, benchmark=benchmark))
+        rows += [measured(run, "avg", 30 + 3 * n, benchmark=benchmark) for n, run in enumerate(RUNS)]
+        rows += [measured(run, "avg_difference_to_base", -5, benchmark=benchmark) for run in RUNS]
+    for row, value in {"base": 54.79, "sft-unguided": 51.04, "sft-guided": 20.21}.items():
+        rows.append(quoted(row, "avg", value, benchmark="AIME24"))
+    rows.append(quoted("sft-guided", "avg_difference_to_base", -34.58, benchmark="AIME24"))
+    return summary(*rows)
+
+
+def selection() -> pd.DataFrame:
+    return summary(
+        *[
+            {"row": str(right), "metric": "problems", "value": count}
+            for right, count in enumerate([3, 11, 11, 28, 25, 11, 6, 5, 0])
+        ]
+    )
+
+
+def training_steps() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"run": run, "step": step, "metric": metric, "value": step / (number + 1)}
+            for number, run in enumerate(RUNS)
+            for step in range(1, 6)
+            for metric in ("loss", "learning_rate")
+        ]
+    )
+
+
+def traces(*responses: tuple[str, bool], model: str) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {
+            "study": "microcosm",
+            "model": model,
+            "stage": "evaluation",
+            "setting": "easy",
+            "problem_id": "p",
+            "sample": range(len(responses)),
+            "seed": 0,
+            "context_sample": None,
+            "prompt_sha256": "",
+            "response": [text for text, _ in responses],
+            "response_tokens": [len(text.split()) for text, _ in responses],
+            "finish_reason": "stop",
+            "answer": "17",
+            "correct": [correct for _, correct in responses],
+        }
+    )
+    for mode in tables.COUNT_MODES:
+        frame[tables.MARKER_COLUMNS[mode]] = count_table(frame["response"], mode).to_numpy()
+    return frame
+
+
+BASE_TRACES = traces(("perhaps x = 3 no . wait x = 17", True), ("x = 2", False), model="m")
+TRAINED_TRACES = traces(("x = 2 $ok$ 文", False), model="sft-guided-lr0.0003")
+PROBLEMS = pd.DataFrame(
+    [{"problem_id": "p", "position": 0, "problem": "Find x", "answer": "17", "source": "s", "problem_type": "t"}]
+)
+
+
+def functions(script: str) -> dict:
+    """What a script defines, without running it as Snakemake would."""
+    return runpy.run_path(str(WORKFLOW / "scripts" / f"draw_{script}.py"), run_name="imported")
+
+
+def drawings() -> dict:
+    chosen = examples.choose_examples(BASE_TRACES, TRAINED_TRACES)
+    return {
+        "table_1": lambda draw, study: draw(table_1(), study),
+        "marker_breakdown": lambda draw, study: draw(table_a1(), study),
+        "table_2": lambda draw, study: draw(table_2(), study),
+        "selection": lambda draw, study: draw(selection(), study, low=0.125, high=0.5),
+        "sft_curves": lambda draw, study: draw(training_steps(), study),
+        "fig_2": lambda draw, study: draw(chosen, PROBLEMS, study),
+    }
+
+
+def figure_of(script: str, study: str = "microcosm"):
+    return drawings()[script](functions(script)["draw"], study)
+
+
+def points(axes, *, hollow: bool = False) -> list[tuple[float, float]]:
+    """(x, y) of every point drawn on ``axes``."""
+    drawn = [line for line in axes.lines if line.get_marker() not in ("None", "", None)]
+    wanted = [line for line in drawn if (line.get_markerfacecolor() == "none") == hollow]
+    return [(float(x), float(y)) for line in wanted for x, y in zip(*line.get_data(), strict=True)]
+
+
+def intervals(axes) -> list[tuple[float, float]]:
+    """(low, high) along x of every horizontal line of ``axes``."""
+    lines = [line for line in axes.collections if isinstance(line, LineCollection)]
+    return [(float(s[0][0]), float(s[1][0])) for line in lines for s in line.get_segments()]
+
+
+def panel(figure, title: str):
+    return next(axes for axes in figure.findobj(lambda a: hasattr(a, "get_title")) if axes.get_title() == title)
+
+
+# --- shared pieces ---
+
+
+@pytest.mark.parametrize("along", ["x", "y"])
+def test_points_and_intervals_are_those_of_the_table(along):
+    axes = plotting.new_figure(2).subplots()
+    frame = pd.DataFrame({"value": [1.0, 2, 3], "low": [0.5, np.nan, 2.5], "high": [1.5, np.nan, 4]})
+    plotting.draw_points(axes, [0, 1, 2], frame, plotting.SETTINGS["solution"], along=along)
+    drawn = points(axes) if along == "x" else [(value, place) for place, value in points(axes)]
+    assert drawn == [(1, 0), (2, 1), (3, 2)]
+    ends = [segment[:, 0 if along == "x" else 1].tolist() for segment in axes.collections[0].get_segments()]
+    assert ends == [[0.5, 1.5], [2.5, 4.0]]
+
+
+def test_quoted_values_are_hollow_and_have_no_interval():
+    axes = plotting.new_figure(2).subplots()
+    frame = pd.DataFrame({"value": [1.0], "low": [0.0], "high": [2.0]})
+    plotting.draw_points(axes, 0, frame, plotting.SETTINGS["solution"], quoted=True)
+    assert points(axes, hollow=True) == [(1, 0)] and not points(axes) and not axes.collections
+
+
+def test_unknown_setting_is_named_with_the_nearest_spelling():
+    with pytest.raises(UserError, match="'regenerations' \\(did you mean 'regeneration'\\?\\)"):
+        plotting.in_order(["unguided", "regenerations"], plotting.SETTINGS)
+
+
+def test_no_two_settings_or_data_sets_look_alike():
+    for looks in (plotting.SETTINGS, plotting.DATASETS):
+        assert (
+            len({look.colour for look in looks.values()}) == len(looks) == len({look.label for look in looks.values()})
+        )
+
+
+@pytest.mark.parametrize(
+    ("run", "dataset", "rate"),
+    [
+        ("base", "base", None),
+        ("sft-guided", "guided", None),
+        ("sft-guided-lr0.0003", "guided", 3e-4),
+        ("sft-unguided_unfiltered-lr1e-05", "unguided_unfiltered", 1e-5),
+    ],
+)
+def test_runs_are_split_into_data_set_and_rate(run, dataset, rate):
+    found, found_rate = plotting.split_run(run)
+    assert found == dataset
+    assert np.isnan(found_rate) if rate is None else found_rate == rate
+
+
+def test_an_id_of_no_run_is_refused():
+    with pytest.raises(UserError, match="grpo-1"):
+        plotting.split_run("grpo-1")
+
+
+@pytest.mark.parametrize(("rate", "label"), [(1e-4, "1e-4"), (3e-4, "3e-4"), (2.5e-5, "2.5e-5"), (1.0, "1e0")])
+def test_rates_are_short(rate, label):
+    assert plotting.rate_label(rate) == label
+
+
+def test_ratios_are_taken_to_the_reference_of_the_same_model_metric_and_origin():
+    frame = summary(
+        measured("unguided", "L", 50),
+        measured("solution", "L", 20),
+        measured("unguided", "L", 10, model="other"),
+        measured("solution", "L", 20, model="other"),
+        quoted("unguided", "L", 13054),
+        quoted("solution", "L", 1873),
+        measured("solution", "score", 1),  # no unguided score: no ratio
+    )
+    ratios = plotting.relative_to(frame, "unguided")
+    assert ratios["value"].round(4).tolist() == [1, 0.4, 1, 2, 1, 0.1435]
+    assert ratios[["low", "high"]].isna().all(axis=None)
+
+
+def test_a_ratio_to_nothing_is_unknown():
+    frame = summary(measured("unguided", "E_word", 0), measured("solution", "E_word", 1))
+    assert plotting.relative_to(frame, "unguided")["value"].isna().all()
+
+
+# --- what every figure must hold ---
+
+
+@pytest.mark.parametrize("script", drawings())
+def test_figure_is_stamped_and_nothing_leaves_the_page_or_covers_the_stamp(script):
+    figure = figure_of(script)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    stamp = next(text for text in figure.texts if STAMP in text.get_text())
+    assert stamp.get_text().startswith("microcosm study")
+    foot = stamp.get_window_extent(renderer).y1
+    legends = [legend for part in [figure, *figure.subfigs] for legend in part.legends]
+    for artist in [*figure.findobj(lambda a: hasattr(a, "get_title") and hasattr(a, "lines")), *legends]:
+        box = artist.get_tightbbox(renderer)
+        if script != "fig_2":  # whose one pair of axes spans the page; its texts are looked at below
+            assert box.y0 >= foot - 1
+        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
+    others = [
+        text for text in figure.findobj(lambda a: hasattr(a, "get_fontsize")) if text.get_text() and text.get_visible()
+    ]
+    assert all(text is stamp or text.get_window_extent(renderer).y0 >= foot - 1 for text in others)
+
+
+@pytest.mark.parametrize("script", drawings())
+def test_the_papers_own_study_bears_no_stamp(script):
+    assert not any("study" in text.get_text() for text in figure_of(script, study="paper").texts)
+
+
+def test_a_study_of_ones_own_is_not_called_a_microcosm():
+    assert plotting.stamp_text("my-model") == "my-model study: not the paper's configuration"
+
+
+# --- the figures ---
+
+
+def test_table_1_draws_every_value_and_interval():
+    frame, figure = table_1(), figure_of("table_1")
+    ours = frame[frame["origin"] == "measured"]
+    for title, metrics in {"length L": ["L"], "markers E": ["E_substring", "E_word"], "score": ["score"]}.items():
+        rows = ours[ours["metric"].isin(metrics)]
+        axes = panel(figure, title)
+        assert sorted(x for x, _ in points(axes)) == sorted(rows["value"])
+        assert sorted(intervals(axes)) == sorted(zip(rows["low"], rows["high"], strict=True))
+
+
+def test_table_1_compares_with_the_paper_on_comparable_scales_only():
+    figure = figure_of("table_1")
+    assert sorted(x for x, _ in points(panel(figure, "score"), hollow=True)) == [0.3, 0.98]
+    assert not points(panel(figure, "length L"), hollow=True)
+    ratios = [axes for axes in figure.findobj(lambda a: hasattr(a, "get_xlabel")) if "ratio" in axes.get_xlabel()]
+    assert [sorted(round(x, 3) for x, _ in points(axes, hollow=True)) for axes in ratios] == [
+        [round(1873 / 13054, 3), 1],
+        [round(8.8 / 182.5, 3), 1],
+        [round(4.7 / 14, 3), 1],
+    ]
+
+
+def test_table_1_has_a_block_for_each_model():
+    both = pd.concat([table_1(), table_1().query("origin == 'measured'").assign(model="m2")])
+    figure = functions("table_1")["draw"](both, "microcosm")
+    assert [block.get_suptitle() for block in figure.subfigs] == ["m", "m2"]
+
+
+def test_marker_breakdown_has_a_panel_for_each_marker():
+    figure = figure_of("marker_breakdown")
+    for marker in MARKERS:
+        assert len(points(panel(figure, marker))) == len(intervals(panel(figure, marker))) == 2 * len(SETTINGS)
+
+
+def test_table_2_draws_runs_base_and_quoted_values():
+    figure = figure_of("table_2")
+    for benchmark in ("easy", "hard"):
+        axes = panel(figure, benchmark)
+        assert sorted(y for _, y in points(axes)) == [30, 33, 36, 39, 42, 45]
+        assert [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "None"] == [44]
+    assert sorted(y for _, y in points(panel(figure, "paper (quoted)"), hollow=True)) == [20.21, 51.04, 54.79]
+
+
+def test_selection_shades_the_band_and_counts_what_is_in_it():
+    figure = figure_of("selection")
+    (axes,) = figure.subfigs[0].axes
+    assert sorted(bar.get_height() for bars in axes.containers for bar in bars) == [0, 3, 5, 6, 11, 11, 11, 25, 28]
+    kept = {
+        round(bar.get_x() + bar.get_width() / 2)
+        for bars in axes.containers
+        for bar in bars
+        if bar.get_facecolor()[0] < 0.1
+    }
+    assert kept == {1, 2, 3, 4}
+    assert axes.get_title(loc="left").startswith("75 of 100 problems")
+
+
+def test_sft_curves_draw_one_line_per_run():
+    figure = figure_of("sft_curves")
+    lines = [line.get_ydata().tolist() for axes in figure.axes for line in axes.lines]
+    assert sorted(lines) == sorted([step / (number + 1) for step in range(1, 6)] for number in range(len(RUNS)))
+
+
+def test_fig_2_highlights_the_markers_and_shows_text_as_it_is():
+    figure = figure_of("fig_2")
+    texts = figure.axes[0].texts
+    assert [t.get_text() for t in texts if t.get_bbox_patch() is not None] == ["perhaps", "wait"]
+    assert "x = 2 $ok$ □" in [t.get_text() for t in texts]  # no mathematics, no missing glyph
+    assert not any(t.get_parse_math() for t in texts if "$" in t.get_text())
+
+
+def test_fig_2_says_when_no_problem_satisfies_the_rule():
+    figure = functions("fig_2")["draw"](BASE_TRACES.iloc[:0].assign(panel="", E=0), PROBLEMS, "microcosm")
+    assert "No problem of this run satisfies the rule" in figure.axes[0].texts[0].get_text()
+
+
+# --- files ---
+
+
+def description_in(path: Path) -> str:
+    if path.suffix == ".png":
+        return Image.open(path).text["Description"]
+    if path.suffix == ".svg":
+        return ElementTree.parse(path).find(".//{http://purl.org/dc/elements/1.1/}description").text
+    subject = re.search(rb"/Subject \((.*?)(?<!\\)\)", path.read_bytes(), re.DOTALL)[1]
+    return re.sub(rb"\\([()\\])", rb"\1", subject).decode("ascii")
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_equal_figures_give_equal_bytes_and_say_where_they_come_from(tmp_path, suffix):
+    source = tmp_path / "täble (1).parquet"
+    source.write_bytes(b"rows")
+    description = plotting.record(study="microcosm", rule="draw_sft_curves", code="abc", inputs=[source])
+    first, second = tmp_path / f"a/curves.{suffix}", tmp_path / f"b/curves.{suffix}"
+    for path in (first, second):
+        plotting.save(figure_of("sft_curves"), [path], description)
+    assert first.read_bytes() == second.read_bytes()
+    assert not re.search(rb"CreationDate|dc:date|tIME|Software", first.read_bytes())
+    assert json.loads(description_in(first)) == {
+        "study": "microcosm",
+        "rule": "draw_sft_curves",
+        "code": "abc",
+        "inputs": {str(source): provenance.sha256_file(source)},
+    }
+    assert list(first.parent.iterdir()) == [first]
+
+
+def test_unknown_format_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"no figure format '\.jpeg'; known: \.png, \.svg, \.pdf"):
+        plotting.save(plotting.new_figure(1), [tmp_path / "f.jpeg"], "{}")
+    assert not list(tmp_path.iterdir())
+
+
+def run_as_snakemake_does(script: str, inputs: dict, folder: Path, **params: object) -> dict[str, Path]:
+    suffixes = ["png", "html"] if script == "fig_2" else ["png"]
+    outputs = {suffix: folder / f"{script}.{suffix}" for suffix in suffixes}
+    job = SimpleNamespace(
+        input=InputFiles(fromdict={name: str(path) for name, path in inputs.items()}),
+        output=OutputFiles(fromdict={name: str(path) for name, path in outputs.items()}),
+        params=Params(fromdict={"code": "abc", **params}),
+        wildcards=Wildcards(fromdict={"study": "microcosm"}),
+        log=[str(folder / "log.txt")],
+        rule=f"draw_{script}",
+    )
+    path = WORKFLOW / "scripts" / f"draw_{script}.py"
+    runpy.run_path(str(path), init_globals={"snakemake": job}, run_name="__main__")
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("script", "inputs", "params"),
+    [
+        ("table_1", {"table": (table_1, "summary")}, {}),
+        ("marker_breakdown", {"table": (table_a1, "summary")}, {}),
+        ("table_2", {"table": (table_2, "summary")}, {}),
+        ("selection", {"table": (selection, "summary")}, {"low": 0.125, "high": 0.5}),
+        ("sft_curves", {"steps": (training_steps, "training_steps")}, {}),
+        (
+            "fig_2",
+            {
+                "base": (lambda: BASE_TRACES, "traces"),
+                "trained": (lambda: TRAINED_TRACES, "traces"),
+                "problems": (lambda: PROBLEMS, "problems"),
+            },
+            {},
+        ),
+    ],
+)
+def test_script_reads_its_tables_and_records_them(tmp_path, monkeypatch, script, inputs, params):
+    monkeypatch.setattr("sys.stderr", None)
+    paths = {name: tmp_path / f"{name}.parquet" for name in inputs}
+    for name, (frame, schema) in inputs.items():
+        tables.write(frame(), paths[name], schema)
+    outputs = run_as_snakemake_does(script, paths, tmp_path, **params)
+    made_from = json.loads(description_in(outputs["png"]))
+    assert made_from["rule"] == f"draw_{script}"
+    assert made_from["inputs"] == {str(path): provenance.sha256_file(path) for path in paths.values()}
+    if script == "fig_2":
+        page = outputs["html"].read_text(encoding="utf-8")
+        assert page.count('<mark class="marker">') == 2 and STAMP in page.replace("&#x27;", "'")
+
+
+# --- captions ---
+
+CAPTIONS = sorted((WORKFLOW / "report").glob("*.rst"))
+
+
+@pytest.mark.parametrize("caption", CAPTIONS, ids=lambda path: path.stem)
+def test_caption_is_well_formed(caption):
+    text = caption.read_text(encoding="utf-8")
+    publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 5})
+    assert "{{" not in text
+
+
+def test_every_drawn_artefact_has_its_caption():
+    drawn = {path.stem.removeprefix("draw_") for path in (WORKFLOW / "scripts").glob("draw_*.py")}
+    assert drawn | {"workflow"} <= {path.stem for path in CAPTIONS}
+
+
+def test_the_caption_of_fig_2_states_the_rule_that_the_code_follows():
+    caption = (WORKFLOW / "report" / "fig_2.rst").read_text(encoding="utf-8")
+    assert examples.RULE in " ".join(caption.split())

@@ -1,0 +1,61 @@
+"""The SFT loss at every step, one panel per learning rate, one line per data set."""
+
+import sys
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from selfdistill import plotting, tables
+
+DASHES = {"unguided": (), "guided": (4, 1.2), "unguided_unfiltered": (1.2, 1)}
+
+
+def draw(steps: pd.DataFrame, study: str) -> Figure:
+    """One panel per learning rate of the training_steps frame ``steps``; the metric drawn is ``loss``."""
+    plotting.use_style()
+    loss = steps[steps["metric"] == "loss"]
+    runs = loss["run"].map(plotting.split_run)
+    loss = loss.assign(dataset=runs.str[0], rate=runs.str[1])
+    rates = sorted(loss["rate"].unique())
+    datasets = plotting.in_order(loss["dataset"], plotting.DATASETS)
+    figure = plotting.new_figure(height=2.6)
+    panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
+    for panel, rate in zip(panels, rates, strict=True):
+        _draw_lines(panel, loss[loss["rate"] == rate], datasets)
+        panel.set(title=f"learning rate {plotting.rate_label(rate)}", xlabel="optimizer step")
+    panels[0].set_ylabel("loss per response token")
+    plotting.draw_legend(figure, [_entry(name) for name in datasets])
+    plotting.stamp(figure, study)
+    return figure
+
+
+def _draw_lines(axes: Axes, loss: pd.DataFrame, datasets: list[str]) -> None:
+    sns.lineplot(
+        loss,
+        x="step",
+        y="value",
+        hue="dataset",
+        hue_order=datasets,
+        palette={name: plotting.DATASETS[name].colour for name in datasets},
+        style="dataset",
+        dashes=DASHES,
+        estimator=None,
+        legend=False,
+        linewidth=1.3,
+        ax=axes,
+    )
+
+
+def _entry(dataset: str) -> Line2D:
+    look = plotting.DATASETS[dataset]
+    return Line2D([], [], color=look.colour, dashes=DASHES[dataset] or (1, 0), label=look.label)
+
+
+if __name__ == "__main__":
+    job = snakemake  # noqa: F821 (Snakemake puts it in scope)
+    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
+    steps = pd.concat([tables.read(path, "training_steps") for path in job.input])
+    made_from = plotting.record(study=job.wildcards.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    plotting.save(draw(steps, job.wildcards.study), job.output, made_from)

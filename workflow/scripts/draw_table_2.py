@@ -1,0 +1,84 @@
+"""Table 2 as a figure: accuracy after SFT by data set and learning rate, with 95 % intervals.
+
+Above, avg@k with the base model as a line and a band; below, the paired difference to the base model. The
+column on the right holds the paper's quoted values, on the same scales.
+"""
+
+import sys
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from selfdistill import plotting, tables
+
+METRICS = {"avg": "accuracy (%)", "avg_difference_to_base": "difference to base\n(percentage points)"}
+SHIFTS = {"base": -0.36, "unguided": -0.18, "guided": 0.0, "unguided_unfiltered": 0.18}
+
+
+def draw(frame: pd.DataFrame, study: str) -> Figure:
+    """Two rows of panels, one column per benchmark and one for the paper, for each model measured."""
+    plotting.use_style()
+    runs = [plotting.split_run(row) for row in frame["row"]]
+    frame = frame.assign(dataset=[dataset for dataset, _ in runs], rate=[rate for _, rate in runs])
+    figure, blocks = plotting.blocks_by_model(frame, height=4.0)
+    for block, of_model in blocks:
+        _draw_block(block, of_model)
+    present = plotting.in_order(frame["dataset"], plotting.DATASETS)
+    entries = [plotting.legend_entry(plotting.DATASETS[name], interval=True) for name in present]
+    plotting.draw_legend(figure, entries)
+    plotting.stamp(figure, study)
+    return figure
+
+
+def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:
+    measured, quoted = plotting.measured(frame), frame[frame["origin"] == "quoted"]
+    benchmarks = sorted(measured["benchmark"].unique())
+    axes = block.subplots(2, len(benchmarks) + 1, sharex="col", sharey="row")
+    for (metric, label), panels in zip(METRICS.items(), axes, strict=True):
+        panels[0].set_ylabel(label)
+        rows = measured[measured["metric"] == metric]
+        for panel, benchmark in zip(panels[:-1], benchmarks, strict=True):
+            _draw_rates(panel, rows[rows["benchmark"] == benchmark])
+        _draw_quoted(panels[-1], quoted[quoted["metric"] == metric])
+    for panel, benchmark in zip(axes[0], [*benchmarks, "paper (quoted)"], strict=True):
+        panel.set_title(benchmark)
+    for panel in axes[1]:
+        panel.axhline(0, color=plotting.INK, linewidth=0.9)
+    for panel in axes[1, :-1]:
+        panel.set_xlabel("learning rate")
+    axes[0, 0].set_ylim(0, 100)
+
+
+def _draw_rates(axes: Axes, frame: pd.DataFrame) -> None:
+    for _, base in frame[frame["dataset"] == "base"].iterrows():
+        axes.axhline(base["value"], color=plotting.INK, linewidth=0.9)
+        axes.axhspan(base["low"], base["high"], color=plotting.INK, alpha=0.12, linewidth=0)
+    runs = frame[frame["dataset"] != "base"]
+    rates = sorted(runs["rate"].unique())
+    _draw_datasets(axes, runs, np.searchsorted(rates, runs["rate"]), quoted=False)
+    axes.set_xticks(range(len(rates)), [plotting.rate_label(rate) for rate in rates])
+    axes.set_xlim(-0.5, len(rates) - 0.5)
+
+
+def _draw_quoted(axes: Axes, frame: pd.DataFrame) -> None:
+    benchmarks = sorted(frame["benchmark"].unique())
+    _draw_datasets(axes, frame, np.searchsorted(benchmarks, frame["benchmark"]), quoted=True)
+    axes.set_xticks(range(len(benchmarks)), benchmarks, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_facecolor("#f6f6f6")
+
+
+def _draw_datasets(axes: Axes, frame: pd.DataFrame, columns: np.ndarray, *, quoted: bool) -> None:
+    """Points at their column, each data set at its own place within it."""
+    for dataset in plotting.in_order(frame["dataset"], plotting.DATASETS):
+        own = (frame["dataset"] == dataset).to_numpy()
+        positions = columns[own] + SHIFTS[dataset]
+        drawn_as = plotting.DATASETS[dataset]
+        plotting.draw_points(axes, positions, frame[own], drawn_as, quoted=quoted, along="y")
+
+
+if __name__ == "__main__":
+    job = snakemake  # noqa: F821 (Snakemake puts it in scope)
+    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
+    made_from = plotting.record(study=job.wildcards.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    plotting.save(draw(tables.read(job.input.table, "summary"), job.wildcards.study), job.output, made_from)

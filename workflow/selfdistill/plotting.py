@@ -1,0 +1,289 @@
+"""The look of every figure and the pieces that several figures share.
+
+A figure states its study, draws intervals as they stand in its table, and marks quoted values as quoted.
+Saving is deterministic: equal figures give equal bytes in PNG, SVG and PDF, and each file says in its
+metadata which study, rule, code and input bytes it was made from.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from selfdistill.errors import UserError, nearest
+from selfdistill.provenance import atomic_path, sha256_file
+
+WIDTH = 7.0  # inches: the text width of a page; nothing is scaled down when the figure is set there
+INK, MUTED = "#222222", "#6b6b6b"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one setting, data set or way of counting is named and drawn, the same in every figure."""
+
+    label: str
+    colour: str = INK
+    shape: str = "o"
+
+
+# Okabe and Ito's palette, told apart by colour-blind readers. A data set wears the colour of its setting.
+UNGUIDED, GUIDED = "#0072B2", "#D55E00"
+SETTINGS: dict[str, Look] = {
+    "selection draw": Look("selection draw (c = ∅)", "#8c8c8c"),
+    "unguided": Look("unguided (c = ∅)", UNGUIDED),
+    "solution": Look("solution-guided (c = s)", GUIDED),
+    "solution_without_thinking": Look("c = s without think", "#009E73"),
+    "regeneration": Look("regeneration (c = ỹ)", "#CC79A7"),
+    "regeneration_unselected": Look("regeneration (c = ỹ, unselected)", "#8f4a73"),
+}
+DATASETS: dict[str, Look] = {
+    "base": Look("base model", INK, "D"),
+    "unguided": Look(r"SFT on $D_{\mathrm{ug}}$ (unguided)", UNGUIDED, "o"),
+    "guided": Look(r"SFT on $D_{\mathrm{sg}}$ (solution-guided)", GUIDED, "s"),
+    "unguided_unfiltered": Look("SFT on unguided, unfiltered", "#56B4E9", "^"),
+}
+COUNTINGS: dict[str, Look] = {
+    "substring": Look("counted as substring\n(the authors' way)", shape="o"),
+    "word": Look("counted by whole word", shape="^"),
+}
+QUOTED = Look("paper (quoted)", shape="D")
+
+# The one study that runs the paper's models; every other study's figures are stamped.
+PAPER_STUDY = "paper"
+MICROCOSM_STUDIES = ("microcosm", "smoke")
+
+_RUN = re.compile(r"(?P<dataset>base)|sft-(?P<trained_on>\w+?)(?:-lr(?P<rate>[\d.e+-]+))?")
+_RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same glyphs on every machine
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.edgecolor": "#9a9a9a",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.bottom": True,
+    "xtick.major.size": 2.5,
+    "xtick.major.width": 0.7,
+    "xtick.color": INK,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "text.hinting": "none",  # letters advance as the font says, at every resolution
+    "svg.fonttype": "path",
+    "svg.hashsalt": "selfdistill",
+    "pdf.fonttype": 42,
+}
+
+
+def use_style() -> None:
+    """Set the style of all figures drawn from here on."""
+    sns.set_theme(context="paper", style="whitegrid", rc=_RC)
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure of the page's text width and ``height`` inches, laid out without overlaps."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def look(name: str, looks: Mapping[str, Look]) -> Look:
+    """The `Look` of ``name``; `UserError` with the nearest spelling when there is none."""
+    if name not in looks:
+        raise UserError(f"no look is defined for '{name}'{nearest(name, looks)}; known: {', '.join(looks)}")
+    return looks[name]
+
+
+def in_order(names: Iterable[str], looks: Mapping[str, Look]) -> list[str]:
+    """The distinct ``names`` in the order of ``looks``; `UserError` for a name without a look."""
+    present = {name for name in names if look(name, looks)}
+    return [name for name in looks if name in present]
+
+
+def split_run(run: str) -> tuple[str, float]:
+    """Data set and learning rate of a row of Table 2: ``sft-guided-lr0.0003`` gives ("guided", 0.0003).
+
+    The rate is NaN where none is known: of the base model ("base") and of quoted rows (``sft-guided``).
+    """
+    match = _RUN.fullmatch(run)
+    if match is None:
+        raise UserError(f"'{run}' is not the id of a run; expected base, sft-DATASET or sft-DATASET-lrRATE")
+    return match["dataset"] or match["trained_on"], float(match["rate"] or "nan")
+
+
+def rate_label(rate: float) -> str:
+    """A learning rate in short: 0.0003 as ``3e-4``."""
+    digits, _, exponent = f"{rate:e}".partition("e")
+    return f"{float(digits):g}e{int(exponent)}"
+
+
+def relative_to(frame: pd.DataFrame, row: str) -> pd.DataFrame:
+    """Values of a summary ``frame`` as ratios to its row ``row``, per model, metric and origin.
+
+    Intervals are dropped: those of a ratio need the responses themselves, not the two intervals.
+    Rows without a reference are dropped too.
+    """
+    keys = ["model", "benchmark", "metric", "origin"]
+    reference = frame.loc[frame["row"] == row].set_index(keys)["value"].rename("reference")
+    joined = frame.join(reference, on=keys).dropna(subset=["reference"])
+    ratio = joined["value"] / joined["reference"].where(joined["reference"] != 0)
+    return joined.assign(value=ratio, low=np.nan, high=np.nan).drop(columns="reference")
+
+
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a summary ``frame`` that this study measured."""
+    return frame[frame["origin"] == "measured"]
+
+
+def blocks_by_model(frame: pd.DataFrame, height: float) -> tuple[Figure, list[tuple[SubFigure, pd.DataFrame]]]:
+    """A figure with one block of ``height`` inches per measured model, and each block's rows of ``frame``.
+
+    Quoted rows go to every block: they are the paper's values for its own model, whatever the block's.
+    """
+    models = list(measured(frame)["model"].unique())
+    figure = new_figure(height * len(models) + 0.3)
+    blocks = np.atleast_1d(figure.subfigures(len(models), 1))
+    if len(models) > 1:
+        for block, model in zip(blocks, models, strict=True):
+            block.suptitle(model, x=0.01, ha="left", fontsize=9)
+    parts = [frame[(frame["model"] == model) | (frame["origin"] == "quoted")] for model in models]
+    return figure, list(zip(blocks, parts, strict=True))
+
+
+def draw_points(
+    axes: Axes,
+    positions: Sequence[float] | float,
+    frame: pd.DataFrame,
+    drawn_as: Look,
+    *,
+    quoted: bool = False,
+    along: str = "x",
+) -> None:
+    """Draw one point per row of ``frame`` (columns value, low, high) and its interval as a line.
+
+    ``along`` is the axis that carries the values; ``positions`` (one per row, or one for all) lie on the
+    other. An interval that is null is not drawn. Quoted values are hollow and have no interval.
+    """
+    values = frame["value"].to_numpy(float)
+    places = np.broadcast_to(np.asarray(positions, float), values.shape)
+    horizontal = along == "x"
+    if not quoted:
+        lines = axes.hlines if horizontal else axes.vlines
+        known = frame[["low", "high"]].notna().all(axis=1).to_numpy()
+        lines(places[known], frame["low"][known], frame["high"][known], color=drawn_as.colour, linewidth=1.5)
+    pair = (values, places) if horizontal else (places, values)
+    axes.plot(*pair, **_point(drawn_as, quoted))
+
+
+def _point(drawn_as: Look, quoted: bool) -> dict[str, Any]:
+    return {
+        "linestyle": "none",
+        "marker": drawn_as.shape,
+        "markersize": 4.6 if quoted else 3.6,
+        "markerfacecolor": "none" if quoted else drawn_as.colour,
+        "markeredgecolor": drawn_as.colour,
+        "markeredgewidth": 1.1,
+    }
+
+
+def draw_settings(axes: Axes, frame: pd.DataFrame, settings: Sequence[str], metrics: Mapping[str, str]) -> None:
+    """Draw the ``metrics`` of a summary ``frame``, one lane per setting from the top down, values along x.
+
+    ``metrics`` maps a way of counting (a key of `COUNTINGS`, or "" where nothing is counted) to a metric.
+    Within a lane the countings stand above one another, and quoted values below them.
+    """
+    shifts = dict(zip(metrics, (-0.22, 0.02) if len(metrics) > 1 else (0.0,), strict=True))
+    for position, setting in enumerate(settings):
+        for counting, metric in metrics.items():
+            shape = COUNTINGS[counting].shape if counting else "o"
+            drawn_as = replace(look(setting, SETTINGS), shape=shape)
+            rows = frame[(frame["row"] == setting) & (frame["metric"] == metric)]
+            draw_points(axes, position + shifts[counting], measured(rows), drawn_as)
+            quoted = rows[rows["origin"] == "quoted"]
+            hollow = replace(drawn_as, shape=QUOTED.shape)
+            draw_points(axes, position + 0.28, quoted, hollow, quoted=True)
+    labels = [SETTINGS[setting].label.replace(" (", "\n(") for setting in settings]
+    axes.set_yticks(range(len(settings)), labels, linespacing=1.05)
+    axes.set_ylim(len(settings) - 0.4, -0.6)
+
+
+def from_zero(axes: Axes, most: float | None = None) -> None:
+    """Let the x-axis begin at zero and end at ``most`` (or beyond the data), with room for whole points."""
+    most = axes.get_xlim()[1] if most is None else most
+    axes.set_xlim(-0.05 * most, 1.05 * most)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= most])
+
+
+def legend_entry(drawn_as: Look, *, quoted: bool = False, interval: bool = False) -> Line2D:
+    """A legend handle that looks as `draw_points` draws; ``interval`` shows the line through it."""
+    style = _point(drawn_as, quoted) | ({"linestyle": "-", "linewidth": 1.5} if interval else {})
+    return Line2D([], [], color=drawn_as.colour, label=drawn_as.label, **style)
+
+
+def draw_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
+    """Put one legend in one line above all panels."""
+    for entry in entries:
+        entry.set_label(entry.get_label().replace("\n", " "))
+    spacing = {"handletextpad": 0.4, "columnspacing": 1.4}
+    figure.legend(handles=entries, loc="outside upper left", ncols=len(entries), **spacing)
+
+
+def stamp_text(study: str) -> str:
+    """What sets ``study`` apart from the paper, in one line; empty for the paper's own study."""
+    if study == PAPER_STUDY:
+        return ""
+    if study in MICROCOSM_STUDIES:
+        return f"{study} study: a tiny model trained from scratch on CPU; not the paper's models"
+    return f"{study} study: not the paper's configuration"
+
+
+def stamp(figure: Figure, study: str) -> None:
+    """Write `stamp_text` below the figure, where no other piece can cover it."""
+    if text := stamp_text(study):
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=7, color=MUTED, style="italic")
+
+
+def record(*, study: str, rule: str, code: str, inputs: Iterable[str | Path]) -> str:
+    """One line of JSON (ASCII): what a figure was made from, with the SHA-256 of each input file."""
+    digests = {str(path): sha256_file(path) for path in inputs}
+    return json.dumps({"study": study, "rule": rule, "code": code, "inputs": digests}, sort_keys=True)
+
+
+def save(figure: Figure, paths: Iterable[str | Path], description: str) -> None:
+    """Write ``figure`` to each of ``paths``, in the format of its suffix: .png (200 dpi), .svg or .pdf.
+
+    ``description`` (see `record`) goes to the PNG text chunk and the SVG element called Description, and to
+    the PDF's Subject. Nothing volatile is written, so that equal figures give equal bytes.
+    """
+    for path in map(Path, paths):
+        metadata = _metadata(path, description)
+        with mpl.rc_context(_RC), atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=metadata)
+
+
+def _metadata(path: Path, description: str) -> dict[str, str | None]:
+    fields: dict[str, dict[str, str | None]] = {
+        ".png": {"Description": description, "Software": None},
+        ".svg": {"Description": description, "Date": None},
+        ".pdf": {"Subject": description, "CreationDate": None},
+    }
+    if path.suffix not in fields:
+        raise UserError(f"{path}: no figure format '{path.suffix}'; known: {', '.join(fields)}")
+    return {"Title": path.stem} | fields[path.suffix]
