@@ -15,7 +15,7 @@ from PIL import Image
 from selfdistill import examples, plotting, provenance, tables
 from selfdistill.epistemic import MARKERS, count_table
 from selfdistill.errors import UserError
-from snakemake.iocontainers import InputFiles, OutputFiles, Params, Wildcards
+from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
 WORKFLOW = Path(plotting.__file__).parents[1]
 STAMP = "a tiny model trained from scratch on CPU; not the paper's models"
@@ -392,8 +392,7 @@ def run_as_snakemake_does(script: str, inputs: dict, folder: Path, **params: obj
     job = SimpleNamespace(
         input=InputFiles(fromdict={name: str(path) for name, path in inputs.items()}),
         output=OutputFiles(fromdict={name: str(path) for name, path in outputs.items()}),
-        params=Params(fromdict={"code": "abc", **params}),
-        wildcards=Wildcards(fromdict={"study": "microcosm"}),
+        params=Params(fromdict={"study": "microcosm", "code": "abc", **params}),
         log=[str(folder / "log.txt")],
         rule=f"draw_{script}",
     )

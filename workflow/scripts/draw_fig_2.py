@@ -82,7 +82,7 @@ def _drawable(text: str) -> str:
 if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    study = job.wildcards.study
+    study = job.params.study
     chosen = examples.choose_examples(tables.read(job.input.base, "traces"), tables.read(job.input.trained, "traces"))
     problems = tables.read(job.input.problems, "problems")
     made_from = plotting.record(study=study, rule=job.rule, code=job.params.code, inputs=job.input)

@@ -36,5 +36,5 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> N
 if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    made_from = plotting.record(study=job.wildcards.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(draw(tables.read(job.input.table, "summary"), job.wildcards.study), job.output, made_from)
+    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    plotting.save(draw(tables.read(job.input.table, "summary"), job.params.study), job.output, made_from)

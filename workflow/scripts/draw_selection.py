@@ -55,6 +55,6 @@ if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     histogram = tables.read(job.input.table, "summary")
-    figure = draw(histogram, job.wildcards.study, low=job.params.low, high=job.params.high)
-    made_from = plotting.record(study=job.wildcards.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    figure = draw(histogram, job.params.study, low=job.params.low, high=job.params.high)
+    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
     plotting.save(figure, job.output, made_from)

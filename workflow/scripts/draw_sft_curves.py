@@ -57,5 +57,5 @@ if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     steps = pd.concat([tables.read(path, "training_steps") for path in job.input])
-    made_from = plotting.record(study=job.wildcards.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(draw(steps, job.wildcards.study), job.output, made_from)
+    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    plotting.save(draw(steps, job.params.study), job.output, made_from)
