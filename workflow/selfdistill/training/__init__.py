@@ -1,0 +1,1 @@
+"""Training: supervised fine-tuning, and what every trainer shares (checkpoints, step metrics)."""

@@ -1,0 +1,134 @@
+"""Checkpoints that survive a kill, and an orderly stop when the machine is taken away; shared by all trainers.
+
+transformers writes a checkpoint as model, optimizer, schedule, random states and, last, `trainer_state.json`:
+one whose state cannot be read was cut short and is passed over. Checkpoints live below ``work/``, never among
+declared outputs, which Snakemake deletes when their job fails.
+"""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer import TRAINER_STATE_NAME
+
+from selfdistill import models
+
+# sysexits.h: "temporary failure; the user is invited to retry". The same command, started again, continues.
+EXIT_PREEMPTED = os.EX_TEMPFAIL
+# What clusters send before they kill a job: at its time limit, at preemption, and on request (scancel, --signal).
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+KEPT = 2
+# Saving may take this share of the time at most: a large model is saved less often than it could be.
+SAVING_SHARE = 0.05
+
+
+def run_to_end(trainer: Trainer, *, seconds: float) -> None:
+    """Train from the newest complete checkpoint in ``trainer.args.output_dir``, or from the start, to the end.
+
+    Saves a checkpoint about every ``seconds``. On SIGTERM or SIGUSR1 the step in hand is finished and saved,
+    then the process ends with `EXIT_PREEMPTED` (75).
+    """
+    checkpoint = newest_complete(Path(trainer.args.output_dir))
+    callback = CheckpointCallback(seconds)
+    trainer.add_callback(callback)
+    with callback.listening():
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    step, last = trainer.state.global_step, trainer.state.max_steps
+    if step < last:
+        logging.warning("stopped at step %d of %d; the same command, started again, continues", step, last)
+        raise SystemExit(EXIT_PREEMPTED)
+
+
+def newest_complete(directory: Path) -> Path | None:
+    """The newest complete checkpoint in ``directory``; all others there are deleted."""
+    found = None
+    for checkpoint in sorted(directory.glob("checkpoint-*"), key=_step, reverse=True):
+        if found is None and _is_complete(checkpoint):
+            found = checkpoint
+        else:
+            shutil.rmtree(checkpoint)
+    return found
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return state["global_step"] == _step(checkpoint)
+
+
+class CheckpointCallback(TrainerCallback):
+    """Asks for a checkpoint about every ``seconds``, and for a last one when a stop signal has arrived."""
+
+    def __init__(self, seconds: float):
+        self._seconds = self._interval = seconds
+        self.stop_requested = False
+        self._saved_at = self._step_ended_at = time.monotonic()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """While in this context, stop signals are noted instead of ending the process."""
+        former = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.stop_requested = True
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self._step_ended_at = time.monotonic()
+        if self.stop_requested:
+            control.should_save = control.should_training_stop = True
+        elif self._step_ended_at - self._saved_at >= self._interval and state.global_step < state.max_steps:
+            control.should_save = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        self._saved_at = time.monotonic()
+        self._interval = max(self._seconds, (self._saved_at - self._step_ended_at) / SAVING_SHARE)
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out_dir: Path) -> None:
+    """Save a model so that ``out_dir`` holds a manifest only when everything that it lists is in place."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    temporary = out_dir / f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        (out_dir / models.MANIFEST).unlink(missing_ok=True)
+        for file in sorted(temporary.iterdir()):
+            os.replace(file, out_dir / file.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    models.save_manifest(out_dir)
+
+
+def discard(work_dir: Path) -> None:
+    """Delete the checkpoints of a run whose outputs have all been written."""
+    shutil.rmtree(work_dir, ignore_errors=True)

@@ -1,0 +1,219 @@
+"""Supervised fine-tuning on sampled responses (Section 4), with TRL's SFTTrainer.
+
+The paper publishes no hyperparameters for it; every setting here is ours.
+
+Examples are tokenised here, as prompt plus response plus end of turn, and the loss is on what follows the
+prompt. Message lists would not do: DeepSeek's chat template drops the thinking from assistant turns, and
+opens `<think>` in the prompt, so that the turns rendered together are not what the model has sampled.
+"""
+
+import json
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, PrinterCallback
+from trl import SFTConfig, SFTTrainer
+
+from selfdistill import models, prompts
+from selfdistill.code_digest import code_digest
+from selfdistill.errors import UserError, nearest
+from selfdistill.provenance import sha256_text
+from selfdistill.training.checkpoints import KEPT, run_to_end, save_model
+from selfdistill.training.metrics import ProgressCallback, step_table
+
+IGNORED = -100  # the label of a token that carries no loss
+SCHEDULES = ("linear", "cosine")
+FINAL_RATE_SHARE = 0.05  # of the learning rate, where warm-up begins and the schedule ends
+# As TRL names them. Accuracy and entropy are those of the next-token distribution on response tokens, averaged
+# over micro-batches.
+METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy")
+
+
+@dataclass(frozen=True)
+class SftSettings:
+    """Hyperparameters of supervised fine-tuning; none of them is published.
+
+    learning_rate: peak of the schedule.
+    epochs: passes over the examples.
+    batch_size: sequences per optimizer step; the loss is the mean over all their response tokens.
+    micro_batch_size: sequences per forward pass, a divisor of batch_size; a matter of memory and speed.
+    warmup_steps: steps of linear warm-up from 5 % of the rate.
+    schedule: "linear" or "cosine" decay to 5 % of the rate.
+    weight_decay, adam_beta1, adam_beta2: AdamW's.
+    max_grad_norm: the gradient's norm is clipped to this.
+    max_tokens: longest prompt and response together; what follows is cut off.
+    """
+
+    learning_rate: float
+    epochs: int = 2
+    batch_size: int = 32
+    micro_batch_size: int = 4
+    warmup_steps: int = 5
+    schedule: str = "linear"
+    weight_decay: float = 0.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    max_grad_norm: float = 1.0
+    max_tokens: int = 600
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "micro_batch_size", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.schedule not in SCHEDULES:
+            raise UserError(
+                f"unknown schedule '{self.schedule}'{nearest(self.schedule, SCHEDULES)}; known: {', '.join(SCHEDULES)}"
+            )
+        if self.batch_size % self.micro_batch_size:
+            divisors = [n for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
+            near = sorted(divisors, key=lambda n: abs(n - self.micro_batch_size))[:2]
+            raise UserError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}; "
+                f"nearest micro_batch_size: {' or '.join(map(str, sorted(near)))}"
+            )
+
+
+def train_sft(
+    examples: pd.DataFrame,
+    *,
+    manifest: Path,
+    out_dir: Path,
+    work_dir: Path,
+    run: str,
+    settings: SftSettings,
+    enable_thinking: bool | None,
+    seed: int,
+    checkpoint_seconds: float = 30.0,
+) -> pd.DataFrame:
+    """Fine-tune the model at ``manifest`` on ``examples`` and save it, with its manifest, in ``out_dir``.
+
+    ``examples`` has the `sft_examples` schema; returned are rows of the `training_steps` schema. Checkpoints
+    lie below ``work_dir`` under a name that follows from everything that decides the result, so that a killed
+    run continues, to the same bytes on CPU, and a changed one starts afresh. Ends the process with status 75
+    on SIGTERM and SIGUSR1 (see `checkpoints.run_to_end`).
+    """
+    tokenizer = models.load_tokenizer(manifest)
+    rows = tokenise(examples, tokenizer, enable_thinking=enable_thinking, max_tokens=settings.max_tokens)
+    identity = [models.fingerprint(manifest), code_digest(f"{__name__}:train_sft"), seed, vars(settings), rows]
+    checkpoints = work_dir / sha256_text(json.dumps(identity))[:16]
+    order = training_order([len(row["input_ids"]) for row in rows], settings, seed)
+    trainer = _Trainer(
+        model=models.load_model(manifest, dtype="float32"),
+        args=_trainer_arguments(settings, sequences=len(order), directory=checkpoints, seed=seed),
+        train_dataset=Dataset.from_list(rows).select(order),
+        processing_class=tokenizer,
+        callbacks=[ProgressCallback(run)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    # Deterministic mode would fill every new buffer with NaN, and TRL's loss takes buffers 32,768 tokens wide.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    run_to_end(trainer, seconds=checkpoint_seconds)
+    save_model(trainer.model, tokenizer, out_dir)
+    return step_table(trainer.state.log_history, METRICS, run)
+
+
+def tokenise(
+    examples: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, enable_thinking: bool | None, max_tokens: int
+) -> list[dict[str, list[int]]]:
+    """``input_ids`` and ``labels`` of each example: prompt, response, end of turn; loss after the prompt.
+
+    The prompt is rendered as it is for sampling. A response that was cut at its token limit, there or here,
+    gets no end of turn: the model must not learn to stop in mid-thought.
+    """
+    if examples.empty:
+        raise UserError("there are no examples to train on")
+    rows = [_tokenise_one(example, tokenizer, enable_thinking) for example in examples.to_dict("records")]
+    too_long = sum(len(row["input_ids"]) > max_tokens for row in rows)
+    if too_long:
+        logging.warning("%d of %d examples were cut at max_tokens %d", too_long, len(rows), max_tokens)
+    rows = [{name: tokens[:max_tokens] for name, tokens in row.items()} for row in rows]
+    for row, problem_id in zip(rows, examples["problem_id"], strict=True):
+        if all(label == IGNORED for label in row["labels"]):
+            raise UserError(f"no response token of problem {problem_id} lies within max_tokens {max_tokens}; raise it")
+    return rows
+
+
+def _tokenise_one(
+    example: dict[str, Any], tokenizer: PreTrainedTokenizerBase, enable_thinking: bool | None
+) -> dict[str, list[int]]:
+    turns = [*example["prompt"], *example["completion"]]
+    if [turn["role"] for turn in turns] != ["user", "assistant"]:
+        raise UserError(
+            f"the example of problem {example['problem_id']}, sample {example['sample']}, has turns "
+            f"{[turn['role'] for turn in turns]}; expected a user's and an assistant's"
+        )
+    prompt = prompts.render(tokenizer, turns[0]["content"], enable_thinking=enable_thinking)
+    response = tokenizer(turns[1]["content"], add_special_tokens=False)["input_ids"]
+    ending = [] if example["finish_reason"] == "length" else [tokenizer.eos_token_id]
+    return {
+        "input_ids": prompt + response + ending,
+        "labels": [IGNORED] * len(prompt) + response + ending,
+    }
+
+
+def training_order(lengths: Sequence[int], settings: SftSettings, seed: int) -> list[int]:
+    """Indices of the examples in the order of training: shuffled passes, one after the other.
+
+    Within each batch the longest come first: sequences of similar length share a micro-batch, which leaves the
+    gradient as it is and saves a third of the time that padding would cost.
+    """
+    shuffler = random.Random(seed)
+    stream = [index for _ in range(settings.epochs) for index in shuffler.sample(range(len(lengths)), len(lengths))]
+    batches = [stream[start : start + settings.batch_size] for start in range(0, len(stream), settings.batch_size)]
+    return [index for batch in batches for index in sorted(batch, key=lambda index: -lengths[index])]
+
+
+def _trainer_arguments(settings: SftSettings, *, sequences: int, directory: Path, seed: int) -> SFTConfig:
+    steps = -(-sequences // settings.batch_size)
+    cpu = not torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(directory),
+        learning_rate=settings.learning_rate,
+        num_train_epochs=1,  # all passes are in the stream that `training_order` makes
+        train_sampling_strategy="sequential",
+        per_device_train_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
+        warmup_steps=settings.warmup_steps,
+        # transformers' one schedule that decays linearly to a floor; here without its stable phase
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={
+            "num_decay_steps": max(0, steps - settings.warmup_steps),
+            "decay_type": settings.schedule,
+            "min_lr_ratio": FINAL_RATE_SHARE,
+        },
+        weight_decay=settings.weight_decay,
+        adam_beta1=settings.adam_beta1,
+        adam_beta2=settings.adam_beta2,
+        max_grad_norm=settings.max_grad_norm,
+        max_length=None,  # already cut, in `tokenise`
+        seed=seed,
+        use_cpu=cpu,
+        bf16=not cpu,  # with float32 master weights, as the authors train (their fsdp_workers.py:325-329)
+        full_determinism=cpu,  # on a GPU it would forbid some of the fast kernels
+        use_cache=True,  # saved in the config; training itself never caches
+        activation_checkpointing=False,
+        save_strategy="no",  # `CheckpointCallback` decides
+        save_total_limit=KEPT,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="non_padding",  # TRL's own count starts again when a run is resumed
+        report_to=[],
+        disable_tqdm=True,  # `ProgressCallback` takes its place
+    )
+
+
+class _Trainer(SFTTrainer):
+    """TRL's trainer without what reaches for the network: the usage ping, and a model card per checkpoint."""
+
+    def _send_telemetry(self) -> None:
+        pass
+
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        pass
