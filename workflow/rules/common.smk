@@ -7,14 +7,14 @@ Snakemake deletes the declared outputs of a job that failed.
 import sys
 from pathlib import Path
 
-from selfdistill.code_digest import code_digest
-from selfdistill.config import parse
+from selfdistill.code_digest import PACKAGE_ROOT, code_digest
+from selfdistill.config import parse as parse_config
 
-CONFIG = parse(config)
+CONFIG = parse_config(config)
 RESULTS = f"results/{CONFIG.study}"
 WORK = f"work/{CONFIG.study}"
 LOGS = f"logs/{CONFIG.study}"
-SCRIPTS = Path(workflow.basedir) / "scripts"
+SCRIPTS = PACKAGE_ROOT / "scripts"
 ENVIRONMENT = "../../envs/base.yaml"
 
 MICROCOSM_MODELS = [name for name, model in CONFIG.models.items() if model.source == "microcosm"]
@@ -33,12 +33,28 @@ CONTEXT_TABLES = {
 }
 SETTINGS = list(CONTEXT_TABLES)
 
+SFT_SETTINGS = [
+    "epochs",
+    "batch_size",
+    "micro_batch_size",
+    "warmup_steps",
+    "weight_decay",
+    "max_grad_norm",
+    "max_tokens",
+]
+# Figure 2 sets a response of the base model beside one of the model that guided fine-tuning changed most.
+EXAMPLES = {
+    "model": CONFIG.sft.models[0],
+    "run": f"sft-guided-lr{max(CONFIG.sft.learning_rates):g}",
+    "benchmark": CONFIG.evaluation.benchmarks[-1],
+}
+
 # The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
 OWN_ENVIRONMENTS = "conda" in {str(m) for m in workflow.deployment_settings.deployment_method}
 INTERPRETER = "" if OWN_ENVIRONMENTS else f"export PATH={Path(sys.executable).parent}:$PATH; "
 # Two OpenMP teams on two cores spin against each other unless they wait passively.
 shell.prefix(
-    f"{INTERPRETER}export PYTHONPATH={workflow.basedir}${{PYTHONPATH:+:$PYTHONPATH}} "
+    f"{INTERPRETER}export PYTHONPATH={PACKAGE_ROOT} "
     "OMP_WAIT_POLICY=passive TOKENIZERS_PARALLELISM=false PYTHONHASHSEED=0; "
 )
 
@@ -99,3 +115,11 @@ def sft_set(wildcards):
     """The data set that a run's name says."""
     dataset = wildcards.run.removeprefix("sft-").rpartition("-lr")[0]
     return f"{RESULTS}/datasets/{wildcards.model}/{dataset}.parquet"
+
+
+def figure_files(figure, section):
+    """A figure in its three formats; the report shows the SVG with its caption."""
+    stem = f"{RESULTS}/figures/{figure}"
+    labels = {"figure": figure, "format": "svg"}
+    shown = report(f"{stem}.svg", caption=f"../report/{figure}.rst", category=section, labels=labels)
+    return f"{stem}.png", shown, f"{stem}.pdf"

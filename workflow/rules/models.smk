@@ -24,7 +24,7 @@ rule pretrain_model:
         code=code("pretrain_model"),
         flags=base_model_flags,
     shell:
-        "python -m selfdistill pretrain-model {params.flags} --out {output.manifest} --out-steps {output.steps} 2> {log}"
+        "python -m selfdistill pretrain-model {params.flags} --workers {threads} --out {output.manifest} --out-steps {output.steps} 2> {log}"
 
 
 rule register_model:

@@ -35,12 +35,8 @@ class Model(Section):
         doc="`microcosm` (trained from scratch here), `hub` (Hugging Face repository) or `folder` (saved model)."
     )
     repo: str | None = key(None, doc="Hub repository, for source `hub`.")
-    revision: str | None = key(
-        None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json)."
-    )
-    folder: Path | None = key(
-        None, doc="Folder of a saved model with safetensors weights, for source `folder`."
-    )
+    revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
+    folder: Path | None = key(None, doc="Folder of a saved model with safetensors weights, for source `folder`.")
     seed: int = key(0, doc="Seed of the pre-training, for source `microcosm`.", ge=0)
     instruction: str = key(
         "Please reason step by step, and put your final answer within \\boxed{}.",
@@ -66,7 +62,6 @@ class Pretraining(Section):
     preset: Literal["standard", "smoke", "tiny"] = key(
         "standard", doc="Size of the microcosm's pre-training; the numbers stand in `microcosm/pretrain.py`."
     )
-    threads: int = key(2, doc="Threads; they decide the order of additions, so this is not a machine setting.", gt=0)
 
 
 class ProblemSet(Section):
@@ -76,9 +71,7 @@ class ProblemSet(Section):
     file: Path | None = key(None, doc="Parquet, JSONL or JSON file, for source `file`.")
     repo: str | None = key(None, doc="Hub repository, for source `hub`.")
     name: str | None = key(None, doc="Configuration name of the hub data set.")
-    revision: str | None = key(
-        None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json)."
-    )
+    revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
 
     @model_validator(mode="after")
     def _source_has_its_keys(self) -> "ProblemSet":
@@ -93,16 +86,12 @@ class Selection(Section):
     models: list[str] = key(
         doc="Models that Section 3 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B; Qwen3-8B (A.1.2)"
     )
-    problem_set: str = key(
-        doc="Problem set to select from, in file order.", paper="DAPO-Math-17k (Section 3)"
-    )
+    problem_set: str = key(doc="Problem set to select from, in file order.", paper="DAPO-Math-17k (Section 3)")
     rollouts: int = key(8, doc="Responses drawn per problem.", paper="8 (Section 3)", gt=0)
     low: float = key(0.125, doc="Lowest solve rate kept, inclusive.", paper="0.125 (Section 3)", ge=0, le=1)
     high: float = key(0.5, doc="Highest solve rate kept, inclusive.", paper="0.5 (Section 3)", ge=0, le=1)
     target: int = key(100, doc="Stop when this many problems are found.", paper="100 (Section 3)", gt=0)
-    batch: int = key(
-        128, doc="Problems drawn between two looks at the target.", paper="128 (authors' code)", gt=0
-    )
+    batch: int = key(128, doc="Problems drawn between two looks at the target.", paper="128 (authors' code)", gt=0)
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "Selection":
@@ -112,35 +101,25 @@ class Selection(Section):
 
 
 class Guidance(Section):
-    samples: int = key(
-        8, doc="Responses per problem in each of the four settings.", paper="8 (authors' code)", gt=0
-    )
+    samples: int = key(8, doc="Responses per problem in each of the four settings.", paper="8 (authors' code)", gt=0)
 
 
 class Sft(Section):
-    models: list[str] = key(
-        doc="Models that Section 4 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)"
-    )
+    models: list[str] = key(doc="Models that Section 4 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)")
     responses: int = key(800, doc="Correct responses in each data set.", paper="800 (Section 4)", gt=0)
     at_least: int = key(800, doc="Fewest responses to accept when a model solves too few.", gt=0)
-    per_problem: int = key(
-        8, doc="Correct responses wanted of each problem.", paper="100 problems x 8 = 800", gt=0
-    )
+    per_problem: int = key(8, doc="Correct responses wanted of each problem.", paper="100 problems x 8 = 800", gt=0)
     max_draws: int = key(64, doc="Most responses drawn per problem in search of correct ones.", gt=0)
     learning_rates: list[float] = key(
         doc="Grid; every rate is run on every data set.", paper="not published", min_length=1
     )
     epochs: int = key(2, doc="Passes over the data set.", paper="not published", gt=0)
-    batch_size: int = key(
-        32, doc="Sequences per optimizer step, over all devices.", paper="not published", gt=0
-    )
+    batch_size: int = key(32, doc="Sequences per optimizer step, over all devices.", paper="not published", gt=0)
     micro_batch_size: int = key(16, doc="Sequences per forward pass; accumulation is derived from it.", gt=0)
     warmup_steps: int = key(5, doc="Steps of linear warm-up.", paper="not published", ge=0)
     weight_decay: float = key(0.0, doc="AdamW weight decay.", paper="not published", ge=0)
     max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="not published", gt=0)
-    max_tokens: int = key(
-        600, doc="Longest prompt and response together, in tokens.", paper="not published", gt=0
-    )
+    max_tokens: int = key(600, doc="Longest prompt and response together, in tokens.", paper="not published", gt=0)
 
 
 class Evaluation(Section):
@@ -156,9 +135,7 @@ class Samplings(Section):
         doc="Sections 3 and 4: selection, the four settings, SFT sets.",
         paper="T 0.6, top-p 0.95, top-k 20, 32,768",
     )
-    evaluate: Sampling = key(
-        Sampling, doc="Benchmarks.", paper="T 0.6, top-p 0.95, 38,912 (authors' eval_examples.sh)"
-    )
+    evaluate: Sampling = key(Sampling, doc="Benchmarks.", paper="T 0.6, top-p 0.95, 38,912 (authors' eval_examples.sh)")
 
 
 class Statistics(Section):
@@ -173,9 +150,7 @@ class Config(Section):
     )
     seed: int = key(0, doc="Seed of all sampling and training after pre-training.", ge=0)
     engine: Literal["transformers"] = key("transformers", doc="Engine that samples.")
-    models: dict[str, Model] = key(
-        doc="Models by name; null drops one that a lower file defines.", min_length=1
-    )
+    models: dict[str, Model] = key(doc="Models by name; null drops one that a lower file defines.", min_length=1)
     pretraining: Pretraining = key(Pretraining, doc="Pre-training of the microcosm's models.")
     problem_sets: dict[str, ProblemSet] = key(doc="Problem sets by name; null drops one.", min_length=1)
     sampling: Samplings = key(Samplings, doc="How responses are drawn.")
@@ -196,9 +171,7 @@ class Config(Section):
         for where, names, known in uses:
             for name in names:
                 if name not in known:
-                    raise ValueError(
-                        f"{where}: unknown '{name}'{nearest(name, known)}; known: {', '.join(known)}"
-                    )
+                    raise ValueError(f"{where}: unknown '{name}'{nearest(name, known)}; known: {', '.join(known)}")
         return self
 
 
@@ -224,8 +197,7 @@ def load(*paths: str | Path) -> Config:
 
 def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     both = {
-        k: _overlay(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v
-        for k, v in top.items()
+        k: _overlay(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v for k, v in top.items()
     }
     return base | both
 
@@ -255,12 +227,20 @@ def schema() -> dict[str, Any]:
     return Config.model_json_schema()
 
 
+def document() -> str:
+    """The page that lists every key."""
+    head = (
+        "# Configuration keys\n\nGenerated by `make docs` from `workflow/selfdistill/config.py`. `config.yaml` holds "
+        "the default study; a file given\nwith `--configfile` is laid over it: dictionaries merge, lists replace, "
+        "unknown keys fail.\n\n"
+    )
+    return head + key_table()
+
+
 def key_table() -> str:
-    """Markdown table of every key: type, default, meaning, the paper's value."""
+    """Markdown table of every key: default, meaning, the paper's value."""
     lines = ["| key | default | meaning | in the paper |", "|---|---|---|---|"]
-    lines += [
-        f"| `{name}` | {default} | {doc} | {paper} |" for name, default, doc, paper in _rows(Config, "")
-    ]
+    lines += [f"| `{name}` | {default} | {doc} | {paper} |" for name, default, doc, paper in _rows(Config, "")]
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,211 @@
+"""Tables and figures, each from tables only; numbers carry their interval and their origin.
+
+Reads traces, evaluations and training metrics; writes tables/ and figures/. Seconds at either scale.
+"""
+
+SECTION_3 = expand(
+    f"{RESULTS}/traces/{{model}}/{{setting}}.parquet", model=CONFIG.selection.models, setting=SETTINGS
+)
+SECTION_4 = expand(
+    f"{RESULTS}/evaluations/{{model}}/{{run}}/{{benchmark}}.parquet",
+    model=CONFIG.sft.models,
+    run=["base", *SFT_RUNS],
+    benchmark=CONFIG.evaluation.benchmarks,
+)
+TABLES = expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=["table_1", "table_a1", "table_2"], kind=["csv", "md", "tex"])
+FIGURES = expand(
+    f"{RESULTS}/figures/{{figure}}.{{kind}}",
+    figure=["table_1", "marker_breakdown", "selection", "table_2", "sft_curves", "fig_2"],
+    kind=["png", "svg", "pdf"],
+)
+
+
+rule make_table_1:
+    """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates."""
+    input:
+        selection=expand(f"{RESULTS}/traces/{{model}}/selection.parquet", model=CONFIG.selection.models),
+        traces=SECTION_3,
+    output:
+        table=f"{RESULTS}/tables/table_1.parquet",
+        breakdown=f"{RESULTS}/tables/table_a1.parquet",
+        selection=f"{RESULTS}/tables/selection.parquet",
+    log:
+        f"{LOGS}/make_table_1.log",
+    benchmark:
+        f"{LOGS}/make_table_1.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_1"),
+        flags=flags(CONFIG.statistics),
+    shell:
+        "python -m selfdistill make-table-1 --selection {input.selection} --traces {input.traces} {params.flags} "
+        "--out {output.table} --out-a1 {output.breakdown} --out-selection {output.selection} 2> {log}"
+
+
+rule make_table_2:
+    """Table 2: avg@k of the base model and of every fine-tuned one."""
+    input:
+        SECTION_4,
+    output:
+        f"{RESULTS}/tables/table_2.parquet",
+    log:
+        f"{LOGS}/make_table_2.log",
+    benchmark:
+        f"{LOGS}/make_table_2.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_2"),
+        flags=flags(CONFIG.statistics),
+    shell:
+        "python -m selfdistill make-table-2 --traces {input} {params.flags} --out {output} 2> {log}"
+
+
+rule render_table:
+    """A table as CSV, Markdown and LaTeX."""
+    input:
+        f"{RESULTS}/tables/{{table}}.parquet",
+    output:
+        csv=report(
+            f"{RESULTS}/tables/{{table}}.csv",
+            caption="../report/{table}.rst",
+            category="Tables",
+            labels={"table": "{table}", "format": "csv"},
+        ),
+        markdown=f"{RESULTS}/tables/{{table}}.md",
+        latex=f"{RESULTS}/tables/{{table}}.tex",
+    wildcard_constraints:
+        table="table_1|table_a1|table_2",
+    log:
+        f"{LOGS}/render_table/{{table}}.log",
+    benchmark:
+        f"{LOGS}/render_table/{{table}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("render_table"),
+    shell:
+        "python -m selfdistill render-table --table {input} "
+        "--out-csv {output.csv} --out-markdown {output.markdown} --out-latex {output.latex} 2> {log}"
+
+
+rule draw_table_1:
+    """Length, markers and score under four levels of guidance."""
+    input:
+        table=f"{RESULTS}/tables/table_1.parquet",
+    output:
+        *figure_files("table_1", "Section 3"),
+    log:
+        f"{LOGS}/draw_table_1.log",
+    benchmark:
+        f"{LOGS}/draw_table_1.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=script_code("draw_table_1"),
+        study=CONFIG.study,
+    script:
+        "../scripts/draw_table_1.py"
+
+
+rule draw_marker_breakdown:
+    """Counts of the ten markers (A.1.1)."""
+    input:
+        table=f"{RESULTS}/tables/table_a1.parquet",
+    output:
+        *figure_files("marker_breakdown", "Section 3"),
+    log:
+        f"{LOGS}/draw_marker_breakdown.log",
+    benchmark:
+        f"{LOGS}/draw_marker_breakdown.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=script_code("draw_marker_breakdown"),
+        study=CONFIG.study,
+    script:
+        "../scripts/draw_marker_breakdown.py"
+
+
+rule draw_selection:
+    """Solve rates, and the band from which problems are selected."""
+    input:
+        table=f"{RESULTS}/tables/selection.parquet",
+    output:
+        *figure_files("selection", "Section 3"),
+    log:
+        f"{LOGS}/draw_selection.log",
+    benchmark:
+        f"{LOGS}/draw_selection.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=script_code("draw_selection"),
+        study=CONFIG.study,
+        low=CONFIG.selection.low,
+        high=CONFIG.selection.high,
+    script:
+        "../scripts/draw_selection.py"
+
+
+rule draw_table_2:
+    """Accuracy after fine-tuning, by data set and learning rate."""
+    input:
+        table=f"{RESULTS}/tables/table_2.parquet",
+    output:
+        *figure_files("table_2", "Section 4"),
+    log:
+        f"{LOGS}/draw_table_2.log",
+    benchmark:
+        f"{LOGS}/draw_table_2.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=script_code("draw_table_2"),
+        study=CONFIG.study,
+    script:
+        "../scripts/draw_table_2.py"
+
+
+rule draw_sft_curves:
+    """The loss of every fine-tuning run."""
+    input:
+        expand(f"{RESULTS}/training/{{model}}/{{run}}.parquet", model=CONFIG.sft.models, run=SFT_RUNS),
+    output:
+        *figure_files("sft_curves", "Section 4"),
+    log:
+        f"{LOGS}/draw_sft_curves.log",
+    benchmark:
+        f"{LOGS}/draw_sft_curves.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=script_code("draw_sft_curves"),
+        study=CONFIG.study,
+    script:
+        "../scripts/draw_sft_curves.py"
+
+
+rule draw_fig_2:
+    """Two responses to one problem, chosen by a stated rule, markers highlighted."""
+    input:
+        base=f"{RESULTS}/evaluations/{EXAMPLES['model']}/base/{EXAMPLES['benchmark']}.parquet",
+        trained=f"{RESULTS}/evaluations/{EXAMPLES['model']}/{EXAMPLES['run']}/{EXAMPLES['benchmark']}.parquet",
+        problems=f"{RESULTS}/problems/{EXAMPLES['benchmark']}.parquet",
+    output:
+        *figure_files("fig_2", "Section 2"),
+        html=report(
+            f"{RESULTS}/figures/fig_2.html", caption="../report/fig_2.rst", category="Section 2", labels={"figure": "fig_2", "format": "html"}
+        ),
+    log:
+        f"{LOGS}/draw_fig_2.log",
+    benchmark:
+        f"{LOGS}/draw_fig_2.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=script_code("draw_fig_2"),
+        study=CONFIG.study,
+    script:
+        "../scripts/draw_fig_2.py"

@@ -1,0 +1,58 @@
+"""A fresh run against a reference run, value by value, with intervals."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from selfdistill import tables
+from selfdistill.errors import UserError
+
+KEYS = ["artifact", "model", "row", "benchmark", "metric"]
+VALUES = ["value", "low", "high"]
+
+
+def compare_folders(fresh: Path, reference: Path) -> tuple[str, bool]:
+    """A report on every table of either results folder, and whether all measured values agree.
+
+    Values agree when their intervals overlap; values without an interval agree when they are equal. A table or row
+    that stands on one side only is a disagreement.
+    """
+    names = {path.name for folder in (fresh, reference) for path in (folder / "tables").glob("*.parquet")}
+    if not names:
+        raise UserError(f"neither {fresh}/tables nor {reference}/tables holds a table to compare")
+    rows = pd.concat([match(_measured(fresh, name), _measured(reference, name)) for name in sorted(names)])
+    differing = rows[~rows["agrees"]]
+    lines = [_line(row) for row in rows.to_dict("records")]
+    lines.append(f"{len(rows)} values compared, {len(rows) - len(differing)} agree, {len(differing)} differ")
+    return "\n".join(lines), differing.empty
+
+
+def match(fresh: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """Measured values of both summaries side by side, with ``agrees``."""
+    both = fresh.merge(reference, on=KEYS, how="outer", suffixes=("_fresh", "_reference"), sort=True)
+    overlap = (both["low_fresh"] <= both["high_reference"]) & (both["low_reference"] <= both["high_fresh"])
+    equal = both["value_fresh"] == both["value_reference"]
+    return both.assign(agrees=overlap | equal)
+
+
+def _measured(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / "tables" / name
+    if not path.is_file():
+        return pd.DataFrame(columns=[*KEYS, "value", "low", "high"]).astype(
+            {"value": float, "low": float, "high": float}
+        )
+    summary = tables.read(path, "summary")
+    return summary.loc[summary["origin"] == "measured", [*KEYS, "value", "low", "high"]]
+
+
+def _line(row: dict) -> str:
+    name = " / ".join(str(row[key]) for key in KEYS if row[key])
+    mark = "  " if row["agrees"] else "! "
+    return f"{mark}{name}: {_shown(row, 'fresh')}, reference {_shown(row, 'reference')}"
+
+
+def _shown(row: dict, side: str) -> str:
+    value, low, high = (row[f"{name}_{side}"] for name in VALUES)
+    if pd.isna(value):
+        return "missing"
+    return f"{value:.4g}" if pd.isna(low) else f"{value:.4g} [{low:.4g}, {high:.4g}]"

@@ -1,0 +1,102 @@
+"""One model, sampled and graded: the step that selection, guidance, SFT sets and evaluation share."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selfdistill import contexts, models, traces
+from selfdistill.contexts import Context
+from selfdistill.generation import Sampling, generate
+from selfdistill.generation.shards import BLOCK
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How a model is prompted and sampled; `draw` gives rows of the traces table."""
+
+    manifest: Path
+    sampling: Sampling
+    instruction: str
+    enable_thinking: bool | None
+    seed: int
+    study: str
+    model_name: str
+    work_dir: Path
+    workers: int = 1
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return models.load_tokenizer(self.manifest)
+
+    @cached_property
+    def opened(self) -> bool:
+        return contexts.opens_thinking(self.tokenizer, enable_thinking=self.enable_thinking)
+
+    def contexts(self, setting: str, providers: list[pd.DataFrame]) -> dict[str, Context] | None:
+        """The context of each problem in a setting of Section 3."""
+        provided = pd.concat(providers) if providers else None
+        return contexts.contexts_for(setting, provided, opened=self.opened)
+
+    def draw(
+        self,
+        problems: pd.DataFrame,
+        samples: int,
+        *,
+        stage: str,
+        setting: str,
+        stream: str,
+        contexts: dict[str, Context] | None = None,
+        first_sample: int = 0,
+    ) -> pd.DataFrame:
+        """Samples [first_sample, samples) of every problem, graded; ``stream`` tells redraws apart."""
+        generated = generate(
+            self._prompts(problems, contexts),
+            manifest=self.manifest,
+            samples=samples,
+            sampling=self.sampling,
+            seed=self.seed,
+            stream=stream,
+            work_dir=self.work_dir,
+            workers=self.workers,
+            first_sample=first_sample,
+        )
+        labels = {"study": self.study, "model": self.model_name, "stage": stage, "setting": setting}
+        return traces.annotate(generated, problems, opened=self.opened, workers=self.workers, **labels)
+
+    def draw_until_correct(
+        self,
+        problems: pd.DataFrame,
+        per_problem: int,
+        max_draws: int,
+        *,
+        stage: str,
+        setting: str,
+        contexts: dict[str, Context] | None = None,
+    ) -> pd.DataFrame:
+        """Every sample drawn until each problem has ``per_problem`` correct ones, or ``max_draws`` samples.
+
+        The first samples are those of Section 3 (same stream), so they are read, not drawn again.
+        """
+        drawn: list[pd.DataFrame] = []
+        wanting = problems
+        for first in range(0, max_draws, BLOCK):
+            last = min(first + BLOCK, max_draws)
+            labels = {"stage": stage, "setting": setting, "stream": setting, "contexts": contexts}
+            drawn.append(self.draw(wanting, last, first_sample=first, **labels))
+            correct = pd.concat(drawn).groupby("problem_id")["correct"].sum()
+            wanting = problems[problems["problem_id"].map(correct) < per_problem]
+            if wanting.empty:
+                break
+        return pd.concat(drawn, ignore_index=True)
+
+    def _prompts(self, problems: pd.DataFrame, given: dict[str, Context] | None):
+        return contexts.build_prompts(
+            problems,
+            self.tokenizer,
+            instruction=self.instruction,
+            enable_thinking=self.enable_thinking,
+            contexts=given,
+        )

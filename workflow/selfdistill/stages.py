@@ -1,0 +1,353 @@
+"""The stages of the workflow: what every rule calls, and what a reader can call by hand with the same command."""
+
+from pathlib import Path
+
+from selfdistill.generation.requests import Sampling
+from selfdistill.training.settings import SftSettings
+
+# Stages import what they need when they run: a stage that draws no sample does not load torch.
+
+
+def load_problems(
+    *,
+    source: str,
+    split: str = "train",
+    size: int | None = None,
+    file: Path | None = None,
+    repo: str | None = None,
+    name: str | None = None,
+    revision: str | None = None,
+    out: Path,
+) -> None:
+    """Load a problem set from the microcosm, a file or the hub."""
+    from selfdistill import tables
+    from selfdistill.problems import load_problem_set
+
+    problems = load_problem_set(source, split=split, size=size, file=file, repo=repo, name=name, revision=revision)
+    tables.write(problems, out, "problems")
+
+
+def pretrain_model(*, preset: str, seed: int, workers: int = 2, work_dir: Path, out: Path, out_steps: Path) -> None:
+    """Pre-train a model of the microcosm from scratch."""
+    from selfdistill import models, tables
+    from selfdistill.microcosm.pretrain import PRESETS, pretrain
+
+    settings = _one_of("pre-training preset", preset, PRESETS)
+    steps = pretrain(out.parent, work_dir, seed=seed, settings=settings, workers=workers)
+    tables.write(steps, out_steps, "training_steps")
+    models.save_manifest(out.parent)
+
+
+def register_model(
+    *,
+    source: str,
+    repo: str | None = None,
+    revision: str | None = None,
+    folder: Path | None = None,
+    out: Path,
+) -> None:
+    """Write the manifest of a published model, or of one saved in a folder."""
+    from selfdistill import models
+    from selfdistill.problems import pinned_revision
+
+    if source == "hub":
+        models.save_hub_manifest(out, repo, pinned_revision(repo, revision))
+    else:
+        models.save_folder_manifest(out, folder)
+
+
+def select_borderline(
+    *,
+    problems: Path,
+    model: Path,
+    rollouts: int,
+    low: float,
+    high: float,
+    target: int,
+    batch: int,
+    sampling: Sampling,
+    instruction: str = "",
+    enable_thinking: bool | None = None,
+    seed: int,
+    study: str,
+    model_name: str,
+    work_dir: Path,
+    workers: int = 1,
+    out_problems: Path,
+    out_traces: Path,
+) -> None:
+    """Section 3: find the problems that the model solves in ``low`` to ``high`` of its rollouts."""
+    from selfdistill import selection, tables
+    from selfdistill.sampling import Sampler
+
+    sampler = Sampler(model, sampling, instruction, enable_thinking, seed, study, model_name, work_dir, workers)
+    chosen, traces = selection.select_borderline(
+        tables.read(problems, "problems"),
+        lambda some: sampler.draw(some, rollouts, stage="selection", setting="unguided", stream="selection"),
+        low=low,
+        high=high,
+        target=target,
+        batch=batch,
+    )
+    tables.write(chosen, out_problems, "problems")
+    tables.write(traces, out_traces, "traces")
+
+
+def sample_guidance(
+    *,
+    setting: str,
+    problems: Path,
+    contexts: list[Path] = [],  # noqa: B006 (read only)
+    model: Path,
+    samples: int,
+    sampling: Sampling,
+    instruction: str = "",
+    enable_thinking: bool | None = None,
+    seed: int,
+    study: str,
+    model_name: str,
+    work_dir: Path,
+    workers: int = 1,
+    out: Path,
+) -> None:
+    """Section 3: sample the selected problems in one setting of guidance."""
+    from selfdistill import tables
+    from selfdistill.sampling import Sampler
+
+    sampler = Sampler(model, sampling, instruction, enable_thinking, seed, study, model_name, work_dir, workers)
+    given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
+    traces = sampler.draw(
+        tables.read(problems, "problems"), samples, stage="section3", setting=setting, stream=setting, contexts=given
+    )
+    tables.write(traces, out, "traces")
+
+
+def collect_correct(
+    *,
+    setting: str,
+    problems: Path,
+    contexts: list[Path] = [],  # noqa: B006 (read only)
+    model: Path,
+    per_problem: int,
+    max_draws: int,
+    sampling: Sampling,
+    instruction: str = "",
+    enable_thinking: bool | None = None,
+    seed: int,
+    study: str,
+    model_name: str,
+    work_dir: Path,
+    workers: int = 1,
+    out: Path,
+) -> None:
+    """Section 4: draw on, until every problem has ``per_problem`` correct responses or ``max_draws`` samples."""
+    from selfdistill import tables
+    from selfdistill.sampling import Sampler
+
+    sampler = Sampler(model, sampling, instruction, enable_thinking, seed, study, model_name, work_dir, workers)
+    given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
+    traces = sampler.draw_until_correct(
+        tables.read(problems, "problems"), per_problem, max_draws, stage="sft", setting=setting, contexts=given
+    )
+    tables.write(traces, out, "traces")
+
+
+def build_sft_sets(
+    *,
+    problems: Path,
+    unguided: Path,
+    guided: Path,
+    responses: int,
+    at_least: int,
+    per_problem: int,
+    instruction: str = "",
+    study: str,
+    model_name: str,
+    out_unguided: Path,
+    out_guided: Path,
+    out_unfiltered: Path,
+    out_card: Path,
+) -> None:
+    """Section 4: build D_ug, D_sg and the unfiltered unguided set, with their data card."""
+    from selfdistill import sft_sets, tables
+    from selfdistill.provenance import write_text
+
+    sets = sft_sets.build_sft_sets(
+        tables.read(unguided, "traces"),
+        tables.read(guided, "traces"),
+        tables.read(problems, "problems"),
+        responses=responses,
+        at_least=at_least,
+        per_problem=per_problem,
+        instruction=instruction,
+    )
+    for name, path in zip(sft_sets.SETS, (out_unguided, out_guided, out_unfiltered), strict=True):
+        tables.write(sets[name], path, "sft_examples")
+    write_text(out_card, sft_sets.data_card(sets, study=study, model=model_name))
+
+
+def train_sft(
+    *,
+    examples: Path,
+    model: Path,
+    run: str,
+    settings: SftSettings,
+    enable_thinking: bool | None = None,
+    seed: int,
+    work_dir: Path,
+    out: Path,
+    out_steps: Path,
+) -> None:
+    """Section 4: fine-tune the model on one data set at one learning rate."""
+    from selfdistill import tables
+    from selfdistill.training.sft import train_sft as train
+
+    steps = train(
+        tables.read(examples, "sft_examples"),
+        manifest=model,
+        out_dir=out.parent,
+        work_dir=work_dir,
+        run=run,
+        settings=settings,
+        enable_thinking=enable_thinking,
+        seed=seed,
+    )
+    tables.write(steps, out_steps, "training_steps")
+
+
+def evaluate_model(
+    *,
+    problems: Path,
+    model: Path,
+    samples: int,
+    sampling: Sampling,
+    instruction: str = "",
+    enable_thinking: bool | None = None,
+    seed: int,
+    study: str,
+    model_name: str,
+    benchmark: str,
+    work_dir: Path,
+    workers: int = 1,
+    out: Path,
+) -> None:
+    """Sample every problem of one benchmark with one model."""
+    from selfdistill import tables
+    from selfdistill.sampling import Sampler
+
+    sampler = Sampler(model, sampling, instruction, enable_thinking, seed, study, model_name, work_dir, workers)
+    questions = tables.read(problems, "problems")
+    traces = sampler.draw(questions, samples, stage="evaluation", setting=benchmark, stream="evaluation")
+    tables.write(traces, out, "traces")
+
+
+def make_table_1(
+    *,
+    selection: list[Path],
+    traces: list[Path],
+    confidence: float,
+    resamples: int,
+    seed: int,
+    out: Path,
+    out_a1: Path,
+    out_selection: Path,
+) -> None:
+    """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates, for every model."""
+    import pandas as pd
+
+    from selfdistill import artifacts, quoted, tables
+    from selfdistill.statistics import Bootstrap
+
+    bootstrap = Bootstrap(confidence, resamples, seed)
+    drawn = pd.concat([tables.read(path, "traces") for path in selection])
+    guided = pd.concat([tables.read(path, "traces") for path in traces])
+    models = list(dict.fromkeys(guided["model"]))
+    settings = {m: dict(tuple(guided[guided["model"] == m].groupby("setting", sort=False))) for m in models}
+    draws = {m: drawn[drawn["model"] == m] for m in models}
+    table_1 = [artifacts.table_1(settings[m], draws[m], bootstrap=bootstrap) for m in models]
+    table_a1 = [artifacts.table_a1(settings[m], bootstrap=bootstrap) for m in models]
+    histogram = [artifacts.selection_histogram(draws[m]) for m in models]
+    tables.write(pd.concat([*table_1, quoted.table_1()]), out, "summary")
+    tables.write(pd.concat(table_a1), out_a1, "summary")
+    tables.write(pd.concat(histogram), out_selection, "summary")
+
+
+def make_table_2(*, traces: list[Path], confidence: float, resamples: int, seed: int, out: Path) -> None:
+    """Table 2 for every model; runs and benchmarks are read off the paths model/run/benchmark.parquet."""
+    import pandas as pd
+
+    from selfdistill import artifacts, quoted, tables
+    from selfdistill.statistics import Bootstrap
+
+    bootstrap = Bootstrap(confidence, resamples, seed)
+    by_model: dict[str, dict[tuple[str, str], pd.DataFrame]] = {}
+    for path in traces:
+        run, model = path.parent.name, path.parent.parent.name
+        by_model.setdefault(model, {})[run, path.stem] = tables.read(path, "traces")
+    measured = [artifacts.table_2(evaluations, bootstrap=bootstrap) for evaluations in by_model.values()]
+    tables.write(pd.concat([*measured, quoted.table_2()]), out, "summary")
+
+
+def render_table(*, table: Path, out_csv: Path, out_markdown: Path, out_latex: Path) -> None:
+    """Write a summary as CSV (every number), Markdown and LaTeX (values with intervals)."""
+    from selfdistill import rendering, tables
+    from selfdistill.provenance import write_text
+
+    summary = tables.read(table, "summary")
+    write_text(out_csv, summary.to_csv(index=False))
+    write_text(out_markdown, rendering.markdown(summary))
+    write_text(out_latex, rendering.latex(summary))
+
+
+def compare(*, fresh: Path, reference: Path) -> int:
+    """Set the tables of one results folder against another's; status 1 when intervals do not overlap."""
+    from selfdistill.compare import compare_folders
+
+    report, agree = compare_folders(fresh, reference)
+    print(report)
+    return 0 if agree else 1
+
+
+def resolve_revisions(*, repos: list[str], kind: str = "dataset", lock: Path) -> None:
+    """Look up the newest commits of hub repositories and add them to the lock file (needs the network)."""
+    from selfdistill.problems import lock_revisions
+
+    lock_revisions(repos, lock, kind)
+
+
+def document_config(*, out: Path, out_schema: Path) -> None:
+    """Write the table of configuration keys and the JSON schema (as YAML)."""
+    import yaml
+
+    from selfdistill import config
+    from selfdistill.provenance import write_text
+
+    write_text(out, config.document())
+    write_text(out_schema, yaml.safe_dump(config.schema(), sort_keys=False))
+
+
+def _one_of(what: str, name: str, known: dict):
+    from selfdistill.errors import UserError, nearest
+
+    if name not in known:
+        raise UserError(f"unknown {what} '{name}'{nearest(name, known)}; known: {', '.join(known)}")
+    return known[name]
+
+
+STAGES = (
+    load_problems,
+    pretrain_model,
+    register_model,
+    select_borderline,
+    sample_guidance,
+    collect_correct,
+    build_sft_sets,
+    train_sft,
+    evaluate_model,
+    make_table_1,
+    make_table_2,
+    render_table,
+    compare,
+    resolve_revisions,
+    document_config,
+)

@@ -1,0 +1,81 @@
+"""Intervals: the percentile bootstrap with problems as the resampling unit, and with problems held fixed.
+
+Problems are drawn from a population of problems, samples from a model: the first interval says what another set of
+problems could have given (it contains the noise of the samples), the second what other samples of these would have.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from selfdistill.errors import UserError
+
+Array = npt.NDArray[np.float64]
+# Resamples that are held in memory at once when samples are redrawn.
+CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are computed; equal settings give equal numbers."""
+
+    confidence: float = 0.95
+    resamples: int = 10_000
+    seed: int = 0
+
+    def interval(self, values: Array) -> tuple[float, float]:
+        """Interval of the mean of ``values`` [problems]."""
+        return self._percentiles(self.means(values[:, None])[:, 0])
+
+    def ratio_interval(self, numerators: Array, denominators: Array) -> tuple[float, float]:
+        """Interval of sum(numerators) / sum(denominators), both [problems] and resampled together."""
+        means = self.means(np.column_stack([numerators, denominators]))
+        if not (means[:, 1] > 0).all():
+            raise UserError("a ratio needs positive denominators in every resample")
+        return self._percentiles(means[:, 0] / means[:, 1])
+
+    def difference(self, values: Array, baseline: Array) -> tuple[float, float, float]:
+        """(low, high, p) of the mean paired difference; row i of either is problem i. p is two-sided."""
+        if values.shape != baseline.shape:
+            raise UserError(f"paired values need the same problems: {values.shape[0]} against {baseline.shape[0]}")
+        means = self.means((values - baseline)[:, None])[:, 0]
+        p = 2 * min((means <= 0).mean(), (means >= 0).mean())
+        return *self._percentiles(means), min(1.0, float(p))
+
+    def sampling_interval(self, values: Array) -> tuple[float, float]:
+        """Interval of the mean of ``values`` [problems, samples] when only samples are redrawn, within problems."""
+        _check(values)
+        rng = np.random.default_rng(self.seed)
+        problems, samples = values.shape
+        means = []
+        for start in range(0, self.resamples, CHUNK):
+            count = min(CHUNK, self.resamples - start)
+            drawn = rng.integers(samples, size=(count, problems, samples), dtype=np.int32)
+            means.append(np.take_along_axis(values[None], drawn, axis=2).mean(axis=(1, 2)))
+        return self._percentiles(np.concatenate(means))
+
+    def means(self, values: Array) -> Array:
+        """Means [resamples, columns] of ``values`` [problems, columns] over resampled problems."""
+        _check(values)
+        return _weights(len(values), self.resamples, self.seed) @ values
+
+    def _percentiles(self, estimates: Array) -> tuple[float, float]:
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(estimates, [tail, 1 - tail])
+        return float(low), float(high)
+
+
+@lru_cache(maxsize=8)
+def _weights(problems: int, resamples: int, seed: int) -> Array:
+    """Share [resamples, problems] that each problem has in each resample."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(problems, np.full(problems, 1 / problems), size=resamples) / problems
+
+
+def _check(values: Array) -> None:
+    if not len(values):
+        raise UserError("an interval needs at least one problem")
+    if not np.isfinite(values).all():
+        raise UserError("an interval needs finite values")
