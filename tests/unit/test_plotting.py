@@ -1,6 +1,7 @@
 import json
 import re
 import runpy
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -12,9 +13,11 @@ from docutils.core import publish_doctree
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from PIL import Image
-from selfdistill import examples, plotting, provenance, tables
+from selfdistill import artifacts, examples, plotting, provenance, tables
+from selfdistill import quoted as quoted_values
 from selfdistill.epistemic import MARKERS, count_table
 from selfdistill.errors import UserError
+from selfdistill.statistics import Bootstrap
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
 WORKFLOW = Path(plotting.__file__).parents[1]
@@ -115,7 +118,7 @@ def traces(*responses: tuple[str, bool], model: str) -> pd.DataFrame:
 
 
 BASE_TRACES = traces(("perhaps x = 3 no . wait x = 17", True), ("x = 2", False), model="m")
-TRAINED_TRACES = traces(("x = 2 $ok$ 文", False), model="sft-guided-lr0.0003")
+TRAINED_TRACES = traces(("x = 2 $ok$ 文", False), model="m")
 PROBLEMS = pd.DataFrame(
     [{"problem_id": "p", "position": 0, "problem": "Find x", "answer": "17", "source": "s", "problem_type": "t"}]
 )
@@ -127,17 +130,19 @@ def functions(script: str) -> dict:
 
 
 def drawings() -> dict:
-    chosen = examples.choose_examples(BASE_TRACES, TRAINED_TRACES)
+    runs = {"base": BASE_TRACES, "sft-guided-lr0.0003": TRAINED_TRACES}
+    chosen = examples.choose_examples(*[frame.assign(run=run) for run, frame in runs.items()])
     return {
         "table_1": lambda draw, study: draw(table_1(), study),
         "marker_breakdown": lambda draw, study: draw(table_a1(), study),
         "table_2": lambda draw, study: draw(table_2(), study),
         "selection": lambda draw, study: draw(selection(), study, low=0.125, high=0.5),
-        "sft_curves": lambda draw, study: draw(training_steps(), study),
+        "sft_curves": lambda draw, study: draw(training_steps().assign(model="m"), study),
         "fig_2": lambda draw, study: draw(chosen, PROBLEMS, study),
     }
 
 
+@cache
 def figure_of(script: str, study: str = "microcosm"):
     return drawings()[script](functions(script)["draw"], study)
 
@@ -261,7 +266,7 @@ def test_figure_is_stamped_and_nothing_leaves_the_page_or_covers_the_stamp(scrip
     assert all(text is stamp or text.get_window_extent(renderer).y0 >= foot - 1 for text in others)
 
 
-@pytest.mark.parametrize("script", drawings())
+@pytest.mark.parametrize("script", ["selection", "fig_2"])
 def test_the_papers_own_study_bears_no_stamp(script):
     assert not any("study" in text.get_text() for text in figure_of(script, study="paper").texts)
 
@@ -330,6 +335,13 @@ def test_selection_shades_the_band_and_counts_what_is_in_it():
     assert axes.get_title(loc="left").startswith("75 of 100 problems")
 
 
+def test_sft_curves_keep_models_apart():
+    steps = pd.concat([training_steps().assign(model=model) for model in ("m", "n")])
+    figure = functions("sft_curves")["draw"](steps, "microcosm")
+    assert [len(axes.lines) for axes in figure.axes] == [3, 3, 3, 3]
+    assert [axes.get_title()[:2] for axes in figure.axes] == ["m,", "m,", "n,", "n,"]
+
+
 def test_sft_curves_draw_one_line_per_run():
     figure = figure_of("sft_curves")
     lines = [line.get_ydata().tolist() for axes in figure.axes for line in axes.lines]
@@ -345,8 +357,27 @@ def test_fig_2_highlights_the_markers_and_shows_text_as_it_is():
 
 
 def test_fig_2_says_when_no_problem_satisfies_the_rule():
-    figure = functions("fig_2")["draw"](BASE_TRACES.iloc[:0].assign(panel="", E=0), PROBLEMS, "microcosm")
+    figure = functions("fig_2")["draw"](BASE_TRACES.iloc[:0].assign(panel="", run="", E=0), PROBLEMS, "microcosm")
     assert "No problem of this run satisfies the rule" in figure.axes[0].texts[0].get_text()
+
+
+def test_figures_draw_what_the_tables_hold():
+    """The metrics and rows that the scripts look for are those that `artifacts` writes."""
+    settings = {name: BASE_TRACES.assign(setting=name) for name in SETTINGS[1:]}
+    bootstrap = Bootstrap(resamples=50)
+    table = pd.concat([artifacts.table_1(settings, BASE_TRACES, bootstrap=bootstrap), quoted_values.table_1()])
+    figure = functions("table_1")["draw"](table, "microcosm")
+    assert len(points(panel(figure, "density E / L"))) == 2 * len(SETTINGS)
+    assert len(points(panel(figure, "score"), hollow=True)) == len(quoted_values.TABLE_1)
+    breakdown = functions("marker_breakdown")["draw"](artifacts.table_a1(settings, bootstrap=bootstrap), "microcosm")
+    assert len(points(panel(breakdown, "wait"))) == 2 * len(settings)
+    runs = {(run, "easy"): BASE_TRACES for run in ("base", *RUNS)}
+    table = pd.concat([artifacts.table_2(runs, bootstrap=bootstrap), quoted_values.table_2()])
+    accuracy = functions("table_2")["draw"](table, "microcosm")
+    assert len(points(panel(accuracy, "easy"))) == len(RUNS)
+    assert len(points(panel(accuracy, "paper (quoted)"), hollow=True)) == 3 * 4
+    histogram = functions("selection")["draw"](artifacts.selection_histogram(BASE_TRACES), "microcosm", 0.125, 0.5)
+    assert histogram.subfigs[0].axes[0].get_title(loc="left").startswith("1 of 1 problems")
 
 
 # --- files ---
@@ -368,7 +399,7 @@ def test_equal_figures_give_equal_bytes_and_say_where_they_come_from(tmp_path, s
     description = plotting.record(study="microcosm", rule="draw_sft_curves", code="abc", inputs=[source])
     first, second = tmp_path / f"a/curves.{suffix}", tmp_path / f"b/curves.{suffix}"
     for path in (first, second):
-        plotting.save(figure_of("sft_curves"), [path], description)
+        plotting.save(drawings()["sft_curves"](functions("sft_curves")["draw"], "microcosm"), [path], description)
     assert first.read_bytes() == second.read_bytes()
     assert not re.search(rb"CreationDate|dc:date|tIME|Software", first.read_bytes())
     assert json.loads(description_in(first)) == {
@@ -422,7 +453,7 @@ def run_as_snakemake_does(script: str, inputs: dict, folder: Path, **params: obj
 )
 def test_script_reads_its_tables_and_records_them(tmp_path, monkeypatch, script, inputs, params):
     monkeypatch.setattr("sys.stderr", None)
-    paths = {name: tmp_path / f"{name}.parquet" for name in inputs}
+    paths = {name: tmp_path / "m" / f"{name}-run" / "easy.parquet" for name in inputs}
     for name, (frame, schema) in inputs.items():
         tables.write(frame(), paths[name], schema)
     outputs = run_as_snakemake_does(script, paths, tmp_path, **params)
@@ -432,6 +463,7 @@ def test_script_reads_its_tables_and_records_them(tmp_path, monkeypatch, script,
     if script == "fig_2":
         page = outputs["html"].read_text(encoding="utf-8")
         assert page.count('<mark class="marker">') == 2 and STAMP in page.replace("&#x27;", "'")
+        assert "m, base-run, sample 0" in page and "m, trained-run, sample 0" in page
 
 
 # --- captions ---

@@ -4,6 +4,7 @@ Also writes a page (HTML) with both responses in full.
 """
 
 import sys
+from pathlib import Path
 
 import pandas as pd
 from matplotlib import font_manager
@@ -83,7 +84,11 @@ if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     study = job.params.study
-    chosen = examples.choose_examples(tables.read(job.input.base, "traces"), tables.read(job.input.trained, "traces"))
+    # The run is read off the path evaluations/model/run/benchmark.parquet.
+    base, trained = (
+        tables.read(path, "traces").assign(run=Path(path).parent.name) for path in (job.input.base, job.input.trained)
+    )
+    chosen = examples.choose_examples(base, trained)
     problems = tables.read(job.input.problems, "problems")
     made_from = plotting.record(study=study, rule=job.rule, code=job.params.code, inputs=job.input)
     images = [path for path in job.output if not path.endswith(".html")]

@@ -1,6 +1,7 @@
 """The SFT loss at every step, one panel per learning rate, one line per data set."""
 
 import sys
+from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
@@ -13,19 +14,21 @@ DASHES = {"unguided": (), "guided": (4, 1.2), "unguided_unfiltered": (1.2, 1)}
 
 
 def draw(steps: pd.DataFrame, study: str) -> Figure:
-    """One panel per learning rate of the training_steps frame ``steps``; the metric drawn is ``loss``."""
+    """One panel per model and learning rate of ``steps``: training_steps rows with a column ``model``."""
     plotting.use_style()
     loss = steps[steps["metric"] == "loss"]
     runs = loss["run"].map(plotting.split_run)
     loss = loss.assign(dataset=runs.str[0], rate=runs.str[1])
-    rates = sorted(loss["rate"].unique())
+    models, rates = loss["model"].unique(), sorted(loss["rate"].unique())
     datasets = plotting.in_order(loss["dataset"], plotting.DATASETS)
-    figure = plotting.new_figure(height=2.6)
-    panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
-    for panel, rate in zip(panels, rates, strict=True):
-        _draw_lines(panel, loss[loss["rate"] == rate], datasets)
-        panel.set(title=f"learning rate {plotting.rate_label(rate)}", xlabel="optimizer step")
-    panels[0].set_ylabel("loss per response token")
+    figure = plotting.new_figure(height=0.5 + 2.1 * len(models))
+    axes = figure.subplots(len(models), len(rates), sharey=True, squeeze=False)
+    for model, row in zip(models, axes, strict=True):
+        for rate, panel in zip(rates, row, strict=True):
+            _draw_lines(panel, loss[(loss["model"] == model) & (loss["rate"] == rate)], datasets)
+            title = f"learning rate {plotting.rate_label(rate)}"
+            panel.set(title=f"{model}, {title}" if len(models) > 1 else title, xlabel="optimizer step")
+        row[0].set_ylabel("loss per response token")
     plotting.draw_legend(figure, [_entry(name) for name in datasets])
     plotting.stamp(figure, study)
     return figure
@@ -56,6 +59,8 @@ def _entry(dataset: str) -> Line2D:
 if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    steps = pd.concat([tables.read(path, "training_steps") for path in job.input])
+    # The model is read off the path training/model/run.parquet.
+    read = (tables.read(path, "training_steps").assign(model=Path(path).parent.name) for path in job.input)
+    steps = pd.concat(read, ignore_index=True)
     made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
     plotting.save(draw(steps, job.params.study), job.output, made_from)

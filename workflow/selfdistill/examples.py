@@ -30,8 +30,8 @@ def choose_examples(base: pd.DataFrame, trained: pd.DataFrame) -> pd.DataFrame:
     """The two responses of Figure 2 by `RULE`, or an empty frame when no problem satisfies it.
 
     ``base`` and ``trained`` are traces tables over the same problems (unguided responses of the base model;
-    responses of the model after SFT on solution-guided ones). Returns their rows with the columns ``panel``
-    ("2a", "2b") and ``E`` (whole-word marker count) added.
+    responses of the model after SFT on solution-guided ones), with the id of the ``run`` as one more column.
+    Returns their rows with the columns ``panel`` ("2a", "2b") and ``E`` (whole-word marker count) added.
     """
     base, trained = _with_count(base), _with_count(trained)
     wrong = trained[_finished(trained) & ~trained["correct"]]
@@ -97,10 +97,11 @@ def wrap(text: str, width: int, limit: int) -> list[str]:
 
 
 def describe(example: pd.Series, gold: str) -> str:
-    """Two lines on a chosen response: its model; its length, markers and answer (``gold`` is the correct one)."""
+    """Two lines on a chosen response: its model and run; its length, markers and answer (``gold`` is correct)."""
     verdict = "correct" if example["correct"] else f"wrong; correct: {_short(gold)}"
     counts = f"{example['response_tokens']} tokens · {example['E']} markers"
-    return printable(f"{example['model']}\n{counts} · answer {_short(example['answer'])} ({verdict})")
+    which = f"{example['model']}, {example['run']}, sample {example['sample']}"
+    return printable(f"{which}\n{counts} · answer {_short(example['answer'])} ({verdict})")
 
 
 def _short(answer: str, letters: int = 24) -> str:
