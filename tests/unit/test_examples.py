@@ -14,7 +14,7 @@ HOSTILE = '<script>alert(1)</script> wait <img src=x onerror="alert(2)"> & </div
 def traces(rows: list[tuple[str, int, str, bool]], model: str = "base") -> pd.DataFrame:
     """Rows are (problem_id, sample, response, correct)."""
     frame = pd.DataFrame(rows, columns=["problem_id", "sample", "response", "correct"]).assign(
-        model=model, run="run", response_tokens=5, finish_reason="stop", answer="17"
+        model=model, run="run", setting="easy", response_tokens=5, finish_reason="stop", answer="17"
     )
     for mode in tables.COUNT_MODES:
         frame[tables.MARKER_COLUMNS[mode]] = count_table(frame["response"], mode).to_numpy()

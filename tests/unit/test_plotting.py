@@ -463,7 +463,7 @@ def test_script_reads_its_tables_and_records_them(tmp_path, monkeypatch, script,
     if script == "fig_2":
         page = outputs["html"].read_text(encoding="utf-8")
         assert page.count('<mark class="marker">') == 2 and STAMP in page.replace("&#x27;", "'")
-        assert "m, base-run, sample 0" in page and "m, trained-run, sample 0" in page
+        assert "m, base-run, easy, sample 0" in page and "m, trained-run, easy, sample 0" in page
 
 
 # --- captions ---

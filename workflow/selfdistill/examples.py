@@ -97,10 +97,10 @@ def wrap(text: str, width: int, limit: int) -> list[str]:
 
 
 def describe(example: pd.Series, gold: str) -> str:
-    """Two lines on a chosen response: its model and run; its length, markers and answer (``gold`` is correct)."""
+    """Two lines on a response: where it comes from; its length, markers and answer (``gold`` is the correct one)."""
     verdict = "correct" if example["correct"] else f"wrong; correct: {_short(gold)}"
     counts = f"{example['response_tokens']} tokens · {example['E']} markers"
-    which = f"{example['model']}, {example['run']}, sample {example['sample']}"
+    which = f"{example['model']}, {example['run']}, {example['setting']}, sample {example['sample']}"
     return printable(f"{which}\n{counts} · answer {_short(example['answer'])} ({verdict})")
 
 
