@@ -1,4 +1,4 @@
-"""How hard the problems are: the number of right answers per problem, with the selected band shaded."""
+"""How hard the problems are: the number of correct responses per problem, with the selected band shaded."""
 
 import sys
 
@@ -12,7 +12,7 @@ IN_BAND, OUTSIDE, BAND = plotting.UNGUIDED, "#b8b8b8", "#dbeaf5"
 
 
 def draw(frame: pd.DataFrame, study: str, low: float, high: float) -> Figure:
-    """One histogram per model of the summary ``frame`` (row: number right; metric: problems).
+    """One histogram per model of the summary ``frame`` (row: number correct; metric: problems).
 
     ``low`` and ``high`` are the solve rates kept, both inclusive.
     """
@@ -46,7 +46,7 @@ def _draw_histogram(axes: Axes, counts: pd.DataFrame, low: float, high: float) -
         axes.bar_label(bars, fmt="%d", padding=1.5, fontsize=7.5)
     inside, total = counts.loc[kept, "value"].sum(), counts["value"].sum()
     axes.set_title(f"{inside:.0f} of {total:.0f} problems with a solve rate from {low:g} to {high:g}", loc="left")
-    axes.set(xlabel=f"right answers in {rollouts} rollouts", ylabel="problems", xticks=counts["right"])
+    axes.set(xlabel=f"correct responses of {rollouts} rollouts", ylabel="problems", xticks=counts["right"])
     axes.margins(y=0.12)
     axes.grid(axis="x", visible=False)
 
