@@ -10,7 +10,7 @@ import datasets
 import huggingface_hub
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from selfdistill import tables
 from selfdistill.errors import UserError
@@ -97,6 +97,7 @@ def test_problem_id_is_the_digest_of_the_normalised_text():
     assert problem_id("  What is\n $1+1$? ") == hashlib.sha256(b"What is $1+1$?").hexdigest()[:16]
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1).filter(str.strip))
 def test_every_wording_of_a_problem_has_one_id(problem):
     assert problem_id(hub_dapo(problem)) == problem_id(boxed(problem)) == problem_id(problem)
@@ -319,7 +320,7 @@ def test_a_hub_data_set_that_cannot_be_loaded_is_one_sentence(hub):
 
 @pytest.mark.parametrize("revision", ["main", "0123456", COMMIT.upper(), COMMIT + "\n", None])
 def test_only_full_commits_are_accepted(hub, revision):
-    with pytest.raises(UserError, match=r"40 hexadecimal digits; `selfdistill lock-revisions --repos org/dapo "):
+    with pytest.raises(UserError, match=r"40 hexadecimal digits; `selfdistill resolve-revisions --repos org/dapo "):
         load_problem_set("hub", repo="org/dapo", revision=revision)
     assert hub == []
 

@@ -1,127 +1,223 @@
-"""Section 4's data sets: D_ug (unguided) and D_sg (solution-guided), each of correct responses.
+"""D_ug and D_sg: correct responses over the same problems, and an unfiltered unguided set of the same size (Section 4).
 
-Both carry the *unguided* prompt, without a system turn and with the instruction once: what differs is how the
-response was drawn. Both take the same number of responses from the same problems as far as there are enough (the
-authors' make_sft_dataset.py takes one per problem, from problem sets that can differ). Beside them stands an
-unguided set of the same size that keeps wrong responses too: keeping only correct ones is itself a training signal.
+Both sets have the unguided prompt, one user turn with the instruction once: the authors' make_sft_dataset.py adds a
+default system prompt and the instruction a second time, and keeps one response per problem.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from selfdistill.errors import UserError
 from selfdistill.prompts import user_prompt
-from selfdistill.tables import MARKER_COLUMNS, SFT_EXAMPLES
+from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS, SFT_EXAMPLES
 
-SETS = ("unguided", "guided", "unguided_unfiltered")
+LOG = logging.getLogger(__name__)
+
+SETS = UNGUIDED, GUIDED, UNFILTERED = "unguided", "guided", "unguided_unfiltered"
+Counts = dict[str, int]  # responses per problem_id, in the problems' order
 
 
 def build_sft_sets(
-    unguided: pd.DataFrame,
-    guided: pd.DataFrame,
+    unguided_traces: pd.DataFrame,
+    guided_traces: pd.DataFrame,
     problems: pd.DataFrame,
     *,
-    responses: int,
-    at_least: int,
-    per_problem: int,
     instruction: str,
+    responses: int = 800,
+    at_least: int | None = None,
+    per_problem: int = 8,
 ) -> dict[str, pd.DataFrame]:
-    """The three sets by name, in the `sft_examples` schema.
+    """The sets "unguided" (D_ug), "guided" (D_sg) and "unguided_unfiltered", in the `sft_examples` schema.
 
-    ``unguided`` and ``guided`` are traces of the same ``problems``. From every problem come min(``per_problem``,
-    correct unguided, correct guided) responses to either set, earliest samples first, until ``responses`` are
-    reached; what is then missing is filled from correct responses left over, in either set by itself. Raises
-    `UserError` when a set stays below ``at_least``.
+    Each problem gives its first correct responses, in sample order. Both sets take the same number from a problem,
+    evenly over the problems in their order: first up to ``per_problem``, then whatever both can still match. Only then
+    does each set fill up from its own spare responses. The unfiltered set takes as many responses of each problem as
+    D_ug, the first ones whether correct or not.
+
+    responses: size wanted of each set (the paper: 800).
+    at_least: smallest size accepted, the same for all three sets; None accepts nothing below ``responses``.
+    Raises `UserError` when a trace has no problem, a sample stands twice, or too few correct responses exist.
     """
-    right = {"unguided": unguided[unguided["correct"]], "guided": guided[guided["correct"]]}
-    matched = _matched_counts(right, problems, per_problem, responses)
-    chosen = {name: _fill(_take(traces, matched), traces, responses) for name, traces in right.items()}
-    for name, traces in chosen.items():
-        if len(traces) < at_least:
-            raise UserError(
-                f"the {name} set has only {len(traces)} correct responses of {problems.shape[0]} problems, "
-                f"at least {at_least} are required (sft.at_least); raise sft.max_draws or selection.target"
-            )
-    chosen["unguided_unfiltered"] = _take(unguided, chosen["unguided"].groupby("problem_id").size())
-    prompts = {
-        p: user_prompt(text, instruction) for p, text in zip(problems["problem_id"], problems["problem"], strict=True)
+    tables = {
+        UNGUIDED: _ordered(unguided_traces, problems, UNGUIDED),
+        GUIDED: _ordered(guided_traces, problems, GUIDED),
     }
-    return {name: _examples(traces, prompts) for name, traces in chosen.items()}
+    correct = {name: table[table["correct"].astype(bool)] for name, table in tables.items()}
+    available = {name: _count(table, problems) for name, table in correct.items()}
+    size = _size(available, responses, responses if at_least is None else min(at_least, responses))
+    counts = _share_out(available, size, per_problem)
+    chosen = {
+        UNGUIDED: _take(correct[UNGUIDED], counts[UNGUIDED]),
+        GUIDED: _take(correct[GUIDED], counts[GUIDED]),
+        UNFILTERED: _take(tables[UNGUIDED], counts[UNGUIDED]),
+    }
+    texts = problems.set_index("problem_id")["problem"]
+    sets = {name: _examples(rows, texts, instruction) for name, rows in chosen.items()}
+    unmatched = describe_match(sets)["unmatched"]
+    LOG.info("%d responses in each SFT set (%d wanted), %d not matched by problem", size, responses, unmatched)
+    return sets
 
 
-def _matched_counts(
-    right: Mapping[str, pd.DataFrame], problems: pd.DataFrame, per_problem: int, responses: int
-) -> pd.Series:
-    """How many responses each problem gives to both sets alike."""
-    available = pd.DataFrame({name: traces.groupby("problem_id").size() for name, traces in right.items()})
-    counts = available.reindex(problems["problem_id"]).fillna(0).min(axis=1).clip(upper=per_problem).astype(int)
-    room = (responses - (counts.cumsum() - counts)).clip(lower=0)
-    return counts.clip(upper=room)
+def _ordered(traces: pd.DataFrame, problems: pd.DataFrame, name: str) -> pd.DataFrame:
+    """``traces`` in sample order, after checking that they are one draw of these problems."""
+    strange = set(traces["problem_id"]) - set(problems["problem_id"])
+    if strange:
+        raise UserError(f"the {name} traces answer problem '{min(strange)}', which the problems table does not have")
+    twice = traces[traces.duplicated(["problem_id", "sample"])]
+    if len(twice):
+        problem, sample = twice.iloc[0][["problem_id", "sample"]]
+        raise UserError(
+            f"the {name} traces hold sample {sample} of problem '{problem}' twice: more than one draw in one table?"
+        )
+    return traces.sort_values(["problem_id", "sample"], kind="stable", ignore_index=True)
 
 
-def _take(traces: pd.DataFrame, counts: pd.Series) -> pd.DataFrame:
-    """The earliest ``counts[problem_id]`` samples of each problem."""
-    ordered = traces.sort_values(["problem_id", "sample"], kind="stable")
-    place = ordered.groupby("problem_id").cumcount()
-    return ordered[place < ordered["problem_id"].map(counts).fillna(0)]
+def _count(traces: pd.DataFrame, problems: pd.DataFrame) -> Counts:
+    found = traces["problem_id"].value_counts()
+    return {problem: int(found.get(problem, 0)) for problem in problems["problem_id"]}
 
 
-def _fill(taken: pd.DataFrame, traces: pd.DataFrame, responses: int) -> pd.DataFrame:
-    spare = traces.drop(index=taken.index).sort_values(["sample", "problem_id"], kind="stable")
-    return pd.concat([taken, spare.head(responses - len(taken))])
+def _size(available: Mapping[str, Counts], responses: int, at_least: int) -> int:
+    totals = {name: sum(counts.values()) for name, counts in available.items()}
+    size = min(responses, *totals.values())
+    if size < max(at_least, 1):
+        lacking = " and ".join(f"{totals[name]} {name}" for name in totals if totals[name] < max(at_least, 1))
+        raise UserError(
+            f"only {lacking} correct responses exist to {len(available[UNGUIDED])} problems, {at_least} are needed: "
+            "raise sft.max_draws or lower sft.at_least"
+        )
+    return size
 
 
-def _examples(traces: pd.DataFrame, prompts: Mapping[str, str]) -> pd.DataFrame:
-    totals = {f"E_{mode}": traces[columns].sum(axis=1).astype("int32") for mode, columns in MARKER_COLUMNS.items()}
-    frame = traces.assign(
-        prompt=[[{"role": "user", "content": prompts[problem]}] for problem in traces["problem_id"]],
-        completion=[[{"role": "assistant", "content": response}] for response in traces["response"]],
-        **totals,
+def _share_out(available: Mapping[str, Counts], size: int, per_problem: int) -> dict[str, Counts]:
+    """How many responses each set takes from each problem; ``size`` in all, matched as far as possible."""
+    both = {problem: min(available[name][problem] for name in available) for problem in available[UNGUIDED]}
+    matched = _fill(dict.fromkeys(both, 0), {problem: min(n, per_problem) for problem, n in both.items()}, size)
+    matched = _fill(matched, both, size)
+    return {name: _fill(matched, ceiling, size) for name, ceiling in available.items()}
+
+
+def _fill(counts: Counts, ceiling: Counts, size: int) -> Counts:
+    """``counts`` raised to a total of ``size``, or to ``ceiling``: the lowest first, one response a problem in turn."""
+    raised, missing = dict(counts), size - sum(counts.values())
+    for level in range(1, max(ceiling.values(), default=0) + 1):
+        for problem in raised:
+            if missing > 0 and raised[problem] < level <= ceiling[problem]:
+                raised[problem], missing = level, missing - 1
+    return raised
+
+
+def _take(traces: pd.DataFrame, counts: Counts) -> pd.DataFrame:
+    """The first ``counts[problem]`` rows of each problem."""
+    place = traces.groupby("problem_id").cumcount()
+    return traces[place < traces["problem_id"].map(counts)]
+
+
+def _examples(traces: pd.DataFrame, texts: pd.Series, instruction: str) -> pd.DataFrame:
+    frame = traces[["problem_id", "sample", "correct", "finish_reason", "response_tokens"]].reset_index(drop=True)
+    prompts = [user_prompt(texts[problem], instruction) for problem in frame["problem_id"]]
+    frame["prompt"] = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    frame["completion"] = [[{"role": "assistant", "content": response}] for response in traces["response"]]
+    for mode in COUNT_MODES:
+        frame[f"E_{mode}"] = traces[MARKER_COLUMNS[mode]].sum(axis=1).astype("int32").to_numpy()
+    return frame[SFT_EXAMPLES.names]
+
+
+def describe_match(sets: Mapping[str, pd.DataFrame]) -> dict[str, int]:
+    """How far D_ug and D_sg match: their ``size``, ``shared_problems``, and in each the ``unmatched`` responses."""
+    taken = pd.DataFrame({name: sets[name]["problem_id"].value_counts() for name in (UNGUIDED, GUIDED)}).fillna(0)
+    fewer = taken.min(axis=1)
+    size = len(sets[UNGUIDED])
+    return {"size": size, "shared_problems": int((fewer > 0).sum()), "unmatched": size - int(fewer.sum())}
+
+
+def describe_set(examples: pd.DataFrame) -> dict[str, float]:
+    """Counts of one set, and the means over its examples of L (tokens) and E (markers)."""
+    return {
+        "responses": len(examples),
+        "problems": examples["problem_id"].nunique(),
+        "correct": int(examples["correct"].sum()),
+        "distinct": len({turns[0]["content"] for turns in examples["completion"]}),
+        "cut": int((examples["finish_reason"] == "length").sum()),
+        "L": float(examples["response_tokens"].mean()),
+        **{f"E_{mode}": float(examples[f"E_{mode}"].mean()) for mode in COUNT_MODES},
+    }
+
+
+_CARD = """---
+configs:
+{configs}
+---
+# Supervised fine-tuning sets of {model} ({study})
+
+Responses of the model itself, for off-policy self-distillation as in Section 4 of "Why Does Self-Distillation
+(Sometimes) Degrade the Reasoning Capability of LLMs?" (arXiv 2603.24472). One is loaded by
+`datasets.load_dataset(folder, "unguided", split="train")`.
+
+## The sets
+
+- `unguided` (D_ug): correct responses to the problem alone.
+- `guided` (D_sg): correct responses to the problem with a correct solution shown, which the prompt stored here lacks.
+- `unguided_unfiltered`: as many responses to the same problems as in `unguided`, the first ones drawn, correct or not.
+
+{table}
+
+L is the mean length in tokens and E the mean number of epistemic markers, both over the responses of a set;
+"distinct" counts different texts, "cut" the responses that ended at the token limit.
+
+## How they were made
+
+The problems are those that the model solves in some of its rollouts (Section 3). Each gives its first correct
+responses, in the order of sampling, and the same number to both sets where both have enough. Problems in both sets:
+{shared_problems}. Responses of each set without a counterpart to the same problem in the other: {unmatched} of {size}.
+
+A prompt is one user turn: the problem and, where the model has one, the instruction, once. No system turn is added.
+
+## Columns
+
+`prompt` and `completion` (lists of messages with `role` and `content`), `problem_id` (16 hexadecimal digits of the
+SHA-256 of the normalised problem), `sample` (number of the response within its draw), `correct`, `finish_reason`
+("stop", or "length" for a response cut at its limit, which must not be taught to end there), `response_tokens`,
+`E_substring` and `E_word` (markers counted as substrings, as the authors do, and as whole words).
+
+## Limits
+
+The responses are one model's samples, checked by their final answer only: a correct answer can stand on wrong
+reasoning. Problems that the model never solved are not there. Chat templates that drop the thinking of
+assistant turns (DeepSeek's does) must not be used to render `completion`.
+
+## Origin and licence
+
+{origin}Problem texts keep the licence of their source (docs/data.md); the responses fall under the licence of the
+model that wrote them.
+"""
+
+
+def data_card(sets: Mapping[str, pd.DataFrame], *, study: str, model: str, sources: Iterable[str] = ()) -> str:
+    """The Markdown data card of the sets, to stand as README.md beside ``{set}.parquet``.
+
+    sources: where the problems come from (the `problems` column ``source``).
+    """
+    names = ", ".join(sorted(set(sources)))
+    return _CARD.format(
+        configs="\n".join(f"- config_name: {name}\n  data_files: {name}.parquet" for name in sets),
+        table=_table(sets),
+        origin=f"Problems: {names}. " if names else "",
+        study=study,
+        model=model,
+        **describe_match(sets),
     )
-    return frame[SFT_EXAMPLES.names].reset_index(drop=True)
 
 
-def data_card(sets: Mapping[str, pd.DataFrame], *, study: str, model: str) -> str:
-    """Markdown beside the data sets: what they hold, how they were made, how far they match."""
+def _table(sets: Mapping[str, pd.DataFrame]) -> str:
     lines = [
-        f"# Fine-tuning sets of the {study} study, model {model}",
-        "",
-        "Responses drawn by the model itself to the problems that it solves in 0.125 to 0.5 of its rollouts",
-        "(Section 4 of Kim et al. 2026). All sets carry the unguided prompt, one user turn without a system turn.",
-        "",
-        "| set | responses | problems | correct | mean tokens L | mean markers E (substring) | E (word) |",
-        "|---|---|---|---|---|---|---|",
-        *(_card_row(name, frame) for name, frame in sets.items()),
-        "",
-        f"Problems in both `unguided` and `guided`: {_shared(sets)}; responses whose problem gives a different number "
-        f"to the two: {_mismatch(sets)}.",
-        "",
-        "- `unguided` (D_ug): correct responses drawn without context.",
-        "- `guided` (D_sg): correct responses drawn with the model's own correct solution as context.",
-        "- `unguided_unfiltered`: the first responses drawn without context to the problems of `unguided`, as many of",
-        "  each, right or wrong.",
-        "",
-        "Columns: `prompt` and `completion` (message lists), `problem_id`, `sample`, `correct`, `finish_reason`,",
-        "`response_tokens`, `E_substring`, `E_word`. `datasets.load_dataset('parquet', data_files=...)` reads them.",
-        "The responses are model output; licence and terms follow the model and the problems' source.",
-        "",
+        "| set | responses | problems | correct | distinct | cut | L | E (substring) | E (word) |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
+    for name, examples in sets.items():
+        of = describe_set(examples)
+        whole = " | ".join(str(of[key]) for key in ("responses", "problems", "correct", "distinct", "cut"))
+        lines.append(f"| `{name}` | {whole} | {of['L']:.1f} | {of['E_substring']:.2f} | {of['E_word']:.2f} |")
     return "\n".join(lines)
-
-
-def _card_row(name: str, frame: pd.DataFrame) -> str:
-    means = frame[["response_tokens", "E_substring", "E_word"]].mean()
-    return (
-        f"| `{name}` | {len(frame)} | {frame['problem_id'].nunique()} | {frame['correct'].mean():.0%} "
-        f"| {means['response_tokens']:.1f} | {means['E_substring']:.2f} | {means['E_word']:.2f} |"
-    )
-
-
-def _shared(sets: Mapping[str, pd.DataFrame]) -> int:
-    return len(set(sets["unguided"]["problem_id"]) & set(sets["guided"]["problem_id"]))
-
-
-def _mismatch(sets: Mapping[str, pd.DataFrame]) -> int:
-    counts = pd.DataFrame({name: sets[name].groupby("problem_id").size() for name in ("unguided", "guided")}).fillna(0)
-    return int((counts["unguided"] - counts["guided"]).abs().sum())

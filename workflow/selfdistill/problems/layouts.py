@@ -15,7 +15,7 @@ from selfdistill.grading import extract_answer
 from selfdistill.problems.text import bare_problem
 
 PROBLEM_PATHS = ("problem", "question", "prompt")
-ANSWER_PATHS = ("answer", "reward_model.ground_truth", "reward.ground_truth", "solution")
+ANSWER_PATHS = ("answer", "ground_truth", "reward_model.ground_truth", "reward.ground_truth", "solution")
 TYPE_PATHS = ("problem_type", "subject", "extra_info.problem_type", "extra_info.subject", "kind", "ability")
 UNKNOWN_TYPE = "unknown"
 

@@ -39,7 +39,7 @@ def _locked_revision(repo: str, lock: Path) -> str:
 
 
 def _how_to_lock(repo: str, lock: Path) -> str:
-    command = f"selfdistill lock-revisions --repos {repo} --lock {lock}"
+    command = f"selfdistill resolve-revisions --repos {repo} --lock {lock}"
     return f"`{command}` (with --kind model for a model) resolves it, and revision '{LOCKED}' then uses it"
 
 
