@@ -4,7 +4,9 @@ Reads traces, evaluations and training metrics; writes tables/ and figures/. Sec
 """
 
 SECTION_3 = expand(
-    f"{RESULTS}/traces/{{model}}/{{setting}}.parquet", model=CONFIG.selection.models, setting=SETTINGS
+    f"{RESULTS}/traces/{{model}}/{{setting}}.parquet",
+    model=CONFIG.selection.models,
+    setting=SETTINGS,
 )
 SECTION_4 = expand(
     f"{RESULTS}/evaluations/{{model}}/{{run}}/{{benchmark}}.parquet",
@@ -12,10 +14,21 @@ SECTION_4 = expand(
     run=["base", *SFT_RUNS],
     benchmark=CONFIG.evaluation.benchmarks,
 )
-TABLES = expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=["table_1", "table_a1", "table_2"], kind=["csv", "md", "tex"])
+TABLES = expand(
+    f"{RESULTS}/tables/{{table}}.{{kind}}",
+    table=["table_1", "table_a1", "table_2"],
+    kind=["csv", "md", "tex"],
+)
 FIGURES = expand(
     f"{RESULTS}/figures/{{figure}}.{{kind}}",
-    figure=["table_1", "marker_breakdown", "selection", "table_2", "sft_curves", "fig_2"],
+    figure=[
+        "table_1",
+        "marker_breakdown",
+        "selection",
+        "table_2",
+        "sft_curves",
+        "fig_2",
+    ],
     kind=["png", "svg", "pdf"],
 )
 
@@ -23,7 +36,10 @@ FIGURES = expand(
 rule make_table_1:
     """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates."""
     input:
-        selection=expand(f"{RESULTS}/traces/{{model}}/selection.parquet", model=CONFIG.selection.models),
+        selection=expand(
+            f"{RESULTS}/traces/{{model}}/selection.parquet",
+            model=CONFIG.selection.models,
+        ),
         traces=SECTION_3,
     output:
         table=f"{RESULTS}/tables/table_1.parquet",
@@ -40,7 +56,7 @@ rule make_table_1:
         flags=flags(CONFIG.statistics),
     shell:
         "python -m selfdistill make-table-1 --selection {input.selection} --traces {input.traces} {params.flags} "
-        "--out {output.table} --out-a1 {output.breakdown} --out-selection {output.selection} 2> {log}"
+        "--out {output.table} --out-a1 {output.breakdown} --out-selection {output.selection} 2>&1 | tee {log}"
 
 
 rule make_table_2:
@@ -59,7 +75,7 @@ rule make_table_2:
         code=code("make_table_2"),
         flags=flags(CONFIG.statistics),
     shell:
-        "python -m selfdistill make-table-2 --traces {input} {params.flags} --out {output} 2> {log}"
+        "python -m selfdistill make-table-2 --traces {input} {params.flags} --out {output} 2>&1 | tee {log}"
 
 
 rule render_table:
@@ -75,19 +91,19 @@ rule render_table:
         ),
         markdown=f"{RESULTS}/tables/{{table}}.md",
         latex=f"{RESULTS}/tables/{{table}}.tex",
-    wildcard_constraints:
-        table="table_1|table_a1|table_2",
     log:
         f"{LOGS}/render_table/{{table}}.log",
     benchmark:
         f"{LOGS}/render_table/{{table}}.benchmark.tsv"
+    wildcard_constraints:
+        table="table_1|table_a1|table_2",
     conda:
         ENVIRONMENT
     params:
         code=code("render_table"),
     shell:
         "python -m selfdistill render-table --table {input} "
-        "--out-csv {output.csv} --out-markdown {output.markdown} --out-latex {output.latex} 2> {log}"
+        "--out-csv {output.csv} --out-markdown {output.markdown} --out-latex {output.latex} 2>&1 | tee {log}"
 
 
 rule draw_table_1:
@@ -171,7 +187,11 @@ rule draw_table_2:
 rule draw_sft_curves:
     """The loss of every fine-tuning run."""
     input:
-        expand(f"{RESULTS}/training/{{model}}/{{run}}.parquet", model=CONFIG.sft.models, run=SFT_RUNS),
+        expand(
+            f"{RESULTS}/training/{{model}}/{{run}}.parquet",
+            model=CONFIG.sft.models,
+            run=SFT_RUNS,
+        ),
     output:
         *figure_files("sft_curves", "Section 4"),
     log:
@@ -196,7 +216,10 @@ rule draw_fig_2:
     output:
         *figure_files("fig_2", "Section 2"),
         html=report(
-            f"{RESULTS}/figures/fig_2.html", caption="../report/fig_2.rst", category="Section 2", labels={"figure": "fig_2", "format": "html"}
+            f"{RESULTS}/figures/fig_2.html",
+            caption="../report/fig_2.rst",
+            category="Section 2",
+            labels={"figure": "fig_2", "format": "html"},
         ),
     log:
         f"{LOGS}/draw_fig_2.log",

@@ -4,6 +4,7 @@ Everything below results/{study} is a declared output. Shards and checkpoints li
 Snakemake deletes the declared outputs of a job that failed.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -17,10 +18,14 @@ LOGS = f"logs/{CONFIG.study}"
 SCRIPTS = PACKAGE_ROOT / "scripts"
 ENVIRONMENT = "../../envs/base.yaml"
 
-MICROCOSM_MODELS = [name for name, model in CONFIG.models.items() if model.source == "microcosm"]
+MICROCOSM_MODELS = [
+    name for name, model in CONFIG.models.items() if model.source == "microcosm"
+]
 FETCHED_MODELS = [name for name in CONFIG.models if name not in MICROCOSM_MODELS]
 SFT_SETS = ["unguided", "guided", "unguided_unfiltered"]
-SFT_RUNS = [f"sft-{name}-lr{rate:g}" for name in SFT_SETS for rate in CONFIG.sft.learning_rates]
+SFT_RUNS = [
+    f"sft-{name}-lr{rate:g}" for name in SFT_SETS for rate in CONFIG.sft.learning_rates
+]
 
 # Section 3's settings, and the traces whose responses serve as context c: s comes from the draw that selected the
 # problems, y~ from solution-guided generation. "unselected" takes y~ as it comes, the authors the first correct one.
@@ -50,11 +55,15 @@ EXAMPLES = {
 }
 
 # The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
-OWN_ENVIRONMENTS = "conda" in {str(m) for m in workflow.deployment_settings.deployment_method}
-INTERPRETER = "" if OWN_ENVIRONMENTS else f"export PATH={Path(sys.executable).parent}:$PATH; "
+OWN_ENVIRONMENTS = "conda" in {
+    str(m) for m in workflow.deployment_settings.deployment_method
+}
+INTERPRETER = (
+    "" if OWN_ENVIRONMENTS else f"export PATH={Path(sys.executable).parent}:$PATH; "
+)
 # Two OpenMP teams on two cores spin against each other unless they wait passively.
 shell.prefix(
-    f"{INTERPRETER}export PYTHONPATH={PACKAGE_ROOT} "
+    f"set -euo pipefail; {INTERPRETER}export PYTHONPATH={PACKAGE_ROOT} "
     "OMP_WAIT_POLICY=passive TOKENIZERS_PARALLELISM=false PYTHONHASHSEED=0; "
 )
 
@@ -77,20 +86,38 @@ def script_code(name):
 
 def flags(section, *names):
     """Configuration values as command-line flags; all keys of ``section`` when none is named."""
-    values = {name: getattr(section, name) for name in names} if names else dict(section)
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in values.items() if value is not None)
+    values = (
+        {name: getattr(section, name) for name in names} if names else dict(section)
+    )
+    return " ".join(
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in values.items()
+        if value is not None
+    )
+
+
+def thinking_flag(wildcards):
+    """The chat template's switch for thinking, where a model sets it."""
+    thinking = CONFIG.models[wildcards.model].enable_thinking
+    return "" if thinking is None else f"--enable-thinking {str(thinking).lower()}"
+
+
+def instruction_flag(wildcards):
+    """The line that a model's prompts add to a problem."""
+    return f"--instruction {shlex.quote(CONFIG.models[wildcards.model].instruction)}"
 
 
 def model_flags(wildcards):
     """How a model is prompted, as flags."""
-    model = CONFIG.models[wildcards.model]
-    thinking = "" if model.enable_thinking is None else f" --enable-thinking {str(model.enable_thinking).lower()}"
-    return f"--instruction {model.instruction!r}{thinking}"
+    return f"{instruction_flag(wildcards)} {thinking_flag(wildcards)}"
 
 
 def context_table(wildcards):
     """The traces that provide a setting's context; none for unguided generation."""
-    return [f"{RESULTS}/traces/{wildcards.model}/{table}.parquet" for table in CONTEXT_TABLES[wildcards.setting]]
+    return [
+        f"{RESULTS}/traces/{wildcards.model}/{table}.parquet"
+        for table in CONTEXT_TABLES[wildcards.setting]
+    ]
 
 
 def problem_set_flags(wildcards):
@@ -121,5 +148,10 @@ def figure_files(figure, section):
     """A figure in its three formats; the report shows the SVG with its caption."""
     stem = f"{RESULTS}/figures/{figure}"
     labels = {"figure": figure, "format": "svg"}
-    shown = report(f"{stem}.svg", caption=f"../report/{figure}.rst", category=section, labels=labels)
+    shown = report(
+        f"{stem}.svg",
+        caption=f"../report/{figure}.rst",
+        category=section,
+        labels=labels,
+    )
     return f"{stem}.png", shown, f"{stem}.pdf"

@@ -12,12 +12,12 @@ rule evaluate_model:
         model=f"{RESULTS}/models/{{model}}/{{run}}/manifest.json",
     output:
         f"{RESULTS}/evaluations/{{model}}/{{run}}/{{benchmark}}.parquet",
-    wildcard_constraints:
-        benchmark="|".join(CONFIG.evaluation.benchmarks),
     log:
         f"{LOGS}/evaluate_model/{{model}}/{{run}}/{{benchmark}}.log",
     benchmark:
         f"{LOGS}/evaluate_model/{{model}}/{{run}}/{{benchmark}}.benchmark.tsv"
+    wildcard_constraints:
+        benchmark="|".join(CONFIG.evaluation.benchmarks),
     conda:
         ENVIRONMENT
     params:
@@ -29,5 +29,5 @@ rule evaluate_model:
     shell:
         "python -m selfdistill evaluate-model --problems {input.problems} --model {input.model} "
         "--samples {params.samples} {params.sampling} {params.prompt} --seed {params.seed} --study {CONFIG.study} "
-        "--model-name {wildcards.model} --run {wildcards.run} --benchmark {wildcards.benchmark} "
-        "--work-dir {WORK}/traces --workers {threads} --out {output} 2> {log}"
+        "--model-name {wildcards.model} --benchmark {wildcards.benchmark} "
+        "--work-dir {WORK}/traces --workers {threads} --out {output} 2>&1 | tee {log}"

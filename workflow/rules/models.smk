@@ -5,18 +5,17 @@ Microcosm: about 4 minutes on 2 cores. Paper: seconds, since weights are fetched
 """
 
 
-
 rule pretrain_model:
     """A tiny Qwen3-architecture model of the microcosm, from scratch."""
     output:
         manifest=f"{RESULTS}/models/{{model}}/base/manifest.json",
         steps=f"{RESULTS}/training/{{model}}/base.parquet",
-    wildcard_constraints:
-        model="|".join(MICROCOSM_MODELS) or "none",
     log:
         f"{LOGS}/pretrain_model/{{model}}.log",
     benchmark:
         f"{LOGS}/pretrain_model/{{model}}.benchmark.tsv"
+    wildcard_constraints:
+        model="|".join(MICROCOSM_MODELS) or "none",
     conda:
         ENVIRONMENT
     threads: 2
@@ -24,23 +23,23 @@ rule pretrain_model:
         code=code("pretrain_model"),
         flags=base_model_flags,
     shell:
-        "python -m selfdistill pretrain-model {params.flags} --workers {threads} --out {output.manifest} --out-steps {output.steps} 2> {log}"
+        "python -m selfdistill pretrain-model {params.flags} --workers {threads} --out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"
 
 
 rule register_model:
     """A published model: its repository and commit, or its folder and file hashes."""
     output:
         manifest=f"{RESULTS}/models/{{model}}/base/manifest.json",
-    wildcard_constraints:
-        model="|".join(FETCHED_MODELS) or "none",
     log:
         f"{LOGS}/register_model/{{model}}.log",
     benchmark:
         f"{LOGS}/register_model/{{model}}.benchmark.tsv"
+    wildcard_constraints:
+        model="|".join(FETCHED_MODELS) or "none",
     conda:
         ENVIRONMENT
     params:
         code=code("register_model"),
         flags=base_model_flags,
     shell:
-        "python -m selfdistill register-model {params.flags} --out {output.manifest} 2> {log}"
+        "python -m selfdistill register-model {params.flags} --out {output.manifest} 2>&1 | tee {log}"

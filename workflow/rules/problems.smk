@@ -8,16 +8,16 @@ rule load_problems:
     """Section 3's pool and the benchmarks; duplicates dropped by the normalised text."""
     output:
         f"{RESULTS}/problems/{{problem_set}}.parquet",
-    wildcard_constraints:
-        problem_set="|".join(CONFIG.problem_sets),
     log:
         f"{LOGS}/load_problems/{{problem_set}}.log",
     benchmark:
         f"{LOGS}/load_problems/{{problem_set}}.benchmark.tsv"
+    wildcard_constraints:
+        problem_set="|".join(CONFIG.problem_sets),
     conda:
         ENVIRONMENT
     params:
         code=code("load_problems"),
         flags=problem_set_flags,
     shell:
-        "python -m selfdistill load-problems {params.flags} --out {output} 2> {log}"
+        "python -m selfdistill load-problems {params.flags} --out {output} 2>&1 | tee {log}"

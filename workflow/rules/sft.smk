@@ -13,12 +13,12 @@ rule collect_correct:
         contexts=context_table,
     output:
         f"{RESULTS}/traces/{{model}}/sft_{{setting}}.parquet",
-    wildcard_constraints:
-        setting="unguided|solution",
     log:
         f"{LOGS}/collect_correct/{{model}}/{{setting}}.log",
     benchmark:
         f"{LOGS}/collect_correct/{{model}}/{{setting}}.benchmark.tsv"
+    wildcard_constraints:
+        setting="unguided|solution",
     conda:
         ENVIRONMENT
     params:
@@ -31,7 +31,7 @@ rule collect_correct:
         "python -m selfdistill collect-correct --setting {wildcards.setting} --contexts {input.contexts} "
         "--problems {input.problems} --model {input.model} {params.flags} {params.sampling} {params.prompt} "
         "--seed {params.seed} --study {CONFIG.study} --model-name {wildcards.model} "
-        "--work-dir {WORK}/traces --workers {threads} --out {output} 2> {log}"
+        "--work-dir {WORK}/traces --workers {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule build_sft_sets:
@@ -54,12 +54,12 @@ rule build_sft_sets:
     params:
         code=code("build_sft_sets"),
         flags=flags(CONFIG.sft, "responses", "at_least", "per_problem"),
-        prompt=model_flags,
+        instruction=instruction_flag,
     shell:
         "python -m selfdistill build-sft-sets --problems {input.problems} --unguided {input.unguided} "
-        "--guided {input.guided} {params.flags} {params.prompt} --study {CONFIG.study} --model-name {wildcards.model} "
+        "--guided {input.guided} {params.flags} {params.instruction} --study {CONFIG.study} --model-name {wildcards.model} "
         "--out-unguided {output.unguided} --out-guided {output.guided} --out-unfiltered {output.unfiltered} "
-        "--out-card {output.card} 2> {log}"
+        "--out-card {output.card} 2>&1 | tee {log}"
 
 
 rule train_sft:
@@ -70,22 +70,22 @@ rule train_sft:
     output:
         manifest=f"{RESULTS}/models/{{model}}/{{run}}/manifest.json",
         steps=f"{RESULTS}/training/{{model}}/{{run}}.parquet",
-    wildcard_constraints:
-        run="sft-[^/]+",
     log:
         f"{LOGS}/train_sft/{{model}}/{{run}}.log",
     benchmark:
         f"{LOGS}/train_sft/{{model}}/{{run}}.benchmark.tsv"
+    wildcard_constraints:
+        run="sft-[^/]+",
     conda:
         ENVIRONMENT
     params:
         code=code("train_sft"),
         rate=sft_rate,
         flags=flags(CONFIG.sft, *SFT_SETTINGS),
-        prompt=model_flags,
+        thinking=thinking_flag,
         seed=CONFIG.seed,
     shell:
         "python -m selfdistill train-sft --examples {input.examples} --model {input.model} --run {wildcards.run} "
-        "--learning-rate {params.rate} {params.flags} {params.prompt} --seed {params.seed} "
+        "--learning-rate {params.rate} {params.flags} {params.thinking} --seed {params.seed} "
         "--work-dir {WORK}/training/{wildcards.model}/{wildcards.run} "
-        "--out {output.manifest} --out-steps {output.steps} 2> {log}"
+        "--out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"

@@ -30,7 +30,7 @@ rule select_borderline:
         "python -m selfdistill select-borderline --problems {input.problems} --model {input.model} {params.flags} "
         "{params.sampling} {params.prompt} --seed {params.seed} --study {CONFIG.study} --model-name {wildcards.model} "
         "--work-dir {WORK}/traces --workers {threads} "
-        "--out-problems {output.problems} --out-traces {output.traces} 2> {log}"
+        "--out-problems {output.problems} --out-traces {output.traces} 2>&1 | tee {log}"
 
 
 rule sample_guidance:
@@ -41,12 +41,12 @@ rule sample_guidance:
         contexts=context_table,
     output:
         f"{RESULTS}/traces/{{model}}/{{setting}}.parquet",
-    wildcard_constraints:
-        setting="|".join(SETTINGS),
     log:
         f"{LOGS}/sample_guidance/{{model}}/{{setting}}.log",
     benchmark:
         f"{LOGS}/sample_guidance/{{model}}/{{setting}}.benchmark.tsv"
+    wildcard_constraints:
+        setting="|".join(SETTINGS),
     conda:
         ENVIRONMENT
     params:
@@ -59,4 +59,4 @@ rule sample_guidance:
         "python -m selfdistill sample-guidance --setting {wildcards.setting} --contexts {input.contexts} "
         "--problems {input.problems} --model {input.model} --samples {params.samples} {params.sampling} {params.prompt} "
         "--seed {params.seed} --study {CONFIG.study} --model-name {wildcards.model} "
-        "--work-dir {WORK}/traces --workers {threads} --out {output} 2> {log}"
+        "--work-dir {WORK}/traces --workers {threads} --out {output} 2>&1 | tee {log}"

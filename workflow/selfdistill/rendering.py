@@ -31,7 +31,7 @@ def stamp(study: str) -> str:
 
 def wide(summary: pd.DataFrame) -> pd.DataFrame:
     """One line per model, row and benchmark, one column per metric, cells ``value [low, high]``."""
-    ordered = summary.sort_values(["model", "row", "benchmark", "metric"], key=_ranks, kind="stable")
+    ordered = summary.sort_values(["origin", "model", "row", "benchmark", "metric"], key=_ranks, kind="stable")
     values = ordered[["metric", "value", "low", "high"]].itertuples(index=False)
     cells = ordered.assign(
         cell=[_cell(*value) for value in values],
