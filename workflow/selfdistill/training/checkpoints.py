@@ -73,10 +73,10 @@ def _step(checkpoint: Path) -> int:
 
 def _is_complete(checkpoint: Path) -> bool:
     try:
-        state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return state["global_step"] == _step(checkpoint)
+    return True
 
 
 class CheckpointCallback(TrainerCallback):
