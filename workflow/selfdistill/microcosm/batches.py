@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from selfdistill.microcosm.documents import Document, Mix, draw_document, draw_facts
+from selfdistill.microcosm.documents import Document, Mix, draw_checks, draw_document, draw_facts
 from selfdistill.microcosm.tokenizer import END, build_tokenizer
 
 SHARDS = 2
 # Documents of so many steps are drawn together and grouped by length: batches hold little padding.
 POOL_STEPS = 32
-FACTS_PER_ROW, FACT_TOKENS = 40, 5  # "a 17 = 6 ." is five tokens
+FACTS_PER_ROW, FACT_TOKENS = 5, 5  # "a 17 = 6 ." is five tokens
+CHECKS_PER_ROW, CHECK_TOKENS = 5, 5  # "a 17 = 6 ok" is five tokens
 IGNORED = -100  # the label that cross entropy leaves out
 
 
@@ -30,14 +31,27 @@ class Batch:
 
 
 def fact_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
-    """Rows of facts, about ``tokens`` tokens in all; only the values are labels."""
+    """Rows of facts, ``tokens`` tokens in all; only the values are labels."""
     rng = random.Random(f"facts-{seed}-{step}-{shard}")
-    count = max(1, tokens // (FACTS_PER_ROW * FACT_TOKENS))
-    rows = [draw_facts(rng, mix, FACTS_PER_ROW) for _ in range(count)]
+    rows = [draw_facts(rng, mix, FACTS_PER_ROW) for _ in range(tokens // (FACTS_PER_ROW * FACT_TOKENS))]
     ids = torch.tensor(_tokenizer()(rows, add_special_tokens=False)["input_ids"])
     labels = torch.full_like(ids, IGNORED)
     labels[:, 2::FACT_TOKENS] = ids[:, 3::FACT_TOKENS]  # the token after "="
     return Batch(ids, labels)
+
+
+def check_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
+    """Rows of checks, about ``tokens`` tokens in all; the values found and the verdicts are labels."""
+    rng = random.Random(f"checks-{seed}-{step}-{shard}")
+    rows: list[tuple[list[int], int]] = []
+    while sum(len(ids) for ids, _ in rows) < tokens:
+        ids = _tokenizer()(draw_checks(rng, mix, CHECKS_PER_ROW), add_special_tokens=False)["input_ids"]
+        rows.append((ids, len(ids) - CHECKS_PER_ROW * CHECK_TOKENS))
+    batch = _pad(rows)
+    for labels, (_, prompt) in zip(batch.labels, rows, strict=True):
+        for offset in (0, 1, 2):  # the clue's name, x, "="
+            labels[prompt - 1 + offset :: CHECK_TOKENS] = IGNORED
+    return batch
 
 
 def document_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:

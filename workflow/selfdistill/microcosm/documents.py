@@ -13,6 +13,7 @@ from selfdistill.microcosm.reasoner import (
     Context,
     Reasoner,
     Trace,
+    check,
     likelihood_ratio,
     look_up,
 )
@@ -23,15 +24,15 @@ from selfdistill.prompts import CLOSE, OPEN, guided_prompt
 SHARES = {"full": 0.20, "answer": 0.15, "short": 0.15, "unguided": 0.44, "without_thinking": 0.06}
 # Share of unguided documents whose anchor leaves one or two candidates: short traces without doubt exist unguided too.
 TERSE_SHARE = 0.135
-# Anchor moduli of problems with a single table clue: only few candidates leave a chance of one solution.
-SINGLE_CLUE_ANCHORS = (6, 7, 8)
+# Smallest anchor modulus of problems with a single table clue: few candidates leave a chance of one solution.
+SINGLE_CLUE_ANCHOR = 6
 # P(answer right) of a bare answer and, before its lines are read, of a short solution.
 PRIOR_RIGHT = 0.6
 # Of the traces that end by giving up, this share is not used as a full context.
 GIVEN_UP_DROPPED = 0.6
 # P(answer right | a full context that verified it / gave up): simulated with the reasoner (test_microcosm.py).
-BELIEF_VERIFIED = 0.983
-BELIEF_GAVE_UP = 0.125
+BELIEF_VERIFIED = 0.985
+BELIEF_GAVE_UP = 0.14
 SHORT_LINES = {1: 0.60, 2: 0.25, 3: 0.15}
 
 
@@ -70,7 +71,7 @@ def draw_problem(rng: random.Random, mix: Mix, *, terse: bool = False) -> Proble
     """A problem of the pre-training distribution; never one of an evaluation split."""
     while True:
         count = rng.choice((1, 2, 3)) if terse else _pick(rng, dict(mix.clue_counts))
-        anchors = SINGLE_CLUE_ANCHORS if count == 1 else mix.anchors
+        anchors = [m for m in mix.anchors if count > 1 or m >= SINGLE_CLUE_ANCHOR]
         letters = rng.sample(mix.letters, count)
         problem = world.draw(rng, letters, world.TERSE_ANCHORS if terse else anchors, "pretraining")
         if problem is not None and problem.identity not in world.evaluation_identities():
@@ -112,6 +113,18 @@ def draw_facts(rng: random.Random, mix: Mix, count: int) -> str:
     """``count`` random facts as the reasoner remembers them, one after the other: ``a 17 = 6 .``"""
     entries = [(rng.choice(mix.letters), rng.randrange(world.NUMBERS)) for _ in range(count)]
     return " ".join(f"{letter} {x} = {look_up(rng, letter, x)} ." for letter, x in entries)
+
+
+def draw_checks(rng: random.Random, mix: Mix, count: int) -> str:
+    """A problem and ``count`` checks of its clues, about half of which hold: ``Find x ... . a 17 = 6 ok ...``"""
+    problem = draw_problem(rng, mix)
+    words = [problem.text]
+    for _ in range(count):
+        name, wanted = rng.choice(problem.clues)
+        holding = [x for x in range(world.NUMBERS) if world.value(name, x) == wanted]
+        x = rng.choice(holding) if rng.random() < 0.5 else rng.randrange(world.NUMBERS)
+        words += check((name, wanted), x, look_up(rng, name, x))
+    return " ".join(words)
 
 
 def thought(trace: Trace) -> str:

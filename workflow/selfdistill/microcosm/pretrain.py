@@ -6,7 +6,7 @@ after any number of interruptions.
 
 import math
 import os
-import shutil
+import tempfile
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +20,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from selfdistill.code_digest import code_digest
 from selfdistill.microcosm import world
-from selfdistill.microcosm.batches import Batch, document_batch, fact_batch
+from selfdistill.microcosm.batches import Batch, check_batch, document_batch, fact_batch
 from selfdistill.microcosm.documents import Mix
 from selfdistill.microcosm.gradients import ComputeGradient, gradient_workers
 from selfdistill.microcosm.tokenizer import build_tokenizer
@@ -36,28 +36,39 @@ class PretrainingSettings:
     layers: int = 4
     heads: int = 4  # of 32 dimensions; half as many key-value heads
     intermediate: int = 384
-    drill_tokens: int = 800  # per step; facts only, five tokens each
-    drill_excess: float = 0.1  # the drill ends when its loss is this near to the facts' entropy (nats per value)
-    drill_limit: int = 600  # steps after which the drill ends at the latest
-    steps: int = 2000  # steps on documents
-    tokens: int = 1300  # per step on documents, padding not counted
+    fact_tokens: int = 800  # per step on facts, five tokens each
+    fact_loss: float = 0.3  # facts are known when their moving-average loss (nats per value) is below this;
+    fact_limit: int = 600  # or after so many steps
+    check_steps: int = 250  # steps on checks
+    steps: int = 1750  # steps on documents
+    tokens: int = 1300  # per step on checks and documents, padding not counted
     muon_rate: float = 0.02  # matrices inside the blocks
     adamw_rate: float = 3e-3  # embedding and norms
-    warmup: int = 60  # first steps of the drill
+    warmup: int = 60  # first steps on facts
     constant: float = 0.3  # share of the document steps before the linear decay
     final: float = 0.02  # learning rate at the end, as a share of its peak
     clip: float = 1.0  # norm of the gradient
     checkpoint_seconds: float = 60.0
 
 
+PHASES = ("facts", "checks", "documents")
 _NARROW = Mix(letters=world.NARROW_GROUP, anchors=world.NARROW_ANCHORS, clue_counts=((1, 0.1), (2, 0.9)))
 PRESETS = {
     "standard": PretrainingSettings(),
     # One letter group and one anchor: learns in half a minute to solve some problems of the narrow splits.
-    "smoke": PretrainingSettings(mix=_NARROW, layers=2, drill_limit=150, steps=250),
+    "smoke": PretrainingSettings(mix=_NARROW, layers=2, fact_limit=150, check_steps=50, steps=250),
     # Runs through every code path and learns nothing.
     "tiny": PretrainingSettings(
-        mix=_NARROW, hidden=32, layers=1, heads=2, intermediate=64, drill_limit=3, steps=6, tokens=400, drill_tokens=400
+        mix=_NARROW,
+        hidden=32,
+        layers=1,
+        heads=2,
+        intermediate=64,
+        fact_tokens=400,
+        fact_limit=3,
+        check_steps=3,
+        steps=6,
+        tokens=400,
     ),
 }
 
@@ -75,7 +86,8 @@ def pretrain(
 
     ``work_dir`` holds the checkpoint of an unfinished run, which the same call continues. ``workers`` (1 or 2)
     processes work side by side; the result does not depend on their number. Returns the metrics of every step
-    (training_steps schema): "drill_loss" or "loss" (nats per label), "tokens" and "learning_rate" (share of the peak).
+    (training_steps schema): "facts_loss", "checks_loss" or "documents_loss" (nats per label), "tokens" (padding
+    included) and "learning_rate" (share of the peak).
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -91,8 +103,10 @@ def pretrain(
 
 
 def _draw_batch(settings: PretrainingSettings, seed: int, phase: str, step: int, part: int) -> Batch:
-    if phase == "drill":
-        return fact_batch(seed, step, part, settings.mix, settings.drill_tokens // 2)
+    if phase == "facts":
+        return fact_batch(seed, step, part, settings.mix, settings.fact_tokens // 2)
+    if phase == "checks":
+        return check_batch(seed, step, part, settings.mix, settings.tokens // 2)
     return document_batch(seed, step, part, settings.mix, settings.tokens // 2)
 
 
@@ -103,8 +117,8 @@ class _Training:
         self.checkpoint, self.settings = checkpoint, settings
         self.model = _build_model(settings, seed)
         self.optimizers = _build_optimizers(self.model, settings)
-        self.phase, self.step = "drill", 0  # the next step, counted within its phase
-        self.drill_loss = math.log(world.TABLE_VALUES)  # moving average
+        self.phase, self.step = "facts", 0  # the next step, counted within its phase
+        self.fact_loss = math.log(world.TABLE_VALUES)  # moving average
         self.metrics: list[dict[str, float]] = []
         self.identity = sha256_text(f"{seed} {settings} {code_digest('selfdistill.microcosm.pretrain:pretrain')}")
         self._resume()
@@ -123,10 +137,12 @@ class _Training:
                     saved = time.monotonic()
 
     def _phase_steps(self) -> int:
-        return self.settings.drill_limit if self.phase == "drill" else self.settings.steps
+        """The number of steps of the present phase, at most."""
+        settings = self.settings
+        return {"facts": settings.fact_limit, "checks": settings.check_steps, "documents": settings.steps}[self.phase]
 
     def _finished(self) -> bool:
-        return self.phase == "documents" and self.step == self.settings.steps
+        return self.phase == PHASES[-1] and self.step == self.settings.steps
 
     def _advance(self, gradient: ComputeGradient) -> None:
         sums = gradient(self.phase, self.step)
@@ -137,23 +153,19 @@ class _Training:
                 group["lr"] = factor * group["peak"]
             optimizer.step()
         loss = sums.loss / sums.labels
-        name = "drill_loss" if self.phase == "drill" else "loss"
-        self.metrics.append({name: loss, "tokens": sums.tokens, "learning_rate": factor})
+        self.metrics.append({f"{self.phase}_loss": loss, "tokens": sums.tokens, "learning_rate": factor})
         self.step += 1
-        if self.phase == "drill":
-            self._end_drill(loss)
-
-    def _end_drill(self, loss: float) -> None:
-        self.drill_loss = 0.9 * self.drill_loss + 0.1 * loss
-        known = self.drill_loss < world.fact_entropy() + self.settings.drill_excess
-        if known or self.step == self.settings.drill_limit:
-            self.phase, self.step = "documents", 0
+        if self.phase == "facts":
+            self.fact_loss = 0.9 * self.fact_loss + 0.1 * loss
+        known = self.phase == "facts" and self.fact_loss < self.settings.fact_loss
+        if not self._finished() and (known or self.step == self._phase_steps()):
+            self.phase, self.step = PHASES[PHASES.index(self.phase) + 1], 0
 
     def _rate_factor(self) -> float:
-        """The learning rate as a share of its peak: warm-up in the drill, then constant, then a linear decay."""
+        """The learning rate as a share of its peak: warm-up on the facts, then constant, then a linear decay."""
         settings = self.settings
-        if self.phase == "drill":
-            return min(1.0, (self.step + 1) / settings.warmup)
+        if self.phase != "documents":
+            return min(1.0, (self.step + 1) / settings.warmup) if self.phase == "facts" else 1.0
         done = self.step / settings.steps
         decay = max(0.0, (done - settings.constant) / (1 - settings.constant))
         return 1 - (1 - settings.final) * decay
@@ -163,7 +175,7 @@ class _Training:
             "identity": self.identity,
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "progress": (self.phase, self.step, self.drill_loss),
+            "progress": (self.phase, self.step, self.fact_loss),
             "metrics": self.metrics,
         }
         with atomic_path(self.checkpoint) as temporary:
@@ -179,7 +191,7 @@ class _Training:
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.phase, self.step, self.drill_loss = state["progress"]
+        self.phase, self.step, self.fact_loss = state["progress"]
         self.metrics = state["metrics"]
 
 
@@ -220,13 +232,13 @@ def _build_optimizers(model: nn.Module, settings: PretrainingSettings) -> list[t
 
 
 def _save_model(model: Qwen3ForCausalLM, out_dir: Path) -> None:
-    """Write model and tokenizer; the directory appears whole, in place of one that was there."""
-    temporary = out_dir.with_name(f".{out_dir.name}.{os.getpid()}.tmp")
-    model.save_pretrained(temporary)
-    build_tokenizer().save_pretrained(temporary)
-    if out_dir.exists():
-        shutil.rmtree(out_dir)
-    os.replace(temporary, out_dir)
+    """Write tokenizer and model; every file appears whole, and nothing else in ``out_dir`` is touched."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out_dir, prefix=".saving-") as temporary:
+        build_tokenizer().save_pretrained(temporary)
+        model.save_pretrained(temporary)
+        for file in sorted(Path(temporary).iterdir()):
+            os.replace(file, out_dir / file.name)
 
 
 def _long_frame(metrics: list[dict[str, float]], run: str) -> pd.DataFrame:

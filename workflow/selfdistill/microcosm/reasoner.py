@@ -129,13 +129,13 @@ class Reasoner:
     def _verify(self, x: int, belief: float) -> tuple[bool, list[str]]:
         """Check the clues not yet known to hold for ``x``, in order, until one fails or x is certain."""
         if _odds(belief) >= CERTAIN_ODDS:
-            return True, _check(self.anchor, x, x % int(self.anchor[0][1:]))
+            return True, check(self.anchor, x, x % int(self.anchor[0][1:]))
         words = ["check"] if self.rng.random() < 0.5 * (1 - belief) else []
         for clue in self.problem.clues:
             if clue[0] in self.passed[x]:
                 continue
             found = look_up(self.rng, clue[0], x)
-            words += _check(clue, x, found)
+            words += check(clue, x, found)
             self._update(x, clue[0], found == clue[1])
             if found != clue[1]:
                 return False, words
@@ -154,7 +154,8 @@ class Reasoner:
         self.weights[x] *= likelihood_ratio(*after) / likelihood_ratio(*before)
 
 
-def _check(clue: Clue, x: int, found: int) -> list[str]:
+def check(clue: Clue, x: int, found: int) -> list[str]:
+    """The words of one check: ``a 17 = 6 ok``."""
     return [clue[0], str(x), "=", str(found), "ok" if found == clue[1] else "no"]
 
 

@@ -1,0 +1,127 @@
+"""Pre-training: the same bytes with one process or two, and after a kill."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from selfdistill import tables
+from selfdistill.microcosm import pretrain as pretraining
+from selfdistill.microcosm.batches import IGNORED, document_batch
+from selfdistill.microcosm.documents import Mix
+from selfdistill.microcosm.gradients import gradient_workers
+from selfdistill.microcosm.pretrain import PRESETS, pretrain
+from selfdistill.microcosm.tokenizer import build_tokenizer
+from selfdistill.provenance import sha256_file
+from transformers import AutoTokenizer, Qwen3ForCausalLM
+
+TINY = PRESETS["tiny"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return folder / "model", pretrain(folder / "model", folder / "work", seed=0, settings=TINY, workers=1)
+
+
+def weights(folder) -> str:
+    return sha256_file(folder / "model.safetensors")
+
+
+def test_two_processes_give_the_bytes_of_one(uninterrupted, tmp_path):
+    folder, metrics = uninterrupted
+    other = pretrain(tmp_path / "model", tmp_path / "work", seed=0, settings=TINY, workers=2)
+    assert weights(tmp_path / "model") == weights(folder)
+    assert other.equals(metrics)
+
+
+def test_the_seed_matters(uninterrupted, tmp_path):
+    pretrain(tmp_path / "model", tmp_path / "work", seed=1, settings=TINY, workers=1)
+    assert weights(tmp_path / "model") != weights(uninterrupted[0])
+
+
+KILLED = """
+import os, signal, sys
+from dataclasses import replace
+from selfdistill.microcosm import pretrain as p
+
+advance = p._Training._advance
+
+def advance_or_die(self, gradient):
+    if (self.phase, self.step) == ("documents", 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+    advance(self, gradient)
+
+p._Training._advance = advance_or_die
+p.pretrain(sys.argv[1], sys.argv[2], seed=0, settings=replace(p.PRESETS["tiny"], checkpoint_seconds=0.0), workers=1)
+"""
+
+
+def test_a_killed_run_continues_to_the_same_bytes(uninterrupted, tmp_path):
+    folder, metrics = uninterrupted
+    settings = replace(TINY, checkpoint_seconds=0.0)
+    model, work = tmp_path / "model", tmp_path / "work"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(model), str(work)], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (model / "model.safetensors").exists()
+    assert torch.load(work / "checkpoint.pt", weights_only=True)["progress"][:2] == ("documents", 3)
+    resumed = pretrain(model, work, seed=0, settings=settings, workers=1)
+    assert weights(model) == weights(folder)
+    assert resumed.equals(metrics)
+    assert not (work / "checkpoint.pt").exists()
+
+
+def test_a_checkpoint_of_another_seed_is_not_continued(uninterrupted, tmp_path):
+    training = pretraining._Training(tmp_path / "checkpoint.pt", 1, TINY)
+    training.step = 2
+    training._save()
+    assert pretraining._Training(tmp_path / "checkpoint.pt", 1, TINY).step == 2
+    assert pretraining._Training(tmp_path / "checkpoint.pt", 0, TINY).step == 0
+
+
+def test_the_gradient_is_that_of_the_mean_loss_over_both_parts():
+    """Against one backward pass over the labels of both parts with the model's own loss."""
+    mix, tokens = TINY.mix, 300
+    model = pretraining._build_model(TINY, seed=0)
+    parts = [document_batch(0, 5, part, mix, tokens) for part in (0, 1)]
+    loss = sum(
+        torch.nn.functional.cross_entropy(
+            model(input_ids=part.ids).logits.flatten(0, 1), part.labels.flatten(), reduction="none"
+        ).sum()
+        for part in parts
+    ) / sum((part.labels != IGNORED).sum() for part in parts)
+    loss.backward()
+    expected = [parameter.grad.clone() for parameter in model.parameters()]
+    with gradient_workers(model, lambda phase, step, part: parts[part], workers=1) as gradient:
+        sums = gradient("documents", 5)
+    assert sums.loss / sums.labels == pytest.approx(loss.item(), rel=1e-5)
+    for parameter, wanted in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_labels_are_the_response_and_its_end():
+    batch = document_batch(0, 7, 0, Mix(), 500)
+    tokenizer = build_tokenizer()
+    for ids, labels in zip(batch.ids, batch.labels, strict=True):
+        kept = labels != IGNORED
+        start = int(kept.nonzero()[0])
+        response = tokenizer.decode(labels[kept])
+        assert torch.equal(ids[start + 1 :][kept[start + 1 :]], labels[kept][:-1])
+        assert response.endswith("} <|im_end|>")
+        assert "<|im_start|>" not in response
+        assert tokenizer.decode(ids[: start + 1]).endswith(("assistant", "assistant <think> </think>"))
+
+
+def test_saved_model_and_metrics_are_readable(uninterrupted, tmp_path):
+    folder, metrics = uninterrupted
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = Qwen3ForCausalLM.from_pretrained(folder)
+    assert model.config.vocab_size == len(tokenizer)
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert not [file.name for file in folder.iterdir() if file.name.startswith(".")]
+    tables.write(metrics, tmp_path / "steps.parquet", "training_steps")
+    counts = metrics.groupby("metric").size().to_dict()
+    assert counts == {"facts_loss": 3, "checks_loss": 3, "documents_loss": 6, "tokens": 12, "learning_rate": 12}
+    assert list(metrics[metrics.metric == "tokens"].step) == list(range(1, 13))
