@@ -9,7 +9,7 @@ TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
 
-.PHONY: help env reproduce test lint format docs lock report compare clean
+.PHONY: help env reproduce test lint format docs lock report compare reference clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -44,6 +44,12 @@ report: reproduce  ## results/microcosm/report.zip, readable offline
 
 compare: env  ## a fresh run against the reference results, value by value
 	@selfdistill compare --fresh results/microcosm --reference results/reference/microcosm
+
+reference: reproduce  ## make this run's tables, figures and provenance the reference
+	@rm -rf results/reference/microcosm; \
+	cd results/microcosm; \
+	find tables figures datasets -type f ! -path 'datasets/*.parquet' -exec install -D {} ../reference/microcosm/{} \; ; \
+	find . -name '*.provenance.json' -exec install -D {} ../reference/microcosm/{} \;
 
 clean:  ## remove results and intermediate files of all studies
 	@rm -rf work logs .snakemake $$(find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name reference)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import parse as parse_config
+from selfdistill.problems import pinned_revision
 
 CONFIG = parse_config(config)
 RESULTS = f"results/{CONFIG.study}"
@@ -107,9 +108,22 @@ def instruction_flag(wildcards):
     return f"--instruction {shlex.quote(CONFIG.models[wildcards.model].instruction)}"
 
 
-def model_flags(wildcards):
-    """How a model is prompted, as flags."""
-    return f"{instruction_flag(wildcards)} {thinking_flag(wildcards)}"
+def name_flags(wildcards):
+    """What a stage's outputs are labelled with."""
+    return f"--study {CONFIG.study} --model-name {wildcards.model}"
+
+
+def draw_flags(wildcards):
+    """How a model is prompted and seeded, and where its finished shards lie."""
+    prompt = (
+        f"{instruction_flag(wildcards)} {thinking_flag(wildcards)} --seed {CONFIG.seed}"
+    )
+    return f"{prompt} {name_flags(wildcards)} --work-dir {WORK}/traces"
+
+
+def train_flags(wildcards):
+    """How a training run is seeded, and where its checkpoints lie."""
+    return f"{thinking_flag(wildcards)} --seed {CONFIG.seed} --work-dir {WORK}/training/{wildcards.model}/{wildcards.run}"
 
 
 def context_table(wildcards):
@@ -120,9 +134,18 @@ def context_table(wildcards):
     ]
 
 
+def at_commit(source):
+    """A model or problem set with the lock file's commit in place of ``locked``, so that a new one causes a rerun."""
+    if source.source != "hub":
+        return source
+    return source.model_copy(
+        update={"revision": pinned_revision(source.repo, source.revision)}
+    )
+
+
 def problem_set_flags(wildcards):
     """A problem set's configuration as flags."""
-    return flags(CONFIG.problem_sets[wildcards.problem_set])
+    return flags(at_commit(CONFIG.problem_sets[wildcards.problem_set]))
 
 
 def base_model_flags(wildcards):
@@ -130,7 +153,7 @@ def base_model_flags(wildcards):
     model = CONFIG.models[wildcards.model]
     if model.source == "microcosm":
         return f"--seed {model.seed} {flags(CONFIG.pretraining)} --work-dir {WORK}/pretraining/{wildcards.model}"
-    return flags(model, "source", "repo", "revision", "folder")
+    return flags(at_commit(model), "source", "repo", "revision", "folder")
 
 
 def sft_rate(wildcards):

@@ -24,10 +24,8 @@ rule evaluate_model:
         code=code("evaluate_model"),
         samples=CONFIG.evaluation.samples,
         sampling=flags(CONFIG.sampling.evaluate),
-        prompt=model_flags,
-        seed=CONFIG.seed,
+        draw=draw_flags,
     shell:
         "python -m selfdistill evaluate-model --problems {input.problems} --model {input.model} "
-        "--samples {params.samples} {params.sampling} {params.prompt} --seed {params.seed} --study {CONFIG.study} "
-        "--model-name {wildcards.model} --benchmark {wildcards.benchmark} "
-        "--work-dir {WORK}/traces --workers {threads} --out {output} 2>&1 | tee {log}"
+        "--samples {params.samples} {params.sampling} --benchmark {wildcards.benchmark} {params.draw} "
+        "--workers {threads} --out {output} 2>&1 | tee {log}"

@@ -25,13 +25,11 @@ rule collect_correct:
         code=code("collect_correct"),
         flags=flags(CONFIG.sft, "per_problem", "max_draws"),
         sampling=flags(CONFIG.sampling.collect),
-        prompt=model_flags,
-        seed=CONFIG.seed,
+        draw=draw_flags,
     shell:
         "python -m selfdistill collect-correct --setting {wildcards.setting} --contexts {input.contexts} "
-        "--problems {input.problems} --model {input.model} {params.flags} {params.sampling} {params.prompt} "
-        "--seed {params.seed} --study {CONFIG.study} --model-name {wildcards.model} "
-        "--work-dir {WORK}/traces --workers {threads} --out {output} 2>&1 | tee {log}"
+        "--problems {input.problems} --model {input.model} {params.flags} {params.sampling} "
+        "{params.draw} --workers {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule build_sft_sets:
@@ -55,9 +53,10 @@ rule build_sft_sets:
         code=code("build_sft_sets"),
         flags=flags(CONFIG.sft, "responses", "at_least", "per_problem"),
         instruction=instruction_flag,
+        names=name_flags,
     shell:
         "python -m selfdistill build-sft-sets --problems {input.problems} --unguided {input.unguided} "
-        "--guided {input.guided} {params.flags} {params.instruction} --study {CONFIG.study} --model-name {wildcards.model} "
+        "--guided {input.guided} {params.flags} {params.instruction} {params.names} "
         "--out-unguided {output.unguided} --out-guided {output.guided} --out-unfiltered {output.unfiltered} "
         "--out-card {output.card} 2>&1 | tee {log}"
 
@@ -82,10 +81,8 @@ rule train_sft:
         code=code("train_sft"),
         rate=sft_rate,
         flags=flags(CONFIG.sft, *SFT_SETTINGS),
-        thinking=thinking_flag,
-        seed=CONFIG.seed,
+        train=train_flags,
     shell:
         "python -m selfdistill train-sft --examples {input.examples} --model {input.model} --run {wildcards.run} "
-        "--learning-rate {params.rate} {params.flags} {params.thinking} --seed {params.seed} "
-        "--work-dir {WORK}/training/{wildcards.model}/{wildcards.run} "
+        "--learning-rate {params.rate} {params.flags} {params.train} "
         "--out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"

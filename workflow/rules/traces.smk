@@ -24,12 +24,10 @@ rule select_borderline:
         code=code("select_borderline"),
         flags=flags(CONFIG.selection, "rollouts", "low", "high", "target", "batch"),
         sampling=flags(CONFIG.sampling.collect),
-        prompt=model_flags,
-        seed=CONFIG.seed,
+        draw=draw_flags,
     shell:
         "python -m selfdistill select-borderline --problems {input.problems} --model {input.model} {params.flags} "
-        "{params.sampling} {params.prompt} --seed {params.seed} --study {CONFIG.study} --model-name {wildcards.model} "
-        "--work-dir {WORK}/traces --workers {threads} "
+        "{params.sampling} {params.draw} --workers {threads} "
         "--out-problems {output.problems} --out-traces {output.traces} 2>&1 | tee {log}"
 
 
@@ -53,10 +51,8 @@ rule sample_guidance:
         code=code("sample_guidance"),
         samples=CONFIG.guidance.samples,
         sampling=flags(CONFIG.sampling.collect),
-        prompt=model_flags,
-        seed=CONFIG.seed,
+        draw=draw_flags,
     shell:
         "python -m selfdistill sample-guidance --setting {wildcards.setting} --contexts {input.contexts} "
-        "--problems {input.problems} --model {input.model} --samples {params.samples} {params.sampling} {params.prompt} "
-        "--seed {params.seed} --study {CONFIG.study} --model-name {wildcards.model} "
-        "--work-dir {WORK}/traces --workers {threads} --out {output} 2>&1 | tee {log}"
+        "--problems {input.problems} --model {input.model} --samples {params.samples} {params.sampling} "
+        "{params.draw} --workers {threads} --out {output} 2>&1 | tee {log}"

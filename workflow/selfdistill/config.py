@@ -72,6 +72,8 @@ class ProblemSet(Section):
     repo: str | None = key(None, doc="Hub repository, for source `hub`.")
     name: str | None = key(None, doc="Configuration name of the hub data set.")
     revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
+    problem_column: str | None = key(None, doc="Column of the problem, where its name is not a usual one.")
+    answer_column: str | None = key(None, doc="Column of the answer; dots reach into structures.")
 
     @model_validator(mode="after")
     def _source_has_its_keys(self) -> "ProblemSet":

@@ -17,13 +17,25 @@ def load_problems(
     repo: str | None = None,
     name: str | None = None,
     revision: str | None = None,
+    problem_column: str | None = None,
+    answer_column: str | None = None,
     out: Path,
 ) -> None:
     """Load a problem set from the microcosm, a file or the hub."""
     from selfdistill import tables
     from selfdistill.problems import load_problem_set
 
-    problems = load_problem_set(source, split=split, size=size, file=file, repo=repo, name=name, revision=revision)
+    problems = load_problem_set(
+        source,
+        split=split,
+        size=size,
+        file=file,
+        repo=repo,
+        name=name,
+        revision=revision,
+        problem_column=problem_column,
+        answer_column=answer_column,
+    )
     tables.write(problems, out, "problems")
 
 
@@ -172,10 +184,11 @@ def build_sft_sets(
     from selfdistill import sft_sets, tables
     from selfdistill.provenance import write_text
 
+    asked = tables.read(problems, "problems")
     sets = sft_sets.build_sft_sets(
         tables.read(unguided, "traces"),
         tables.read(guided, "traces"),
-        tables.read(problems, "problems"),
+        asked,
         responses=responses,
         at_least=at_least,
         per_problem=per_problem,
@@ -183,7 +196,7 @@ def build_sft_sets(
     )
     for name, path in zip(sft_sets.SETS, (out_unguided, out_guided, out_unfiltered), strict=True):
         tables.write(sets[name], path, "sft_examples")
-    write_text(out_card, sft_sets.data_card(sets, study=study, model=model_name))
+    write_text(out_card, sft_sets.data_card(sets, study=study, model=model_name, sources=asked["source"]))
 
 
 def train_sft(

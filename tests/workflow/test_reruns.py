@@ -1,0 +1,71 @@
+"""Only what an edit changes is run again."""
+
+
+def test_nothing_changed_nothing_runs(project):
+    assert project.pending() == {}
+    assert "Nothing to be done" in project.snakemake()
+
+
+def test_a_figures_colour_redraws_that_figure(project):
+    before = project.results()
+    project.edit("workflow/scripts/draw_selection.py", '"#b8b8b8"', '"#778899"')
+    assert project.pending() == {"draw_selection": 1}
+    project.snakemake()
+    after = project.results()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {f"figures/selection.{kind}" for kind in ("png", "svg", "pdf")}
+    assert project.pending() == {}
+
+
+def test_the_upper_bound_reruns_selection_and_what_follows(project):
+    project.edit("config/smoke.yaml", "selection: {", "selection: {high: 0.375, ")
+    pending = project.pending()
+    assert pending["select_borderline"] == 1
+    assert {"sample_guidance", "collect_correct", "train_sft", "make_table_1", "draw_selection"} <= pending.keys()
+    assert not {"pretrain_model", "load_problems"} & pending.keys()
+
+
+def test_a_comment_in_the_library_reruns_nothing(project):
+    for module in ("selection.py", "tables.py", "microcosm/world.py", "generation/shards.py", "plotting.py"):
+        path = project.folder / "workflow" / "selfdistill" / module
+        path.write_text("# A remark.\n" + path.read_text().replace('"""\n', '"""\n# Another remark.\n', 1))
+    assert project.pending() == {}
+
+
+def test_a_changed_constant_reruns_the_stages_that_use_it(project):
+    project.edit("workflow/selfdistill/rendering.py", '"truncated": 3', '"truncated": 4')
+    assert project.pending() == {"render_table": 3}
+
+
+def test_a_constant_of_the_world_reruns_pretraining(project):
+    project.edit("workflow/selfdistill/microcosm/world.py", "TABLE_SEED = 12345", "TABLE_SEED = 54321")
+    assert {"pretrain_model", "load_problems"} <= project.pending().keys()
+
+
+def test_a_quoted_number_reruns_its_tables_only(project):
+    project.edit("workflow/selfdistill/quoted.py", '"AIME24": 54.79', '"AIME24": 54.8')
+    assert project.pending() == {"make_table_2": 1, "render_table": 1, "draw_table_2": 1}
+
+
+def test_killed_in_the_middle_it_goes_on_to_the_same_end(finished, tmp_path):
+    import os
+    import signal
+
+    from .conftest import Project
+
+    other = Project.copy_to(tmp_path / "other")
+    process = other.start(
+        "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml", start_new_session=True
+    )
+    for line in process.stdout:  # the model exists and sampling has begun
+        if "rule sample_guidance" in line:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.read()
+    process.wait()
+    status, output = other.run("snakemake", "--unlock", "--cores", "1", "--configfile", "config/smoke.yaml")
+    assert status == 0, output
+    assert not {"pretrain_model", "load_problems"} & other.pending().keys()
+    other.snakemake()
+    expected, found = finished.results(), other.results()
+    assert [name for name in expected if expected[name] != found.get(name)] == []

@@ -1,0 +1,122 @@
+"""One study end to end: what appears, from where, and with equal bytes."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from selfdistill import tables
+
+from .conftest import ROOT, Project
+
+
+def test_every_table_and_figure_appears_with_its_origin(finished):
+    folder = finished.folder / "results" / "smoke"
+    for table in ("table_1", "table_a1", "table_2"):
+        for kind in ("parquet", "csv", "md", "tex"):
+            assert (folder / "tables" / f"{table}.{kind}").stat().st_size > 0
+    for figure in ("table_1", "marker_breakdown", "selection", "table_2", "sft_curves", "fig_2"):
+        for kind in ("png", "svg", "pdf"):
+            assert (folder / "figures" / f"{figure}.{kind}").stat().st_size > 0
+    for path in folder.rglob("*.parquet"):
+        record = json.loads((path.parent / f"{path.name}.provenance.json").read_text())
+        assert record["command"][0] == "selfdistill"
+        assert record["file"] == path.name
+
+
+def test_tables_hold_every_setting_run_and_interval(finished):
+    folder = finished.folder / "results" / "smoke" / "tables"
+    table_1 = tables.read(folder / "table_1.parquet", "summary")
+    measured = table_1[table_1["origin"] == "measured"]
+    assert set(measured["row"]) == {
+        "selection draw",
+        "unguided",
+        "solution",
+        "solution_without_thinking",
+        "regeneration",
+        "regeneration_unselected",
+    }
+    assert (measured["low"] <= measured["value"]).all() and (measured["value"] <= measured["high"]).all()
+    table_2 = tables.read(folder / "table_2.parquet", "summary")
+    runs = {"base", "sft-unguided-lr0.0003", "sft-guided-lr0.0003", "sft-unguided_unfiltered-lr0.0003"}
+    assert set(table_2.loc[table_2["origin"] == "measured", "row"]) == runs
+    average = table_2[table_2["metric"].eq("avg") & table_2["origin"].eq("measured")]
+    assert (average["sampling_low"] <= average["value"]).all()
+
+
+def test_traces_hold_every_rollout_and_redraws_differ(finished):
+    folder = finished.folder / "results" / "smoke" / "traces" / "microcosm"
+    selection = tables.read(folder / "selection.parquet", "traces")
+    assert (selection.groupby("problem_id").size() == 8).all()
+    assert not selection["correct"].all() and selection["correct"].any()
+    unguided = tables.read(folder / "unguided.parquet", "traces")
+    rates = selection.groupby("problem_id")["correct"].mean()
+    assert rates.loc[unguided["problem_id"].unique()].between(0.125, 0.5).all()
+    assert not set(unguided["seed"]) & set(selection["seed"])
+    collected = tables.read(folder / "sft_unguided.parquet", "traces")
+    both = unguided.merge(collected, on=["problem_id", "sample"], suffixes=("", "_collected"))
+    assert len(both) == len(unguided)
+    assert (both["response"] == both["response_collected"]).all()
+
+
+def test_a_run_on_one_core_gives_equal_bytes(finished, tmp_path):
+    other = Project.copy_to(tmp_path / "other")
+    other.snakemake(cores=1)
+    expected, found = finished.results(), other.results()
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if expected[name] != found[name]] == []
+
+
+def test_the_report_builds_with_captions(finished, tmp_path):
+    report = tmp_path / "report.html"
+    finished.snakemake("--report", str(report))
+    text = report.read_text(encoding="utf-8")
+    assert "table_1" in text and "Section 4" in text
+
+
+def test_every_rule_has_log_and_benchmark():
+    for file in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            name = rule.partition(":")[0]
+            assert "\n    log:\n" in rule and "\n    benchmark:\n" in rule, f"rule {name} in {file.name}"
+
+
+def test_compare_accepts_itself_and_names_a_changed_value(finished, tmp_path):
+    results = finished.folder / "results" / "smoke"
+    status, output = finished.run("selfdistill", "compare", "--fresh", str(results), "--reference", str(results))
+    assert status == 0 and ", 0 differ" in output
+    summary = tables.read(results / "tables" / "table_1.parquet", "summary")
+    changed = summary["metric"].eq("score") & summary["row"].eq("solution") & summary["origin"].eq("measured")
+    summary.loc[changed, ["value", "low", "high"]] = [9.0, 8.9, 9.1]
+    for name in ("table_2", "table_a1", "selection"):
+        tables.write(tables.read(results / "tables" / f"{name}.parquet", "summary"), tmp_path / "tables" / f"{name}.parquet", "summary")
+    tables.write(summary, tmp_path / "tables" / "table_1.parquet", "summary")
+    status, output = finished.run("selfdistill", "compare", "--fresh", str(results), "--reference", str(tmp_path))
+    assert status == 1
+    assert re.search(r"^! table_1 / microcosm / solution / score.*reference 9 \[8.9, 9.1\]", output, re.MULTILINE)
+    assert ", 1 differ" in output
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"selektion": {}}, "unknown key 'selektion' (did you mean 'selection'?)"),
+        ({"selection": {"target": 0}}, "selection.target"),
+        ({"sft": {"models": ["microcosmos"]}}, "unknown 'microcosmos' (did you mean 'microcosm'?)"),
+    ],
+)
+def test_bad_configuration_stops_with_one_sentence(finished, tmp_path, change, sentence):
+    import yaml
+
+    file = tmp_path / "bad.yaml"
+    file.write_text(yaml.safe_dump(change))
+    status, output = finished.run("snakemake", "--cores", "1", "--dry-run", "--configfile", str(file))
+    assert status != 0
+    assert sentence in output
+
+
+def test_tables_as_csv_hold_every_number(finished):
+    folder = finished.folder / "results" / "smoke" / "tables"
+    csv = pd.read_csv(folder / "table_2.csv", keep_default_na=True)
+    summary = tables.read(folder / "table_2.parquet", "summary")
+    assert csv["value"].tolist() == pytest.approx(summary["value"].tolist())
