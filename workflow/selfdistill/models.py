@@ -1,7 +1,8 @@
 """The manifest of a model: what it is, where its weights lie, and a fingerprint of their bytes.
 
-A manifest is the declared output of the stage that makes a model; the weights lie beside it (``files``) or in the
-hub's cache (``hub``). Weights are read from safetensors only, and no code from a repository is run.
+A manifest is the declared output of the stage that makes a model; the weights lie beside it (``files``), where they
+were (``folder``) or in the hub's cache (``hub``). Weights are read from safetensors only, and no code from a
+repository is run.
 """
 
 import json
@@ -13,40 +14,51 @@ from selfdistill.errors import UserError
 from selfdistill.provenance import sha256_file, sha256_text, write_text
 
 MANIFEST = "manifest.json"
-# Files above this size are checked by size alone when a model is loaded; `selfdistill verify` reads them whole.
+# Files above this size are checked by size alone when a model is loaded.
 HASHED_WHEN_LOADED = 100_000_000
 SUFFIXES = (".json", ".safetensors", ".jinja", ".txt", ".model")
+KEYS = {  # of a manifest, by its kind
+    "files": {"files", "fingerprint"},
+    "folder": {"folder", "files", "fingerprint"},
+    "hub": {"repo", "revision", "fingerprint"},
+}
 REVISION = re.compile(r"[0-9a-f]{40}")
 
 
 def save_manifest(folder: Path) -> None:
     """Write the manifest of the model saved in ``folder``: file names, sizes, SHA-256 and a fingerprint of all."""
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-        for path in sorted(folder.iterdir())
-        if path.suffix in SUFFIXES and path.name != MANIFEST and not path.name.endswith(".provenance.json")
-    }
-    if not any(name.endswith(".safetensors") for name in files):
-        raise UserError(f"{folder}: no safetensors weights found")
-    fingerprint = sha256_text(json.dumps([[name, entry["sha256"]] for name, entry in files.items()]))
-    _write(folder / MANIFEST, {"kind": "files", "files": files, "fingerprint": fingerprint})
+    _write(folder / MANIFEST, {"kind": "files", **_contents(folder)})
 
 
 def save_folder_manifest(manifest: Path, folder: Path) -> None:
     """Write a manifest for a saved model that stays in ``folder``."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder (expected a saved model with safetensors weights)")
-    weights = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
-    fingerprint = sha256_text(json.dumps([[path.name, sha256_file(path)] for path in weights]))
-    _write(manifest, {"kind": "folder", "folder": str(folder.resolve()), "fingerprint": fingerprint})
+    _write(manifest, {"kind": "folder", "folder": str(folder.resolve()), **_contents(folder)})
+
+
+def _contents(folder: Path) -> dict[str, Any]:
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        for path in sorted(folder.iterdir())
+        if path.suffix in SUFFIXES and path.name != MANIFEST and not path.name.endswith(".provenance.json")
+    }
+    if not any(name.endswith(".safetensors") for name in files):
+        raise UserError(f"{folder}: no safetensors weights found (pickled weights are not read)")
+    hashes = json.dumps([[name, entry["sha256"]] for name, entry in files.items()])
+    return {"files": files, "fingerprint": sha256_text(hashes)}
 
 
 def save_hub_manifest(manifest: Path, repo: str, revision: str) -> None:
     """Write a manifest for a hub repository at a commit of 40 hexadecimal digits."""
+    _check_revision(repo, revision)
+    identity = sha256_text(f"{repo}@{revision}")
+    _write(manifest, {"kind": "hub", "repo": repo, "revision": revision, "fingerprint": identity})
+
+
+def _check_revision(repo: str, revision: str) -> None:
     if not REVISION.fullmatch(revision):
         raise UserError(f"{repo}: revision '{revision}' is not a commit of 40 hexadecimal digits")
-    fingerprint = sha256_text(f"{repo}@{revision}")
-    _write(manifest, {"kind": "hub", "repo": repo, "revision": revision, "fingerprint": fingerprint})
 
 
 def fingerprint(manifest: Path) -> str:
@@ -62,8 +74,14 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
         raise UserError(f"{manifest}: no such model manifest") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{manifest}: not valid JSON (line {error.lineno})") from None
-    if content.get("kind") not in ("files", "folder", "hub") or "fingerprint" not in content:
-        raise UserError(f"{manifest}: not a model manifest (expected 'kind' and 'fingerprint')")
+    except UnicodeDecodeError:
+        raise UserError(f"{manifest}: not a text file (expected a model manifest in JSON)") from None
+    keys = KEYS.get(content.get("kind"), set()) if isinstance(content, dict) else set()
+    if not keys or not keys <= content.keys():
+        kinds = "; ".join(f"{kind}: {', '.join(sorted(needed))}" for kind, needed in KEYS.items())
+        raise UserError(f"{manifest}: not a model manifest (expected 'kind' and what it needs: {kinds})")
+    if content["kind"] == "hub":
+        _check_revision(content["repo"], content["revision"])
     return content
 
 
@@ -89,20 +107,19 @@ def _location(manifest: Path) -> tuple[str, dict[str, str]]:
     content = read_manifest(manifest)
     if content["kind"] == "hub":
         return content["repo"], {"revision": content["revision"]}
-    if content["kind"] == "folder":
-        return content["folder"], {}
-    _check_files(Path(manifest).parent, content["files"])
-    return str(Path(manifest).parent), {}
+    folder = Path(content.get("folder", Path(manifest).parent))
+    _check_files(folder, content["files"], manifest)
+    return str(folder), {}
 
 
-def _check_files(folder: Path, files: dict[str, dict[str, Any]]) -> None:
+def _check_files(folder: Path, files: dict[str, dict[str, Any]], manifest: Path) -> None:
     for name, entry in files.items():
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path}: missing, though the manifest beside it lists it")
+            raise UserError(f"{path}: missing, though {manifest} lists it")
         size = path.stat().st_size
         if size != entry["bytes"] or (size <= HASHED_WHEN_LOADED and sha256_file(path) != entry["sha256"]):
-            raise UserError(f"{path}: differs from the manifest beside it; delete {MANIFEST} to make the model again")
+            raise UserError(f"{path}: differs from what {manifest} lists; delete that file to make it again")
 
 
 def _write(manifest: Path, content: dict[str, Any]) -> None:

@@ -1,21 +1,33 @@
 """What an engine is asked to draw, what it returns, and the seed of every sample. Imports no engine."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from selfdistill.errors import UserError
 from selfdistill.provenance import sha256_text
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn."""
+    """How tokens are drawn; `UserError` for a value out of range."""
 
     temperature: float  # 0 is greedy
     top_p: float = 1.0  # nucleus mass kept
     top_k: int = 0  # likeliest tokens kept; 0 keeps all
     max_tokens: int = 400  # longest response, in tokens
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "temperature": (self.temperature >= 0, "0 or more"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
+            "top_k": (self.top_k >= 0, "0 or more"),
+            "max_tokens": (self.max_tokens >= 1, "1 or more"),
+        }
+        for name, (fine, wanted) in allowed.items():
+            if not fine:
+                raise UserError(f"sampling: {name} is {getattr(self, name)}, but has to be {wanted}")
 
 
 @dataclass(frozen=True)
@@ -51,9 +63,7 @@ class Completion:
 class Engine(Protocol):
     """Draws a batch of rows. Equal batches give equal completions."""
 
-    def draw(
-        self, rows: Sequence[Row], sampling: Sampling, on_tokens: Callable[[int], None] = ...
-    ) -> list[Completion]: ...
+    def draw(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]: ...
 
     def decode(self, token_ids: Sequence[int]) -> str: ...
 

@@ -6,9 +6,13 @@ for 16 samples where 8 exist draws 8 more.
 """
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, dataclass
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -37,8 +41,27 @@ COLUMNS = pa.schema(
         ("finish_reason", pa.string()),
     ]
 )
-# Engine name -> where its class stands; modules are imported only when their engine is used.
-ENGINES = {"transformers": "selfdistill.generation.transformers_engine:TransformersEngine"}
+
+
+def _transformers(manifest: Path) -> Engine:
+    from selfdistill.generation.transformers_engine import TransformersEngine
+
+    return TransformersEngine(manifest)
+
+
+# Functions, not dotted names: the code digest follows them, so a changed engine redraws.
+ENGINES: dict[str, Callable[[Path], Engine]] = {"transformers": _transformers}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the shards of one call have in common."""
+
+    manifest: Path
+    engine: str
+    sampling: Sampling
+    seed: int
+    stream: str
 
 
 @dataclass(frozen=True)
@@ -75,18 +98,16 @@ def generate(
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine '{engine}'{nearest(engine, ENGINES)}; known: {', '.join(ENGINES)}")
-    folder = Path(work_dir) / _key(manifest, engine, sampling, seed, stream)
-    jobs = list(_jobs(prompts, first_sample, samples, folder))
-    missing = [job for job in jobs if _read(job) is None]
-    _draw_all(missing, manifest, engine, sampling, seed, stream, workers)
-    frames = [frame for job in jobs if (frame := _read(job)) is not None]
-    return _in_order(frames, prompts)
+    request = Request(Path(manifest), engine, sampling, seed, stream)
+    jobs = list(_jobs(prompts, first_sample, samples, Path(work_dir) / _folder(request)))
+    _draw_all([job for job in jobs if _read(job) is None], request, workers)
+    return _in_order([_finished(job) for job in jobs], prompts)
 
 
-def _key(manifest: Path, engine: str, sampling: Sampling, seed: int, stream: str) -> str:
-    """What decides a sample besides its prompt and number: shards of anything else lie in another folder."""
-    parts = [models.fingerprint(manifest), engine, code_digest(ENGINES[engine]), *astuple(sampling), seed, stream]
-    return f"{stream}-{sha256_text(repr(parts))[:16]}"
+def _folder(request: Request) -> str:
+    """Named by what decides a sample besides its prompt and number, so that no other sample is taken for it."""
+    parts = [models.fingerprint(request.manifest), code_digest(f"{__name__}:_draw"), *astuple(request)[1:]]
+    return f"{request.stream}-{sha256_text(repr(parts))[:16]}"
 
 
 def _jobs(prompts: Sequence[Prompt], first: int, last: int, folder: Path) -> Iterator[Job]:
@@ -99,84 +120,103 @@ def _jobs(prompts: Sequence[Prompt], first: int, last: int, folder: Path) -> Ite
             yield Job(part, start, stop, folder / f"{name}-{start}-{stop}.parquet")
 
 
-def _draw_all(
-    jobs: list[Job], manifest: Path, engine: str, sampling: Sampling, seed: int, stream: str, workers: int
-) -> None:
-    total = sum(job.size for job in jobs)
+def _draw_all(jobs: list[Job], request: Request, workers: int) -> None:
     if not jobs:
         return
-    common = (manifest, engine)
-    with tqdm(total=total, desc=f"sampling {stream}", unit="response", mininterval=2) as bar:
+    total = sum(job.size for job in jobs)
+    with tqdm(total=total, desc=f"sampling {request.stream}", unit="response", mininterval=2) as bar:
         tokens = 0
-        for drawn, count in _map(jobs, common, (sampling, seed, stream), min(workers, len(jobs))):
+        for drawn, count in _map(partial(_draw, request), jobs, workers):
             tokens += count
             bar.update(drawn)
             elapsed = max(bar.format_dict["elapsed"], 1e-9)
             bar.set_postfix_str(f"{tokens / elapsed:.0f} tokens/s", refresh=False)
 
 
-def _map(
-    jobs: list[Job], common: tuple[Path, str], how: tuple[Sampling, int, str], workers: int
-) -> Iterator[tuple[int, int]]:
+def _map(draw: Callable[[Job], tuple[int, int]], jobs: list[Job], workers: int) -> Iterator[tuple[int, int]]:
     if workers == 1:
-        _start_worker(*common)
-        yield from (_draw(job, *how) for job in jobs)
+        yield from map(draw, jobs)
         return
+    try:
+        yield from _pool(workers).map(draw, jobs)
+    except BrokenProcessPool:
+        _pool.cache_clear()
+        raise UserError(
+            "a sampling process was killed, most often for lack of memory; finished shards are kept, "
+            "so the same command continues, with fewer workers if need be"
+        ) from None
+
+
+@cache
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that stay until this one ends: they load torch and the model once, not at every call."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=common) as pool:
-        yield from pool.map(_draw, jobs, *([value] * len(jobs) for value in how))
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
 
 
-_engine: Engine | None = None  # of this process
+def _end_with_parent() -> None:
+    """Without this, the processes of a killed parent would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _start_worker(manifest: Path, engine: str) -> None:
-    """Load the engine; one thread each, so that the order of additions never depends on the machine."""
-    import importlib
-
+@lru_cache(maxsize=1)
+def _load(engine: str, manifest: Path, fingerprint: str) -> Engine:
+    """The engine; one thread each, so that the order of additions never depends on the machine."""
     import torch
 
-    global _engine
     torch.set_num_threads(1)
-    module, _, name = ENGINES[engine].partition(":")
-    _engine = getattr(importlib.import_module(module), name)(manifest)
+    return ENGINES[engine](manifest)
 
 
-def _draw(job: Job, sampling: Sampling, seed: int, stream: str) -> tuple[int, int]:
+def _draw(request: Request, job: Job) -> tuple[int, int]:
     """Draw and write one shard; the numbers of its responses and tokens."""
-    assert _engine is not None
-    asked = [(p, n, sample_seed(seed, stream, p.sha256, n)) for p in job.prompts for n in range(job.first, job.last)]
-    completions = _engine.draw([Row(p.token_ids, row_seed) for p, _, row_seed in asked], sampling)
-    table = pa.Table.from_pylist(
-        [
-            {
-                "problem_id": prompt.problem_id,
-                "context_sample": prompt.context_sample,
-                "sample": number,
-                "seed": row_seed,
-                "prompt_sha256": prompt.sha256,
-                "response": _engine.decode(completion.token_ids),
-                "response_tokens": len(completion.token_ids),
-                "finish_reason": completion.finish_reason,
-            }
-            for (prompt, number, row_seed), completion in zip(asked, completions, strict=True)
-        ],
-        schema=COLUMNS,
-    )
+    engine = _load(request.engine, request.manifest, models.fingerprint(request.manifest))
+    numbered = [(prompt, number) for prompt in job.prompts for number in range(job.first, job.last)]
+    seeds = [sample_seed(request.seed, request.stream, prompt.sha256, number) for prompt, number in numbered]
+    rows = [Row(prompt.token_ids, seed) for (prompt, _), seed in zip(numbered, seeds, strict=True)]
+    completions = engine.draw(rows, request.sampling)
+    records = [
+        {
+            "problem_id": prompt.problem_id,
+            "context_sample": prompt.context_sample,
+            "sample": number,
+            "seed": seed,
+            "prompt_sha256": prompt.sha256,
+            "response": engine.decode(completion.token_ids),
+            "response_tokens": len(completion.token_ids),
+            "finish_reason": completion.finish_reason,
+        }
+        for (prompt, number), seed, completion in zip(numbered, seeds, completions, strict=True)
+    ]
     with atomic_path(job.path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    return len(asked), sum(len(completion.token_ids) for completion in completions)
+        table = pa.Table.from_pylist(records, schema=COLUMNS)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    return len(records), sum(len(completion.token_ids) for completion in completions)
 
 
 def _read(job: Job) -> pd.DataFrame | None:
     """A finished shard; None when it is missing, damaged or of another shape, and so has to be drawn."""
     try:
-        table = pq.read_table(job.path)
-    except (FileNotFoundError, OSError, pa.ArrowInvalid):
+        table = pq.read_table(job.path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException):
         return None
     if not table.schema.equals(COLUMNS) or table.num_rows != job.size:
         return None
     return table.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+
+
+def _finished(job: Job) -> pd.DataFrame:
+    frame = _read(job)
+    if frame is None:
+        raise UserError(f"{job.path}: vanished or damaged since it was drawn; run the same command again")
+    return frame
 
 
 def _in_order(frames: list[pd.DataFrame], prompts: Sequence[Prompt]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ numbers. Here every response has its own counter-based stream (Philox, keyed by 
 keys and values are computed once per distinct prompt, the cache grows in place, and finished rows leave the batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,23 +69,21 @@ class TransformersEngine:
         self.tokenizer = load_tokenizer(manifest)
         self.largest_batch = largest_batch
         self.end_ids = torch.tensor(sorted(_end_ids(self.model, self.tokenizer.eos_token_id)))
-        kinds = set(getattr(self.model.config, "layer_types", None) or ["full_attention"])
-        self.full_attention = kinds == {"full_attention"}
+        # Whether a mask over keys alone can be handed over as it is: not to windows, nor to code that adds masks.
+        layers = DynamicCache(config=self.model.config).layers
+        full_attention = all(type(layer) is DynamicLayer for layer in layers)
+        self.takes_key_mask = full_attention and self.model.config._attn_implementation == "sdpa"
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
-    def draw(
-        self, rows: Sequence[Row], sampling: Sampling, on_tokens: Callable[[int], None] = lambda count: None
-    ) -> list[Completion]:
-        """One completion per row, in order; ``on_tokens`` hears how many tokens each step drew."""
+    def draw(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+        """One completion per row, in order."""
         batches = [rows[i : i + self.largest_batch] for i in range(0, len(rows), self.largest_batch)]
-        return [completion for batch in batches for completion in self._draw_batch(batch, sampling, on_tokens)]
+        return [completion for batch in batches for completion in self._draw_batch(batch, sampling)]
 
     @torch.inference_mode()
-    def _draw_batch(
-        self, rows: Sequence[Row], sampling: Sampling, on_tokens: Callable[[int], None]
-    ) -> list[Completion]:
+    def _draw_batch(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
         uniforms = Uniforms([row.seed for row in rows])
         warpers = _warpers(sampling)
         logits, cache, visible, positions = self._read_prompts(rows)
@@ -96,7 +94,6 @@ class TransformersEngine:
         for step in range(sampling.max_tokens):
             tokens = pick(warpers, logits, uniforms.at(step, running), sampling.temperature)
             alive &= ~_record(drawn, ended, running, tokens, alive, self.end_ids)
-            on_tokens(int(alive.sum()))
             if step + 1 == sampling.max_tokens or not alive.any():
                 break
             if alive.sum() < KEEP_FULL * len(alive):
@@ -140,7 +137,7 @@ class TransformersEngine:
         mask: torch.Tensor | None = visible
         if visible.all():
             mask = None
-        elif self.full_attention and not prompt:  # ready-made for one query, so that no mask is built per token
+        elif self.takes_key_mask and not prompt:  # ready-made for one query, so that no mask is built per token
             mask = visible[:, None, None, :]
         output = self.model(
             input_ids=inputs,

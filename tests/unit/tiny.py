@@ -1,0 +1,48 @@
+"""A tiny random Qwen3 with the microcosm's tokenizer, saved with its manifest: what the tests of sampling share."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from selfdistill import models
+from selfdistill.generation import Prompt
+from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+
+def save_tiny_model(folder: Path, *, seed: int = 0, opens_thinking: bool = False, **options: object) -> Path:
+    """Save the model to ``folder``; the path of its manifest. ``options`` go to its Qwen3Config."""
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer(opens_thinking=opens_thinking)
+    settings = {
+        "vocab_size": len(VOCABULARY), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 64, "tie_word_embeddings": True,
+        "initializer_range": 0.3, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+    model = Qwen3ForCausalLM(Qwen3Config(**settings | options))
+    model.generation_config = GenerationConfig(eos_token_id=model.config.eos_token_id, pad_token_id=0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    models.save_manifest(folder)
+    return folder / models.MANIFEST
+
+
+def prompt_of(tokenizer: PreTrainedTokenizerFast, text: str, problem_id: str | None = None) -> Prompt:
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return Prompt(problem_id or hashlib.sha256(text.encode()).hexdigest()[:16], tokenizer.decode(ids), tuple(ids))
+
+
+def problems_of(texts: Sequence[str], answer: str = "7") -> pd.DataFrame:
+    """A problem set (schema `problems`) of the given texts."""
+    return pd.DataFrame(
+        {
+            "problem_id": [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts],
+            "position": range(len(texts)),
+            "problem": list(texts),
+            "answer": answer,
+            "source": "test",
+            "problem_type": "test",
+        }
+    )
