@@ -6,6 +6,7 @@ keys and values are computed once per distinct prompt, the cache grows in place,
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,12 @@ class TransformersEngine:
         self.tokenizer = load_tokenizer(manifest)
         self.largest_batch = largest_batch
         self.end_ids = torch.tensor(sorted(_end_ids(self.model, self.tokenizer.eos_token_id)))
-        # Whether a mask over keys alone can be handed over as it is: not to windows, nor to code that adds masks.
+
+    @cached_property
+    def takes_key_mask(self) -> bool:
+        """Whether a mask over keys alone can be handed over as it is: not to windows, nor to code that adds masks."""
         layers = DynamicCache(config=self.model.config).layers
-        full_attention = all(type(layer) is DynamicLayer for layer in layers)
-        self.takes_key_mask = full_attention and self.model.config._attn_implementation == "sdpa"
+        return all(type(layer) is DynamicLayer for layer in layers) and self.model.config._attn_implementation == "sdpa"
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
