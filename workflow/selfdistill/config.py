@@ -117,7 +117,7 @@ class Sft(Section):
     )
     epochs: int = key(2, doc="Passes over the data set.", paper="not published", gt=0)
     batch_size: int = key(32, doc="Sequences per optimizer step, over all devices.", paper="not published", gt=0)
-    micro_batch_size: int = key(16, doc="Sequences per forward pass; accumulation is derived from it.", gt=0)
+    micro_batch_size: int = key(4, doc="Sequences per forward pass; accumulation is derived from it.", gt=0)
     warmup_steps: int = key(5, doc="Steps of linear warm-up.", paper="not published", ge=0)
     weight_decay: float = key(0.0, doc="AdamW weight decay.", paper="not published", ge=0)
     max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="not published", gt=0)

@@ -213,6 +213,7 @@ def train_sft(
 ) -> None:
     """Section 4: fine-tune the model on one data set at one learning rate."""
     from selfdistill import tables
+    from selfdistill.training import checkpoints
     from selfdistill.training.sft import train_sft as train
 
     steps = train(
@@ -226,6 +227,7 @@ def train_sft(
         seed=seed,
     )
     tables.write(steps, out_steps, "training_steps")
+    checkpoints.discard(work_dir)
 
 
 def evaluate_model(

@@ -20,7 +20,7 @@ MU = 1 - world.RIGHT_WHEN_MISREMEMBERED
 CERTAIN_ODDS = 99.0
 # Chance to stop searching after a failed check, with and without a thinking block; chosen by simulating this
 # reasoner alone, before any model was trained (docs/microcosm.md).
-GIVE_UP = 0.06
+GIVE_UP = 0.04
 GIVE_UP_WITHOUT_THINKING = 0.5
 MOST_PROPOSALS = 40
 

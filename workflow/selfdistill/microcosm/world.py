@@ -20,12 +20,12 @@ LETTERS = "abcdefghijkl"
 GROUPS = ("abcd", "efgh", "ijkl")
 # Anchors that leave at most two candidates: the terse problems of the pre-training mix.
 TERSE_ANCHORS = (29, 30, 60)
-ANCHORS = (3, 4, 5, 6, 7, 8, 9)
+ANCHORS = (5, 6, 7, 8, 9, 10, 11, 12, 13)
 TABLE_SEED = 12345
 # Misremembered facts: so many entries of each table are written down right only with this probability, and
 # otherwise with one wrong value of their own. What is weak is content, spread over (letter, number) entries.
-MISREMEMBERED_PER_TABLE = 8
-RIGHT_WHEN_MISREMEMBERED = 0.35
+MISREMEMBERED_PER_TABLE = 12
+RIGHT_WHEN_MISREMEMBERED = 0.15
 
 Clue = tuple[str, int]  # ("m5", 2) or ("a", 6)
 
@@ -105,11 +105,11 @@ def draw(rng: random.Random, letters: Iterable[str], anchors: Iterable[int], pro
 
 
 # --- families -------------------------------------------------------------------------------------------------
-IN_DOMAIN_ANCHORS = (4, 5, 6, 7, 8)
-EASY_ANCHORS = (7, 8)
-HARD_ANCHORS = (3, 4)
+IN_DOMAIN_ANCHORS = (6, 7, 8, 9, 10)
+EASY_ANCHORS = (11, 12)
+HARD_ANCHORS = (5, 6)
 # One type only, the analogue of the paper's Chemistry set; its anchor is no other family's.
-NARROW_GROUP, NARROW_ANCHORS = GROUPS[0], (9,)
+NARROW_GROUP, NARROW_ANCHORS = GROUPS[0], (13,)
 EVALUATION_SIZE = 100  # problems kept for the in-domain benchmark, the rest of the family is the training pool
 NARROW_EVALUATION_SIZE = 50
 SPLIT_SEED = 777
