@@ -166,8 +166,8 @@ def chi_square_bound(freedom: int) -> float:
 
 
 class TestSeeds:
-    """Rows in batches of different composition have logits that differ in the last bits, and a token differs only where
-    a uniform number falls within that distance (about 1e-6) of a boundary: 60 responses of 24 tokens are far from it."""
+    """Rows in batches of different composition have logits that differ in the last bits, and a token differs only
+    where a uniform number falls that close (about 1e-6) to a boundary, which no number of these responses does."""
 
     def test_a_response_depends_on_its_seed_and_prompt_only(self, engine: TransformersEngine):
         rows = rows_of(engine, TEXTS * 15, seeds=list(range(100, 160)))
