@@ -76,7 +76,7 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
         raise UserError(f"{manifest}: not valid JSON (line {error.lineno})") from None
     except UnicodeDecodeError:
         raise UserError(f"{manifest}: not a text file (expected a model manifest in JSON)") from None
-    keys = KEYS.get(content.get("kind"), set()) if isinstance(content, dict) else set()
+    keys = KEYS.get(str(content.get("kind")), set()) if isinstance(content, dict) else set()
     if not keys or not keys <= content.keys():
         kinds = "; ".join(f"{kind}: {', '.join(sorted(needed))}" for kind, needed in KEYS.items())
         raise UserError(f"{manifest}: not a model manifest (expected 'kind' and what it needs: {kinds})")

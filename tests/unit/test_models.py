@@ -1,0 +1,184 @@
+"""Manifests: what they refuse, what their fingerprint covers, and that pickled weights are never read."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from selfdistill import models
+from selfdistill.errors import UserError
+from tiny import save_tiny_model
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    return save_tiny_model(tmp_path / "model")
+
+
+@pytest.fixture(params=["files", "folder"])
+def either(request: pytest.FixtureRequest, manifest: Path, tmp_path: Path) -> Path:
+    """A manifest beside its model, or one elsewhere that points to the model's folder."""
+    if request.param == "files":
+        return manifest
+    models.save_folder_manifest(tmp_path / "elsewhere.json", manifest.parent)
+    return tmp_path / "elsewhere.json"
+
+
+def flip_last_byte(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def change(manifest: Path, **entries: object) -> None:
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | entries))
+
+
+class TestLoading:
+    def test_gives_back_the_saved_weights_and_tokenizer(self, either: Path, tmp_path: Path):
+        model, tokenizer = models.load_model(either), models.load_tokenizer(either)
+        again = models.load_model(save_tiny_model(tmp_path / "again"))
+        for one, other in zip(model.parameters(), again.parameters(), strict=True):
+            assert torch.equal(one, other) and one.dtype == torch.float32
+        assert tokenizer.eos_token == "<|im_end|>" and len(tokenizer) == model.config.vocab_size
+
+    @pytest.mark.parametrize("load", [models.load_model, models.load_tokenizer])
+    def test_refuses_changed_weights(self, either: Path, manifest: Path, load):
+        flip_last_byte(manifest.parent / "model.safetensors")
+        with pytest.raises(UserError, match=rf"model\.safetensors: differs from what {either} lists"):
+            load(either)
+
+    def test_refuses_a_missing_file(self, either: Path, manifest: Path):
+        (manifest.parent / "config.json").unlink()
+        with pytest.raises(UserError, match=rf"config\.json: missing, though {either} lists it"):
+            models.load_model(either)
+
+    def test_checks_large_files_by_size(self, manifest: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(models, "HASHED_WHEN_LOADED", 100)
+        flip_last_byte(manifest.parent / "model.safetensors")
+        models.load_model(manifest)
+        with (manifest.parent / "model.safetensors").open("ab") as file:
+            file.write(b"x")
+        with pytest.raises(UserError, match="differs"):
+            models.load_model(manifest)
+
+    def test_never_unpickles(self, manifest: Path, tmp_path: Path):
+        """A pickle beside the weights is not opened, and one instead of the weights is refused."""
+        folder, witness = manifest.parent, tmp_path / "witness"
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Witness(witness)))
+        models.save_manifest(folder)
+        assert "pytorch_model.bin" not in json.loads(manifest.read_text())["files"]
+        models.load_model(manifest)
+        (folder / "model.safetensors").unlink()
+        with pytest.raises(UserError, match="no safetensors weights found"):
+            models.save_manifest(folder)
+        change(manifest, files={})
+        with pytest.raises(OSError, match="safetensors"):
+            models.load_model(manifest)
+        assert not witness.exists()
+
+    def test_runs_no_code_from_the_model(self, manifest: Path, tmp_path: Path):
+        folder, witness = manifest.parent, tmp_path / "witness"
+        (folder / "custom.py").write_text(f"open({str(witness)!r}, 'w')\n")
+        config = json.loads((folder / "config.json").read_text())
+        config |= {
+            "model_type": "custom",
+            "auto_map": {"AutoModelForCausalLM": "custom.Model", "AutoConfig": "custom.C"},
+        }
+        (folder / "config.json").write_text(json.dumps(config))
+        models.save_manifest(folder)
+        with pytest.raises(ValueError, match="trust_remote_code"):
+            models.load_model(manifest)
+        assert not witness.exists()
+
+
+class Witness:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+class TestFingerprint:
+    def test_changes_with_a_byte_of_the_weights(self, manifest: Path, tmp_path: Path):
+        elsewhere = tmp_path / "elsewhere.json"
+        models.save_folder_manifest(elsewhere, manifest.parent)
+        before = models.fingerprint(manifest), models.fingerprint(elsewhere)
+        flip_last_byte(manifest.parent / "model.safetensors")
+        models.save_manifest(manifest.parent)
+        models.save_folder_manifest(elsewhere, manifest.parent)
+        assert models.fingerprint(manifest) != before[0] and models.fingerprint(elsewhere) != before[1]
+
+    @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja", "generation_config.json"])
+    def test_changes_with_what_decides_samples(self, manifest: Path, name: str):
+        before = models.fingerprint(manifest)
+        with (manifest.parent / name).open("a") as file:
+            file.write(" ")
+        models.save_manifest(manifest.parent)
+        assert models.fingerprint(manifest) != before
+
+    def test_is_that_of_the_content_and_not_of_place_or_sidecars(self, manifest: Path, tmp_path: Path):
+        other = save_tiny_model(tmp_path / "elsewhere")
+        (other.parent / "manifest.json.provenance.json").write_text("{}")
+        models.save_manifest(other.parent)
+        assert models.fingerprint(other) == models.fingerprint(manifest)
+        assert other.read_bytes() == manifest.read_bytes()
+
+    def test_of_the_hub_is_that_of_repository_and_commit(self, tmp_path: Path):
+        for i, (repo, digit) in enumerate([("a/b", "0"), ("a/b", "1"), ("a/c", "0")]):
+            models.save_hub_manifest(tmp_path / f"{i}.json", repo, digit * 40)
+        assert len({models.fingerprint(tmp_path / f"{i}.json") for i in range(3)}) == 3
+        assert models._location(tmp_path / "1.json") == ("a/b", {"revision": "1" * 40})
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("revision", ["main", "abc", "g" * 40, "A" * 40, "0" * 41, "0" * 39, ""])
+    def test_a_revision_that_is_no_commit(self, tmp_path: Path, revision: str):
+        with pytest.raises(UserError, match=f"a/b: revision '{revision}' is not a commit of 40 hexadecimal digits"):
+            models.save_hub_manifest(tmp_path / "manifest.json", "a/b", revision)
+        assert not (tmp_path / "manifest.json").exists()
+
+    def test_a_revision_changed_by_hand(self, tmp_path: Path):
+        models.save_hub_manifest(tmp_path / "manifest.json", "a/b", "0" * 40)
+        change(tmp_path / "manifest.json", revision="main")
+        with pytest.raises(UserError, match="revision 'main' is not a commit"):
+            models.load_model(tmp_path / "manifest.json")
+
+    def test_a_folder_without_safetensors(self, tmp_path: Path):
+        (tmp_path / "pytorch_model.bin").write_bytes(b"")
+        (tmp_path / "config.json").write_text("{}")
+        for save in (models.save_manifest, lambda folder: models.save_folder_manifest(tmp_path / "m.json", folder)):
+            with pytest.raises(UserError, match=f"{tmp_path}: no safetensors weights found"):
+                save(tmp_path)
+        assert not (tmp_path / "manifest.json").exists() and not (tmp_path / "m.json").exists()
+
+    def test_a_missing_folder(self, tmp_path: Path):
+        with pytest.raises(UserError, match="nowhere: no such folder"):
+            models.save_folder_manifest(tmp_path / "m.json", tmp_path / "nowhere")
+
+    def test_a_missing_manifest(self, tmp_path: Path):
+        with pytest.raises(UserError, match="no such model manifest"):
+            models.fingerprint(tmp_path / "manifest.json")
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (b'{"kind": "files",\n oops', r"not valid JSON \(line 2\)"),
+            (b"", r"not valid JSON \(line 1\)"),
+            (b"\xff\xfe\x00", "not a text file"),
+            (b"[]", "not a model manifest"),
+            (b"null", "not a model manifest"),
+            (b'{"kind": "pickle", "fingerprint": "x"}', "not a model manifest"),
+            (b'{"kind": ["files"], "fingerprint": "x"}', "not a model manifest"),
+            (b'{"kind": "files", "fingerprint": "x"}', "not a model manifest"),
+            (b'{"kind": "hub", "fingerprint": "x", "repo": "a/b"}', "not a model manifest"),
+        ],
+    )
+    def test_what_is_no_manifest(self, tmp_path: Path, content: bytes, told: str):
+        (tmp_path / "manifest.json").write_bytes(content)
+        with pytest.raises(UserError, match=told) as error:
+            models.load_model(tmp_path / "manifest.json")
+        assert str(tmp_path / "manifest.json") in str(error.value) and "\n" not in str(error.value)
