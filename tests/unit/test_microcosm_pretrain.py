@@ -9,7 +9,7 @@ import pytest
 import torch
 from selfdistill import tables
 from selfdistill.microcosm import pretrain as pretraining
-from selfdistill.microcosm.batches import IGNORED, document_batch
+from selfdistill.microcosm.batches import IGNORED, POOL_STEPS, _equal_parts, document_batch
 from selfdistill.microcosm.documents import Mix
 from selfdistill.microcosm.gradients import gradient_workers
 from selfdistill.microcosm.pretrain import PRESETS, pretrain
@@ -99,6 +99,15 @@ def test_the_gradient_is_that_of_the_mean_loss_over_both_parts():
     assert sums.loss / sums.labels == pytest.approx(loss.item(), rel=1e-5)
     for parameter, wanted in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [[10] * 320, [10] * 300 + [900] * 4, [10] * 28 + [900] * 4, [900] * 4 + [1] * 60])
+def test_no_part_of_a_pool_is_empty_however_long_a_row_is(lengths):
+    cuts = [0, *_equal_parts(lengths), len(lengths)]
+    parts = [lengths[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    assert len(parts) == POOL_STEPS
+    assert min(len(part) for part in parts) > 0
+    assert sum(len(part) for part in parts) == len(lengths)
 
 
 def test_labels_are_the_response_and_its_end():

@@ -37,13 +37,13 @@ def test_a_no_lowers_a_candidate_and_does_not_exclude_it():
 
 
 def test_recovery_a_rejected_candidate_is_checked_again_and_accepted():
-    """With the solution misremembered at first, persistent search (no giving up) still ends at it."""
+    """A misremembered solution, searched for without giving up: found more often than one look-up each would."""
     wrong = world.misremembered()
     problem = next(p for p in world.problem_split("train") if any((name, p.answer) in wrong for name, _ in p.clues[1:]))
-    traces = [Reasoner(random.Random(seed), problem, give_up=0.0).run() for seed in range(60)]
-    assert sum(trace.answer == problem.answer for trace in traces) > 45
-    recovered = [t for t in traces if t.words.count(":") > 1 and _proposals(t).count(problem.answer) > 1]
-    assert recovered
+    traces = [Reasoner(random.Random(seed), problem, give_up=0.0).run() for seed in range(100)]
+    right = [trace for trace in traces if trace.verified and trace.answer == problem.answer]
+    assert len(right) > 1.5 * world.RIGHT_WHEN_MISREMEMBERED * len(traces)
+    assert sum(_proposals(trace).count(problem.answer) > 1 for trace in right) > len(right) / 2
 
 
 def _proposals(trace) -> list[int]:
@@ -51,14 +51,14 @@ def _proposals(trace) -> list[int]:
 
 
 def test_accuracy_and_length_are_those_that_the_hazard_was_chosen_for():
-    """The reasoner alone (docs/microcosm.md): about .70 in-domain, .57 on hard, under 80 tokens per trace."""
+    """The reasoner alone, as docs/microcosm.md states it: right answers, and words per trace in-domain."""
     rng = random.Random(1)
-    for split, wanted in (("in_domain", 0.69), ("hard", 0.57)):
+    for split, wanted in (("in_domain", 0.70), ("hard", 0.59)):
         problems = world.problem_split(split)
         traces = [(p, Reasoner(rng, p).run()) for p in problems for _ in range(20)]
         assert sum(t.answer == p.answer for p, t in traces) / len(traces) == pytest.approx(wanted, abs=0.035)
         if split == "in_domain":
-            assert sum(len(t.words) for _, t in traces) / len(traces) < 80
+            assert sum(len(t.words) for _, t in traces) / len(traces) == pytest.approx(105, abs=8)
 
 
 def test_beliefs_about_full_contexts_are_calibrated():

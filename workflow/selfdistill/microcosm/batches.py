@@ -67,11 +67,19 @@ def _pool(seed: int, pool: int, shard: int, mix: Mix, tokens: int) -> list[Batch
     while sum(len(ids) for ids, _ in rows) < tokens * POOL_STEPS:
         rows += _encode([draw_document(rng, mix) for _ in range(100)])
     rows.sort(key=lambda row: len(row[0]))
-    cumulative = np.cumsum([len(ids) for ids, _ in rows])
-    ends = np.searchsorted(cumulative, cumulative[-1] * np.arange(1, POOL_STEPS) / POOL_STEPS)
+    ends = _equal_parts([len(ids) for ids, _ in rows])
     batches = [_pad(rows[start:end]) for start, end in zip([0, *ends], [*ends, len(rows)], strict=True)]
     rng.shuffle(batches)
     return batches
+
+
+def _equal_parts(lengths: list[int]) -> list[int]:
+    """Where to cut the rows into `POOL_STEPS` parts of about equal length in tokens; no part is empty."""
+    cumulative, part = np.cumsum(lengths), np.arange(1, POOL_STEPS)
+    ends = np.searchsorted(cumulative, cumulative[-1] * part / POOL_STEPS)
+    # A row longer than a whole part would leave a part without rows: every end is beyond the one before it.
+    ends = np.maximum.accumulate(np.maximum(ends, 1) - part) + part
+    return np.minimum(ends, len(lengths) - POOL_STEPS + part).tolist()
 
 
 def _encode(documents: list[Document]) -> list[tuple[list[int], int]]:

@@ -66,7 +66,7 @@ def _serve(connection: Connection, model: nn.Module, buffer: Tensor, draw: DrawB
     while True:
         try:
             phase, step = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         connection.send(_sum_gradient(model, buffer, draw(phase, step, 1)))
 
