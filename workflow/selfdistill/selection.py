@@ -37,27 +37,31 @@ def select_borderline(
     Batches of ``batch`` problems are drawn until enough are found. Raises `UserError` with a histogram of solve
     rates when the problems run out.
     """
+    if problems.empty:
+        raise UserError("the problem set is empty, so no problem can be selected from it")
     drawn: list[pd.DataFrame] = []
-    found: list[str] = []
+    found: list[pd.DataFrame] = []
     for start in range(0, len(problems), batch):
-        traces = draw(problems.iloc[start : start + batch])
-        drawn.append(traces)
-        rates = solve_rates(traces)
-        found += rates.loc[is_borderline(rates, low, high), "problem_id"].tolist()
-        if len(found) >= target:
+        asked = problems.iloc[start : start + batch]
+        drawn.append(draw(asked))
+        rates = solve_rates(drawn[-1])
+        borderline = rates.loc[is_borderline(rates, low, high), "problem_id"]
+        found.append(asked[asked["problem_id"].isin(borderline)])
+        if sum(map(len, found)) >= target:
             break
-    everything = pd.concat(drawn, ignore_index=True)
-    if len(found) < target:
-        raise UserError(_too_few(solve_rates(everything), len(found), low, high, target))
-    return problems.set_index("problem_id", drop=False).loc[found[:target]].reset_index(drop=True), everything
+    chosen, everything = pd.concat(found, ignore_index=True), pd.concat(drawn, ignore_index=True)
+    if len(chosen) < target:
+        raise UserError(_too_few(solve_rates(everything), len(chosen), low, high, target))
+    return chosen.head(target), everything
 
 
 def _too_few(rates: pd.DataFrame, found: int, low: float, high: float, target: int) -> str:
     below, above = int((rates["rate"] < low).sum()), int((rates["rate"] > high).sum())
     bound = f"the lower bound {low:g}" if below >= above else f"the upper bound {high:g}"
+    cause = f"{bound} costs most" if below + above >= target - found else "there are too few problems"
     return (
         f"only {found} of the {target} wanted problems have a solve rate in [{low:g}, {high:g}] among all "
-        f"{len(rates)}: {below} lie below and {above} above, so {bound} costs most\n{_histogram(rates)}"
+        f"{len(rates)}: {below} lie below and {above} above, so {cause}\n{_histogram(rates)}"
     )
 
 
