@@ -40,7 +40,7 @@ class PretrainingSettings:
     fact_loss: float = 0.3  # facts are known when their moving-average loss (nats per value) is below this;
     fact_limit: int = 600  # or after so many steps
     check_steps: int = 250  # steps on checks
-    steps: int = 1600  # steps on documents
+    steps: int = 1750  # steps on documents
     tokens: int = 1300  # per step on checks and documents, padding not counted
     muon_rate: float = 0.02  # matrices inside the blocks
     adamw_rate: float = 3e-3  # embedding and norms
