@@ -1,0 +1,125 @@
+"""The context of each setting of Section 3, and the prompts that carry it."""
+
+import pandas as pd
+import pytest
+from selfdistill.contexts import Context, build_prompts, contexts_for, opens_thinking
+from selfdistill.errors import UserError
+from selfdistill.microcosm.tokenizer import build_tokenizer
+from tiny import problems_of
+
+# Problem "mixed" is right at samples 3 and 5, "wrong" never; rows are in no order.
+TRACES = pd.DataFrame(
+    [("mixed", 5, True), ("wrong", 1, False), ("mixed", 0, False), ("mixed", 3, True), ("wrong", 0, False)],
+    columns=["problem_id", "sample", "correct"],
+)
+TRACES["response"] = [f"{p} {n}" for p, n in zip(TRACES["problem_id"], TRACES["sample"], strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "chosen"),
+    [
+        ("solution", {"mixed": 3}),
+        ("regeneration", {"mixed": 3, "wrong": 0}),
+        ("regeneration_unselected", {"mixed": 0, "wrong": 0}),
+    ],
+)
+def test_which_sample_is_the_context(setting: str, chosen: dict[str, int]):
+    wanted = {problem: Context(f"{problem} {sample}", sample) for problem, sample in chosen.items()}
+    assert contexts_for(setting, TRACES, opened=False) == wanted
+
+
+def test_unguided_has_no_context():
+    assert contexts_for("unguided", None, opened=False) is None
+    assert contexts_for("unguided", TRACES, opened=False) is None
+
+
+@pytest.mark.parametrize(
+    ("response", "opened", "left"),
+    [
+        ("<think> so 3 </think> The answer is 7", False, "The answer is 7"),
+        ("so 3 </think> The answer is 7", True, "The answer is 7"),
+        ("so 3 </think> The answer is 7", False, "The answer is 7"),
+        ("The answer is 7", False, "The answer is 7"),
+        ("The answer is 7 <think> so 3", False, "The answer is 7"),
+        ("so 3", True, ""),
+    ],
+)
+def test_a_solution_without_thinking_keeps_only_the_answer_part(response: str, opened: bool, left: str):
+    traces = pd.DataFrame({"problem_id": ["p"], "sample": [2], "correct": [True], "response": [response]})
+    assert contexts_for("solution_without_thinking", traces, opened=opened) == {"p": Context(left, 2)}
+    assert contexts_for("solution", traces, opened=opened) == {"p": Context(response, 2)}
+
+
+def test_an_unknown_setting_is_named_with_the_nearest_spelling():
+    with pytest.raises(UserError, match=r"unknown setting 'solutions' \(did you mean 'solution'\?\)"):
+        contexts_for("solutions", TRACES, opened=False)
+
+
+def test_a_guided_setting_without_traces_is_refused():
+    with pytest.raises(UserError, match="setting 'regeneration' needs the traces that provide its context"):
+        contexts_for("regeneration", None, opened=False)
+
+
+class RecordingTokenizer:
+    """Keeps the messages that it is asked to render."""
+
+    def __init__(self):
+        self.tokenizer, self.turns, self.switches = build_tokenizer(), [], []
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: object) -> str:
+        self.turns.append(messages)
+        self.switches.append(options.get("enable_thinking"))
+        return self.tokenizer.apply_chat_template(messages, **options)
+
+    def __call__(self, text: str, **options: object):
+        return self.tokenizer(text, **options)
+
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids)
+
+
+class TestPrompts:
+    problems = problems_of(["Find a", "Find b"])
+    ids = problems["problem_id"].tolist()
+
+    def build(self, **options: object):
+        tokenizer = RecordingTokenizer()
+        return build_prompts(self.problems, tokenizer, **{"instruction": ""} | options), tokenizer
+
+    def test_unguided_is_the_problem_and_the_instruction_in_one_user_turn(self):
+        _, tokenizer = self.build(instruction="Think.")
+        assert tokenizer.turns == [[{"role": "user", "content": f"{text}\nThink."}] for text in ("Find a", "Find b")]
+
+    def test_guided_is_worded_as_the_authors_did(self):
+        contexts = {self.ids[0]: Context("one", 4), self.ids[1]: Context("two", 0)}
+        prompts, tokenizer = self.build(instruction="Think.", contexts=contexts)
+        assert [turn[0]["content"] for turn in tokenizer.turns] == [
+            "Find a\nThink.\n\nCorrect solution: one\n\nCorrectly solve the original question.",
+            "Find b\nThink.\n\nCorrect solution: two\n\nCorrectly solve the original question.",
+        ]
+        assert [prompt.context_sample for prompt in prompts] == [4, 0]
+
+    def test_prompts_keep_the_order_and_name_of_problems_and_the_context_survives_encoding(self):
+        context = r"<think> so 3 </think> The answer is \boxed{ 7 }"
+        prompts, tokenizer = self.build(contexts=dict.fromkeys(self.ids, Context(context, 0)))
+        assert [prompt.problem_id for prompt in prompts] == self.ids
+        assert all(context in prompt.text for prompt in prompts)
+        assert all(prompt.text == tokenizer.decode(list(prompt.token_ids)) for prompt in prompts)
+        assert prompts[0].sha256 != prompts[1].sha256
+
+    def test_thinking_is_switched_as_asked(self):
+        for switch in (None, True, False):
+            prompts, tokenizer = self.build(enable_thinking=switch)
+            assert tokenizer.switches == [switch, switch]
+            assert prompts[0].text.endswith("<think> </think>") == (switch is False)
+
+    def test_a_problem_without_its_context_is_named_in_one_sentence(self):
+        with pytest.raises(UserError) as error:
+            self.build(contexts={self.ids[0]: Context("one", 0)})
+        assert str(error.value) == f"problem {self.ids[1]} has no correct response to serve as its context"
+
+
+@pytest.mark.parametrize("enable_thinking", [None, True, False])
+def test_a_template_that_opens_thinking_is_recognised(enable_thinking: bool | None):
+    assert opens_thinking(build_tokenizer(opens_thinking=True), enable_thinking=enable_thinking)
+    assert not opens_thinking(build_tokenizer(), enable_thinking=enable_thinking)
