@@ -33,7 +33,7 @@ format: env  ## let ruff and snakefmt rewrite the sources
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
 docs: env  ## regenerate config/README.md and the configuration schema
-	@selfdistill document-config --out config/README.md --out-schema workflow/schemas/config.schema.yaml
+	@selfdistill document-config --page config/README.md --schema workflow/schemas/config.schema.yaml
 
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \

@@ -34,7 +34,8 @@ def main() -> int:
     started = time.monotonic()
     print(f"environment: installing into {VENV.name} (about 2 minutes, 2 GB)", flush=True)
     STAMP.unlink(missing_ok=True)
-    venv.create(VENV, with_pip=True)
+    if Path(sys.prefix).resolve() != VENV.resolve():  # else this interpreter is the environment's own: keep it
+        venv.create(VENV, with_pip=True, clear=True)
     install_torch()
     pip("--require-hashes", "--no-deps", "-r", str(LOCK))
     pip("--no-deps", "--no-build-isolation", "-e", str(ROOT))

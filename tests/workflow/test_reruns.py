@@ -54,9 +54,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_end(finished, tmp_path):
     from .conftest import Project
 
     other = Project.copy_to(tmp_path / "other")
-    process = other.start(
-        "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml", start_new_session=True
-    )
+    process = other.start("snakemake", "--cores", "2", "--configfile", "config/smoke.yaml", start_new_session=True)
     for line in process.stdout:  # the model exists and sampling has begun
         if "rule sample_guidance" in line:
             break

@@ -330,15 +330,15 @@ def resolve_revisions(*, repos: list[str], kind: str = "dataset", lock: Path) ->
     lock_revisions(repos, lock, kind)
 
 
-def document_config(*, out: Path, out_schema: Path) -> None:
-    """Write the table of configuration keys and the JSON schema (as YAML)."""
+def document_config(*, page: Path, schema: Path) -> None:
+    """Write the page that lists the configuration keys, and their JSON schema (as YAML)."""
     import yaml
 
     from selfdistill import config
     from selfdistill.provenance import write_text
 
-    write_text(out, config.document())
-    write_text(out_schema, yaml.safe_dump(config.schema(), sort_keys=False))
+    write_text(page, config.document())
+    write_text(schema, yaml.safe_dump(config.schema(), sort_keys=False))
 
 
 def _one_of(what: str, name: str, known: dict):

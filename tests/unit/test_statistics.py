@@ -1,0 +1,103 @@
+"""Intervals cover the truth, agree with a plain loop, and refuse what has none."""
+
+import random
+import statistics as plain
+
+import numpy as np
+import pytest
+from selfdistill.errors import UserError
+from selfdistill.statistics import Bootstrap
+
+FEW = Bootstrap(resamples=1000)
+
+
+def plain_quantiles(estimates):
+    ordered = sorted(estimates)
+    return ordered[round(0.025 * len(ordered))], ordered[round(0.975 * len(ordered)) - 1]
+
+
+def test_intervals_cover_the_true_mean_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(300):
+        rates = rng.beta(2, 3, size=60)
+        values = rng.binomial(8, rates) / 8
+        low, high = FEW.interval(values)
+        covered += low <= 0.4 <= high
+    assert 0.90 <= covered / 300 <= 0.99
+
+
+def test_mean_interval_equals_a_plain_loop():
+    values = np.random.default_rng(2).normal(5, 2, size=40)
+    rng = random.Random(3)
+    loop = plain_quantiles(plain.fmean(rng.choices(list(values), k=40)) for _ in range(4000))
+    assert Bootstrap().interval(values) == pytest.approx(loop, abs=0.05)
+
+
+def test_ratio_interval_resamples_both_together():
+    rng = np.random.default_rng(4)
+    bottom = rng.uniform(50, 150, size=40)
+    top = 0.1 * bottom + rng.normal(0, 0.5, size=40)
+    draws = random.Random(5)
+    loop = []
+    for _ in range(4000):
+        chosen = draws.choices(range(40), k=40)
+        loop.append(sum(top[chosen]) / sum(bottom[chosen]))
+    assert Bootstrap().ratio_interval(top, bottom) == pytest.approx(plain_quantiles(loop), abs=2e-4)
+    unpaired_width = 2 * 1.96 * 0.1 * bottom.std() / bottom.mean() / np.sqrt(40)
+    low, high = Bootstrap().ratio_interval(top, bottom)
+    assert high - low < unpaired_width / 2
+
+
+def test_paired_difference_uses_the_pairs():
+    rng = np.random.default_rng(6)
+    base = rng.uniform(0, 1, size=50)
+    run = base - 0.05 + rng.normal(0, 0.01, size=50)
+    low, high, p = FEW.difference(run, base)
+    assert -0.06 < low < high < -0.04
+    assert p == 0.0
+    same = FEW.difference(base, base)
+    assert same == (0.0, 0.0, 1.0)
+
+
+def test_sampling_interval_holds_problems_fixed():
+    constant = np.repeat([[0.0], [1.0], [0.5]], 16, axis=1)
+    assert FEW.sampling_interval(constant) == (0.5, 0.5)
+    assert FEW.interval(constant.mean(axis=1))[0] < 0.5
+    coins = np.random.default_rng(7).integers(0, 2, size=(100, 16)).astype(float)
+    low, high = Bootstrap().sampling_interval(coins)
+    expected = 2 * 1.96 * np.sqrt((coins.var(axis=1)).mean() / 16 / 100)
+    assert high - low == pytest.approx(expected, rel=0.1)
+
+
+def test_equal_settings_give_equal_numbers_and_another_seed_others():
+    values = np.random.default_rng(8).normal(size=30)
+    assert FEW.interval(values) == Bootstrap(resamples=1000).interval(values)
+    assert FEW.interval(values) != Bootstrap(resamples=1000, seed=1).interval(values)
+
+
+def test_a_wider_level_gives_a_wider_interval():
+    values = np.random.default_rng(9).normal(size=30)
+    low, high = Bootstrap(confidence=0.5).interval(values)
+    wide_low, wide_high = Bootstrap(confidence=0.99).interval(values)
+    assert wide_low < low < high < wide_high
+
+
+def test_one_problem_has_a_degenerate_interval():
+    assert FEW.interval(np.array([0.25])) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("values", [np.array([]), np.array([1.0, np.nan]), np.array([np.inf])])
+def test_what_has_no_interval_is_refused(values):
+    with pytest.raises(UserError, match="an interval needs"):
+        FEW.interval(values)
+
+
+def test_a_ratio_without_a_denominator_is_refused():
+    with pytest.raises(UserError, match="positive denominators"):
+        FEW.ratio_interval(np.array([1.0, 2.0]), np.array([0.0, 1.0]))
+
+
+def test_pairs_of_different_problems_are_refused():
+    with pytest.raises(UserError, match="same problems: 2 against 3"):
+        FEW.difference(np.zeros(2), np.zeros(3))
