@@ -24,7 +24,7 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file is what an older Python runs first)
         print(f"selfdistill needs Python 3.11 or newer, found {platform.python_version()}", file=sys.stderr)
         return 2
     wanted = fingerprint()

@@ -49,8 +49,11 @@ def test_settings_become_flags_and_come_back_as_settings(monkeypatch):
     seen = {}
 
     def sample_guidance(
-        *, contexts: list[stages.Path] = [], sampling: stages.Sampling, enable_thinking: bool | None = None
-    ):  # noqa: B006
+        *,
+        contexts: list[stages.Path] = [],  # noqa: B006 (read only)
+        sampling: stages.Sampling,
+        enable_thinking: bool | None = None,
+    ):
         """A stage."""
         seen.update(sampling=sampling, contexts=contexts, thinking=enable_thinking)
 

@@ -125,9 +125,7 @@ def _imports_of(tree: ast.AST) -> dict[str, Target]:
             for alias in node.names:
                 submodule = f"{node.module}.{alias.name}"
                 is_module = _source_file(submodule) is not None
-                bound[alias.asname or alias.name] = (
-                    (submodule, None) if is_module else (node.module, alias.name)
-                )
+                bound[alias.asname or alias.name] = (submodule, None) if is_module else (node.module, alias.name)
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 if _in_package(alias.name):
