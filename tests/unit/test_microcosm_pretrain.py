@@ -1,5 +1,6 @@
 """Pre-training: the same bytes with one process or two, and after a kill."""
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def test_the_gradient_is_that_of_the_mean_loss_over_both_parts():
 @pytest.mark.parametrize("lengths", [[10] * 320, [10] * 300 + [900] * 4, [10] * 28 + [900] * 4, [900] * 4 + [1] * 60])
 def test_no_part_of_a_pool_is_empty_however_long_a_row_is(lengths):
     cuts = [0, *_equal_parts(lengths), len(lengths)]
-    parts = [lengths[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    parts = [lengths[start:end] for start, end in itertools.pairwise(cuts)]
     assert len(parts) == POOL_STEPS
     assert min(len(part) for part in parts) > 0
     assert sum(len(part) for part in parts) == len(lengths)
