@@ -1,12 +1,16 @@
 """Extraction and equivalence, on ordinary and on hostile answers."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
-import time
+from types import SimpleNamespace
 
 import pytest
-
 from selfdistill import grading
-from selfdistill.grading import extract_answer, grade_many, is_equivalent
+from selfdistill.grading import Worker, extract_answer, grade_many, is_equivalent
 
 PMATRIX = r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"
 
@@ -77,6 +81,96 @@ EQUAL = [
     (r"\frac{x}{2}", "0.5x"),
     (r"\sin 30^\circ", r"\sin 30^{\circ}"),
     (r"y = 2x + 3", "2x+3"),
+    # units, currency, percent
+    ("15", r"15\mbox{ cm}^2"),
+    (r"15\text{ cm}^{2}", r"15\mbox{ cm}^2"),
+    (r"15\,\mathrm{cm}^2", "15"),
+    (r"5\ \mathrm{m}", "5"),
+    ("15 cm", "15"),
+    ("12 square units", "12"),
+    ("864", r"864 \mbox{ inches}^2"),
+    (r"\frac{270}7\text{ degrees}", r"\frac{270}{7}"),
+    ("18.9", r"\$18.90"),
+    ("32,348 dollars", r"\$32,\!348"),
+    (r"5^{\text{th}}", "5"),
+    (r"5.4 \text{ cents}", "5.4"),
+    ("0.42", r"42\%"),
+    # numbers
+    (r"\frac 34", "0.75"),
+    (r"\frac9{19}", "9/19"),
+    (r"\frac{24}{-25}", r"-\frac{24}{25}"),
+    ("137.5", r"137 \frac{1}{2}"),
+    (r"1\frac{4}{5}", "9/5"),
+    (r"11,\! 111,\! 111,\! 100", "11111111100"),
+    (r"-1\,234\,567", "-1,234,567"),
+    (r"1,234\pi", r"1234\pi"),
+    ("−5", "-5"),
+    ("- 5", "-5"),
+    ("+5", "5"),
+    (r".0000672", r"6.72 \times 10^{-5}"),
+    ("0.333333", "1/3"),
+    ("1.414214", r"\sqrt{2}"),
+    (r"2516_{8}", "2516_8"),
+    ("2516", "2516_8"),
+    ("{5}", "5"),
+    ("(5)", "5"),
+    # roots and complex numbers
+    ("2√5", r"2\sqrt{5}"),
+    ("2*sqrt(5)", r"\sqrt{20}"),
+    (r"\sqrt[3]{8}", "2"),
+    (r"\frac{3+2i}{5}", r"\frac35+\frac25i"),
+    ("(1+i)^2", "2i"),
+    (r"3+4\mathrm{i}", "3+4i"),
+    (r"\sqrt{-4}", "2i"),
+    (r"\frac{-1 + i\sqrt{3}}{2}", r"-\frac12+\frac{\sqrt3}{2}i"),
+    # lists
+    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}, 1-\sqrt{19}"),
+    (r"x = \pm 2", r"\{-2,2\}"),
+    (r"\frac{-1\pm\sqrt5}{2}", r"\frac{-1+\sqrt{5}}{2},\frac{-1-\sqrt{5}}{2}"),
+    (r"x\in\{-2,1\pm\sqrt{5}\}", r"\{1\pm\sqrt{5},-2\}"),
+    (r"x = 1 \text{ or } x = 2", "2,1"),
+    (r"3, 5, \text{ and } 7", r"\{7,5,3\}"),
+    ("7 and 5", "5,7"),
+    ("1,16", "(1,16)"),
+    ("(1,2),(3,4)", "(3,4),(1,2)"),
+    ("100,200", "200, 100"),
+    (r"\{5\}", "5"),
+    (r"\varnothing", r"\{\}"),
+    (r"\langle 1,2\rangle", "(1,2)"),
+    (r"\begin{bmatrix} 1 \\ 2 \end{bmatrix}", PMATRIX),
+    (r"\begin{pmatrix} \frac{1}{2} & -0.5 \end{pmatrix}", r"\begin{pmatrix} 1/2 & -1/2 \end{pmatrix}"),
+    # intervals
+    (r"x \in [-2,7]", "[-2,7]"),
+    (r"-2 \le x \le 7", r"x \in [-2,7]"),
+    (r"x > 3", r"(3,\infty)"),
+    (r"(3,\infty)\cup(-\infty,2)", r"(-\infty, 2) \cup (3, \infty)"),
+    ("(-∞, 2) ∪ (3, ∞)", r"(-\infty, 2) \cup (3, \infty)"),
+    (r"\left(\frac{3}{5},\frac{8}{3}\right]", r"(0.6,\frac83]"),
+    # names and equations
+    (r"\theta = 30^\circ", "30"),
+    (r"x_1 = 3", "3"),
+    ("(x,y)=(1,2)", "(1,2)"),
+    (r"P(X) = \frac12", "1/2"),
+    ("x=5.0", "x = 5"),
+    ("x=5", "x = 10/2"),
+    ("-5x+7y-11z-4=0", "5x - 7y + 11z + 4 = 0"),
+    ("y-2x=3", "y = 2x + 3"),
+    ("3 < x", "x > 3"),
+    # words
+    ("Ellipse", r"\text{ellipse}"),
+    (r"\mathrm{even}", r"\textbf{Even}"),
+    (r"\text{no real solutions}", "No real  solutions"),
+    ("C.", "(C)"),
+    (r"\text{C}", r"\text{(C)}"),
+    # expressions
+    ("(b+2)(a+5)", "ab+2a+5b+10"),
+    (r"\frac{\cos x}{\sin x}", r"\cot x"),
+    (r"\binom{5}{2}", "10"),
+    (r"\log_2 8", "3"),
+    (r"|-5|", "5"),
+    (r"\frac{20000}{\pi}", r"20000/\pi"),
+    (r"\frac{5}{2}\pi", r"\frac{5\pi}{2}"),
+    ("x^{2}\n+1", "1+x^2"),
 ]
 UNEQUAL = [
     ("2", "3"),
@@ -115,22 +209,79 @@ UNEQUAL = [
     ("12", r"\text{twelve}"),
     ("__import__('os')", "0"),
     ("2^10", "1000"),
+    # numbers are exact
+    ("0.0000671", ".0000672"),
+    (r"6.71 \times 10^{-5}", ".0000672"),
+    ("0.3333", "1/3"),
+    ("0.333334", "1/3"),
+    ("0.666666", "2/3"),
+    ("0.42%", "42%"),
+    ("42%", "4200"),
+    ("2516_9", "2516_8"),
+    ("11_2", "3"),
+    ("12,34", "1234"),
+    # what math-verify drops as a unit or a sentence's end is part of the answer
+    ("3t", "3"),
+    ("5h", "5"),
+    ("2k", "2"),
+    ("hello 42", "42"),
+    ("42 ~~ &", "42"),
+    # complex
+    ("-2-7i", "-2+7i"),
+    ("3i", "3"),
+    ("2i", "2j"),
+    # lists
+    ("2,1", "(1,2)"),
+    ("[1,2]", "1,2"),
+    (r"[1,2]", r"\{1,2\}"),
+    (r"1 \pm \sqrt{19}", r"1+\sqrt{19}"),
+    (r"1 \pm \sqrt{19}", r"1 \pm \sqrt{17}"),
+    ("(1,2),(3,4)", "(2,1),(3,4)"),
+    ("1,2,3", "1,2"),
+    # intervals
+    (r"-2 \le x < 7", "[-2,7]"),
+    (r"x \ge 3", r"(3,\infty)"),
+    (r"(-\infty, 2] \cup (3, \infty)", r"(-\infty, 2) \cup (3, \infty)"),
+    (r"(-\infty,2)", r"(2,\infty)"),
+    # names and equations
+    ("x=5", "y=5"),
+    ("5x-7y+11z+5=0", "5x - 7y + 11z + 4 = 0"),
+    ("2x+3y=5", "2x+3y=6"),
+    # words
+    ("odd", r"\text{even}"),
+    (r"\text{(D)}", r"\text{(C)}"),
+    ("(x)(x+1)", "x"),
+    (r"\text{ellipse}", r"\text{parabola}"),
+    # matrices
+    (r"\begin{pmatrix} -1 & 0 \\ 0 & 1 \end{pmatrix}", r"\begin{pmatrix} -1 & 0 \\ 0 & -1 \end{pmatrix}"),
 ]
-HOSTILE = [
-    "9^9^9",
-    "9^{9^{9^{9}}}",
-    "100000000!",
+# The answer may be more than the gold answer, not less.
+ONE_WAY = [
+    (r"\textbf{(C)}\ 12", r"\text{(C)}"),
+    (r"\text{(C) ellipse}", "C"),
+    ("17 + 25 = 42", "42"),
+]
+CHEAP_BUT_HOSTILE = [
     "9" * 1_000_000,
     r"\frac{1}{" * 3000 + "1" + "}" * 3000,
-    "{" * 5000,
-    "(" * 390,
+    "^" + " " * 1_000_000,
+    r"\text" + " " * 1_000_000,
+    "1" * 499 + "!",
     "\\" * 399,
-    r"10^{10^{10}}",
+    "$" * 500,
+    "=" * 400,
+    r"\pm" * 160,
+    "9^9^9",
+    r"10^{10^{10}},",
     "\x00\ud800",
-    r"\int_0^{10^9} x^x dx",
+    r"\frac{1}{0}",
+    "__import__('os').abort()",
 ]
+# Each would keep a processor busy for ever.
+ENDLESS = ["9^{9^{9^{9}}}", "100000000!", "(" * 390, r"\{9^{9^{9^{9}}},9^{9^{9^{8}}},9^{9^{9^{7}}}\}"]
 
 
+# --- equivalence ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("answer", "gold"), EQUAL)
 def test_equal(answer, gold):
     assert is_equivalent(answer, gold)
@@ -143,18 +294,126 @@ def test_unequal(answer, gold):
     assert not is_equivalent(gold, answer)
 
 
-@pytest.mark.parametrize("answer", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_answers_are_wrong_soon_and_leave_the_grader_usable(answer):
-    started = time.monotonic()
-    assert not is_equivalent(answer, "7 + x")
-    assert time.monotonic() - started < grading.LIMIT_SECONDS + 20  # a new worker may have to start first
-    assert is_equivalent("x + 7", "7 + x")
+@pytest.mark.parametrize(("answer", "gold"), ONE_WAY)
+def test_equal_one_way(answer, gold):
+    assert is_equivalent(answer, gold)
+    assert not is_equivalent(gold, answer)
 
 
 def test_no_answer_is_wrong():
     assert not is_equivalent(None, "1")
 
 
+def test_only_the_answer_is_evaluated():
+    text = "We want 17 + 25."  # which math-verify grades as 42
+    assert not is_equivalent(extract_answer(text), "42")
+
+
+# --- hostile answers and the worker -----------------------------------------------------------------------------------
+@pytest.fixture
+def worker(monkeypatch):
+    """A worker of this test's own, with little patience."""
+    monkeypatch.setattr(grading, "LIMIT_SECONDS", 0.5)
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.mark.parametrize("answer", CHEAP_BUT_HOSTILE, ids=range(len(CHEAP_BUT_HOSTILE)))
+def test_hostile_answers_are_wrong_and_leave_the_grader_usable(answer):
+    assert not is_equivalent(answer, "7 + x")
+    assert is_equivalent("x + 7", "7 + x")
+
+
+def test_answers_that_would_take_forever_are_wrong(worker):
+    assert worker.verdict("x + 7", "7 + x")
+    process = worker._process
+    for answer in ENDLESS:
+        assert worker._ask(json.dumps([answer, "7 + x"])) == "false"
+    assert worker.verdict("x + 7", "7 + x")
+    assert worker._process is process  # nothing had to start again
+
+
+def test_a_long_answer_is_compared_as_a_string():
+    assert is_equivalent("1 " * 1000, "1" * 1000)
+    assert not is_equivalent("0" + "1" * 1000, "1" * 1000)
+
+
+def test_a_worker_that_was_killed_is_replaced(worker):
+    assert worker.verdict("x + 7", "7 + x")
+    os.killpg(worker._process.pid, signal.SIGKILL)
+    assert worker.verdict("x + 7", "7 + x")
+
+
+def test_an_answer_that_kills_its_process_is_wrong(worker, monkeypatch):
+    replies = iter(["died", "died", "died", "true"])
+    monkeypatch.setattr(worker, "_ask", lambda question: next(replies))
+    assert not worker.verdict("x + 7", "7 + x")
+    assert worker.verdict("x + 7", "7 + x")  # asked a second time, as the first may have died of a full machine
+
+
+def test_an_interrupted_question_is_not_answered_to_the_next(worker, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    assert worker.verdict("x + 7", "7 + x")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(worker._process.stdout, "readline", interrupt)
+        worker.verdict("x + 7", "7 + x")
+    assert not worker.verdict("x + 7", "8 + x")
+
+
+def test_a_worker_that_cannot_start_is_no_verdict(worker, monkeypatch):
+    monkeypatch.setattr(grading, "sys", SimpleNamespace(executable="/bin/false"))
+    with pytest.raises(RuntimeError, match="does not start"):
+        worker.verdict("x + 7", "7 + x")
+
+
+def test_grading_works_from_threads():
+    verdicts = []
+    threads = [threading.Thread(target=lambda: verdicts.append(is_equivalent("x + 7", "7 + x"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verdicts == [True, True]
+
+
+FORKING = """
+import os
+from selfdistill import grading
+assert grading.is_equivalent("x + 7", "7 + x")
+child = os.fork()
+verdict = grading.is_equivalent("x + 8", "8 + x")
+processes = [worker._process.pid for worker in grading._workers]
+print(verdict, *processes, flush=True)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    assert grading.is_equivalent("x + 9", "9 + x")
+"""
+
+
+def test_a_forked_process_has_its_own_worker_and_none_outlives_its_process():
+    # From another folder, as scripts run: the worker must find this package.
+    run = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True, cwd="/")
+    verdicts, workers = zip(*(line.split() for line in run.stdout.splitlines()), strict=True)
+    assert verdicts == ("True", "True")
+    assert len(set(workers)) == 2
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.killpg(int(pid), 0)
+
+
+def test_grade_many_keeps_order_and_grades_equal_pairs_once(monkeypatch):
+    graded = []
+    monkeypatch.setattr(grading, "is_equivalent", lambda a, g: graded.append((a, g)) or a == g)
+    pairs = [("1", "1"), ("2", "1"), (None, "1"), ("1", "1"), ("2", "1")]
+    assert grade_many(pairs, workers=2) == [True, False, False, True, False]
+    assert sorted(graded, key=str) == sorted(set(pairs), key=str)
+    assert grade_many([]) == []
+
+
+# --- extraction -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
@@ -163,16 +422,27 @@ def test_no_answer_is_wrong():
         (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"\boxed{\{1,2\}}", r"\{1,2\}"),
         (r"\boxed{\left\{x\right.}", r"\left\{x\right."),
+        (r"\boxed{\boxed{5}}", "5"),
+        ("\\boxed{\n1 \\\\{2}\n} and more", "1 \\\\{2}"),
+        ("\\boxed\n{3}", "3"),
         (r"\fbox{3}", "3"),
-        (r"\boxed 5", "5"),
+        (r"$\boxed 5$.", "5"),
+        (r"\boxed 17.", "17"),
+        (r"\boxed{5} \boxedtext{6}", "5"),
+        ("\\boxed\n\nThen", None),
         (r"<think>\boxed{3}</think> so \boxed{4}", "4"),
         (r"thinking \boxed{3}</think> so \boxed{4}", "4"),
         (r"<think>\boxed{3}</think> nothing", None),
         (r"<think> unfinished \boxed{3}", None),
+        (r"\boxed{4} <think> unfinished \boxed{3}", "4"),
+        (r"a </think> \boxed{4} <think> again \boxed{3}", "4"),
         (r"\boxed{}", None),
         (r"\boxed{  }", None),
         (r"\boxed{1", None),
+        (r"\boxed{1\}", None),
         (r"\boxed{1} \boxed{2", None),
+        (r"\boxed{1} \boxed{}", None),
+        (r"\boxed", None),
         ("We want 17 + 25.", None),
         ("", None),
     ],
@@ -184,25 +454,10 @@ def test_extract_answer(text, answer):
 def test_box_in_thinking_that_the_prompt_opened_does_not_count():
     assert extract_answer(r"so \boxed{3}", opened=True) is None
     assert extract_answer(r"so \boxed{3}</think> \boxed{4}", opened=True) == "4"
+    assert extract_answer(r"so \boxed{3}</think> nothing", opened=True) is None
 
 
-def test_only_the_answer_is_evaluated():
-    assert not is_equivalent(extract_answer("We want 17 + 25."), "42")
-
-
-def test_grade_many_keeps_order_and_grades_equal_pairs_once(monkeypatch):
-    graded = []
-    monkeypatch.setattr(grading, "is_equivalent", lambda a, g: graded.append((a, g)) or a == g)
-    pairs = [("1", "1"), ("2", "1"), (None, "1"), ("1", "1"), ("2", "1")]
-    assert grade_many(pairs, workers=2) == [True, False, False, True, False]
-    assert sorted(graded, key=str) == sorted(set(pairs), key=str)
-
-
-def test_grading_works_from_threads():
-    verdicts = []
-    threads = [threading.Thread(target=lambda: verdicts.append(is_equivalent("x + 7", "7 + x"))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert verdicts == [True, True]
+def test_extraction_is_linear_in_hostile_text():
+    assert extract_answer("\\boxed{" * 100_000) is None
+    assert extract_answer("</think>" * 100_000 + r"\boxed{1}") == "1"
+    assert extract_answer("\\boxed " * 100_000 + "{" * 100_000) is None

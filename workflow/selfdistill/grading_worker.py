@@ -1,40 +1,96 @@
-"""The process in which `grading` runs math-verify: one JSON pair [answer, gold] per line in, true or false out.
+"""The process in which `grading` compares answers: one JSON pair [answer, gold] per line in, a verdict per line out.
 
-Answers come from models: memory is limited here, time by the caller, who kills this process.
+Answers come from models. The comparing is done in a forked child: a pair that uses more than its share of processor
+time ends the child (the kernel sends SIGPROF, which also stops code that a Python timer would not) and the next child
+is there at once, with everything imported. Processor time, unlike the clock, does not make a verdict depend on what
+else the machine is doing. Memory is limited too.
 """
 
+import contextlib
 import json
 import logging
+import os
+import re
 import resource
+import signal
 import sys
+from typing import TextIO
+
+from selfdistill.equivalence import compare
+
+# math-verify reads i as a variable, and only I as the imaginary unit.
+_IMAGINARY = re.compile(r"(?<![a-zA-Z\\])i(?![a-zA-Z])")
 
 MEMORY_BYTES = 4 * 1024**3
 
 
 def verdict(answer: str, gold: str) -> bool:
-    """Whether math-verify takes the two for equal; False for what it cannot parse."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
-
-    configs = (LatexExtractionConfig(), ExprExtractionConfig())
+    """Whether the two mean the same; False for what cannot be parsed, or fails in a symbolic library."""
     try:
-        left, right = (
-            parse(f"${text}$", extraction_config=configs, parsing_timeout=None, raise_on_error=False)
-            for text in (answer, gold)
-        )
-        return bool(left and right and verify(right, left, timeout_seconds=None, raise_on_error=False))
-    except Exception:  # whatever a hostile expression provokes in a symbolic library is a wrong answer
+        return compare(answer, gold, leaf=_algebra) is True
+    except Exception:  # RecursionError, MemoryError and whatever else a hostile expression provokes
         return False
 
 
-def main() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+def _algebra(answer: str, gold: str) -> bool:
+    """math-verify on two expressions. Its search for units is off: it would take the t of ``3t`` for one."""
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    rules = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+    # Only LaTeX: the other extractor would pick a number out of an answer that it cannot parse.
+    config = [LatexExtractionConfig(normalization_config=rules)]
+    left, right = (
+        parse(f"${_IMAGINARY.sub(' I ', text)}$", config, fallback_mode="no_fallback", parsing_timeout=None)
+        for text in (answer, gold)
+    )
+    # An inequality may stand for the interval that it describes, whichever of the two is the gold answer.
+    return bool(left and right and verify(right, left, timeout_seconds=None, allow_set_relation_comp=True))
+
+
+def main(seconds: float) -> None:
+    """Answer until the input ends, using at most ``seconds`` of processor time per pair.
+
+    A reply is true, false (also when the time is up) or died: the child ended for another reason.
+    """
+    replies = _private_output()
+    with contextlib.suppress(ValueError, OSError):  # a system that has a lower limit, or none to set
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
-    verdict("1", "1")  # imports
-    print("ready", flush=True)
+    _algebra("x", "x + 0")  # imports
+    print("ready", file=replies, flush=True)
+    while status := _serve_in_child(seconds, replies):
+        print("false" if os.waitstatus_to_exitcode(status) == -signal.SIGPROF else "died", file=replies, flush=True)
+
+
+def _serve_in_child(seconds: float, replies: TextIO) -> int:
+    """The wait status of a child that answers until the input ends (then 0) or a pair ends it."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    code = 1
+    try:
+        _serve(seconds, replies)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _serve(seconds: float, replies: TextIO) -> None:
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for line in sys.stdin:
-        answer, gold = json.loads(line)
-        print(json.dumps(verdict(answer, gold)), flush=True)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        reply = verdict(*json.loads(line))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+def _private_output() -> TextIO:
+    """The standard output for replies alone: what a library prints goes to standard error."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return replies
 
 
 if __name__ == "__main__":
-    main()
+    main(float(sys.argv[1]))

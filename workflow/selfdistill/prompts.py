@@ -7,7 +7,7 @@ from typing import Any
 AUTHORS_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 
 OPEN, CLOSE = "<think>", "</think>"
-_BLOCK = re.compile(rf"{OPEN}.*?{CLOSE}", re.DOTALL)
+_TAG = re.compile(f"({OPEN}|{CLOSE})")
 
 
 def user_prompt(problem: str, instruction: str = AUTHORS_INSTRUCTION) -> str:
@@ -21,28 +21,30 @@ def guided_prompt(prompt: str, solution: str) -> str:
 
 
 def split_thinking(text: str, *, opened: bool = False) -> tuple[str, str]:
-    """``(thinking, answer part)`` of a response.
+    """``(thinking, answer part)`` of a response, without the tags.
 
-    ``opened`` says that the prompt already opened ``<think>``, as DeepSeek's template does. A closing tag
-    without an opening one ends thinking that began before the text; an opening tag without a closing one
-    makes all that follows thinking, which is what a response cut at its token limit looks like.
+    ``opened`` says that the prompt already opened ``<think>``, as DeepSeek's template does. Every closing tag ends
+    the thinking, however often it was opened. One that nothing opened shows that all before it was thinking. A tag
+    that is never closed makes the rest thinking: a response cut at its token limit has no answer part.
     """
-    head, closed, tail = text.rpartition(CLOSE)
-    if not closed:
-        if opened:
-            return text, ""
-        visible, began, thinking = text.partition(OPEN)
-        return (thinking, visible) if began else ("", text)
-    answer, _, unfinished = tail.partition(OPEN)
-    before, began, inside = head.partition(OPEN)
-    if opened or not began or CLOSE in before:
-        return head + unfinished, answer
-    visible = _BLOCK.sub("", head + CLOSE)
-    return inside + unfinished, visible + answer
+    inside = opened
+    parts: list[tuple[bool, str]] = []  # (is thinking, text)
+    revealed = 0  # parts before this one are thinking, as a later closing tag shows
+    for piece in _TAG.split(text):
+        if piece == CLOSE and not inside:
+            revealed = len(parts)
+        if piece in (OPEN, CLOSE):
+            inside = piece == OPEN
+        else:
+            parts.append((inside, piece))
+    hidden = [is_thinking or i < revealed for i, (is_thinking, _) in enumerate(parts)]
+    thinking = "".join(part for (_, part), is_hidden in zip(parts, hidden, strict=True) if is_hidden)
+    answer = "".join(part for (_, part), is_hidden in zip(parts, hidden, strict=True) if not is_hidden)
+    return thinking, answer
 
 
 def remove_thinking(text: str, *, opened: bool = False) -> str:
-    """The response without its thinking; empty when the thinking never ends (see `split_thinking`)."""
+    """The response without its thinking, tags included; empty when it is all thinking (see `split_thinking`)."""
     return split_thinking(text, opened=opened)[1]
 
 

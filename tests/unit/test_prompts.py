@@ -1,0 +1,169 @@
+"""Prompts, their rendering through chat templates, and the split of a response into thinking and answer."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from selfdistill.prompts import (
+    AUTHORS_INSTRUCTION,
+    guided_prompt,
+    prompt_opens_thinking,
+    remove_thinking,
+    render,
+    split_thinking,
+    user_prompt,
+)
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+# As Qwen3's template: an empty thinking block when thinking is switched off.
+QWEN = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+# As DeepSeek-R1-Distill's: thinking is opened, whatever enable_thinking says.
+DEEPSEEK = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}"
+)
+TELLTALE = "{{ messages | length }}{{ 'given' if enable_thinking is defined else 'not given' }}"
+
+
+def tokenizer_with(template: str) -> PreTrainedTokenizerFast:
+    """One token per character, so that text and ids carry the same information."""
+    vocabulary = {chr(code): code for code in range(128)} | {"<unk>": 128}
+    characters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    characters.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    characters.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=characters, unk_token="<unk>", bos_token="<s>")
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+# --- prompts ----------------------------------------------------------------------------------------------------------
+def test_user_prompt_is_the_authors():
+    assert user_prompt("What is 1+1?", AUTHORS_INSTRUCTION) == (
+        "What is 1+1?\nPlease reason step by step, and put your final answer within \\boxed{}."
+    )
+
+
+def test_an_empty_instruction_adds_nothing():
+    assert user_prompt("What is 1+1?", "") == "What is 1+1?"
+
+
+def test_guided_prompt_is_the_authors_of_section_3():
+    assert guided_prompt("P\nI", "S {x} %s") == (
+        "P\nI\n\nCorrect solution: S {x} %s\n\nCorrectly solve the original question."
+    )
+
+
+# --- rendering --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("enable_thinking", [None, True, False])
+@pytest.mark.parametrize("template", [QWEN, DEEPSEEK])
+def test_render_equals_the_tokenizers_own_chat_template(template, enable_thinking):
+    tokenizer = tokenizer_with(template)
+    switch = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+    expected = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "1+1 <think> {{ x }}?"}], add_generation_prompt=True, return_dict=False, **switch
+    )
+    ids = render(tokenizer, "1+1 <think> {{ x }}?", enable_thinking=enable_thinking)
+    assert isinstance(ids, list)
+    assert ids == expected
+
+
+def test_render_gives_one_user_turn_and_the_generation_prompt():
+    tokenizer = tokenizer_with(QWEN)
+    assert tokenizer.decode(render(tokenizer, "Hi")) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    off = tokenizer.decode(render(tokenizer, "Hi", enable_thinking=False))
+    assert off.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+
+
+def test_enable_thinking_reaches_the_template_only_when_given():
+    tokenizer = tokenizer_with(TELLTALE)
+    assert tokenizer.decode(render(tokenizer, "Hi")) == "1not given"
+    assert tokenizer.decode(render(tokenizer, "Hi", enable_thinking=False)) == "1given"
+
+
+@pytest.mark.parametrize(
+    ("template", "enable_thinking", "opens"),
+    [(QWEN, None, False), (QWEN, True, False), (QWEN, False, False), (DEEPSEEK, None, True), (DEEPSEEK, False, True)],
+)
+def test_prompt_opens_thinking(template, enable_thinking, opens):
+    tokenizer = tokenizer_with(template)
+    # Thinking in the question is not the template's.
+    for question in ("Hi", "What does <think> mean?", "<think>"):
+        ids = render(tokenizer, question, enable_thinking=enable_thinking)
+        assert prompt_opens_thinking(tokenizer, ids) is opens
+
+
+# --- thinking ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "opened", "thinking", "answer"),
+    [
+        ("no tags", False, "", "no tags"),
+        ("", False, "", ""),
+        ("  spaced\n", False, "", "  spaced\n"),
+        ("<think>a</think>b", False, "a", "b"),
+        ("<think>a</think>\n\nb\n", False, "a", "\n\nb\n"),
+        ("x<think>a</think>b", False, "a", "xb"),
+        ("a</think>b", False, "a", "b"),
+        ("a</think>b", True, "a", "b"),
+        ("a</think>b</think>c", False, "ab", "c"),
+        ("a</think>b</think>c", True, "ab", "c"),
+        ("<think>a", False, "a", ""),
+        ("a", True, "a", ""),
+        ("", True, "", ""),
+        ("<think>a</think>b<think>c", False, "ac", "b"),
+        ("a</think>b<think>c", True, "ac", "b"),
+        ("<think>a</think>b<think>c</think>d", False, "ac", "bd"),
+        ("a</think>b<think>c</think>d", True, "ac", "bd"),
+        ("<think>a<think>b</think>c", False, "ab", "c"),
+        ("<think>a<think>b</think>c</think>d", False, "abc", "d"),
+        ("<think>a<think>b", False, "ab", ""),
+        ("<think>a", True, "a", ""),
+        ("<think></think>", False, "", ""),
+        ("<Think>a</THINK>", False, "", "<Think>a</THINK>"),
+    ],
+)
+def test_split_thinking(text, opened, thinking, answer):
+    assert split_thinking(text, opened=opened) == (thinking, answer)
+    assert remove_thinking(text, opened=opened) == answer
+
+
+def reference_removal(text: str) -> str:
+    """By regular expressions: what a closing tag without an opening one ends, then blocks, then what never ends."""
+    while stray := re.match(
+        r"((?:(?!</?think>)[\s\S])*(?:<think>[\s\S]*?</think>(?:(?!</?think>)[\s\S])*)*)</think>", text
+    ):
+        text = text[stray.end() :]
+    text = re.sub(r"<think>[\s\S]*?</think>", "", text)
+    return re.sub(r"<think>[\s\S]*", "", text)
+
+
+RESPONSES = st.lists(st.sampled_from(["<think>", "</think>", "a", "\n", "<", "think>", "\\boxed{1}"]), max_size=12).map(
+    "".join
+)
+
+
+@given(RESPONSES)
+def test_remove_thinking_equals_the_reference(text):
+    assert remove_thinking(text) == reference_removal(text)
+    assert remove_thinking(text, opened=True) == reference_removal("<think>" + text)
+
+
+@given(RESPONSES, st.booleans())
+def test_split_keeps_every_character_but_the_tags(text, opened):
+    thinking, answer = split_thinking(text, opened=opened)
+    assert answer == remove_thinking(text, opened=opened)
+    assert sorted(thinking + answer) == sorted(re.sub("</?think>", "", text))
+
+
+@given(st.text(alphabet="ab<>/think\n"))
+def test_a_single_closing_tag_is_removed_as_the_authors_do(text):
+    head = text.replace("<think>", "").replace("</think>", "")
+    assert remove_thinking(head + "</think>answer") == re.sub(
+        r"^.*?</think>", "", head + "</think>answer", flags=re.DOTALL
+    )

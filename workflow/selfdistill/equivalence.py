@@ -1,0 +1,259 @@
+"""When two written answers mean the same: exact rules on text, and a hook for what only algebra can decide.
+
+Numbers, words, tuples, intervals, sets and assignments are decided here; everything else is left to the ``leaf`` that
+the caller gives (math-verify, in `grading_worker`). Nothing here evaluates an answer, so it is cheap on any text of at
+most `LONGEST` characters. Verdicts are True, False or None (undecided).
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from selfdistill.tidying import drop_units, respell, squeeze, unwrap_texts
+
+LONGEST = 500  # characters of an answer that is read as mathematics; a longer one is compared as a string
+# math-verify's float_rounding: a decimal with at least so many places stands for the fraction that it rounds.
+ROUNDED_PLACES = 6
+
+Leaf = Callable[[str, str], bool | None]
+
+_NUMBER = re.compile(
+    r"([+-]?)\s*(\d+\.?\d*|\.\d+)(?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*([+-]?\d{1,3})\s*\}|(\d)))?", re.ASCII
+)
+_GROUPED = r"\d{1,3}(?:,\d{3})+"
+_GROUPED_NUMBER = re.compile(rf"[+-]?(?:{_GROUPED}|\d{{1,3}}(?: \d{{3}})+)(?:\.\d+)?", re.ASCII)
+_GROUPED_INSIDE = re.compile(rf"(?<![\d,.]){_GROUPED}(?![\d,])", re.ASCII)
+_TERM = r"\s*(?:\{\s*([+-]?\d+)\s*\}|(\d))"
+_FRACTION = re.compile(rf"([+-]?)\s*(\d*)\s*\\frac{_TERM}{_TERM}", re.ASCII)
+_SLASH = re.compile(r"([+-]?)\s*(?:(\d+)\s+)?(\d+)\s*/\s*(\d+)", re.ASCII)
+
+_BASED = re.compile(r"([\dA-F]+)(?:_\{?\s*(\d+)\s*\}?)?", re.ASCII)
+_EQUALS = re.compile(r"(?<![<>!:=])=(?!=)|\\in(?![a-zA-Z])")
+_NAME = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\([\w,\\ ]+\))?|\([\w, ]+\)")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z .'-]*")
+_LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?[.:]?")
+_OPTION = re.compile(r"\(([A-J])\)\s")
+
+
+def compare(answer: str, gold: str, leaf: Leaf) -> bool | None:
+    """Whether ``answer`` means ``gold``; None when that hangs on a ``leaf`` that is undecided."""
+    if max(len(answer), len(gold)) > LONGEST:
+        return squeeze(answer) == squeeze(gold)
+    numbers = _number(answer.strip()), _number(gold.strip())
+    if all(numbers):  # nearly every pair, and decided without respelling it
+        return _same_number(*numbers)
+    answer, gold = respell(answer), respell(gold)
+    if _chooses(answer, gold):
+        return True
+    return _same(drop_units(answer), drop_units(gold), leaf)
+
+
+def _undecided(answer: str, gold: str) -> None:
+    """The leaf that knows nothing, for the cheap first pass over a set."""
+
+
+def _same(answer: str, gold: str, leaf: Leaf) -> bool | None:
+    if squeeze(answer) == squeeze(gold):
+        return bool(answer)
+    if not answer or not gold:
+        return False
+    left, right = _number(answer), _number(gold)
+    if left and right:
+        return _same_number(left, right)
+    for decide in (_by_base, _by_words, _by_lists, _by_assignment):
+        verdict = decide(answer, gold, leaf)
+        if verdict is not _NOT_MINE:
+            return verdict
+    return leaf(_plain(answer), _plain(gold))
+
+
+_NOT_MINE = object()  # a rule that does not apply
+
+
+def _plain(text: str) -> str:
+    """What a leaf is given: no percent sign, no thousands separators."""
+    return _GROUPED_INSIDE.sub(lambda found: found.group().replace(",", ""), text.replace("%", ""))
+
+
+# --- numbers: exact -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Number:
+    value: Fraction
+    places: int = 0  # digits after the decimal point
+    percent: bool = False
+
+
+def _number(text: str) -> _Number | None:
+    """An integer, decimal, fraction or mixed number, each perhaps with a percent sign."""
+    bare = text.removesuffix("%").strip()
+    percent = bare != text.strip()
+    if _GROUPED_NUMBER.fullmatch(bare):
+        bare = re.sub("[, ]", "", bare)
+    if found := _NUMBER.fullmatch(bare):
+        sign, digits, exponent, digit = found.groups()
+        value = Fraction(sign + digits) * Fraction(10) ** int(exponent or digit or 0)
+        return _Number(value, len(digits.partition(".")[2]), percent)
+    if found := _FRACTION.fullmatch(bare):
+        sign, whole, above, above_digit, below, below_digit = found.groups()
+        return _mixed(sign, whole, above or above_digit, below or below_digit, percent)
+    if found := _SLASH.fullmatch(bare):
+        return _mixed(*found.groups(), percent)
+    return None
+
+
+def _mixed(sign: str, whole: str | None, above: str, below: str, percent: bool) -> _Number | None:
+    if int(below) == 0:
+        return None
+    value = int(whole or 0) + Fraction(int(above), int(below))
+    return _Number(-value if sign == "-" else value, percent=percent)
+
+
+def _same_number(a: _Number, b: _Number) -> bool:
+    """Equal; a percent sign that only one of them carries may have been meant or not (42 % = 42 = 0.42)."""
+    if a.percent == b.percent:
+        return _equal_or_rounded(a, b)
+    return any(_equal_or_rounded(p, q) for p in _readings(a) for q in _readings(b))
+
+
+def _readings(number: _Number) -> list[_Number]:
+    return [number, _Number(number.value / 100, number.places + 2)] if number.percent else [number]
+
+
+def _equal_or_rounded(a: _Number, b: _Number) -> bool:
+    if a.value == b.value:
+        return True
+    for decimal, fraction in ((a, b), (b, a)):
+        if decimal.places >= ROUNDED_PLACES and fraction.places == 0 and fraction.value.denominator > 1:
+            return abs(decimal.value - fraction.value) * 2 * 10**decimal.places <= 1
+    return False
+
+
+def _by_base(answer: str, gold: str, leaf: Leaf) -> object:
+    """2516_8 is 2516_8 and, where the base is left out, 2516; math-verify takes it for 2516_9 as well."""
+    left, right = _BASED.fullmatch(answer), _BASED.fullmatch(gold)
+    if not (left and right and (left.group(2) or right.group(2))):
+        return _NOT_MINE
+    bases = {base for base in (left.group(2), right.group(2)) if base}
+    return left.group(1).lstrip("0") == right.group(1).lstrip("0") and len(bases) == 1
+
+
+# --- words and multiple choice --------------------------------------------------------------------------------------
+def _chooses(answer: str, gold: str) -> bool:
+    r"""Whether ``answer`` names the letter ``gold``, perhaps with the option's text: ``\textbf{(C)}\ 12`` for C."""
+    letter, option = _LETTER.fullmatch(unwrap_texts(gold)), _OPTION.match(unwrap_texts(answer))
+    return bool(letter and option) and letter.group(1) == option.group(1)
+
+
+def _by_words(answer: str, gold: str, leaf: Leaf) -> object:
+    """Words and single letters, ignoring case; up to three letters may as well be a product of variables."""
+    left, right = _LETTER.fullmatch(answer), _LETTER.fullmatch(gold)
+    if left and right:
+        return left.group(1).casefold() == right.group(1).casefold()
+    if all(_WORDS.fullmatch(text) and re.search("[A-Za-z]{4}", text) for text in (answer, gold)):
+        return answer.casefold().split() == gold.casefold().split()
+    return _NOT_MINE
+
+
+# --- tuples, intervals, sets ----------------------------------------------------------------------------------------
+# A list's kind is its brackets; one without brackets is a collection of solutions, whose order does not matter.
+_ORDERED = ("()", "[]", "(]", "[)")
+_SET, _BARE = "{}", ""
+
+
+def _by_lists(answer: str, gold: str, leaf: Leaf) -> object:
+    left, right = _split_list(answer), _split_list(gold)
+    if left and right:
+        return _same_list(left, right, leaf)
+    if left and left[0] == _SET and len(left[1]) == 1:
+        return _same(left[1][0], gold, leaf)
+    if right and right[0] == _SET and len(right[1]) == 1:
+        return _same(answer, right[1][0], leaf)
+    return _NOT_MINE
+
+
+def _same_list(left: tuple[str, list[str]], right: tuple[str, list[str]], leaf: Leaf) -> bool | None:
+    (kind, parts), (gold_kind, gold_parts) = left, right
+    if {kind, gold_kind} <= {_SET, _BARE}:
+        return _same_set(parts, gold_parts, leaf)
+    # A tuple may be written without its parentheses, as math-verify has it; an interval's brackets count.
+    if kind != gold_kind and {kind, gold_kind} != {_BARE, "()"}:
+        return False
+    if len(parts) != len(gold_parts):
+        return False
+    return _all(_same(a, b, leaf) for a, b in zip(parts, gold_parts, strict=True))
+
+
+def _same_set(parts: list[str], gold_parts: list[str], leaf: Leaf) -> bool | None:
+    """Equal as sets: every element of either has an equal in the other."""
+    return _all(
+        [
+            *(_any_same([(a, b) for b in gold_parts], leaf) for a in parts),
+            *(_any_same([(a, b) for a in parts], leaf) for b in gold_parts),
+        ]
+    )
+
+
+def _any_same(pairs: list[tuple[str, str]], leaf: Leaf) -> bool | None:
+    """Whether any pair is the same; the leaf is asked only when the cheap rules find none."""
+    if any(_same(a, b, _undecided) for a, b in pairs):
+        return True
+    verdicts = [_same(a, b, leaf) for a, b in pairs]
+    return True if True in verdicts else None if None in verdicts else False
+
+
+def _all(verdicts: Iterable[bool | None]) -> bool | None:
+    undecided = False
+    for verdict in verdicts:
+        if verdict is False:
+            return False
+        undecided |= verdict is None
+    return None if undecided else True
+
+
+def _split_list(text: str) -> tuple[str, list[str]] | None:
+    r"""(kind, elements) of a tuple, interval, set or bare list; None for a single expression. ``\pm`` makes two."""
+    text = text.replace("\\{", "{").replace("\\}", "}")
+    kind = text[:1] + text[-1:]
+    parts = _top_level_parts(text[1:-1]) if kind in (*_ORDERED, _SET) else None
+    if parts is None:
+        kind, parts = _BARE, _top_level_parts(text)
+    if parts is None:
+        return None
+    if kind in (_SET, _BARE):
+        parts = [signed for part in parts for signed in _both_signs(part)]
+    return (kind, parts) if len(parts) > 1 or kind == _SET else None
+
+
+def _top_level_parts(text: str) -> list[str] | None:
+    """``text`` cut at commas outside brackets; None when the brackets do not match."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        if depth < 0:
+            return None
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts if part.strip()] if depth == 0 else None
+
+
+def _both_signs(text: str) -> list[str]:
+    if "\\pm" not in text or "," in text:  # a comma: a list inside this one
+        return [text]
+    return [text.replace("\\pm", a).replace("\\mp", b).strip().removeprefix("+") for a, b in (("+", "-"), ("-", "+"))]
+
+
+# --- assignments: x = 5, x \in [0, 1] -------------------------------------------------------------------------------
+def _by_assignment(answer: str, gold: str, leaf: Leaf) -> object:
+    """Names in front of a value do not matter, unless both have one and they differ."""
+    left, right = ([part.strip() for part in _EQUALS.split(text)] for text in (answer, gold))
+    if len(left) > 1 and len(right) > 1:
+        same_name = squeeze(left[0]) == squeeze(right[0]) and _NAME.fullmatch(left[0])
+        return _same(left[-1], right[-1], leaf) if same_name else _NOT_MINE
+    if len(left) > 1:
+        return _same(left[-1], gold, leaf)
+    if len(right) > 1 and _NAME.fullmatch(right[0]):
+        return _same(answer, right[-1], leaf)
+    return _NOT_MINE
