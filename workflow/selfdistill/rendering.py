@@ -41,7 +41,8 @@ def wide(summary: pd.DataFrame) -> pd.DataFrame:
     table = cells.pivot(index=keys, columns="metric", values="cell").fillna("")
     lines = pd.MultiIndex.from_frame(cells[keys].drop_duplicates())
     lines = lines if len(keys) > 1 else lines.get_level_values(0)
-    return table.reindex(lines)[list(dict.fromkeys(cells["metric"]))].reset_index()
+    metrics = cells["metric"].drop_duplicates().sort_values(key=_ranks)
+    return table.reindex(lines)[metrics.tolist()].reset_index()
 
 
 def _ranks(values: pd.Series) -> pd.Series:

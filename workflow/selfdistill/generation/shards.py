@@ -27,7 +27,7 @@ from selfdistill.generation.requests import Engine, Prompt, Row, Sampling, sampl
 from selfdistill.provenance import atomic_path, sha256_text
 
 BLOCK = 8  # samples of a problem in one shard: the paper's number of rollouts
-ROWS = 256  # responses in one shard
+ROWS = 512  # responses in one shard
 
 COLUMNS = pa.schema(
     [

@@ -26,7 +26,10 @@ from selfdistill.models import load_model, load_tokenizer
 
 CACHE_STEP = 64  # positions by which the key-value cache grows
 UNIFORMS_STEP = 256  # random numbers drawn ahead per response
-KEEP_FULL = 0.8  # rows leave the batch when fewer than this share of them still run
+KEEP_FULL = 0.9  # finished rows leave the batch when fewer than this share of it still runs
+# Every row of a batch attends over the width of its longest prompt, so prompts of very different lengths are drawn
+# apart: at most this many times the shortest, and so many tokens more.
+LENGTH_RATIO, LENGTH_SLACK = 2, 32
 
 
 class GrowingLayer(DynamicLayer):
@@ -65,7 +68,7 @@ class GrowingLayer(DynamicLayer):
 class TransformersEngine:
     """Draws responses from a causal language model of transformers. Raises `UserError` for a broken manifest."""
 
-    def __init__(self, manifest: Path, *, largest_batch: int = 512):
+    def __init__(self, manifest: Path, *, largest_batch: int = 1024):
         self.model = load_model(manifest).eval()
         self.tokenizer = load_tokenizer(manifest)
         self.largest_batch = largest_batch
@@ -82,8 +85,10 @@ class TransformersEngine:
 
     def draw(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
         """One completion per row, in order."""
-        batches = [rows[i : i + self.largest_batch] for i in range(0, len(rows), self.largest_batch)]
-        return [completion for batch in batches for completion in self._draw_batch(batch, sampling)]
+        drawn: dict[int, Completion] = {}
+        for batch in batches_by_length([len(row.token_ids) for row in rows], self.largest_batch):
+            drawn |= zip(batch, self._draw_batch([rows[i] for i in batch], sampling), strict=True)
+        return [drawn[i] for i in range(len(rows))]
 
     @torch.inference_mode()
     def _draw_batch(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
@@ -151,6 +156,17 @@ class TransformersEngine:
             logits_to_keep=1,
         )
         return output.logits[:, -1].float()
+
+
+def batches_by_length(lengths: Sequence[int], largest: int) -> list[list[int]]:
+    """Places of ``lengths`` in batches of at most ``largest``, similar lengths together, equal ones in order."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        longest = LENGTH_RATIO * lengths[batches[-1][0]] + LENGTH_SLACK if batches else 0
+        if not batches or len(batches[-1]) == largest or lengths[i] > longest:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
 
 
 class Uniforms:
