@@ -401,7 +401,7 @@ def test_a_forked_process_has_its_own_worker_and_none_outlives_its_process():
     assert len(set(workers)) == 2
     for pid in workers:
         with pytest.raises(ProcessLookupError):
-            os.killpg(int(pid), 0)
+            os.kill(int(pid), 0)
 
 
 def test_grade_many_keeps_order_and_grades_equal_pairs_once(monkeypatch):

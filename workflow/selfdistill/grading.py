@@ -146,6 +146,10 @@ def _start() -> subprocess.Popen[str]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
+    """End the process and its child: it stops by itself when its input ends, unless it is busy."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=1)
+        return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
