@@ -5,6 +5,7 @@ import re
 
 import pytest
 from selfdistill import cli, provenance, stages, tables
+from selfdistill.generation import Sampling
 
 
 def run(capsys, *arguments):
@@ -51,7 +52,7 @@ def test_settings_become_flags_and_come_back_as_settings(monkeypatch):
     def sample_guidance(
         *,
         contexts: list[stages.Path] = [],  # noqa: B006 (read only)
-        sampling: stages.Sampling,
+        sampling: Sampling,
         enable_thinking: bool | None = None,
     ):
         """A stage."""
@@ -59,7 +60,7 @@ def test_settings_become_flags_and_come_back_as_settings(monkeypatch):
 
     monkeypatch.setattr(stages, "STAGES", (sample_guidance,))
     assert cli.main(["sample-guidance", "--temperature", "0.6", "--max-tokens", "7", "--contexts"]) == 0
-    assert seen == {"sampling": stages.Sampling(0.6, 1.0, 0, 7), "contexts": [], "thinking": None}
+    assert seen == {"sampling": Sampling(0.6, 1.0, 0, 7), "contexts": [], "thinking": None}
     arguments = ["sample-guidance", "--temperature", "1", "--contexts", "a", "b", "--enable-thinking", "false"]
     assert cli.main(arguments) == 0
     assert seen["contexts"] == [stages.Path("a"), stages.Path("b")] and seen["thinking"] is False

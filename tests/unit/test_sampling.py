@@ -16,7 +16,7 @@ IDS = PROBLEMS["problem_id"].tolist()
 
 
 def make_sampler(manifest: Path, work_dir: Path) -> Sampler:
-    return Sampler(manifest, Sampling(1.0, max_tokens=8), "", None, 1, "study", "model", work_dir)
+    return Sampler(manifest, "model", "study", Sampling(1.0, max_tokens=8), 1, work_dir)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import sys
 import time
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from selfdistill import provenance, stages
@@ -26,16 +26,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run one stage. Exit status: 0 done, 1 a comparison that failed, 2 bad input (told in one sentence)."""
     arguments = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    namespace = vars(_parser().parse_args(arguments))
-    stage: Callable[..., int | None] = namespace.pop("stage")
-    values = _values(stage, namespace)
+    flags = vars(_parser().parse_args(arguments))
+    stage: Callable[..., int | None] = flags.pop("stage")
     started = time.monotonic()
     try:
-        status = stage(**values)
+        status = stage(**_arguments(stage, flags))
     except UserError as error:
         print(f"selfdistill: {error}", file=sys.stderr)
         return 2
-    _write_sidecars(["selfdistill", *arguments], values, time.monotonic() - started)
+    _write_sidecars(["selfdistill", *arguments], flags, time.monotonic() - started)
     return status or 0
 
 
@@ -51,19 +50,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parameters(stage: Callable[..., object]) -> list[tuple[str, object, object]]:
+def _parameters(target: Callable[..., object]) -> Iterator[tuple[str, object, object]]:
     """(flag name, type, default) of a stage; the fields of a settings dataclass stand in its place."""
-    found = []
-    hints = typing.get_type_hints(stage)
-    for name, parameter in inspect.signature(stage).parameters.items():
-        kind = hints[name]
-        if dataclasses.is_dataclass(kind):
-            for field in dataclasses.fields(kind):
-                default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
-                found.append((field.name, field.type, default))
+    hints = typing.get_type_hints(target)
+    for name, parameter in inspect.signature(target).parameters.items():
+        if dataclasses.is_dataclass(hints[name]):
+            yield from _parameters(hints[name])
         else:
-            found.append((name, kind, parameter.default))
-    return found
+            yield name, hints[name], parameter.default
+
+
+def _arguments(target: Callable[..., object], flags: dict[str, object]) -> dict[str, object]:
+    """The flags put back into the stage's parameters."""
+    hints = typing.get_type_hints(target)
+    kinds = {name: hints[name] for name in inspect.signature(target).parameters}
+    return {
+        name: kind(**_arguments(kind, flags)) if dataclasses.is_dataclass(kind) else flags[name]
+        for name, kind in kinds.items()
+    }
 
 
 def _add_flag(command: argparse.ArgumentParser, name: str, kind: object, default: object) -> None:
@@ -88,27 +92,14 @@ def _to_bool(word: str) -> bool:
     return WORDS_FOR_BOOL[word.lower()]
 
 
-def _values(stage: Callable[..., object], flags: dict[str, object]) -> dict[str, object]:
-    """Flag values put back into the stage's parameters."""
-    hints = typing.get_type_hints(stage)
-    values = {}
-    for name in inspect.signature(stage).parameters:
-        kind = hints[name]
-        if dataclasses.is_dataclass(kind):
-            values[name] = kind(**{field.name: flags[field.name] for field in dataclasses.fields(kind)})
-        else:
-            values[name] = flags[name]
-    return values
-
-
-def _write_sidecars(command: list[str], values: dict[str, object], seconds: float) -> None:
-    outputs = {name: value for name, value in values.items() if name == "out" or name.startswith("out_")}
+def _write_sidecars(command: list[str], flags: dict[str, object], seconds: float) -> None:
+    outputs = {name: value for name, value in flags.items() if name == "out" or name.startswith("out_")}
     inputs = {}
-    for name, value in values.items():
+    for name, value in flags.items():
         for index, path in enumerate(value if isinstance(value, list) else [value]):
             if name not in outputs and isinstance(path, Path) and path.is_file():
                 inputs[f"{name}[{index}]" if isinstance(value, list) else name] = path
-    rest = {name: value for name, value in values.items() if name not in outputs and name not in inputs}
+    rest = {name: value for name, value in flags.items() if name not in outputs and name not in inputs}
     for path in outputs.values():
         if isinstance(path, Path) and path.is_file():
             provenance.write_sidecar(path, command=command, inputs=inputs, parameters=rest, seconds=seconds)

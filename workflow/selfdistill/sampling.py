@@ -17,19 +17,19 @@ from selfdistill.generation.shards import BLOCK
 class Sampler:
     """How a model is prompted and sampled; `draw` gives rows of the traces table."""
 
-    manifest: Path
-    sampling: Sampling
-    instruction: str
-    enable_thinking: bool | None
-    seed: int
-    study: str
+    model: Path  # its manifest
     model_name: str
+    study: str
+    sampling: Sampling
+    seed: int
     work_dir: Path
+    instruction: str = ""
+    enable_thinking: bool | None = None
     workers: int = 1
 
     @cached_property
     def tokenizer(self) -> Any:
-        return models.load_tokenizer(self.manifest)
+        return models.load_tokenizer(self.model)
 
     @cached_property
     def opened(self) -> bool:
@@ -54,7 +54,7 @@ class Sampler:
         """Samples [first_sample, samples) of every problem, graded; ``stream`` tells redraws apart."""
         generated = generate(
             self._prompts(problems, contexts),
-            manifest=self.manifest,
+            manifest=self.model,
             samples=samples,
             sampling=self.sampling,
             seed=self.seed,

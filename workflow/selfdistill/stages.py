@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from selfdistill.generation.requests import Sampling
+from selfdistill.sampling import Sampler
 from selfdistill.training.settings import SftSettings
 
 # Stages import what they need when they run: a stage that draws no sample does not load torch.
@@ -71,28 +71,18 @@ def register_model(
 def select_borderline(
     *,
     problems: Path,
-    model: Path,
+    sampler: Sampler,
     rollouts: int,
     low: float,
     high: float,
     target: int,
     batch: int,
-    sampling: Sampling,
-    instruction: str = "",
-    enable_thinking: bool | None = None,
-    seed: int,
-    study: str,
-    model_name: str,
-    work_dir: Path,
-    workers: int = 1,
     out_problems: Path,
     out_traces: Path,
 ) -> None:
     """Section 3: find the problems that the model solves in ``low`` to ``high`` of its rollouts."""
     from selfdistill import selection, tables
-    from selfdistill.sampling import Sampler
 
-    sampler = Sampler(model, sampling, instruction, enable_thinking, seed, study, model_name, work_dir, workers)
     chosen, traces = selection.select_borderline(
         tables.read(problems, "problems"),
         lambda some: sampler.draw(some, rollouts, stage="selection", setting="unguided", stream="selection"),
@@ -110,23 +100,13 @@ def sample_guidance(
     setting: str,
     problems: Path,
     contexts: list[Path] = [],  # noqa: B006 (read only)
-    model: Path,
+    sampler: Sampler,
     samples: int,
-    sampling: Sampling,
-    instruction: str = "",
-    enable_thinking: bool | None = None,
-    seed: int,
-    study: str,
-    model_name: str,
-    work_dir: Path,
-    workers: int = 1,
     out: Path,
 ) -> None:
     """Section 3: sample the selected problems in one setting of guidance."""
     from selfdistill import tables
-    from selfdistill.sampling import Sampler
 
-    sampler = Sampler(model, sampling, instruction, enable_thinking, seed, study, model_name, work_dir, workers)
     given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
     traces = sampler.draw(
         tables.read(problems, "problems"), samples, stage="section3", setting=setting, stream=setting, contexts=given
@@ -139,24 +119,14 @@ def collect_correct(
     setting: str,
     problems: Path,
     contexts: list[Path] = [],  # noqa: B006 (read only)
-    model: Path,
+    sampler: Sampler,
     per_problem: int,
     max_draws: int,
-    sampling: Sampling,
-    instruction: str = "",
-    enable_thinking: bool | None = None,
-    seed: int,
-    study: str,
-    model_name: str,
-    work_dir: Path,
-    workers: int = 1,
     out: Path,
 ) -> None:
     """Section 4: draw on, until every problem has ``per_problem`` correct responses or ``max_draws`` samples."""
     from selfdistill import tables
-    from selfdistill.sampling import Sampler
 
-    sampler = Sampler(model, sampling, instruction, enable_thinking, seed, study, model_name, work_dir, workers)
     given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
     traces = sampler.draw_until_correct(
         tables.read(problems, "problems"), per_problem, max_draws, stage="sft", setting=setting, contexts=given
@@ -233,24 +203,14 @@ def train_sft(
 def evaluate_model(
     *,
     problems: Path,
-    model: Path,
+    sampler: Sampler,
     samples: int,
-    sampling: Sampling,
-    instruction: str = "",
-    enable_thinking: bool | None = None,
-    seed: int,
-    study: str,
-    model_name: str,
     benchmark: str,
-    work_dir: Path,
-    workers: int = 1,
     out: Path,
 ) -> None:
     """Sample every problem of one benchmark with one model."""
     from selfdistill import tables
-    from selfdistill.sampling import Sampler
 
-    sampler = Sampler(model, sampling, instruction, enable_thinking, seed, study, model_name, work_dir, workers)
     questions = tables.read(problems, "problems")
     traces = sampler.draw(questions, samples, stage="evaluation", setting=benchmark, stream="evaluation")
     tables.write(traces, out, "traces")
