@@ -113,6 +113,26 @@ class TestPrompts:
             assert tokenizer.switches == [switch, switch]
             assert prompts[0].text.endswith("<think> </think>") == (switch is False)
 
+    def test_a_long_context_loses_its_end_and_nothing_else_and_is_marked(self):
+        contexts = {self.ids[0]: Context("a b a b a b a b", 4), self.ids[1]: Context("a b", 0)}
+        whole, _ = self.build(instruction="so maybe", contexts=contexts)
+        room = len(whole[0].token_ids) - 3
+        cut, tokenizer = self.build(instruction="so maybe", contexts=contexts, max_prompt_tokens=room)
+        assert tokenizer.turns[-2][0]["content"].split("\n") == [
+            "Find a", "so maybe", "", "Correct solution: a b a b a", "", "Correctly solve the original question.",
+        ]  # fmt: skip
+        assert len(cut[0].token_ids) == room
+        assert [prompt.shortened for prompt in cut] == [True, False]
+        assert cut[1] == whole[1] and not whole[0].shortened
+
+    def test_a_prompt_too_long_even_without_context_is_refused(self):
+        contexts = dict.fromkeys(self.ids, Context("a b a b", 0))
+        shortest = len(self.build(contexts=dict.fromkeys(self.ids, Context("", 0)))[0][0].token_ids)
+        assert self.build(contexts=contexts, max_prompt_tokens=shortest)[0][0].shortened
+        for options in ({"contexts": contexts, "max_prompt_tokens": shortest - 1}, {"max_prompt_tokens": 3}):
+            with pytest.raises(UserError, match=rf"problem {self.ids[0]} has \d+ tokens, over \d+$"):
+                self.build(**options)
+
     def test_a_problem_without_its_context_is_named_in_one_sentence(self):
         with pytest.raises(UserError) as error:
             self.build(contexts={self.ids[0]: Context("one", 0)})

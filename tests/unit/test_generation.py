@@ -9,7 +9,7 @@ from selfdistill import models
 from selfdistill.errors import UserError
 from selfdistill.generation import Sampling, sample_seed
 from selfdistill.generation.requests import Row
-from selfdistill.generation.transformers_engine import TransformersEngine, Uniforms, _warpers, pick
+from selfdistill.generation.transformers_engine import TransformersEngine, Uniforms, _warpers, batches_by_length, pick
 from tiny import prompt_of, save_tiny_model
 from transformers import LogitsProcessorList, MistralConfig, MistralForCausalLM
 
@@ -186,6 +186,12 @@ class TestSeeds:
     def test_batches_above_the_largest_size_are_split_without_effect(self, engine: TransformersEngine, manifest: Path):
         rows = rows_of(engine, TEXTS * 3, seeds=list(range(12)))
         assert TransformersEngine(manifest, largest_batch=5).draw(rows, WARM) == engine.draw(rows, WARM)
+
+    def test_prompts_of_very_different_lengths_are_drawn_apart(self):
+        lengths = [20, 200, 22, 72, 73, 21, 400, 20]
+        assert batches_by_length(lengths, 100) == [[0, 7, 5, 2, 3], [4], [1, 6]]
+        assert batches_by_length(lengths, 2) == [[0, 7], [5, 2], [3, 4], [1, 6]]
+        assert batches_by_length([], 2) == []
 
     def test_seeds_differ_by_every_part(self):
         parts = [(1, "selection", "aa", 0), (2, "selection", "aa", 0), (1, "unguided", "aa", 0)]

@@ -108,6 +108,22 @@ class TestTable:
             draw(engine="transformer")
 
 
+class TestComposition:
+    @pytest.mark.parametrize(
+        ("problems", "rows", "sizes"),
+        [(12, 32, [4, 4, 4]), (9, 32, [3, 3, 3]), (10, 32, [4, 4, 2]), (5, 8, [1] * 5), (3, 4, [1] * 3), (1, 32, [1])],
+    )
+    def test_a_block_is_cut_into_few_shards_of_equal_size(
+        self, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch, problems: int, rows: int, sizes: list[int]
+    ):
+        monkeypatch.setattr(shards, "ROWS", rows)
+        jobs = list(shards._jobs(prompts[:problems], 0, 16, Path()))
+        for first in (0, 8):
+            block = [job for job in jobs if job.first == first]
+            assert [len(job.prompts) for job in block] == sizes
+            assert [prompt for job in block for prompt in job.prompts] == prompts[:problems]
+
+
 class TestReuse:
     def test_a_second_call_draws_nothing(self, draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         first, files = draw(), shard_files(tmp_path)
@@ -265,7 +281,7 @@ class TestProcesses:
             draw(manifest=broken, workers=2)
 
     def test_a_failing_shard_leaves_the_finished_ones(self, draw, prompts: list[Prompt], tmp_path: Path):
-        impossible = [*prompts[:8], Prompt("f" * 16, "no such token", (10_000,))]
+        impossible = [*prompts[:11], Prompt("f" * 16, "no such token", (10_000,))]
         with pytest.raises(IndexError):
             draw(prompts=impossible, workers=2)
         files = shard_files(tmp_path)

@@ -72,18 +72,39 @@ def build_prompts(
     instruction: str,
     enable_thinking: bool | None = None,
     contexts: dict[str, Context] | None = None,
+    max_prompt_tokens: int | None = None,
 ) -> list[Prompt]:
-    """One rendered prompt per problem, in order; `UserError` when a problem lacks its context."""
+    """One rendered prompt per problem, in order.
+
+    A context that makes a prompt longer than ``max_prompt_tokens`` loses its end, so that the problem and the
+    instruction stay whole; such prompts are marked `shortened`, to be counted. Raises `UserError` when a problem
+    lacks its context, or does not fit even without.
+    """
     prompts = []
-    for problem_id, text in zip(problems["problem_id"], problems["problem"], strict=True):
-        asked, sample = user_prompt(text, instruction), None
-        if contexts is not None:
-            if problem_id not in contexts:
-                raise UserError(f"problem {problem_id} has no correct response to serve as its context")
-            asked, sample = guided_prompt(asked, contexts[problem_id].text), contexts[problem_id].sample
-        ids = render(tokenizer, asked, enable_thinking=enable_thinking)
-        prompts.append(Prompt(problem_id, tokenizer.decode(ids), tuple(ids), sample))
+    for problem_id, problem in zip(problems["problem_id"], problems["problem"], strict=True):
+        if contexts is not None and problem_id not in contexts:
+            raise UserError(f"problem {problem_id} has no correct response to serve as its context")
+        context = contexts[problem_id] if contexts is not None else None
+        given = context.text if context else None
+        asked = user_prompt(problem, instruction)
+        while len(ids := _ask(tokenizer, asked, given, enable_thinking)) > (max_prompt_tokens or len(ids)):
+            if not given:
+                raise UserError(f"the prompt of problem {problem_id} has {len(ids)} tokens, over {max_prompt_tokens}")
+            given = _without_end(tokenizer, given, len(ids) - max_prompt_tokens)
+        sample, shortened = (context.sample, given != context.text) if context else (None, False)
+        prompts.append(Prompt(problem_id, tokenizer.decode(ids), tuple(ids), sample, shortened))
     return prompts
+
+
+def _ask(tokenizer: Any, asked: str, context: str | None, enable_thinking: bool | None) -> list[int]:
+    user_text = asked if context is None else guided_prompt(asked, context)
+    return render(tokenizer, user_text, enable_thinking=enable_thinking)
+
+
+def _without_end(tokenizer: Any, text: str, tokens: int) -> str:
+    """``text`` without its last ``tokens`` tokens, and shorter in any case."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return tokenizer.decode(ids[: max(0, len(ids) - tokens)])[: len(text) - 1]
 
 
 def opens_thinking(tokenizer: Any, *, enable_thinking: bool | None = None) -> bool:

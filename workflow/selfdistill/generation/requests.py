@@ -38,6 +38,7 @@ class Prompt:
     text: str
     token_ids: tuple[int, ...]
     context_sample: int | None = None
+    shortened: bool = False  # the context was cut to make the prompt fit
 
     @property
     def sha256(self) -> str:

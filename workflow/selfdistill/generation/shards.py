@@ -5,6 +5,7 @@ written by atomic rename, so a restart draws missing shards only and ends with t
 for 16 samples where 8 exist draws 8 more.
 """
 
+import math
 import multiprocessing
 import os
 import threading
@@ -111,13 +112,19 @@ def _folder(request: Request) -> str:
 
 
 def _jobs(prompts: Sequence[Prompt], first: int, last: int, folder: Path) -> Iterator[Job]:
-    chunk = max(1, ROWS // BLOCK)
+    chunk = _even_chunk(len(prompts))
     for block in range(first // BLOCK * BLOCK, last, BLOCK):
         start, stop = max(block, first), min(block + BLOCK, last)
         for i in range(0, len(prompts), chunk):
             part = tuple(prompts[i : i + chunk])
             name = sha256_text(repr([[p.sha256, p.context_sample, p.problem_id] for p in part]))[:24]
             yield Job(part, start, stop, folder / f"{name}-{start}-{stop}.parquet")
+
+
+def _even_chunk(problems: int) -> int:
+    """Problems in each shard of a block: as few shards as `ROWS` allows, of equal size."""
+    shards = max(1, math.ceil(problems * BLOCK / ROWS))
+    return max(1, math.ceil(problems / shards))
 
 
 def _draw_all(jobs: list[Job], request: Request, workers: int) -> None:
