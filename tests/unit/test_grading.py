@@ -210,6 +210,9 @@ UNEQUAL = [
     ("__import__('os')", "0"),
     ("2^10", "1000"),
     # numbers are exact
+    ("3 1/2", "31/2"),
+    (r"\{3 1/2, 1\}", r"\{31/2, 1\}"),
+    ("1 2", "12"),
     ("0.0000671", ".0000672"),
     (r"6.71 \times 10^{-5}", ".0000672"),
     ("0.3333", "1/3"),
@@ -335,7 +338,7 @@ def test_answers_that_would_take_forever_are_wrong(worker):
 
 
 def test_a_long_answer_is_compared_as_a_string():
-    assert is_equivalent("1 " * 1000, "1" * 1000)
+    assert is_equivalent("x + " * 1000 + "1", "x+" * 1000 + "1")
     assert not is_equivalent("0" + "1" * 1000, "1" * 1000)
 
 

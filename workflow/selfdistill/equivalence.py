@@ -54,13 +54,13 @@ def _undecided(answer: str, gold: str) -> None:
 
 
 def _same(answer: str, gold: str, leaf: Leaf) -> bool | None:
-    if squeeze(answer) == squeeze(gold):
-        return bool(answer)
     if not answer or not gold:
         return False
     left, right = _number(answer), _number(gold)
     if left and right:
         return _same_number(left, right)
+    if squeeze(answer) == squeeze(gold):
+        return True
     for decide in (_by_base, _by_words, _by_lists, _by_assignment):
         verdict = decide(answer, gold, leaf)
         if verdict is not _NOT_MINE:

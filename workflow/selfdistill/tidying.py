@@ -48,6 +48,7 @@ _UNIT_TEXT = re.compile(
     rf"(?:\\(?:text\w*|[mh]box)\s*\{{(?![ie]\}})[^{{}}]*\}}"  # an upright i or e is a number
     rf"|\\mathrm\s*\{{\s*(?:{_UNIT}|[msghLJNWVK])\s*\}}){_POWER}"
 )
+_IDLE_SPACE = re.compile(r"(?<!\d)\s+|\s+(?!\d|\s)")
 
 
 def respell(text: str) -> str:
@@ -73,8 +74,8 @@ def drop_units(text: str) -> str:
 
 
 def squeeze(text: str) -> str:
-    """``text`` without white space."""
-    return "".join(text.split())
+    """``text`` without white space, but for that between digits: 3 1/2 is not 31/2."""
+    return _IDLE_SPACE.sub("", text)
 
 
 def _trim(text: str) -> str:
