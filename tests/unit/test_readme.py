@@ -1,0 +1,23 @@
+"""The README's numbers are those of the shipped reference run, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "results" / "reference" / "microcosm"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+VALUE = re.compile(r"-?[\d,.]+ \[-?[\d,.]+, -?[\d,.]+\]")
+
+
+def test_every_number_with_an_interval_stands_in_a_reference_table():
+    tables = "".join(path.read_text(encoding="utf-8") for path in (REFERENCE / "tables").glob("*.md"))
+    shown, known = set(VALUE.findall(README)), set(VALUE.findall(tables))
+    assert len(shown) > 20
+    assert shown <= known
+
+
+def test_every_local_link_and_picture_exists():
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", README)]
+    local = [target for target in targets if target and "://" not in target]
+    assert local
+    assert [target for target in local if not (ROOT / target).exists()] == []
