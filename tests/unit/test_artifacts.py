@@ -1,8 +1,9 @@
-"""Tables 1, A.1.1 and 2 against numbers worked out by hand, and how they are written."""
+"""Tables 1, A.1.1 and 2 against numbers worked out by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
-from selfdistill import artifacts, compare, quoted, rendering, tables
+from selfdistill import artifacts, quoted, tables
 from selfdistill.errors import UserError
 from selfdistill.statistics import Bootstrap
 
@@ -92,85 +93,130 @@ def test_uneven_samples_and_other_problems_are_refused():
         artifacts.table_2({("base", "b"): A, ("sft-x-lr1", "b"): other}, bootstrap=BOOTSTRAP)
 
 
-def test_quoted_numbers_are_the_published_ones_and_marked():
-    table_1, table_2 = quoted.table_1(), quoted.table_2()
-    assert value(table_1, row="unguided", metric="L") == 13054
-    assert value(table_1, row="solution", metric="E_substring") == 8.8
-    assert value(table_1, row="regeneration", metric="score") == 0.95
-    assert value(table_1, row="unguided", metric="E_per_1000_tokens_substring") == pytest.approx(13.98, abs=0.005)
-    assert value(table_2, row="sft-guided", benchmark="AIME24", metric="avg") == 20.21
-    assert value(table_2, row="sft-unguided", benchmark="AIME25", metric="avg_difference_to_base") == pytest.approx(
-        2.08
-    )
-    for table in (table_1, table_2):
-        assert set(table["origin"]) == {"quoted"} and set(table["study"]) == {"paper"}
-        assert table[["low", "high", "confidence"]].isna().all().all()
+# Problem p: half the tokens and a quarter of the markers of A; problem q: as in A.
+B = traces(
+    [
+        ("p", 0, True, 5, 1, 1, "stop"),
+        ("p", 1, True, 15, 2, 0, "stop"),
+        ("q", 0, True, 20, 0, 0, "stop"),
+        ("q", 1, True, 40, 6, 3, "stop"),
+    ],
+    setting="solution",
+)
 
 
-def summary():
-    rows = [
-        {"row": "solution", "metric": "L", "value": 1234.56, "low": 1200.0, "high": 1300.0, "origin": "measured"},
-        {"row": "unguided", "metric": "L", "value": 10.0, "low": 9.0, "high": 11.0, "origin": "measured"},
-        {"row": "unguided", "metric": "score", "value": 0.5, "low": 0.25, "high": 0.75, "origin": "measured"},
-        {"row": "unguided", "metric": "score", "value": 0.3, "origin": "quoted"},
-    ]
-    frame = pd.DataFrame(rows).assign(study="tiny", model="a_b", artifact="table_1", benchmark="", confidence=0.95)
-    frame.loc[frame["origin"] == "quoted", ["study", "model"]] = ["paper", "100% & more"]
-    return frame.reindex(columns=tables.SUMMARY.names)
+def line(frame, **labels):
+    value(frame, **labels)
+    for name, wanted in labels.items():
+        frame = frame[frame[name] == wanted]
+    return frame.iloc[0]
 
 
-def test_markdown_is_as_written_here():
-    text = rendering.markdown(summary())
-    assert text.startswith("**tiny study: a tiny model trained from scratch on CPU; not the paper's models**\n")
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert lines == [
-        "| model | row | score | L |",
-        "|---|---|---|---|",
-        "| a\\_b | unguided | 0.500 [0.250, 0.750] | 10.0 [9.0, 11.0] |",
-        "| a\\_b | solution |  | 1,234.6 [1,200.0, 1,300.0] |",
-        "| 100% & more | unguided (quoted) | 0.300 |  |",
-    ]
-    assert "95% bootstrap interval with problems as the resampling unit" in text
-    assert "Quoted: Table 1 of the paper, second-hand" in text
+def test_ratios_divide_means_of_the_same_problems():
+    table = artifacts.table_1({"unguided": A, "solution": B}, A, bootstrap=BOOTSTRAP)
+    row = {"row": "solution"}
+    assert value(table, metric="L_ratio", **row) == (10 + 30) / (20 + 30)
+    assert value(table, metric="E_substring_ratio", **row) == (1.5 + 3) / (3 + 3)
+    assert value(table, metric="E_word_ratio", **row) == (0.5 + 1.5) / (1.5 + 1.5)
+    density = value(table, metric="E_per_1000_tokens_substring_ratio", **row)
+    assert density == pytest.approx((4.5 / 40) / (6 / 50))
+    length = line(table, metric="L_ratio", **row)
+    # Resamples hold p twice (10 / 20), p and q (40 / 50) or q twice (30 / 30): both sides always the same problems.
+    assert (length["low"], length["high"]) == (0.5, 1.0)
+    for metric in artifacts.RATIOS:
+        own = line(table, metric=metric, row="unguided")
+        assert own[["value", "low", "high"]].tolist() == [1, 1, 1]
 
 
-def test_latex_is_escaped():
-    text = rendering.latex(summary())
-    assert r"a\_b & unguided & 0.500 [0.250, 0.750] & 10.0 [9.0, 11.0] \\" in text
-    assert r"100\% \& more & unguided (quoted)" in text
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+def test_what_has_no_ratio_is_left_out_and_the_rest_stays():
+    silent = A.assign(response_tokens=0, substring_wait=0, word_wait=0)
+    table = artifacts.table_1({"unguided": silent, "solution": B}, silent, bootstrap=BOOTSTRAP)
+    assert set(table["metric"]) == set(artifacts.MEANS) | set(artifacts.DENSITIES)
+    assert set(table.loc[table["metric"].isin(artifacts.DENSITIES), "row"]) == {"solution"}
+    assert np.isfinite(table["value"]).all()
 
 
-def test_rendering_does_not_depend_on_the_order_of_rows():
-    shuffled = summary().sample(frac=1, random_state=1)
-    assert rendering.markdown(shuffled) == rendering.markdown(summary())
+def test_a_ratio_that_some_resamples_lack_has_no_interval():
+    rare = A.assign(word_wait=[0, 0, 0, 1])  # problem p has none: a resample of p alone has no ratio
+    table = artifacts.table_1({"unguided": rare, "solution": B}, rare, bootstrap=BOOTSTRAP)
+    row = line(table, metric="E_word_ratio", row="solution")
+    assert row["value"] == 2 / 0.5
+    assert row[["low", "high"]].isna().all()
 
 
-def write_tables(folder, frame):
-    tables.write(frame, folder / "tables" / "table_1.parquet", "summary")
-    return folder
+def test_table_1_refuses_what_it_cannot_compare():
+    other = B.assign(problem_id=B["problem_id"].replace("q", "r"))
+    with pytest.raises(UserError, match="'solution' was not sampled on the same problems as 'unguided'"):
+        artifacts.table_1({"unguided": A, "solution": other}, A, bootstrap=BOOTSTRAP)
+    with pytest.raises(UserError, match="needs traces of the setting 'unguided'; found: solution"):
+        artifacts.table_1({"solution": B}, A, bootstrap=BOOTSTRAP)
+    with pytest.raises(UserError, match="no traces of 'selection draw'"):
+        artifacts.table_1({"unguided": A}, A.iloc[:0], bootstrap=BOOTSTRAP)
+    twice = pd.concat([A, A.assign(stage="sft")])
+    with pytest.raises(UserError, match=r"twice in the traces of 'unguided' \(stages found: x, sft\)"):
+        artifacts.table_1({"unguided": twice}, A, bootstrap=BOOTSTRAP)
 
 
-def test_compare_judges_by_intervals(tmp_path):
-    reference = summary()
-    overlapping = reference.assign(value=reference["value"] * 1.01, low=reference["low"] * 1.01)
-    apart = reference.copy()
-    apart.loc[0, ["value", "low", "high"]] = [2000.0, 1900.0, 2100.0]
-    folders = {
-        name: write_tables(tmp_path / name, frame)
-        for name, frame in {"reference": reference, "same": overlapping, "apart": apart, "less": reference[1:]}.items()
-    }
-    assert compare.compare_folders(folders["same"], folders["reference"])[1]
-    text, agree = compare.compare_folders(folders["apart"], folders["reference"])
-    assert not agree
-    assert "! table_1 / a_b / solution / L: 2000 [1900, 2100], reference 1235 [1200, 1300]" in text
-    assert text.endswith("3 values compared, 2 agree, 1 differ")
-    text, agree = compare.compare_folders(folders["less"], folders["reference"])
-    assert not agree and "solution / L: missing, reference 1235" in text
-    text, agree = compare.compare_folders(folders["reference"], folders["less"])
-    assert not agree and "reference missing" in text
+def test_a_histogram_of_nothing_is_refused():
+    with pytest.raises(UserError, match="no traces of 'the selection draw'"):
+        artifacts.selection_histogram(A.iloc[:0])
 
 
-def test_nothing_to_compare_is_said(tmp_path):
-    with pytest.raises(UserError, match="holds a table to compare"):
-        compare.compare_folders(tmp_path / "a", tmp_path / "b")
+def test_the_paired_difference_is_taken_problem_by_problem():
+    # 50 points fewer on either problem, whatever the problem: the interval has no width, that of avg has.
+    base, run = A.assign(correct=[True, False, True, True]), A.assign(correct=[False, False, True, False])
+    table = artifacts.table_2({("base", "b"): base, ("sft-x-lr1", "b"): run}, bootstrap=BOOTSTRAP)
+    difference = line(table, metric="avg_difference_to_base")
+    assert difference[["value", "low", "high"]].tolist() == [-50, -50, -50]
+    average = line(table, metric="avg", row="base")
+    assert average[["value", "low", "high"]].tolist() == [75, 50, 100]
+
+
+def test_table_2_needs_the_base_model():
+    with pytest.raises(UserError, match="'sft-x-lr1' was evaluated on 'easy', the base model was not"):
+        artifacts.table_2({("base", "hard"): A, ("sft-x-lr1", "easy"): A}, bootstrap=BOOTSTRAP)
+
+
+@pytest.mark.parametrize(
+    ("setting", "score", "length", "markers", "density"),
+    [
+        ("unguided", 0.30, 13054, 182.5, 13.98),
+        ("solution", 0.98, 1873, 8.8, 4.70),
+        ("solution_without_thinking", 0.78, 12036, 159.8, 13.28),
+        ("regeneration", 0.95, 2808, 24.1, 8.58),
+    ],
+)
+def test_quoted_table_1_is_the_published_one(setting, score, length, markers, density):
+    table = quoted.table_1()
+    assert value(table, row=setting, metric="score") == score
+    assert value(table, row=setting, metric="L") == length
+    assert value(table, row=setting, metric="E_substring") == markers
+    assert round(value(table, row=setting, metric="E_per_1000_tokens_substring"), 2) == density
+    assert len(table) == 16
+
+
+@pytest.mark.parametrize(
+    ("run", "accuracies"),
+    [
+        ("base", (54.79, 37.92, 89.06, 92.19)),
+        ("sft-unguided", (51.04, 40.00, 87.66, 90.93)),
+        ("sft-guided", (20.21, 12.71, 57.03, 65.52)),
+    ],
+)
+def test_quoted_table_2_is_the_published_one(run, accuracies):
+    table = quoted.table_2()
+    for benchmark, accuracy in zip(("AIME24", "AIME25", "AMC23", "MATH500"), accuracies, strict=True):
+        assert value(table, row=run, benchmark=benchmark, metric="avg") == accuracy
+    assert len(table) == 12 + 8
+
+
+def test_quoted_differences_are_to_the_quoted_base():
+    labels = {"row": "sft-unguided", "benchmark": "AIME25", "metric": "avg_difference_to_base"}
+    assert value(quoted.table_2(), **labels) == pytest.approx(2.08)
+
+
+@pytest.mark.parametrize("table", [quoted.table_1(), quoted.table_2()])
+def test_quoted_rows_are_marked_and_have_no_interval(table):
+    assert set(table["origin"]) == {"quoted"} and set(table["study"]) == {"paper"}
+    numbers = ["low", "high", "sampling_low", "sampling_high", "confidence", "problems", "samples"]
+    assert table[numbers].isna().all(axis=None)

@@ -300,6 +300,22 @@ def test_table_1_compares_with_the_paper_on_comparable_scales_only():
     ]
 
 
+def test_table_1_draws_measured_ratios_with_the_intervals_of_the_table():
+    ratios = [
+        measured(row, metric, 0.1 * (place + number + 1))
+        for number, metric in enumerate(artifacts.RATIOS)
+        for place, row in enumerate(SETTINGS)
+    ]
+    rows = pd.DataFrame(ratios)
+    figure = functions("table_1")["draw"](pd.concat([table_1(), summary(*ratios)]), "microcosm")
+    below = [axes for axes in figure.findobj(lambda a: hasattr(a, "get_xlabel")) if "ratio" in axes.get_xlabel()]
+    for axes, beginning in zip(below, ["L_ratio", r"E_(?:sub|word)", "E_per"], strict=True):
+        shown = rows[rows["metric"].str.match(beginning)]
+        assert sorted(x for x, _ in points(axes)) == sorted(shown["value"])
+        assert sorted(intervals(axes)) == sorted(zip(shown["low"], shown["high"], strict=True))
+        assert len(points(axes, hollow=True)) == 2
+
+
 def test_table_1_has_a_block_for_each_model():
     both = pd.concat([table_1(), table_1().query("origin == 'measured'").assign(model="m2")])
     figure = functions("table_1")["draw"](both, "microcosm")

@@ -43,21 +43,39 @@ def test_ratio_interval_resamples_both_together():
     for _ in range(4000):
         chosen = draws.choices(range(40), k=40)
         loop.append(sum(top[chosen]) / sum(bottom[chosen]))
-    assert Bootstrap().ratio_interval(top, bottom) == pytest.approx(plain_quantiles(loop), abs=2e-4)
+    assert Bootstrap().interval_of(np.divide, top, bottom) == pytest.approx(plain_quantiles(loop), abs=2e-4)
     unpaired_width = 2 * 1.96 * 0.1 * bottom.std() / bottom.mean() / np.sqrt(40)
-    low, high = Bootstrap().ratio_interval(top, bottom)
+    low, high = Bootstrap().interval_of(np.divide, top, bottom)
     assert high - low < unpaired_width / 2
 
 
-def test_paired_difference_uses_the_pairs():
+def test_paired_difference_equals_a_plain_loop_over_pairs():
     rng = np.random.default_rng(6)
     base = rng.uniform(0, 1, size=50)
     run = base - 0.05 + rng.normal(0, 0.01, size=50)
-    low, high, p = FEW.difference(run, base)
-    assert -0.06 < low < high < -0.04
-    assert p == 0.0
-    same = FEW.difference(base, base)
-    assert same == (0.0, 0.0, 1.0)
+    draws = random.Random(7)
+    loop = []
+    for _ in range(4000):
+        chosen = draws.choices(range(50), k=50)
+        loop.append(plain.fmean(run[i] - base[i] for i in chosen))
+    assert Bootstrap().difference(run, base) == pytest.approx(plain_quantiles(loop), abs=3e-4)
+    assert FEW.difference(base, base) == (0.0, 0.0)
+
+
+def test_differences_and_ratios_cover_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(11)
+    differences = ratios = samplings = 0
+    for _ in range(300):
+        tokens = rng.gamma(4, 25, size=60)
+        markers = rng.poisson(0.1 * tokens)
+        low, high = FEW.interval_of(np.divide, markers.astype(float), tokens)
+        ratios += low <= 0.1 <= high
+        low, high = FEW.difference(tokens + rng.normal(2, 5, size=60), tokens)
+        differences += low <= 2 <= high
+        rates = np.linspace(0.1, 0.9, 20)  # these problems and no others: only samples vary
+        low, high = Bootstrap(resamples=200).sampling_interval(rng.binomial(1, rates[:, None], (20, 16)).astype(float))
+        samplings += low <= 0.5 <= high
+    assert all(0.90 <= covered / 300 <= 0.99 for covered in (differences, ratios, samplings))
 
 
 def test_sampling_interval_holds_problems_fixed():
@@ -91,11 +109,13 @@ def test_one_problem_has_a_degenerate_interval():
 def test_what_has_no_interval_is_refused(values):
     with pytest.raises(UserError, match="an interval needs"):
         FEW.interval(values)
+    with pytest.raises(UserError, match="an interval needs"):
+        FEW.sampling_interval(values[:, None])
 
 
-def test_a_ratio_without_a_denominator_is_refused():
-    with pytest.raises(UserError, match="positive denominators"):
-        FEW.ratio_interval(np.array([1.0, 2.0]), np.array([0.0, 1.0]))
+def test_an_interval_is_null_where_a_resample_has_no_ratio():
+    assert np.isnan(FEW.interval_of(np.divide, np.array([1.0, 2.0]), np.array([0.0, 1.0]))).all()
+    assert np.isnan(FEW.interval_of(np.divide, np.zeros(2), np.zeros(2))).all()
 
 
 def test_pairs_of_different_problems_are_refused():

@@ -1,6 +1,6 @@
 """Table 1 as a figure: length L, markers E and score in the settings of Section 3, with 95 % intervals.
 
-Above, the values as measured. Below, L and E relative to unguided, the scale on which a tiny model and the
+Above, the values as measured. Below, L and E as ratios to unguided, the scale on which a tiny model and the
 paper's can be compared; the paper's quoted values stand there, and beside the score, as hollow markers.
 """
 
@@ -37,7 +37,9 @@ def draw(frame: pd.DataFrame, study: str) -> Figure:
 
 def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> None:
     axes = block.subplots(2, len(PANELS), sharey=True)
-    ratios = plotting.relative_to(frame, "unguided")
+    quoted = plotting.relative_to(frame[frame["origin"] == "quoted"], "unguided")
+    # Measured ratios stand in the table, with intervals that resample both their sides together.
+    ratios = pd.concat([plotting.measured(frame), quoted.assign(metric=quoted["metric"] + "_ratio")])
     for (title, unit, metrics), above, below in zip(PANELS, *axes, strict=True):
         is_score = title == "score"
         plotting.draw_settings(above, frame if is_score else plotting.measured(frame), settings, metrics)
@@ -46,7 +48,8 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> N
         if is_score:
             _draw_legend(below)
         else:
-            plotting.draw_settings(below, ratios, settings, metrics)
+            of_ratios = {counting: f"{metric}_ratio" for counting, metric in metrics.items()}
+            plotting.draw_settings(below, ratios, settings, of_ratios)
             below.axvline(1, color=plotting.MUTED, linewidth=0.8, zorder=0)
             below.set(xlabel="ratio to unguided")
             plotting.from_zero(below)

@@ -1,19 +1,22 @@
 """Tables 1, A.1.1 and 2 as tidy summaries: one row per number, with its interval and its origin."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from selfdistill.epistemic import MARKERS
 from selfdistill.errors import UserError
-from selfdistill.statistics import Bootstrap
+from selfdistill.statistics import Array, Bootstrap
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS, SUMMARY
 
 SELECTION_DRAW = "selection draw"
 # Metric -> (numerator, denominator, factor): ratios of totals over problems, so that long responses count by length.
 DENSITIES = {f"E_per_1000_tokens_{mode}": (f"E_{mode}", "L", 1000.0) for mode in COUNT_MODES}
 MEANS = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
+MARKER_MEANS = tuple(column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode])
+REFERENCE = "unguided"
+# Ratio to the setting `REFERENCE` -> what is divided.
+RATIOS = {f"{name}_ratio": name for name in ("L", *(f"E_{mode}" for mode in COUNT_MODES), *DENSITIES)}
 
 
 def per_problem(traces: pd.DataFrame) -> pd.DataFrame:
@@ -21,6 +24,9 @@ def per_problem(traces: pd.DataFrame) -> pd.DataFrame:
 
     Averaging within problems first is the authors' way (make_report.py).
     """
+    if traces.duplicated(["problem_id", "sample"]).any():
+        setting, stages = traces["setting"].iloc[0], ", ".join(traces["stage"].unique())
+        raise UserError(f"some samples stand twice in the traces of '{setting}' (stages found: {stages})")
     totals = {f"E_{mode}": traces[columns].sum(axis=1) for mode, columns in MARKER_COLUMNS.items()}
     frame = traces.assign(
         **totals,
@@ -28,45 +34,45 @@ def per_problem(traces: pd.DataFrame) -> pd.DataFrame:
         L=traces["response_tokens"],
         truncated=(traces["finish_reason"] == "length").astype(float),
     )
-    columns = [*MEANS, *(column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode])]
-    return frame.groupby("problem_id")[columns].mean().astype(float)
+    return frame.groupby("problem_id")[[*MEANS, *MARKER_MEANS]].mean().astype(float)
 
 
 def table_1(settings: Mapping[str, pd.DataFrame], selection: pd.DataFrame, *, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Table 1: score, L, E and E per 1,000 tokens in each setting.
+    """Table 1: score, L, E and E per 1,000 tokens in each setting, and the last three as ratios to unguided.
 
     ``settings``: traces by setting. ``selection``: all traces of the draw that selected the problems; its row
     covers the selected problems and shows what taking score and selection from one draw would have done.
     """
-    selected = selection[selection["problem_id"].isin(settings["unguided"]["problem_id"])]
-    rows = [
-        {**_labels(traces, "table_1", name), **row}
-        for name, traces in {SELECTION_DRAW: selected, **settings}.items()
-        for row in _measure(traces, bootstrap)
-    ]
+    if REFERENCE not in settings:
+        raise UserError(f"Table 1 needs traces of the setting '{REFERENCE}'; found: {', '.join(settings) or 'none'}")
+    reference = per_problem(settings[REFERENCE])
+    selected = selection[selection["problem_id"].isin(reference.index)]
+    rows = []
+    for name, traces in {SELECTION_DRAW: selected, **settings}.items():
+        labels, problems = _labels(traces, "table_1", name), per_problem(traces)
+        if not problems.index.equals(reference.index):
+            raise UserError(f"Table 1: '{name}' was not sampled on the same problems as '{REFERENCE}'")
+        rows += [{**labels, **row} for row in _measure(problems, bootstrap)]
+        rows += [{**labels, **row} for row in _ratios(problems, reference, bootstrap)]
     return _frame(rows)
 
 
 def table_a1(settings: Mapping[str, pd.DataFrame], *, bootstrap: Bootstrap) -> pd.DataFrame:
     """Appendix A.1.1: mean count of every marker per response in each setting."""
-    rows = [
-        {**_labels(traces, "table_a1", name), **_mean_row(per_problem(traces), f"{mode}_{marker}", bootstrap)}
-        | _sizes(traces)
-        for name, traces in settings.items()
-        for mode in COUNT_MODES
-        for marker in MARKERS
-    ]
+    rows = []
+    for name, traces in settings.items():
+        labels, problems = _labels(traces, "table_a1", name), per_problem(traces)
+        rows += [{**labels, **_mean_row(problems, column, bootstrap)} for column in MARKER_MEANS]
     return _frame(rows)
 
 
 def selection_histogram(selection: pd.DataFrame) -> pd.DataFrame:
     """Number of drawn problems by number of correct rollouts."""
+    labels = _labels(selection, "selection", "")
     correct = selection.groupby("problem_id")["correct"].agg(["sum", "size"])
     counts = correct["sum"].value_counts().reindex(range(int(correct["size"].max()) + 1), fill_value=0)
-    labels = _labels(selection, "selection", "")
     rows = [
-        {**labels, **_sizes(selection), "row": str(number), "metric": "problems", "value": float(count)}
-        for number, count in counts.items()
+        {**labels, "row": str(number), "metric": "problems", "value": float(count)} for number, count in counts.items()
     ]
     return _frame(rows)
 
@@ -78,24 +84,45 @@ def table_2(evaluations: Mapping[tuple[str, str], pd.DataFrame], *, bootstrap: B
     """
     rows = []
     for (run, benchmark), traces in evaluations.items():
+        if ("base", benchmark) not in evaluations:
+            raise UserError(f"Table 2: '{run}' was evaluated on '{benchmark}', the base model was not")
         labels = {**_labels(traces, "table_2", run), "benchmark": benchmark}
-        rows += [{**labels, **row} for row in _measure(traces, bootstrap) if row["metric"] != "score"]
+        rows += [{**labels, **row} for row in _measure(per_problem(traces), bootstrap) if row["metric"] != "score"]
         rows.append({**labels, **_average(traces, bootstrap)})
         if run != "base":
-            base = evaluations["base", benchmark]
-            rows.append({**labels, **_difference(traces, base, bootstrap)} | _sizes(traces))
+            rows.append({**labels, **_difference(traces, evaluations["base", benchmark], bootstrap)})
     return _frame(rows)
 
 
-def _measure(traces: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict[str, object]]:
+def _measure(problems: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict[str, object]]:
     """Every metric of one set of traces, with its interval over problems."""
-    problems, sizes = per_problem(traces), _sizes(traces)
     for metric in MEANS:
-        yield _mean_row(problems, metric, bootstrap) | sizes
+        yield _mean_row(problems, metric, bootstrap)
     for metric, (numerator, denominator, factor) in DENSITIES.items():
-        top, bottom = factor * problems[numerator].to_numpy(), problems[denominator].to_numpy()
-        low, high = bootstrap.ratio_interval(top, bottom)
-        yield _row(metric, top.sum() / bottom.sum(), low, high, bootstrap) | sizes
+        columns = factor * problems[numerator].to_numpy(), problems[denominator].to_numpy()
+        yield from _statistic_row(metric, np.divide, columns, bootstrap)
+
+
+def _ratios(problems: pd.DataFrame, reference: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict[str, object]]:
+    """Ratios to the reference over the same problems, which numerator and denominator share in every resample."""
+    for metric, name in RATIOS.items():
+        parts = DENSITIES[name][:2] if name in DENSITIES else (name,)
+        columns = [frame[part].to_numpy() for frame in (problems, reference) for part in parts]
+        yield from _statistic_row(metric, _ratio_of_ratios if name in DENSITIES else np.divide, columns, bootstrap)
+
+
+def _ratio_of_ratios(markers: Array, tokens: Array, reference_markers: Array, reference_tokens: Array) -> Array:
+    return (markers / tokens) / (reference_markers / reference_tokens)
+
+
+def _statistic_row(
+    metric: str, statistic: Callable[..., Array], columns: Sequence[Array], bootstrap: Bootstrap
+) -> Iterator[dict[str, object]]:
+    """One row, or none where the statistic does not exist: nothing has a ratio to zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = statistic(*(column.mean() for column in columns))
+    if np.isfinite(value):
+        yield _row(metric, value, *bootstrap.interval_of(statistic, *columns), bootstrap)
 
 
 def _average(traces: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, object]:
@@ -103,11 +130,11 @@ def _average(traces: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, object]:
     outcomes = 100 * _outcomes(traces)
     low, high = bootstrap.interval(outcomes.mean(axis=1))
     sampling_low, sampling_high = bootstrap.sampling_interval(outcomes)
-    row = _row("avg", outcomes.mean(), low, high, bootstrap) | _sizes(traces)
+    row = _row("avg", outcomes.mean(), low, high, bootstrap)
     return row | {"sampling_low": sampling_low, "sampling_high": sampling_high}
 
 
-def _outcomes(traces: pd.DataFrame) -> np.ndarray:
+def _outcomes(traces: pd.DataFrame) -> Array:
     """Correct or not [problems, samples]; every problem has the same number of samples."""
     wide = traces.pivot(index="problem_id", columns="sample", values="correct")
     if wide.isna().to_numpy().any():
@@ -120,8 +147,8 @@ def _difference(traces: pd.DataFrame, base: pd.DataFrame, bootstrap: Bootstrap) 
     if both.isna().to_numpy().any():
         raise UserError("a run and the base model were not evaluated on the same problems")
     run, baseline = 100 * both["run"].to_numpy(), 100 * both["base"].to_numpy()
-    low, high, _ = bootstrap.difference(run, baseline)
-    return _row("avg_difference_to_base", (run - baseline).mean(), low, high, bootstrap)
+    interval = bootstrap.difference(run, baseline)
+    return _row("avg_difference_to_base", (run - baseline).mean(), *interval, bootstrap)
 
 
 def _mean_row(problems: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> dict[str, object]:
@@ -134,12 +161,11 @@ def _row(metric: str, value: float, low: float, high: float, bootstrap: Bootstra
 
 
 def _labels(traces: pd.DataFrame, artifact: str, row: str) -> dict[str, object]:
+    if traces.empty:
+        raise UserError(f"{artifact}: no traces of '{row or 'the selection draw'}'")
     first = traces.iloc[0]
-    return {"study": first["study"], "model": first["model"], "artifact": artifact, "row": row, "benchmark": ""}
-
-
-def _sizes(traces: pd.DataFrame) -> dict[str, object]:
-    return {"problems": traces["problem_id"].nunique(), "samples": len(traces)}
+    labels = {"study": first["study"], "model": first["model"], "artifact": artifact, "row": row, "benchmark": ""}
+    return labels | {"problems": traces["problem_id"].nunique(), "samples": len(traces)}
 
 
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:

@@ -17,9 +17,7 @@ def compare_folders(fresh: Path, reference: Path) -> tuple[str, bool]:
     Values agree when their intervals overlap; values without an interval agree when they are equal. A table or row
     that stands on one side only is a disagreement.
     """
-    names = {path.name for folder in (fresh, reference) for path in (folder / "tables").glob("*.parquet")}
-    if not names:
-        raise UserError(f"neither {fresh}/tables nor {reference}/tables holds a table to compare")
+    names = _tables(fresh) | _tables(reference)
     rows = pd.concat([match(_measured(fresh, name), _measured(reference, name)) for name in sorted(names)])
     differing = rows[~rows["agrees"]]
     lines = [_line(row) for row in rows.to_dict("records")]
@@ -35,14 +33,19 @@ def match(fresh: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     return both.assign(agrees=overlap | equal)
 
 
+def _tables(folder: Path) -> set[str]:
+    names = {path.name for path in (folder / "tables").glob("*.parquet")}
+    if not names:
+        raise UserError(f"{folder}/tables holds no table to compare")
+    return names
+
+
 def _measured(folder: Path, name: str) -> pd.DataFrame:
     path = folder / "tables" / name
     if not path.is_file():
-        return pd.DataFrame(columns=[*KEYS, "value", "low", "high"]).astype(
-            {"value": float, "low": float, "high": float}
-        )
+        return pd.DataFrame({key: pd.Series(dtype=str) for key in KEYS} | dict.fromkeys(VALUES, pd.Series(dtype=float)))
     summary = tables.read(path, "summary")
-    return summary.loc[summary["origin"] == "measured", [*KEYS, "value", "low", "high"]]
+    return summary.loc[summary["origin"] == "measured", [*KEYS, *VALUES]]
 
 
 def _line(row: dict) -> str:

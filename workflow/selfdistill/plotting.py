@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from selfdistill.errors import UserError, nearest
 from selfdistill.provenance import atomic_path, sha256_file
+from selfdistill.studies import stamp_text
 
 WIDTH = 7.0  # inches: the text width of a page; nothing is scaled down when the figure is set there
 INK, MUTED = "#222222", "#6b6b6b"
@@ -58,10 +59,6 @@ COUNTINGS: dict[str, Look] = {
     "word": Look("counted by whole word", shape="^"),
 }
 QUOTED = Look("paper (quoted)", shape="D")
-
-# The one study that runs the paper's models; every other study's figures are stamped.
-PAPER_STUDY = "paper"
-MICROCOSM_STUDIES = ("microcosm", "smoke")
 
 _RUN = re.compile(r"(?P<dataset>base)|sft-(?P<trained_on>\w+?)(?:-lr(?P<rate>[\d.e+-]+))?")
 _RC = {
@@ -243,15 +240,6 @@ def draw_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
         entry.set_label(entry.get_label().replace("\n", " "))
     spacing = {"handletextpad": 0.4, "columnspacing": 1.4}
     figure.legend(handles=entries, loc="outside upper left", ncols=len(entries), **spacing)
-
-
-def stamp_text(study: str) -> str:
-    """What sets ``study`` apart from the paper, in one line; empty for the paper's own study."""
-    if study == PAPER_STUDY:
-        return ""
-    if study in MICROCOSM_STUDIES:
-        return f"{study} study: a tiny model trained from scratch on CPU; not the paper's models"
-    return f"{study} study: not the paper's configuration"
 
 
 def stamp(figure: Figure, study: str) -> None:

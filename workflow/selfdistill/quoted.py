@@ -9,7 +9,6 @@ import pandas as pd
 from selfdistill.tables import SUMMARY
 
 MODEL = "DeepSeek-R1-Distill-Qwen-7B"
-PROBLEMS = {"table_1": 100}
 
 # Setting -> score, mean length L in tokens, mean epistemic count E per response (Section 3, Table 1).
 TABLE_1 = {
@@ -25,8 +24,8 @@ TABLE_2 = {
     "sft-guided": {"AIME24": 20.21, "AIME25": 12.71, "AMC23": 57.03, "MATH500": 65.52},
 }
 NOTE = {
-    "table_1": "Quoted: Table 1 of the paper, second-hand (three independent notes agree); E per 1,000 tokens is "
-    "derived from its L and E.",
+    "table_1": "Quoted: Table 1 of the paper, second-hand (three independent notes agree); "
+    "E per 1,000 tokens is derived.",
     "table_2": "Quoted: Table 2 of the paper, second-hand (base and D_sg: two notes agree; D_ug: one note); "
     "differences are derived.",
 }

@@ -5,11 +5,13 @@ import re
 import pandas as pd
 
 from selfdistill import artifacts, quoted
+from selfdistill.studies import stamp_text
 
-PAPER_STUDY = "paper"
 # Digits after the point, by the beginning of a metric's name.
 DIGITS = {"score": 3, "truncated": 3, "avg": 1, "L": 1, "E_per": 2, "problems": 0}
 QUOTED_MARK = " (quoted)"
+MOST_COLUMNS = 10
+LATEX_WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 ROW_ORDER = (
     artifacts.SELECTION_DRAW,
     "unguided",
@@ -19,30 +21,29 @@ ROW_ORDER = (
     "regeneration_unselected",
     "base",
 )
-METRIC_ORDER = ("avg", "avg_difference_to_base", *artifacts.MEANS, *artifacts.DENSITIES)
-
-
-def stamp(study: str) -> str:
-    """What a table or figure says of its study."""
-    if study == PAPER_STUDY:
-        return "paper study"
-    return f"{study} study: a tiny model trained from scratch on CPU; not the paper's models"
+METRIC_ORDER = ("avg", "avg_difference_to_base", *artifacts.MEANS, *artifacts.DENSITIES, *artifacts.MARKER_MEANS)
 
 
 def wide(summary: pd.DataFrame) -> pd.DataFrame:
-    """One line per model, row and benchmark, one column per metric, cells ``value [low, high]``."""
-    ordered = summary.sort_values(["origin", "model", "row", "benchmark", "metric"], key=_ranks, kind="stable")
+    """One line per model, row and benchmark, one column per metric, cells ``value [low, high]``.
+
+    Many metrics stand below one another, with a column per row. Ratios are left to the CSV and the figure: with
+    them the table would be wider than a page.
+    """
+    shown = summary[~summary["metric"].isin(artifacts.RATIOS)]
+    down, across = ("metric", "row") if shown["metric"].nunique() > MOST_COLUMNS else ("row", "metric")
+    ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=_ranks, kind="stable")
     values = ordered[["metric", "value", "low", "high"]].itertuples(index=False)
     cells = ordered.assign(
         cell=[_cell(*value) for value in values],
         row=ordered["row"].where(ordered["origin"] == "measured", ordered["row"] + QUOTED_MARK),
     )
-    keys = [key for key in ("model", "row", "benchmark") if cells[key].nunique() > 1 or key == "row"]
-    table = cells.pivot(index=keys, columns="metric", values="cell").fillna("")
+    keys = [key for key in ("model", down, "benchmark") if cells[key].nunique() > 1 or key == down]
+    table = cells.pivot(index=keys, columns=across, values="cell").fillna("")
     lines = pd.MultiIndex.from_frame(cells[keys].drop_duplicates())
     lines = lines if len(keys) > 1 else lines.get_level_values(0)
-    metrics = cells["metric"].drop_duplicates().sort_values(key=_ranks)
-    return table.reindex(lines)[metrics.tolist()].reset_index()
+    columns = cells[across].drop_duplicates().sort_values(key=_ranks)
+    return table.reindex(lines)[columns.tolist()].reset_index()
 
 
 def _ranks(values: pd.Series) -> pd.Series:
@@ -57,16 +58,16 @@ def markdown(summary: pd.DataFrame) -> str:
     head = "| " + " | ".join(_escape_markdown(name) for name in table.columns) + " |"
     lines = ["| " + " | ".join(map(_escape_markdown, row)) + " |" for row in table.itertuples(index=False)]
     rule = "|" + "---|" * len(table.columns)
-    return "\n\n".join([f"**{_stamp(summary)}**", "\n".join([head, rule, *lines]), *_notes(summary)]) + "\n"
+    parts = [f"**{_escape_markdown(stamp)}**" for stamp in _stamps(summary)]
+    return "\n\n".join([*parts, "\n".join([head, rule, *lines]), *_notes(summary)]) + "\n"
 
 
 def latex(summary: pd.DataFrame) -> str:
-    """The table for LaTeX with the booktabs package, under the same line."""
+    """The table for LaTeX with the booktabs package; the line that names its study stands below it."""
     table = wide(summary)
     rows = [table.columns, *table.itertuples(index=False)]
     head, *body = (" & ".join(map(_escape_latex, row)) + r" \\" for row in rows)
     lines = [
-        f"% {_stamp(summary)}",
         *(f"% {note}" for note in _notes(summary)),
         rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
         r"\toprule",
@@ -74,13 +75,16 @@ def latex(summary: pd.DataFrame) -> str:
         r"\midrule",
         *body,
         r"\bottomrule",
+        *(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{{_escape_latex(s)}}} \\" for s in _stamps(summary)),
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _stamp(summary: pd.DataFrame) -> str:
-    return stamp(summary.loc[summary["origin"] == "measured", "study"].iloc[0])
+def _stamps(summary: pd.DataFrame) -> list[str]:
+    """The line that sets the study apart from the paper; none for the paper's own."""
+    study = summary.sort_values("origin")["study"].iloc[0]  # "measured" comes before "quoted"
+    return [text for text in [stamp_text(study)] if text]
 
 
 def _notes(summary: pd.DataFrame) -> list[str]:
@@ -88,7 +92,7 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     notes = []
     if measured["low"].notna().any():
         level = measured["confidence"].dropna().iloc[0]
-        notes.append(f"Brackets: {level:.0%} bootstrap interval with problems as the resampling unit.")
+        notes.append(f"Brackets: {100 * level:g}% bootstrap interval with problems as the resampling unit.")
     if (summary["origin"] == "quoted").any():
         notes.append(quoted.NOTE[summary["artifact"].iloc[0]])
     return notes
@@ -96,14 +100,13 @@ def _notes(summary: pd.DataFrame) -> list[str]:
 
 def _cell(metric: str, value: float, low: float, high: float) -> str:
     digits = next((n for start, n in DIGITS.items() if metric.startswith(start)), 2)
-    shown = f"{value:,.{digits}f}"
-    return shown if pd.isna(low) else f"{shown} [{low:,.{digits}f}, {high:,.{digits}f}]"
+    shown = [f"{number:z,.{digits}f}" for number in (value, low, high)]  # z: no "-0.0"
+    return shown[0] if pd.isna(low) else f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
 def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_|<>])", r"\\\1", text)
+    return re.sub(r"([\\`*_|<>&])", r"\\\1", text)
 
 
 def _escape_latex(text: str) -> str:
-    text = text.replace("\\", r"\textbackslash ")
-    return re.sub(r"([&%$#_{}])", r"\\\1", text).replace("~", r"\textasciitilde ").replace("^", r"\textasciicircum ")
+    return re.sub(r"[\\&%$#_{}~^]", lambda found: LATEX_WORDS.get(found[0], "\\" + found[0]), text)

@@ -4,6 +4,7 @@ Problems are drawn from a population of problems, samples from a model: the firs
 problems could have given (it contains the noise of the samples), the second what other samples of these would have.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,20 +30,20 @@ class Bootstrap:
         """Interval of the mean of ``values`` [problems]."""
         return self._percentiles(self.means(values[:, None])[:, 0])
 
-    def ratio_interval(self, numerators: Array, denominators: Array) -> tuple[float, float]:
-        """Interval of sum(numerators) / sum(denominators), both [problems] and resampled together."""
-        means = self.means(np.column_stack([numerators, denominators]))
-        if not (means[:, 1] > 0).all():
-            raise UserError("a ratio needs positive denominators in every resample")
-        return self._percentiles(means[:, 0] / means[:, 1])
+    def interval_of(self, statistic: Callable[..., Array], *columns: Array) -> tuple[float, float]:
+        """Interval of ``statistic`` of the means of ``columns``, each [problems] and resampled together.
 
-    def difference(self, values: Array, baseline: Array) -> tuple[float, float, float]:
-        """(low, high, p) of the mean paired difference; row i of either is problem i. p is two-sided."""
+        Null (NaN) where some resample has no such statistic, as a ratio has none without a denominator.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            estimates = statistic(*self.means(np.column_stack(columns)).T)
+        return self._percentiles(estimates) if np.isfinite(estimates).all() else (np.nan, np.nan)
+
+    def difference(self, values: Array, baseline: Array) -> tuple[float, float]:
+        """Interval of the mean paired difference; row i of either is problem i."""
         if values.shape != baseline.shape:
             raise UserError(f"paired values need the same problems: {values.shape[0]} against {baseline.shape[0]}")
-        means = self.means((values - baseline)[:, None])[:, 0]
-        p = 2 * min((means <= 0).mean(), (means >= 0).mean())
-        return *self._percentiles(means), min(1.0, float(p))
+        return self.interval(values - baseline)
 
     def sampling_interval(self, values: Array) -> tuple[float, float]:
         """Interval of the mean of ``values`` [problems, samples] when only samples are redrawn, within problems."""

@@ -1,0 +1,121 @@
+"""Tables as they are written: every character of a small one, and what marks quoted numbers and small studies."""
+
+import pandas as pd
+import pytest
+from selfdistill import quoted, rendering, tables
+
+ROWS = [
+    {"row": "solution", "metric": "L", "value": 1234.56, "low": 1200.0, "high": 1300.0, "origin": "measured"},
+    {"row": "unguided", "metric": "L", "value": 10.0, "low": 9.0, "high": 11.0, "origin": "measured"},
+    {"row": "unguided", "metric": "score", "value": 0.5, "low": 0.25, "high": 0.75, "origin": "measured"},
+    {"row": "unguided", "metric": "score", "value": 0.3, "origin": "quoted"},
+]
+HOSTILE = r"a|b_c%d&e\f{g}$#~^<i>*"
+
+
+def summary(rows=ROWS, *, study="smoke", model="a_b", confidence=0.95):
+    frame = pd.DataFrame(rows).assign(study=study, model=model, benchmark="", artifact="table_1")
+    frame["confidence"] = confidence
+    frame.loc[frame["origin"] == "quoted", ["study", "model"]] = ["paper", "100% & more"]
+    return frame.reindex(columns=tables.SUMMARY.names)
+
+
+MARKDOWN = r"""**smoke study: a tiny model trained from scratch on CPU; not the paper's models**
+
+| model | row | score | L |
+|---|---|---|---|
+| a\_b | unguided | 0.500 [0.250, 0.750] | 10.0 [9.0, 11.0] |
+| a\_b | solution |  | 1,234.6 [1,200.0, 1,300.0] |
+| 100% \& more | unguided (quoted) | 0.300 |  |
+
+Brackets: 95% bootstrap interval with problems as the resampling unit.
+
+Quoted: Table 1 of the paper, second-hand (three independent notes agree); E per 1,000 tokens is derived.
+"""
+
+LATEX = r"""% Brackets: 95% bootstrap interval with problems as the resampling unit.
+% Quoted: Table 1 of the paper, second-hand (three independent notes agree); E per 1,000 tokens is derived.
+\begin{tabular}{llll}
+\toprule
+model & row & score & L \\
+\midrule
+a\_b & unguided & 0.500 [0.250, 0.750] & 10.0 [9.0, 11.0] \\
+a\_b & solution &  & 1,234.6 [1,200.0, 1,300.0] \\
+100\% \& more & unguided (quoted) & 0.300 &  \\
+\bottomrule
+\multicolumn{4}{l}{smoke study: a tiny model trained from scratch on CPU; not the paper's models} \\
+\end{tabular}
+"""
+
+
+def test_markdown_is_as_written_here():
+    assert rendering.markdown(summary()) == MARKDOWN
+
+
+def test_latex_is_as_written_here():
+    assert rendering.latex(summary()) == LATEX
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rendering_does_not_depend_on_the_order_of_rows(seed):
+    shuffled = summary().sample(frac=1, random_state=seed)
+    assert rendering.markdown(shuffled) == MARKDOWN
+    assert rendering.latex(shuffled) == LATEX
+
+
+def test_characters_with_a_meaning_are_escaped():
+    rows = [{**ROWS[1], "row": HOSTILE}]
+    (line,) = [line for line in rendering.markdown(summary(rows)).splitlines() if "9.0" in line]
+    assert line == r"| a\|b\_c%d\&e\\f{g}$#~^\<i\>\* | 10.0 [9.0, 11.0] |"
+    (line,) = [line for line in rendering.latex(summary(rows)).splitlines() if "9.0" in line]
+    escaped = r"a|b\_c\%d\&e\textbackslash{}f\{g\}\$\#\textasciitilde{}\textasciicircum{}<i>*"
+    assert line == escaped + r" & 10.0 [9.0, 11.0] \\"
+
+
+@pytest.mark.parametrize("render", [rendering.markdown, rendering.latex])
+@pytest.mark.parametrize(
+    ("study", "stamp"),
+    [
+        ("microcosm", "microcosm study: a tiny model trained from scratch on CPU; not the paper's models"),
+        ("mine", "mine study: not the paper's configuration"),
+    ],
+)
+def test_every_study_but_the_papers_is_stamped(render, study, stamp):
+    assert stamp in render(summary(study=study))
+    assert "study" not in render(summary(study="paper"))
+
+
+def test_rows_stand_in_the_papers_order_and_quoted_ones_last():
+    names = ["regeneration", "another", "solution", "selection draw", "solution_without_thinking", "unguided"]
+    measured = summary([{**ROWS[1], "row": name} for name in names], model="z")
+    table = rendering.wide(pd.concat([quoted.table_1(), measured]))
+    settings = ["unguided", "solution", "solution_without_thinking", "regeneration"]
+    assert table["row"].tolist() == ["selection draw", *settings, "another", *[f"{s} (quoted)" for s in settings]]
+    assert table.columns.tolist() == ["model", "row", "score", "L", "E_substring", "E_per_1000_tokens_substring"]
+
+
+def test_ratios_are_left_to_the_csv():
+    rows = [*ROWS, {**ROWS[0], "metric": "L_ratio", "value": 7.77, "low": 7.7, "high": 7.8}]
+    assert rendering.markdown(summary(rows)) == MARKDOWN
+
+
+def test_markers_stand_below_one_another_in_the_papers_order():
+    rows = [
+        {**ROWS[1], "row": setting, "metric": metric}
+        for setting in ("solution", "unguided")
+        for columns in tables.MARKER_COLUMNS.values()
+        for metric in sorted(columns)
+    ]
+    table = rendering.wide(summary(rows))
+    assert table.columns.tolist() == ["metric", "unguided", "solution"]
+    assert table["metric"].tolist() == [*tables.MARKER_COLUMNS["substring"], *tables.MARKER_COLUMNS["word"]]
+
+
+def test_small_negative_numbers_are_not_minus_zero():
+    rows = [{**ROWS[1], "metric": "avg_difference_to_base", "value": -0.01, "low": -5.04, "high": 0.04}]
+    assert "| 0.0 [-5.0, 0.0] |" in rendering.markdown(summary(rows))
+
+
+@pytest.mark.parametrize(("confidence", "shown"), [(0.9, "90%"), (0.995, "99.5%")])
+def test_the_level_is_said(confidence, shown):
+    assert f"Brackets: {shown} bootstrap" in rendering.markdown(summary(confidence=confidence))

@@ -1,0 +1,14 @@
+"""What sets a study apart from the paper, said alike on every table and figure."""
+
+# The one study that runs the paper's models; everything that other studies show is stamped.
+PAPER_STUDY = "paper"
+MICROCOSM_STUDIES = ("microcosm", "smoke")
+
+
+def stamp_text(study: str) -> str:
+    """What sets ``study`` apart from the paper, in one line; empty for the paper's own study."""
+    if study == PAPER_STUDY:
+        return ""
+    if study in MICROCOSM_STUDIES:
+        return f"{study} study: a tiny model trained from scratch on CPU; not the paper's models"
+    return f"{study} study: not the paper's configuration"
