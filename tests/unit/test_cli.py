@@ -1,7 +1,9 @@
 """The command line: flags from signatures, one-sentence errors, and a sidecar beside every output."""
 
+import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 from selfdistill import cli, provenance, stages, tables
@@ -35,7 +37,8 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
     )
     assert status == 2
     assert "Traceback" not in errors
-    assert [line for line in errors.splitlines() if line.startswith("selfdistill: ")]
+    (line,) = [line for line in errors.splitlines() if line.startswith("selfdistill: ")]
+    assert "none.jsonl" in line
     assert not out.exists() and not provenance.sidecar_path(out).exists()
 
 
@@ -51,7 +54,7 @@ def test_settings_become_flags_and_come_back_as_settings(monkeypatch):
 
     def sample_guidance(
         *,
-        contexts: list[stages.Path] = [],  # noqa: B006 (read only)
+        contexts: list[Path] = [],  # noqa: B006 (read only)
         sampling: Sampling,
         enable_thinking: bool | None = None,
     ):
@@ -63,7 +66,7 @@ def test_settings_become_flags_and_come_back_as_settings(monkeypatch):
     assert seen == {"sampling": Sampling(0.6, 1.0, 0, 7), "contexts": [], "thinking": None}
     arguments = ["sample-guidance", "--temperature", "1", "--contexts", "a", "b", "--enable-thinking", "false"]
     assert cli.main(arguments) == 0
-    assert seen["contexts"] == [stages.Path("a"), stages.Path("b")] and seen["thinking"] is False
+    assert seen["contexts"] == [Path("a"), Path("b")] and seen["thinking"] is False
     with pytest.raises(SystemExit):
         cli.main(["sample-guidance", "--temperature", "1", "--enable-thinking", "perhaps"])
 
@@ -77,24 +80,61 @@ def test_a_comparison_that_fails_has_status_1(monkeypatch):
     assert cli.main(["compare"]) == 1
 
 
+def test_a_wrong_word_for_a_flag_is_told_and_nothing_runs(capsys):
+    for flags, said in [
+        (["--enable-thinking", "perhaps"], "'perhaps' is neither true nor false"),
+        (["--samples", "many"], "invalid int value: 'many'"),
+    ]:
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["evaluate-model", *flags])
+        assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_every_field_of_a_settings_class_is_a_flag(capsys):
+    for stage, settings in [("train-sft", stages.SftSettings), ("evaluate-model", Sampling)]:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([stage, "--help"])
+        text = capsys.readouterr().out
+        assert stop.value.code == 0
+        for field in dataclasses.fields(settings):
+            assert f"--{field.name.replace('_', '-')} " in text
+
+
+def test_a_list_that_is_required_may_not_be_empty(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["make-table-2", "--traces", "--confidence", "0.9"])
+    assert stop.value.code == 2
+    assert "--traces: expected at least one argument" in capsys.readouterr().err
+
+
+def test_every_output_and_only_outputs_get_a_sidecar(tmp_path, monkeypatch):
+    def make(*, table: Path, lists: list[Path], number: int, out: Path, out_card: Path, page: Path) -> None:
+        """A stage."""
+        for path in (out, out_card, page):
+            path.write_text("x")
+
+    monkeypatch.setattr(stages, "STAGES", (make,))
+    inputs = [tmp_path / name for name in ("a", "b", "c")]
+    for path in inputs:
+        path.touch()
+    outputs = {name: str(tmp_path / name) for name in ("out", "out-card", "page")}
+    flags = [word for name, path in outputs.items() for word in (f"--{name}", path)]
+    given = ["--table", str(inputs[0]), "--lists", *map(str, inputs[1:]), "--number", "3", *flags]
+    assert cli.main(["make", *given]) == 0
+    sidecars = sorted(path.name for path in tmp_path.glob("*.provenance.json"))
+    assert sidecars == ["out-card.provenance.json", "out.provenance.json"]
+    record = json.loads((tmp_path / sidecars[0]).read_text())
+    assert set(record["inputs"]) >= {"table", "lists[0]", "lists[1]"}
+    assert record["parameters"]["number"] == 3
+    assert record["command"] == ["selfdistill", "make", *given]
+
+
+def test_generated_pages_get_no_sidecar(tmp_path):
+    page, schema = tmp_path / "README.md", tmp_path / "schema.yaml"
+    assert cli.main(["document-config", "--page", str(page), "--schema", str(schema)]) == 0
+    assert sorted(tmp_path.iterdir()) == [page, schema]
+
+
 def test_every_stage_says_what_it_does():
     for stage in stages.STAGES:
         assert stage.__doc__ and stage.__doc__.strip().endswith("."), stage.__name__
-
-
-def test_atomic_path_leaves_nothing_behind_on_an_error(tmp_path):
-    target = tmp_path / "file"
-    target.write_text("old")
-    with pytest.raises(RuntimeError), provenance.atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_two_writers_of_one_file_use_different_temporary_names(tmp_path):
-    with provenance.atomic_path(tmp_path / "f") as first, provenance.atomic_path(tmp_path / "f") as second:
-        assert first != second
-        first.write_text("1")
-        second.write_text("2")
-    assert (tmp_path / "f").read_text() == "1"

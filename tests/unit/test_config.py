@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from selfdistill import config
 from selfdistill.errors import UserError
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +24,7 @@ def values(**changes):
 
 
 def test_the_default_study_is_the_papers_protocol():
-    parsed = config.load(ROOT / "config.yaml")
+    parsed = config.parse(values())
     chosen = parsed.selection
     assert (chosen.rollouts, chosen.low, chosen.high, chosen.target, chosen.batch) == (8, 0.125, 0.5, 100, 128)
     assert parsed.evaluation.samples == 16
@@ -30,7 +32,9 @@ def test_the_default_study_is_the_papers_protocol():
 
 
 def test_an_overlay_merges_dictionaries_replaces_lists_and_drops_nulls():
-    parsed = config.load(ROOT / "config.yaml", ROOT / "config" / "smoke.yaml")
+    merged = values()
+    update_config(merged, yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text()))  # as --configfile does
+    parsed = config.parse(merged)
     assert parsed.study == "smoke"
     assert parsed.selection.rollouts == 8
     assert parsed.evaluation.benchmarks == ["in_domain"]
@@ -43,8 +47,26 @@ def test_an_overlay_merges_dictionaries_replaces_lists_and_drops_nulls():
         ({"selektion": {}}, "unknown key 'selektion' (did you mean 'selection'?)"),
         ({"selection__hihg": 1}, "unknown key 'selection.hihg' (did you mean 'high'?)"),
         ({"models__microcosm__sead": 1}, "unknown key 'models.microcosm.sead' (did you mean 'seed'?)"),
-        ({"selection__low": "often"}, "selection.low"),
-        ({"selection__high": 1.5}, "selection.high"),
+        (
+            {"sampling__collect__topp": 1},
+            "'sampling.collect.topp' (did you mean 'top_p'?); known here: temperature, top_p, top_k, max_tokens",
+        ),
+        ({"problem_sets__train__sise": 1}, "unknown key 'problem_sets.train.sise' (did you mean 'size'?)"),
+        ({"selection__low": "often"}, "selection.low: Input should be a valid number"),
+        ({"selection__rollouts": 2.5}, "selection.rollouts: Input should be a valid integer"),
+        ({"selection__high": 1.5}, "selection.high: Input should be less than or equal to 1 (found 1.5)"),
+        ({"selection__rollouts": 0}, "selection.rollouts: Input should be greater than 0 (found 0)"),
+        ({"sampling__collect__temperature": float("inf")}, "sampling.collect.temperature"),
+        ({"sampling__collect__temperature": float("nan")}, "sampling.collect.temperature"),
+        ({"sft__learning_rates": [1e-4, -1e-4]}, "sft.learning_rates.1: Input should be greater than 0"),
+        ({"sft__learning_rates": []}, "sft.learning_rates"),
+        ({"sft__at_least": 801}, "sft: 'at_least' (801) is above 'responses' (800)"),
+        ({"sft__models": []}, "sft.models"),
+        ({"selection__models": []}, "selection.models"),
+        ({"selection": None}, "selection: Input should be a valid dictionary"),
+        ({"models": {"../up": {"source": "microcosm"}}}, "models.../up"),
+        ({"models": {"gone": None}}, "models: Dictionary should have at least 1 item"),
+        ({"problem_sets__train": None}, "selection.problem_set: unknown 'train'; known: in_domain, easy, hard"),
         ({"selection__low": 0.6}, "'low' (0.6) is above 'high' (0.5)"),
         ({"selection__problem_set": "trian"}, "unknown 'trian' (did you mean 'train'?)"),
         ({"evaluation__benchmarks": ["hrad"]}, "unknown 'hrad' (did you mean 'hard'?)"),
@@ -52,6 +74,7 @@ def test_an_overlay_merges_dictionaries_replaces_lists_and_drops_nulls():
         ({"sft__models": ["other"]}, "sft.models: unknown 'other'"),
         ({"problem_sets__train": {"source": "hub", "repo": "a/b"}}, "needs 'repo' and 'revision'"),
         ({"problem_sets__train": {"source": "file"}}, "needs 'file'"),
+        ({"models__microcosm": {"source": "hub", "repo": "a/b"}}, "needs 'repo' and 'revision'"),
         ({"models__microcosm": {"source": "folder"}}, "needs 'folder'"),
         ({"study": "../elsewhere"}, "study"),
         ({"engine": "magic"}, "engine"),
@@ -61,7 +84,8 @@ def test_what_is_wrong_is_told_in_one_sentence(changes, sentence):
     with pytest.raises(UserError) as error:
         config.parse(values(**changes))
     assert sentence in str(error.value)
-    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("config: ") and "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
 
 
 def test_a_missing_section_is_named():
@@ -69,6 +93,21 @@ def test_a_missing_section_is_named():
     del incomplete["selection"]
     with pytest.raises(UserError, match="'selection' is missing"):
         config.parse(incomplete)
+
+
+def test_dropping_a_named_entry_leaves_the_callers_values_alone():
+    given = values(problem_sets__spare=None)
+    assert set(config.parse(given).problem_sets) == {"train", "in_domain", "easy", "hard"}
+    assert "spare" in given["problem_sets"]
+
+
+def test_rates_may_be_written_as_yaml_reads_them_wrongly():
+    assert config.parse(values(sft__learning_rates=["1e-4"])).sft.learning_rates == [1e-4]
+
+
+def test_the_configuration_cannot_be_changed_afterwards():
+    with pytest.raises(ValidationError, match="frozen"):
+        config.parse(values()).selection.low = 0.2
 
 
 def test_the_generated_pages_are_current():

@@ -45,6 +45,7 @@ def test_order_of_rows_and_columns_does_not_change_the_bytes(tmp_path):
             lambda t: t.set_column(1, "position", pa.array(["x", "y", "z"])),
             "column 'position' is string, expected int32",
         ),
+        (lambda t: t.append_column("answer", t["answer"]), "column 'answer' stands in it twice"),
     ],
 )
 def test_a_table_of_another_shape_is_refused(tmp_path, change, sentence):
@@ -62,8 +63,63 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "text.parquet").write_text("not Parquet")
     with pytest.raises(UserError, match="not a readable Parquet file"):
         tables.read(tmp_path / "text.parquet", "problems")
+    with pytest.raises(UserError, match="not a readable Parquet file"):
+        tables.read(tmp_path, "problems")
     with pytest.raises(UserError, match=r"unknown table schema 'problem' \(did you mean 'problems'\?\)"):
         tables.read(tmp_path / "text.parquet", "problem")
+
+
+def test_a_damaged_file_is_refused_in_one_line_wherever_it_is_damaged(tmp_path):
+    path = tmp_path / "p.parquet"
+    tables.write(PROBLEMS, path, "problems")
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 37):
+        path.write_bytes(whole[:place] + bytes(byte ^ 0xFF for byte in whole[place : place + 8]) + whole[place + 8 :])
+        try:
+            tables.read(path, "problems")
+        except UserError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="not a readable Parquet file"):
+        tables.read(path, "problems")
+
+
+def test_folder_names_with_an_equals_sign_add_no_column(tmp_path):
+    path = tmp_path / "answer=42" / "p.parquet"
+    tables.write(PROBLEMS, path, "problems")
+    assert tables.read(path, "problems")["answer"].tolist() == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("name", tables.SCHEMAS)
+def test_rows_have_a_fixed_order_in_every_schema(tmp_path, name):
+    schema = tables.schema(name)
+    assert set(tables.SORT_KEYS[name]) <= set(schema.names)
+    place = {kind: [0, 1, 2] for kind in ("int32", "uint64", "double")} | {"string": ["a", "b", "c"]}
+    message = [[{"role": "user", "content": "x"}]] * 3
+    columns = {f.name: place.get(str(f.type), [True] * 3 if f.type == pa.bool_() else message) for f in schema}
+    frame = pd.DataFrame(columns)
+    for i, path in enumerate([tmp_path / "p", tmp_path / "q"]):
+        tables.write(frame.sample(frac=1, random_state=i), path, name)
+    assert (tmp_path / "p").read_bytes() == (tmp_path / "q").read_bytes()
+    keys = tables.SORT_KEYS[name]
+    assert tables.read(tmp_path / "p", name)[keys].to_dict("list") == frame[keys].to_dict("list")
+
+
+@pytest.mark.parametrize(
+    ("frame", "sentence"),
+    [
+        (PROBLEMS.drop(columns="answer"), "column 'answer' is missing"),
+        (PROBLEMS.rename(columns={"answer": "answers"}), "column 'answer' is missing (did you mean 'answers'?)"),
+        (PROBLEMS.assign(difficulty=1), "unknown column 'difficulty'"),
+    ],
+)
+def test_a_table_of_another_shape_is_not_written(tmp_path, frame, sentence):
+    with pytest.raises(UserError) as error:
+        tables.write(frame, tmp_path / "p.parquet", "problems")
+    assert sentence in str(error.value) and not list(tmp_path.iterdir())
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -5,9 +5,8 @@ Only the workflow reads it; stages receive plain values. `config/README.md` and
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from selfdistill.errors import UserError, nearest
@@ -19,8 +18,12 @@ def key(default: Any = ..., *, doc: str, paper: str = "", **bounds: Any) -> Any:
     return Field(description=doc, json_schema_extra={"paper": paper}, **factory, **bounds)
 
 
+# Names become parts of paths and of run ids.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Sampling(Section):
@@ -86,7 +89,7 @@ class ProblemSet(Section):
 
 class Selection(Section):
     models: list[str] = key(
-        doc="Models that Section 3 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B; Qwen3-8B (A.1.2)"
+        doc="Models that Section 3 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B; Qwen3-8B (A.1.2)", min_length=1
     )
     problem_set: str = key(doc="Problem set to select from, in file order.", paper="DAPO-Math-17k (Section 3)")
     rollouts: int = key(8, doc="Responses drawn per problem.", paper="8 (Section 3)", gt=0)
@@ -107,12 +110,14 @@ class Guidance(Section):
 
 
 class Sft(Section):
-    models: list[str] = key(doc="Models that Section 4 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)")
+    models: list[str] = key(
+        doc="Models that Section 4 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)", min_length=1
+    )
     responses: int = key(800, doc="Correct responses in each data set.", paper="800 (Section 4)", gt=0)
     at_least: int = key(800, doc="Fewest responses to accept when a model solves too few.", gt=0)
     per_problem: int = key(8, doc="Correct responses wanted of each problem.", paper="100 problems x 8 = 800", gt=0)
     max_draws: int = key(64, doc="Most responses drawn per problem in search of correct ones.", gt=0)
-    learning_rates: list[float] = key(
+    learning_rates: list[Annotated[float, Field(gt=0)]] = key(
         doc="Grid; every rate is run on every data set.", paper="not published", min_length=1
     )
     epochs: int = key(2, doc="Passes over the data set.", paper="not published", gt=0)
@@ -122,6 +127,12 @@ class Sft(Section):
     weight_decay: float = key(0.0, doc="AdamW weight decay.", paper="not published", ge=0)
     max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="not published", gt=0)
     max_tokens: int = key(600, doc="Longest prompt and response together, in tokens.", paper="not published", gt=0)
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "Sft":
+        if self.at_least > self.responses:
+            raise ValueError(f"'at_least' ({self.at_least}) is above 'responses' ({self.responses})")
+        return self
 
 
 class Evaluation(Section):
@@ -152,9 +163,9 @@ class Config(Section):
     )
     seed: int = key(0, doc="Seed of all sampling and training after pre-training.", ge=0)
     engine: Literal["transformers"] = key("transformers", doc="Engine that samples.")
-    models: dict[str, Model] = key(doc="Models by name; null drops one that a lower file defines.", min_length=1)
+    models: dict[Name, Model] = key(doc="Models by name; null drops one that a lower file defines.", min_length=1)
     pretraining: Pretraining = key(Pretraining, doc="Pre-training of the microcosm's models.")
-    problem_sets: dict[str, ProblemSet] = key(doc="Problem sets by name; null drops one.", min_length=1)
+    problem_sets: dict[Name, ProblemSet] = key(doc="Problem sets by name; null drops one.", min_length=1)
     sampling: Samplings = key(Samplings, doc="How responses are drawn.")
     selection: Selection = key(doc="Section 3: problems of intermediate difficulty.")
     guidance: Guidance = key(Guidance, doc="Section 3: four levels of guidance.")
@@ -179,29 +190,15 @@ class Config(Section):
 
 def parse(values: dict[str, Any]) -> Config:
     """The validated configuration; `UserError` in one sentence for the first thing that is wrong."""
-    values = dict(values)
-    for named in ("models", "problem_sets"):
-        if isinstance(values.get(named), dict):
-            values[named] = {name: entry for name, entry in values[named].items() if entry is not None}
+    kept = {
+        section: {name: entry for name, entry in values[section].items() if entry is not None}
+        for section in ("models", "problem_sets")
+        if isinstance(values.get(section), dict)
+    }
     try:
-        return Config.model_validate(values)
+        return Config.model_validate({**values, **kept})
     except ValidationError as error:
         raise UserError(_explain(error.errors()[0])) from None
-
-
-def load(*paths: str | Path) -> Config:
-    """Configuration of YAML files, later ones laid over earlier ones as Snakemake does it."""
-    merged: dict[str, Any] = {}
-    for path in paths:
-        merged = _overlay(merged, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
-    return parse(merged)
-
-
-def _overlay(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        k: _overlay(base[k], v) if isinstance(v, dict) and isinstance(base.get(k), dict) else v for k, v in top.items()
-    }
-    return base | both
 
 
 def _explain(problem: dict[str, Any]) -> str:
@@ -211,7 +208,8 @@ def _explain(problem: dict[str, Any]) -> str:
         return f"config: unknown key '{place}'{nearest(str(problem['loc'][-1]), known)}; known here: {', '.join(known)}"
     if problem["type"] == "missing":
         return f"config: '{place}' is missing"
-    return f"config: {place}: {problem['msg'].removeprefix('Value error, ')} (found {problem['input']!r:.80})"
+    found = "" if isinstance(problem["input"], dict) else f" (found {problem['input']!r:.80})"
+    return f"config: {place}: {problem['msg'].removeprefix('Value error, ')}{found}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

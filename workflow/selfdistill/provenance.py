@@ -4,6 +4,7 @@ Volatile facts (time, host, duration, git state, package versions) go to ``<file
 rule reads, so that they never cause a rerun and never change an output's bytes.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -72,7 +73,7 @@ def write_sidecar(
         "sha256": sha256_file(path),
         "command": command,
         "inputs": {name: {"path": str(file), "sha256": sha256_file(file)} for name, file in inputs.items()},
-        "parameters": {name: value for name, value in parameters.items()},
+        "parameters": dict(parameters),
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
@@ -82,7 +83,14 @@ def write_sidecar(
         "packages": _package_versions(),
         "git": _git_state(),
     }
-    write_text(sidecar_path(path), json.dumps(record, indent=2, default=str) + "\n")
+    write_text(sidecar_path(path), json.dumps(record, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    """Settings as their fields, paths and the like as text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return str(value)
 
 
 def _package_versions() -> dict[str, str]:

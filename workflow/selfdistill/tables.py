@@ -134,11 +134,11 @@ def read(path: str | Path, schema_name: str) -> pd.DataFrame:
     """Read the Parquet file ``path`` and check it against the schema called ``schema_name``."""
     wanted = schema(schema_name)
     try:
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file (expected a Parquet table of '{schema_name}')") from None
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a readable Parquet file: {error}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from None
     _check_columns(table.column_names, wanted, str(path))
     for field in wanted:
         found = table.schema.field(field.name).type
@@ -154,3 +154,5 @@ def _check_columns(found: list[str], wanted: pa.Schema, where: str) -> None:
     unknown = [name for name in found if name not in wanted.names]
     if unknown:
         raise UserError(f"{where}: unknown column '{unknown[0]}'{nearest(unknown[0], wanted.names)}")
+    if len(found) > len(wanted.names):
+        raise UserError(f"{where}: column '{max(found, key=found.count)}' stands in it twice")
