@@ -85,7 +85,7 @@ rule render_table:
     output:
         csv=report(
             f"{RESULTS}/tables/{{table}}.csv",
-            caption="../report/{table}.rst",
+            caption="../report/tables.rst",
             category="Tables",
             labels={"table": "{table}", "format": "csv"},
         ),
