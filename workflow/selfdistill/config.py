@@ -30,7 +30,9 @@ class Sampling(Section):
     temperature: float = key(1.0, doc="Softmax temperature; 0 is greedy.", ge=0)
     top_p: float = key(1.0, doc="Nucleus mass kept.", gt=0, le=1)
     top_k: int = key(0, doc="Number of likeliest tokens kept; 0 keeps all.", ge=0)
-    max_tokens: int = key(400, doc="Longest response, in tokens; one cut there has an answer only if its box was closed before.", gt=0)
+    max_tokens: int = key(
+        400, doc="Longest response, in tokens; one cut there has an answer only if its box was closed before.", gt=0
+    )
 
 
 class Model(Section):
