@@ -72,6 +72,8 @@ def test_table_a1_counts_each_marker():
 def test_selection_histogram_counts_problems_by_correct_rollouts():
     table = artifacts.selection_histogram(A)
     assert table.set_index("row")["value"].to_dict() == {"0": 0, "1": 1, "2": 1}
+    # Another two problems like these would have been 0, 1 or 2 of either kind.
+    assert table.set_index("row")[["low", "high"]].to_numpy().tolist() == [[0, 0], [0, 2], [0, 2]]
 
 
 def test_table_2_by_hand():
@@ -168,6 +170,8 @@ def test_the_paired_difference_is_taken_problem_by_problem():
     table = artifacts.table_2({("base", "b"): base, ("sft-x-lr1", "b"): run}, bootstrap=BOOTSTRAP)
     difference = line(table, metric="avg_difference_to_base")
     assert difference[["value", "low", "high"]].tolist() == [-50, -50, -50]
+    # Of each problem's two samples one lost 100 points: other samples could have lost all or nothing.
+    assert difference[["sampling_low", "sampling_high"]].tolist() == [-100, 0]
     average = line(table, metric="avg", row="base")
     assert average[["value", "low", "high"]].tolist() == [75, 50, 100]
 

@@ -28,10 +28,20 @@ def changed(place, **values):
     ("fresh", "agree", "said"),
     [
         (REFERENCE, True, "3 values compared, 3 agree, 0 differ"),
-        (changed(0, value=1350.0, low=1300.0, high=1400.0), True, "1350 [1300, 1400], reference 1235 [1200, 1300]"),
+        (
+            changed(0, value=1350.0, low=1300.0, high=1400.0),
+            True,
+            "~ table_1 / m / solution / L: 1350 [1300, 1400], reference 1235 [1200, 1300], difference +115",
+        ),
+        (
+            changed(0, value=1290.0, low=1250.0, high=1400.0),
+            True,
+            "  table_1 / m / solution / L: 1290 [1250, 1400], reference 1235 [1200, 1300], difference +55.4",
+        ),
+        (changed(2, value=5 * (1 + 1e-15)), True, "3 values compared, 3 agree, 0 differ"),
         (changed(0, value=1350.0, low=1301.0, high=1400.0), False, "! table_1 / m / solution / L: 1350 [1301, 1400]"),
         (changed(0, value=1100.0, low=1000.0, high=1199.0), False, "3 values compared, 2 agree, 1 differ"),
-        (changed(2, value=6.0), False, "! table_1 / m / 3 / problems: 6, reference 5"),
+        (changed(2, value=6.0), False, "! table_1 / m / 3 / problems: 6, reference 5, difference +1"),
         (
             changed(1, value=10.5, low=None, high=None),
             False,

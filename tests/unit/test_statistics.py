@@ -84,8 +84,26 @@ def test_sampling_interval_holds_problems_fixed():
     assert FEW.interval(constant.mean(axis=1))[0] < 0.5
     coins = np.random.default_rng(7).integers(0, 2, size=(100, 16)).astype(float)
     low, high = Bootstrap().sampling_interval(coins)
-    expected = 2 * 1.96 * np.sqrt((coins.var(axis=1)).mean() / 16 / 100)
-    assert high - low == pytest.approx(expected, rel=0.1)
+    expected = 2 * 1.96 * np.sqrt(coins.var(axis=1, ddof=1).mean() / 16 / 100)
+    assert high - low == pytest.approx(expected, rel=0.025)
+
+
+def test_two_samples_of_a_problem_are_covered_too():
+    """With as many redrawn as there are, 82 % of cases would be covered."""
+    rng = np.random.default_rng(12)
+    rates = rng.beta(2, 3, size=60)
+    few, covered = Bootstrap(resamples=300), 0
+    for _ in range(300):
+        low, high = few.sampling_interval(rng.binomial(1, rates[:, None], (60, 2)).astype(float))
+        covered += low <= rates.mean() <= high
+    assert 0.90 <= covered / 300 <= 0.99
+
+
+def test_sampling_interval_equals_a_plain_loop():
+    groups = [[1.0, 4.0, 2.0], [0.0, 8.0, 5.0], [3.0, 3.5, 9.0]]
+    rng = random.Random(7)
+    loop = plain_quantiles(plain.fmean(plain.fmean(rng.choices(group, k=2)) for group in groups) for _ in range(20_000))
+    assert Bootstrap().sampling_interval(np.array(groups)) == pytest.approx(loop, abs=0.15)
 
 
 def test_equal_settings_give_equal_numbers_and_another_seed_others():
@@ -101,8 +119,19 @@ def test_a_wider_level_gives_a_wider_interval():
     assert wide_low < low < high < wide_high
 
 
-def test_one_problem_has_a_degenerate_interval():
-    assert FEW.interval(np.array([0.25])) == (0.25, 0.25)
+def test_equal_values_have_an_interval_of_no_width():
+    assert FEW.interval(np.full(8, 0.25)) == (0.25, 0.25)
+
+
+def test_one_problem_says_nothing_about_others_but_its_samples_can_be_redrawn():
+    assert np.isnan(FEW.interval(np.array([0.25]))).all()
+    assert np.isnan(FEW.difference(np.array([0.25]), np.array([0.75]))).all()
+    assert np.isnan(FEW.interval_of(np.divide, np.array([1.0]), np.array([2.0]))).all()
+    assert FEW.sampling_interval(np.array([[0.0, 1.0]])) == (0.0, 1.0)
+
+
+def test_one_sample_of_each_problem_says_nothing_about_others():
+    assert np.isnan(FEW.sampling_interval(np.array([[0.0], [1.0]]))).all()
 
 
 @pytest.mark.parametrize("values", [np.array([]), np.array([1.0, np.nan]), np.array([np.inf])])

@@ -66,14 +66,15 @@ def table_a1(settings: Mapping[str, pd.DataFrame], *, bootstrap: Bootstrap) -> p
     return _frame(rows)
 
 
-def selection_histogram(selection: pd.DataFrame) -> pd.DataFrame:
-    """Number of drawn problems by number of correct rollouts."""
+def selection_histogram(selection: pd.DataFrame, *, bootstrap: Bootstrap = Bootstrap()) -> pd.DataFrame:  # noqa: B008
+    """Number of drawn problems by number of correct rollouts; the interval is that of as many other problems."""
     labels = _labels(selection, "selection", "")
     correct = selection.groupby("problem_id")["correct"].agg(["sum", "size"])
-    counts = correct["sum"].value_counts().reindex(range(int(correct["size"].max()) + 1), fill_value=0)
-    rows = [
-        {**labels, "row": str(number), "metric": "problems", "value": float(count)} for number, count in counts.items()
-    ]
+    rows = []
+    for number in range(int(correct["size"].max()) + 1):
+        share = (correct["sum"] == number).to_numpy().astype(float)
+        interval = bootstrap.interval(len(share) * share)
+        rows.append({**labels, "row": str(number), **_row("problems", share.sum(), *interval, bootstrap)})
     return _frame(rows)
 
 
@@ -127,28 +128,32 @@ def _statistic_row(
 
 def _average(traces: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, object]:
     """avg@k in percent, with the interval over problems and the one with problems held fixed."""
-    outcomes = 100 * _outcomes(traces)
-    low, high = bootstrap.interval(outcomes.mean(axis=1))
-    sampling_low, sampling_high = bootstrap.sampling_interval(outcomes)
-    row = _row("avg", outcomes.mean(), low, high, bootstrap)
-    return row | {"sampling_low": sampling_low, "sampling_high": sampling_high}
-
-
-def _outcomes(traces: pd.DataFrame) -> Array:
-    """Correct or not [problems, samples]; every problem has the same number of samples."""
-    wide = traces.pivot(index="problem_id", columns="sample", values="correct")
-    if wide.isna().to_numpy().any():
-        raise UserError("some problems of an evaluation have fewer samples than others")
-    return wide.to_numpy().astype(float)
+    points = _points(traces).to_numpy()
+    row = _row("avg", points.mean(), *bootstrap.interval(points.mean(axis=1)), bootstrap)
+    return row | _sampling(points, bootstrap)
 
 
 def _difference(traces: pd.DataFrame, base: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, object]:
-    both = pd.DataFrame({"run": per_problem(traces)["score"], "base": per_problem(base)["score"]})
-    if both.isna().to_numpy().any():
-        raise UserError("a run and the base model were not evaluated on the same problems")
-    run, baseline = 100 * both["run"].to_numpy(), 100 * both["base"].to_numpy()
-    interval = bootstrap.difference(run, baseline)
-    return _row("avg_difference_to_base", (run - baseline).mean(), *interval, bootstrap)
+    """The same for the difference to the base model, problem by problem and sample by sample."""
+    run, baseline = _points(traces), _points(base)
+    if not run.index.equals(baseline.index) or not run.columns.equals(baseline.columns):
+        raise UserError("a run and the base model were not evaluated on the same problems, equally often")
+    points = (run - baseline).to_numpy()
+    interval = bootstrap.difference(run.to_numpy().mean(axis=1), baseline.to_numpy().mean(axis=1))
+    return _row("avg_difference_to_base", points.mean(), *interval, bootstrap) | _sampling(points, bootstrap)
+
+
+def _points(traces: pd.DataFrame) -> pd.DataFrame:
+    """100 where correct, else 0 [problems, samples]; every problem has the same number of samples."""
+    wide = traces.pivot(index="problem_id", columns="sample", values="correct")
+    if wide.isna().to_numpy().any():
+        raise UserError("some problems of an evaluation have fewer samples than others")
+    return 100 * wide.astype(float)
+
+
+def _sampling(points: Array, bootstrap: Bootstrap) -> dict[str, float]:
+    low, high = bootstrap.sampling_interval(points)
+    return {"sampling_low": low, "sampling_high": high}
 
 
 def _mean_row(problems: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> dict[str, object]:

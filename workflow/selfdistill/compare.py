@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from selfdistill import tables
@@ -9,6 +10,7 @@ from selfdistill.errors import UserError
 
 KEYS = ["artifact", "model", "row", "benchmark", "metric"]
 VALUES = ["value", "low", "high"]
+LEGEND = "! differs: intervals apart, or on one side only; ~ agrees, but lies outside the reference interval"
 
 
 def compare_folders(fresh: Path, reference: Path) -> tuple[str, bool]:
@@ -22,15 +24,20 @@ def compare_folders(fresh: Path, reference: Path) -> tuple[str, bool]:
     differing = rows[~rows["agrees"]]
     lines = [_line(row) for row in rows.to_dict("records")]
     lines.append(f"{len(rows)} values compared, {len(rows) - len(differing)} agree, {len(differing)} differ")
-    return "\n".join(lines), differing.empty
+    return "\n".join([LEGEND, *lines]), differing.empty
 
 
 def match(fresh: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Measured values of both summaries side by side, with ``agrees``."""
+    """Measured values of both summaries side by side, with ``difference``, ``agrees`` and ``inside``.
+
+    ``inside``: the fresh value lies in the reference interval, or equals the reference.
+    """
     both = fresh.merge(reference, on=KEYS, how="outer", suffixes=("_fresh", "_reference"), sort=True)
     overlap = (both["low_fresh"] <= both["high_reference"]) & (both["low_reference"] <= both["high_fresh"])
-    equal = both["value_fresh"] == both["value_reference"]
-    return both.assign(agrees=overlap | equal)
+    value, low, high = (both[name] for name in ("value_fresh", "low_reference", "high_reference"))
+    equal = np.isclose(value, both["value_reference"], rtol=1e-12, atol=0)
+    inside = equal | ((low <= value) & (value <= high))
+    return both.assign(difference=value - both["value_reference"], agrees=overlap | equal, inside=inside)
 
 
 def _tables(folder: Path) -> set[str]:
@@ -50,8 +57,9 @@ def _measured(folder: Path, name: str) -> pd.DataFrame:
 
 def _line(row: dict) -> str:
     name = " / ".join(str(row[key]) for key in KEYS if row[key])
-    mark = "  " if row["agrees"] else "! "
-    return f"{mark}{name}: {_shown(row, 'fresh')}, reference {_shown(row, 'reference')}"
+    mark = "!" if not row["agrees"] else " " if row["inside"] else "~"
+    difference = "" if pd.isna(row["difference"]) else f", difference {row['difference']:+.3g}"
+    return f"{mark} {name}: {_shown(row, 'fresh')}, reference {_shown(row, 'reference')}{difference}"
 
 
 def _shown(row: dict, side: str) -> str:

@@ -46,20 +46,31 @@ class Bootstrap:
         return self.interval(values - baseline)
 
     def sampling_interval(self, values: Array) -> tuple[float, float]:
-        """Interval of the mean of ``values`` [problems, samples] when only samples are redrawn, within problems."""
+        """Interval of the mean of ``values`` [problems, samples] when only samples are redrawn, within problems.
+
+        One sample fewer than there are is drawn: with as many, the variance would be too small by (k - 1) / k, however
+        many problems there are (Rao and Wu 1988, J. Am. Stat. Assoc. 83:231). Null (NaN) where k is 1.
+        """
         _check(values)
         rng = np.random.default_rng(self.seed)
         problems, samples = values.shape
+        if samples == 1:
+            return np.nan, np.nan
         means = []
         for start in range(0, self.resamples, CHUNK):
             count = min(CHUNK, self.resamples - start)
-            drawn = rng.integers(samples, size=(count, problems, samples), dtype=np.int32)
+            drawn = rng.integers(samples, size=(count, problems, samples - 1), dtype=np.int32)
             means.append(np.take_along_axis(values[None], drawn, axis=2).mean(axis=(1, 2)))
         return self._percentiles(np.concatenate(means))
 
     def means(self, values: Array) -> Array:
-        """Means [resamples, columns] of ``values`` [problems, columns] over resampled problems."""
+        """Means [resamples, columns] of ``values`` [problems, columns] over resampled problems.
+
+        Null (NaN) for a single problem, which says nothing about others.
+        """
         _check(values)
+        if len(values) == 1:
+            return np.full((self.resamples, values.shape[1]), np.nan)
         return _weights(len(values), self.resamples, self.seed) @ values
 
     def _percentiles(self, estimates: Array) -> tuple[float, float]:
