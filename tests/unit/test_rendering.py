@@ -26,26 +26,26 @@ MARKDOWN = r"""**smoke study: a tiny model trained from scratch on CPU; not the 
 |---|---|---|---|
 | a\_b | unguided | 0.500 [0.250, 0.750] | 10.0 [9.0, 11.0] |
 | a\_b | solution |  | 1,234.6 [1,200.0, 1,300.0] |
-| 100% \& more | unguided (quoted) | 0.300 |  |
+| 100% \& more | unguided (quoted) | 0.30 |  |
 
 Brackets: 95% bootstrap interval with problems as the resampling unit.
 
 Quoted: Table 1 of the paper, second-hand (three independent notes agree); E per 1,000 tokens is derived.
 """
 
-LATEX = r"""% Brackets: 95% bootstrap interval with problems as the resampling unit.
-% Quoted: Table 1 of the paper, second-hand (three independent notes agree); E per 1,000 tokens is derived.
-\begin{tabular}{llll}
+LATEX = r"""\begin{tabular}{llll}
 \toprule
 model & row & score & L \\
 \midrule
 a\_b & unguided & 0.500 [0.250, 0.750] & 10.0 [9.0, 11.0] \\
 a\_b & solution &  & 1,234.6 [1,200.0, 1,300.0] \\
-100\% \& more & unguided (quoted) & 0.300 &  \\
+100\% \& more & unguided (quoted) & 0.30 &  \\
 \bottomrule
-\multicolumn{4}{l}{smoke study: a tiny model trained from scratch on CPU; not the paper's models} \\
+\multicolumn{4}{p{0.95\textwidth}}{smoke study: a tiny model trained from scratch on CPU; not the paper's models} \\
+\multicolumn{4}{p{0.95\textwidth}}{Brackets: 95\% bootstrap interval with problems as the resampling unit.} \\
+\multicolumn{4}{p{0.95\textwidth}}{@NOTE@} \\
 \end{tabular}
-"""
+""".replace("@NOTE@", quoted.NOTE["table_1"])
 
 
 def test_markdown_is_as_written_here():
@@ -119,3 +119,26 @@ def test_small_negative_numbers_are_not_minus_zero():
 @pytest.mark.parametrize(("confidence", "shown"), [(0.9, "90%"), (0.995, "99.5%")])
 def test_the_level_is_said(confidence, shown):
     assert f"Brackets: {shown} bootstrap" in rendering.markdown(summary(confidence=confidence))
+
+
+def test_accuracies_show_both_intervals_and_say_how_many_samples():
+    both = {"low": -5.04, "high": 0.5, "sampling_low": -4.0, "sampling_high": -1.0, "problems": 10, "samples": 160}
+    rows = [{**ROWS[1], **both, "metric": metric, "value": -2.5} for metric in ("avg", "avg_difference_to_base")]
+    text = rendering.markdown(summary(rows))
+    assert "| -2.5 [-5.0, 0.5] (-4.0, -1.0) | -2.5 [-5.0, 0.5] (-4.0, -1.0) |" in text
+    assert "Parentheses: the same with the problems held fixed and only their samples redrawn." in text
+    assert "avg is avg@16 in percent" in text
+
+
+def test_quoted_values_are_shown_as_published():
+    table_1 = rendering.markdown(pd.concat([summary(ROWS[1:2]), quoted.table_1()]))
+    assert "| unguided (quoted) | 0.30 | 13,054 | 182.5 | 13.98 |" in table_1
+    table_2 = rendering.markdown(pd.concat([summary([{**ROWS[1], "metric": "avg"}]), quoted.table_2()]))
+    assert "| base (quoted) | AIME25 | 37.92 |  |" in table_2
+    assert "| sft-unguided (quoted) | AIME25 | 40.00 | 2.08 |" in table_2
+
+
+def test_runs_stand_in_the_papers_order_by_rate():
+    names = ["sft-guided-lr0.0001", "sft-guided-lr1e-05", "sft-unguided-lr0.0003", "base"]
+    table = rendering.wide(summary([{**ROWS[1], "row": name} for name in names]))
+    assert table["row"].tolist() == ["base", "sft-unguided-lr0.0003", "sft-guided-lr1e-05", "sft-guided-lr0.0001"]

@@ -9,6 +9,7 @@ from selfdistill.studies import stamp_text
 
 # Digits after the point, by the beginning of a metric's name.
 DIGITS = {"score": 3, "truncated": 3, "avg": 1, "L": 1, "E_per": 2, "problems": 0}
+QUOTED_DIGITS = {"score": 2, "avg": 2, "L": 0, "E_per": 2, "E": 1}  # as published
 QUOTED_MARK = " (quoted)"
 MOST_COLUMNS = 10
 LATEX_WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -20,22 +21,26 @@ ROW_ORDER = (
     "regeneration",
     "regeneration_unselected",
     "base",
+    "sft-unguided",
+    "sft-guided",
+    "sft-unguided_unfiltered",
 )
+RUN = re.compile(r"(sft-\w+)-lr(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 METRIC_ORDER = ("avg", "avg_difference_to_base", *artifacts.MEANS, *artifacts.DENSITIES, *artifacts.MARKER_MEANS)
 
 
 def wide(summary: pd.DataFrame) -> pd.DataFrame:
     """One line per model, row and benchmark, one column per metric, cells ``value [low, high]``.
 
+    Accuracies have the interval with problems held fixed beside it: ``value [low, high] (low, high)``.
     Many metrics stand below one another, with a column per row. Ratios are left to the CSV and the figure: with
     them the table would be wider than a page.
     """
     shown = summary[~summary["metric"].isin(artifacts.RATIOS)]
     down, across = ("metric", "row") if shown["metric"].nunique() > MOST_COLUMNS else ("row", "metric")
     ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=_ranks, kind="stable")
-    values = ordered[["metric", "value", "low", "high"]].itertuples(index=False)
     cells = ordered.assign(
-        cell=[_cell(*value) for value in values],
+        cell=[_cell(row) for row in ordered.to_dict("records")],
         row=ordered["row"].where(ordered["origin"] == "measured", ordered["row"] + QUOTED_MARK),
     )
     keys = [key for key in ("model", down, "benchmark") if cells[key].nunique() > 1 or key == down]
@@ -47,9 +52,15 @@ def wide(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranks(values: pd.Series) -> pd.Series:
-    """Rows and metrics in the paper's order, anything else after them by name."""
+    """Rows and metrics in the paper's order, anything else after them by name; runs by learning rate."""
     known = {name: i for i, name in enumerate((*ROW_ORDER, *METRIC_ORDER))}
-    return values.map(lambda name: (known.get(name, len(known)), name))
+
+    def rank(name: str) -> tuple[int, str, float]:
+        run = RUN.fullmatch(name)
+        stem, rate = (run[1], float(run[2])) if run else (name, 0.0)
+        return known.get(stem, len(known)), stem, rate
+
+    return values.map(rank)
 
 
 def markdown(summary: pd.DataFrame) -> str:
@@ -63,19 +74,21 @@ def markdown(summary: pd.DataFrame) -> str:
 
 
 def latex(summary: pd.DataFrame) -> str:
-    """The table for LaTeX with the booktabs package; the line that names its study stands below it."""
+    """The table for LaTeX with the booktabs package; what names its study and its origin are lines of it."""
     table = wide(summary)
     rows = [table.columns, *table.itertuples(index=False)]
     head, *body = (" & ".join(map(_escape_latex, row)) + r" \\" for row in rows)
     lines = [
-        *(f"% {note}" for note in _notes(summary)),
         rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
         r"\toprule",
         head,
         r"\midrule",
         *body,
         r"\bottomrule",
-        *(rf"\multicolumn{{{len(table.columns)}}}{{l}}{{{_escape_latex(s)}}} \\" for s in _stamps(summary)),
+        *(
+            rf"\multicolumn{{{len(table.columns)}}}{{p{{0.95\textwidth}}}}{{{_escape_latex(text)}}} \\"
+            for text in [*_stamps(summary), *_notes(summary)]
+        ),
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
@@ -93,15 +106,27 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     if measured["low"].notna().any():
         level = measured["confidence"].dropna().iloc[0]
         notes.append(f"Brackets: {100 * level:g}% bootstrap interval with problems as the resampling unit.")
+        if measured["sampling_low"].notna().any():
+            notes.append("Parentheses: the same with the problems held fixed and only their samples redrawn.")
+    averages = measured[measured["metric"] == "avg"]
+    if len(averages):
+        samples = sorted({f"{k:g}" for k in averages["samples"] / averages["problems"]})
+        notes.append(f"avg is avg@{' or '.join(samples)} in percent, its difference to the base model in points.")
     if (summary["origin"] == "quoted").any():
         notes.append(quoted.NOTE[summary["artifact"].iloc[0]])
     return notes
 
 
-def _cell(metric: str, value: float, low: float, high: float) -> str:
-    digits = next((n for start, n in DIGITS.items() if metric.startswith(start)), 2)
-    shown = [f"{number:z,.{digits}f}" for number in (value, low, high)]  # z: no "-0.0"
-    return shown[0] if pd.isna(low) else f"{shown[0]} [{shown[1]}, {shown[2]}]"
+def _cell(row: dict) -> str:
+    known = QUOTED_DIGITS if row["origin"] == "quoted" else DIGITS
+    digits = next((n for start, n in known.items() if row["metric"].startswith(start)), 2)
+    bounds = ("low", "high", "sampling_low", "sampling_high")
+    value, low, high, sampling_low, sampling_high = (
+        f"{row[name]:z,.{digits}f}"
+        for name in ("value", *bounds)  # z: no "-0.0"
+    )
+    shown = value if pd.isna(row["low"]) else f"{value} [{low}, {high}]"
+    return shown if pd.isna(row["sampling_low"]) else f"{shown} ({sampling_low}, {sampling_high})"
 
 
 def _escape_markdown(text: str) -> str:
