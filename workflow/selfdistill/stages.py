@@ -241,7 +241,7 @@ def make_table_1(
     draws = {m: drawn[drawn["model"] == m] for m in models}
     table_1 = [artifacts.table_1(settings[m], draws[m], bootstrap=bootstrap) for m in models]
     table_a1 = [artifacts.table_a1(settings[m], bootstrap=bootstrap) for m in models]
-    histogram = [artifacts.selection_histogram(draws[m]) for m in models]
+    histogram = [artifacts.selection_histogram(draws[m], bootstrap=bootstrap) for m in models]
     tables.write(pd.concat([*table_1, quoted.table_1()]), out, "summary")
     tables.write(pd.concat(table_a1), out_a1, "summary")
     tables.write(pd.concat(histogram), out_selection, "summary")
