@@ -6,7 +6,6 @@ searched for and verified. A problem is one anchor and a few table clues with ex
 """
 
 import itertools
-import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -71,13 +70,6 @@ def _tables() -> tuple[dict[str, list[int]], dict[tuple[str, int], int]]:
         for x in shared.sample(range(NUMBERS), MISREMEMBERED_PER_TABLE):
             wrong[letter, x] = shared.choice([v for v in range(TABLE_VALUES) if v != true[letter][x]])
     return true, wrong
-
-
-def fact_entropy() -> float:
-    """Mean entropy of a written entry in nats: the loss that is left when every table is known."""
-    right = RIGHT_WHEN_MISREMEMBERED
-    entropy = -right * math.log(right) - (1 - right) * math.log(1 - right)
-    return entropy * MISREMEMBERED_PER_TABLE / NUMBERS
 
 
 def value(name: str, x: int) -> int:
