@@ -85,7 +85,7 @@ def selection() -> pd.DataFrame:
 def training_steps() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"run": run, "step": step, "metric": metric, "value": step / (number + 1)}
+            {"model": "m", "run": run, "step": step, "metric": metric, "value": step / (number + 1)}
             for number, run in enumerate(RUNS)
             for step in range(1, 6)
             for metric in ("loss", "learning_rate")
@@ -98,6 +98,8 @@ def traces(*responses: tuple[str, bool], model: str) -> pd.DataFrame:
         {
             "study": "microcosm",
             "model": model,
+            "run": "base",
+            "step": None,
             "stage": "evaluation",
             "setting": "easy",
             "problem_id": "p",
@@ -137,7 +139,7 @@ def drawings() -> dict:
         "marker_breakdown": lambda draw, study: draw(table_a1(), study),
         "table_2": lambda draw, study: draw(table_2(), study),
         "selection": lambda draw, study: draw(selection(), study, low=0.125, high=0.5),
-        "sft_curves": lambda draw, study: draw(training_steps().assign(model="m"), study),
+        "sft_curves": lambda draw, study: draw(training_steps(), study),
         "fig_2": lambda draw, study: draw(chosen, PROBLEMS, study),
     }
 

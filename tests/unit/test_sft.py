@@ -80,7 +80,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(examples: pd.DataFrame, manifest: Path, folder: Path, **changes: object) -> pd.DataFrame:
-    arguments = {"settings": SETTINGS, "seed": 3, "enable_thinking": None, "run": "sft-test"} | changes
+    arguments = {"settings": SETTINGS, "seed": 3, "enable_thinking": None, "model_name": "m", "run": "sft-test"} | changes
     return train_sft(examples, manifest=manifest, out_dir=folder / "out", work_dir=folder / "work", **arguments)
 
 

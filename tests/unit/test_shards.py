@@ -57,7 +57,7 @@ def shard_files(folder: Path) -> dict[Path, tuple[int, int]]:
 
 def table_bytes(generated: pd.DataFrame, path: Path) -> bytes:
     """The traces table of the drawn responses, as the stages write it."""
-    labels = {"study": "s", "model": "m", "stage": "section3", "setting": "unguided"}
+    labels = {"study": "s", "model": "m", "run": "base", "stage": "section3", "setting": "unguided"}
     tables.write(traces.annotate(generated, PROBLEMS, opened=False, **labels), path, "traces")
     return path.read_bytes()
 

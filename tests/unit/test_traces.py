@@ -7,7 +7,7 @@ import pytest
 from selfdistill import tables, traces
 from selfdistill.epistemic import MARKERS
 
-LABELS = {"study": "s", "model": "m", "stage": "section3", "setting": "unguided"}
+LABELS = {"study": "s", "model": "m", "run": "base", "stage": "section3", "setting": "unguided"}
 PROBLEMS = pd.DataFrame({"problem_id": ["p", "q"], "answer": ["7", r"\frac{1}{2}"]})
 
 

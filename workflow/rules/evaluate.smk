@@ -27,5 +27,5 @@ rule evaluate_model:
         draw=draw_flags,
     shell:
         "python -m selfdistill evaluate-model --problems {input.problems} --model {input.model} "
-        "--samples {params.samples} {params.sampling} --benchmark {wildcards.benchmark} {params.draw} "
+        "--samples {params.samples} {params.sampling} --benchmark {wildcards.benchmark} --run {wildcards.run} {params.draw} "
         "--workers {threads} --out {output} 2>&1 | tee {log}"

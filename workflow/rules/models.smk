@@ -23,7 +23,7 @@ rule pretrain_model:
         code=code("pretrain_model"),
         flags=base_model_flags,
     shell:
-        "python -m selfdistill pretrain-model {params.flags} --workers {threads} --out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"
+        "python -m selfdistill pretrain-model {params.flags} --model-name {wildcards.model} --workers {threads} --out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"
 
 
 rule register_model:

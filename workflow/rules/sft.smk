@@ -83,6 +83,6 @@ rule train_sft:
         flags=flags(CONFIG.sft, *SFT_SETTINGS),
         train=train_flags,
     shell:
-        "python -m selfdistill train-sft --examples {input.examples} --model {input.model} --run {wildcards.run} "
+        "python -m selfdistill train-sft --examples {input.examples} --model {input.model} --model-name {wildcards.model} --run {wildcards.run} "
         "--learning-rate {params.rate} {params.flags} {params.train} "
         "--out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"

@@ -1,7 +1,6 @@
 """The SFT loss at every step, one panel per learning rate, one line per data set."""
 
 import sys
-from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
@@ -14,7 +13,7 @@ DASHES = {"unguided": (), "guided": (4, 1.2), "unguided_unfiltered": (1.2, 1)}
 
 
 def draw(steps: pd.DataFrame, study: str) -> Figure:
-    """One panel per model and learning rate of ``steps``: training_steps rows with a column ``model``."""
+    """One panel per model and learning rate of ``steps``: training_steps rows."""
     plotting.use_style()
     loss = steps[steps["metric"] == "loss"]
     runs = loss["run"].map(plotting.split_run)
@@ -59,8 +58,6 @@ def _entry(dataset: str) -> Line2D:
 if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    # The model is read off the path training/model/run.parquet.
-    read = (tables.read(path, "training_steps").assign(model=Path(path).parent.name) for path in job.input)
-    steps = pd.concat(read, ignore_index=True)
+    steps = pd.concat([tables.read(path, "training_steps") for path in job.input], ignore_index=True)
     made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
     plotting.save(draw(steps, job.params.study), job.output, made_from)

@@ -23,6 +23,7 @@ class Sampler:
     sampling: Sampling
     seed: int
     work_dir: Path
+    run: str = "base"
     instruction: str = ""
     enable_thinking: bool | None = None
     workers: int = 1
@@ -50,6 +51,7 @@ class Sampler:
         stream: str,
         contexts: dict[str, Context] | None = None,
         first_sample: int = 0,
+        step: int | None = None,
     ) -> pd.DataFrame:
         """Samples [first_sample, samples) of every problem, graded; ``stream`` tells redraws apart."""
         generated = generate(
@@ -63,8 +65,18 @@ class Sampler:
             workers=self.workers,
             first_sample=first_sample,
         )
-        labels = {"study": self.study, "model": self.model_name, "stage": stage, "setting": setting}
-        return traces.annotate(generated, problems, opened=self.opened, workers=self.workers, **labels)
+        return traces.annotate(
+            generated,
+            problems,
+            study=self.study,
+            model=self.model_name,
+            run=self.run,
+            stage=stage,
+            setting=setting,
+            step=step,
+            opened=self.opened,
+            workers=self.workers,
+        )
 
     def draw_until_correct(
         self,

@@ -39,14 +39,16 @@ def load_problems(
     tables.write(problems, out, "problems")
 
 
-def pretrain_model(*, preset: str, seed: int, workers: int = 2, work_dir: Path, out: Path, out_steps: Path) -> None:
+def pretrain_model(
+    *, preset: str, seed: int, model_name: str, workers: int = 2, work_dir: Path, out: Path, out_steps: Path
+) -> None:
     """Pre-train a model of the microcosm from scratch."""
     from selfdistill import models, tables
     from selfdistill.microcosm.pretrain import PRESETS, pretrain
 
     settings = _one_of("pre-training preset", preset, PRESETS)
     steps = pretrain(out.parent, work_dir, seed=seed, settings=settings, workers=workers)
-    tables.write(steps, out_steps, "training_steps")
+    tables.write(steps.assign(model=model_name), out_steps, "training_steps")
     models.save_manifest(out.parent)
 
 
@@ -173,6 +175,7 @@ def train_sft(
     *,
     examples: Path,
     model: Path,
+    model_name: str,
     run: str,
     settings: SftSettings,
     enable_thinking: bool | None = None,
@@ -191,6 +194,7 @@ def train_sft(
         manifest=model,
         out_dir=out.parent,
         work_dir=work_dir,
+        model_name=model_name,
         run=run,
         settings=settings,
         enable_thinking=enable_thinking,

@@ -37,6 +37,8 @@ TRACES = pa.schema(
         *_schema(
             study=pa.string(),
             model=pa.string(),
+            run=pa.string(),  # "base", or the training run whose model spoke
+            step=pa.int32(),  # trainer steps that it had done; null outside of training runs
             stage=pa.string(),
             setting=pa.string(),
             problem_id=pa.string(),
@@ -70,10 +72,52 @@ SFT_EXAMPLES = _schema(
 )
 
 TRAINING_STEPS = _schema(
+    model=pa.string(),
     run=pa.string(),
     step=pa.int32(),
     metric=pa.string(),
     value=pa.float64(),
+)
+
+# What distinguishes one on-policy training run from another, besides its draw of problems and its seeds.
+_ARM = dict(
+    family=pa.string(),  # models that differ only by the seed of their pre-training share one
+    thinking=pa.string(),  # "on" or "off"
+    method=pa.string(),  # "grpo" or "sdpo"
+    context=pa.string(),  # c of the self-teacher: "solution", "solution_without_thinking", or "none"
+    teacher_update_rate=pa.float64(),  # 0: fixed; null without a teacher
+    problem_set=pa.string(),
+    problems=pa.int32(),  # |D|: distinct questions in the training set
+    whole_set=pa.bool_(),  # D is the whole problem set
+    learning_rate=pa.float64(),
+    top_k=pa.int32(),  # support of the divergence; null without a teacher
+)
+
+# On-policy training runs, one row each.
+RUNS = _schema(
+    study=pa.string(),
+    model=pa.string(),
+    run=pa.string(),
+    **_ARM,
+    draw=pa.int32(),  # which disjoint part of the problem set D was taken from
+    seed=pa.int32(),
+)
+
+# What is shown against training steps: one row per arm, benchmark, step and metric, averaged over its runs.
+CURVES = _schema(
+    study=pa.string(),
+    **_ARM,
+    benchmark=pa.string(),  # "" for the rollouts of training themselves
+    step=pa.int32(),
+    metric=pa.string(),
+    value=pa.float64(),
+    low=pa.float64(),
+    high=pa.float64(),
+    confidence=pa.float64(),
+    band=pa.string(),  # what was resampled for low and high: "problems", or "runs and problems"
+    runs=pa.int32(),
+    samples=pa.int32(),
+    origin=pa.string(),
 )
 
 # A published table or figure in tidy form: one row per number that is shown.
@@ -100,15 +144,19 @@ SCHEMAS: dict[str, pa.Schema] = {
     "traces": TRACES,
     "sft_examples": SFT_EXAMPLES,
     "training_steps": TRAINING_STEPS,
+    "runs": RUNS,
+    "curves": CURVES,
     "summary": SUMMARY,
 }
 
 # Rows are written in this order, whatever order they were computed in.
 SORT_KEYS: dict[str, list[str]] = {
     "problems": ["position"],
-    "traces": ["study", "model", "stage", "setting", "problem_id", "sample"],
+    "traces": ["study", "model", "run", "stage", "setting", "step", "problem_id", "sample"],
     "sft_examples": ["problem_id", "sample"],
-    "training_steps": ["run", "metric", "step"],
+    "training_steps": ["model", "run", "metric", "step"],
+    "runs": ["study", "model", "run"],
+    "curves": ["study", *_ARM, "benchmark", "metric", "step"],
     "summary": ["study", "artifact", "model", "row", "benchmark", "metric", "origin"],
 }
 

@@ -13,8 +13,10 @@ def annotate(
     *,
     study: str,
     model: str,
+    run: str,
     stage: str,
     setting: str,
+    step: int | None = None,
     opened: bool,
     workers: int = 1,
 ) -> pd.DataFrame:
@@ -27,7 +29,8 @@ def annotate(
     gold = problems.set_index("problem_id")["answer"]
     answers = [extract_answer(text, opened=opened) for text in generated["response"]]
     pairs = zip(answers, gold.loc[generated["problem_id"]], strict=True)
-    labels = {"study": study, "model": model, "stage": stage, "setting": setting}
-    frame = generated.assign(**labels, answer=answers, correct=grade_many(pairs, workers=workers))
+    labels = {"study": study, "model": model, "run": run, "stage": stage, "setting": setting}
+    steps = pd.array([step] * len(generated), dtype="Int32")
+    frame = generated.assign(**labels, step=steps, answer=answers, correct=grade_many(pairs, workers=workers))
     counts = [count_table(generated["response"], mode).add_prefix(f"{mode}_") for mode in COUNT_MODES]
     return pd.concat([frame.reset_index(drop=True), *counts], axis=1)[TRACES.names]

@@ -55,10 +55,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Completion:
-    """A drawn response: its token ids without the end token, and ``"stop"`` or ``"length"``."""
+    """A drawn response: its token ids without the end token, and ``"stop"`` or ``"length"``.
+
+    Where they were asked for, ``logps`` holds the log-probability of every token under the distribution that it was
+    drawn from, the end token's last, and ``end_ids`` the end token (none for a response cut at its limit).
+    """
 
     token_ids: list[int]
     finish_reason: str
+    logps: list[float] | None = None
+    end_ids: tuple[int, ...] = ()
 
 
 class Engine(Protocol):

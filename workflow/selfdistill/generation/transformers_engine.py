@@ -15,6 +15,7 @@ from transformers import (
     DynamicCache,
     LogitsProcessorList,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -65,12 +66,12 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
 
 
-class TransformersEngine:
-    """Draws responses from a causal language model of transformers. Raises `UserError` for a broken manifest."""
+class ModelSampler:
+    """Draws responses from a causal language model of transformers as its weights stand at the time."""
 
-    def __init__(self, manifest: Path, *, largest_batch: int = 1024):
-        self.model = load_model(manifest).eval()
-        self.tokenizer = load_tokenizer(manifest)
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, largest_batch: int = 1024):
+        self.model = model
+        self.tokenizer = tokenizer
         self.largest_batch = largest_batch
         self.end_ids = torch.tensor(sorted(_end_ids(self.model, self.tokenizer.eos_token_id)))
 
@@ -83,24 +84,27 @@ class TransformersEngine:
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
-    def draw(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
-        """One completion per row, in order."""
+    def draw(self, rows: Sequence[Row], sampling: Sampling, *, logps: bool = False) -> list[Completion]:
+        """One completion per row, in order; ``logps`` asks for the log-probabilities of its tokens."""
         drawn: dict[int, Completion] = {}
         for batch in batches_by_length([len(row.token_ids) for row in rows], self.largest_batch):
-            drawn |= zip(batch, self._draw_batch([rows[i] for i in batch], sampling), strict=True)
+            drawn |= zip(batch, self._draw_batch([rows[i] for i in batch], sampling, logps), strict=True)
         return [drawn[i] for i in range(len(rows))]
 
     @torch.inference_mode()
-    def _draw_batch(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+    def _draw_batch(self, rows: Sequence[Row], sampling: Sampling, with_logps: bool) -> list[Completion]:
         uniforms = Uniforms([row.seed for row in rows])
         warpers = _warpers(sampling)
         logits, cache, visible, positions = self._read_prompts(rows)
         drawn: list[list[int]] = [[] for _ in rows]
-        ended = [False] * len(rows)
+        ended: list[tuple[int, ...]] = [()] * len(rows)
+        logps: list[list[float]] = [[] for _ in rows]
         running = torch.arange(len(rows))  # row of each batch entry
         alive = torch.ones(len(rows), dtype=torch.bool)
         for step in range(sampling.max_tokens):
             tokens = pick(warpers, logits, uniforms.at(step, running), sampling.temperature)
+            if with_logps:
+                _record_logps(logps, running, tokens, alive, warpers(None, logits))
             alive &= ~_record(drawn, ended, running, tokens, alive, self.end_ids)
             if step + 1 == sampling.max_tokens or not alive.any():
                 break
@@ -112,7 +116,10 @@ class TransformersEngine:
             positions = positions + 1
             visible = torch.cat([visible, visible.new_ones(len(visible), 1)], dim=1)
             logits = self._forward(tokens[:, None], cache, visible, positions[:, None])
-        return [Completion(ids, "stop" if end else "length") for ids, end in zip(drawn, ended, strict=True)]
+        return [
+            Completion(ids, "stop" if end else "length", of_tokens if with_logps else None, end)
+            for ids, end, of_tokens in zip(drawn, ended, logps, strict=True)
+        ]
 
     def _read_prompts(self, rows: Sequence[Row]):
         """Logits after the prompts, their cache, visible positions [B, T] and last position [B], one entry per row."""
@@ -156,6 +163,13 @@ class TransformersEngine:
             logits_to_keep=1,
         )
         return output.logits[:, -1].float()
+
+
+class TransformersEngine(ModelSampler):
+    """The same for a saved model. Raises `UserError` for a broken manifest."""
+
+    def __init__(self, manifest: Path, *, largest_batch: int = 1024):
+        super().__init__(load_model(manifest).eval(), load_tokenizer(manifest), largest_batch=largest_batch)
 
 
 def batches_by_length(lengths: Sequence[int], largest: int) -> list[list[int]]:
@@ -210,7 +224,7 @@ def _warpers(sampling: Sampling) -> LogitsProcessorList:
 
 def _record(
     drawn: list[list[int]],
-    ended: list[bool],
+    ended: list[tuple[int, ...]],
     running: torch.Tensor,
     tokens: torch.Tensor,
     alive: torch.Tensor,
@@ -220,10 +234,20 @@ def _record(
     at_end = torch.isin(tokens, end_ids)
     for row, token, live, end in zip(running.tolist(), tokens.tolist(), alive.tolist(), at_end.tolist(), strict=True):
         if live and end:
-            ended[row] = True
+            ended[row] = (token,)
         elif live:
             drawn[row].append(token)
     return at_end
+
+
+def _record_logps(
+    logps: list[list[float]], running: torch.Tensor, tokens: torch.Tensor, alive: torch.Tensor, scores: torch.Tensor
+) -> None:
+    """Append the log-probabilities of this step's tokens to the running rows; ``scores`` [B, V] were drawn from."""
+    drawn = scores.log_softmax(dim=-1).gather(1, tokens[:, None]).squeeze(1)
+    for row, logp, live in zip(running.tolist(), drawn.tolist(), alive.tolist(), strict=True):
+        if live:
+            logps[row].append(logp)
 
 
 def _select(cache: DynamicCache, rows: torch.Tensor) -> None:

@@ -9,8 +9,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 TOKENS_SEEN = "num_input_tokens_seen"
 
 
-def step_table(history: Iterable[Mapping[str, float]], metrics: Iterable[str], run: str) -> pd.DataFrame:
-    """A trainer's ``log_history`` as rows of the `training_steps` schema.
+def step_table(history: Iterable[Mapping[str, float]], metrics: Iterable[str], **labels: str) -> pd.DataFrame:
+    """A trainer's ``log_history`` as rows of the `training_steps` schema; ``labels``: model and run.
 
     Entries that lack a loss (the summary at the end) are left out, as is whatever depends on the machine
     (seconds). The metric "tokens", prompt and response tokens of the step without padding, is added.
@@ -21,8 +21,8 @@ def step_table(history: Iterable[Mapping[str, float]], metrics: Iterable[str], r
             continue
         values = {metric: entry[metric] for metric in metrics} | {"tokens": entry[TOKENS_SEEN] - seen}
         seen = entry[TOKENS_SEEN]
-        rows += [(run, entry["step"], metric, float(value)) for metric, value in values.items()]
-    return pd.DataFrame(rows, columns=["run", "step", "metric", "value"])
+        rows += [(entry["step"], metric, float(value)) for metric, value in values.items()]
+    return pd.DataFrame(rows, columns=["step", "metric", "value"]).assign(**labels)
 
 
 class ProgressCallback(TrainerCallback):

@@ -41,6 +41,7 @@ def train_sft(
     manifest: Path,
     out_dir: Path,
     work_dir: Path,
+    model_name: str,
     run: str,
     settings: SftSettings,
     enable_thinking: bool | None,
@@ -71,7 +72,7 @@ def train_sft(
     torch.utils.deterministic.fill_uninitialized_memory = False
     run_to_end(trainer, seconds=checkpoint_seconds)
     save_model(trainer.model, tokenizer, out_dir)
-    return step_table(trainer.state.log_history, METRICS, run)
+    return step_table(trainer.state.log_history, METRICS, model=model_name, run=run)
 
 
 def tokenise(
