@@ -5,12 +5,15 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from selfdistill.errors import UserError
 from selfdistill.prompts import (
     AUTHORS_INSTRUCTION,
     guided_prompt,
     prompt_opens_thinking,
     remove_thinking,
     render,
+    render_shortened,
+    sdpo_reprompt,
     split_thinking,
     user_prompt,
 )
@@ -43,6 +46,22 @@ def tokenizer_with(template: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def byte_tokenizer(template: str) -> PreTrainedTokenizerFast:
+    """One token per byte, as byte-level BPE cuts unseen text; turn markers are control tokens, as in real models."""
+    alphabet = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    by_byte = Tokenizer(models.BPE(alphabet, []))
+    by_byte.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    by_byte.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=by_byte,
+        bos_token="<s>",
+        additional_special_tokens=["<|im_start|>", "<|im_end|>", "<|user|>", "<|assistant|>"],
+    )
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.chat_template = template
+    return tokenizer
+
+
 # --- prompts ----------------------------------------------------------------------------------------------------------
 def test_user_prompt_is_the_authors():
     assert user_prompt("What is 1+1?", AUTHORS_INSTRUCTION) == (
@@ -58,6 +77,13 @@ def test_guided_prompt_is_the_authors_of_section_3():
     assert guided_prompt("P\nI", "S {x} %s") == (
         "P\nI\n\nCorrect solution: S {x} %s\n\nCorrectly solve the original question."
     )
+
+
+def test_sdpo_reprompt_is_the_authors_byte_for_byte():
+    assert sdpo_reprompt("P\nI", "S {x} %s") == (
+        "P\nI\nCorrect solution:\n\nS {x} %s\n\nCorrectly solve the original question."
+    )
+    assert sdpo_reprompt("", "") == "\nCorrect solution:\n\n\n\nCorrectly solve the original question."
 
 
 # --- rendering --------------------------------------------------------------------------------------------------------
@@ -97,6 +123,45 @@ def test_prompt_opens_thinking(template, enable_thinking, opens):
     for question in ("Hi", "What does <think> mean?", "<think>"):
         ids = render(tokenizer, question, enable_thinking=enable_thinking)
         assert prompt_opens_thinking(tokenizer, ids) is opens
+
+
+class TestShortening:
+    tokenizer = byte_tokenizer(QWEN)
+
+    def shorten(self, text: str, room: int | None) -> tuple[str, str]:
+        """The decoded prompt with ``room`` bytes for ``text``, and what is kept of it."""
+        empty = len(render(self.tokenizer, "[]"))
+        limit = None if room is None else empty + room
+        ids, kept = render_shortened(self.tokenizer, "[{}]".format, text, max_tokens=limit, what="it")
+        assert limit is None or len(ids) <= limit
+        return self.tokenizer.decode(ids), kept
+
+    @pytest.mark.parametrize(
+        ("room", "kept"),
+        [
+            (None, "abc def"), (8, "abc def"), (7, "abc def"), (6, "abc de"), (3, "abc"), (1, "a"), (0, ""),
+        ],
+    )  # fmt: skip
+    def test_text_loses_as_many_tokens_of_its_end_as_are_over(self, room: int | None, kept: str):
+        prompt = f"<|im_start|>user\n[{kept}]<|im_end|>\n<|im_start|>assistant\n"
+        assert self.shorten("abc def", room) == (prompt, kept)
+
+    def test_no_character_is_torn(self):
+        # 3 bytes each: what fits is a whole number of them.
+        assert [self.shorten("√√√", room)[1] for room in range(10)] == [
+            "", "", "", "√", "√", "√", "√√", "√√", "√√", "√√√",
+        ]  # fmt: skip
+
+    def test_a_prompt_too_long_without_any_text_is_refused(self):
+        with pytest.raises(UserError, match=r"^it has 51 tokens, over 50$"):
+            render_shortened(self.tokenizer, lambda text: "x" * 32 + text, "abc", max_tokens=50, what="it")
+
+    @pytest.mark.parametrize("enable_thinking", [None, True, False])
+    def test_thinking_is_switched_as_asked(self, enable_thinking: bool | None):
+        ids, _ = render_shortened(
+            self.tokenizer, str, "abc", max_tokens=None, what="it", enable_thinking=enable_thinking
+        )
+        assert ids == render(self.tokenizer, "abc", enable_thinking=enable_thinking)
 
 
 # --- thinking ---------------------------------------------------------------------------------------------------------

@@ -2,13 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from selfdistill.errors import UserError, nearest
 from selfdistill.generation.requests import Prompt
-from selfdistill.prompts import guided_prompt, prompt_opens_thinking, remove_thinking, render, user_prompt
+from selfdistill.prompts import (
+    guided_prompt,
+    prompt_opens_thinking,
+    remove_thinking,
+    render,
+    render_shortened,
+    user_prompt,
+)
 
 
 @dataclass(frozen=True)
@@ -85,26 +93,21 @@ def build_prompts(
         if contexts is not None and problem_id not in contexts:
             raise UserError(f"problem {problem_id} has no correct response to serve as its context")
         context = contexts[problem_id] if contexts is not None else None
-        given = context.text if context else None
-        asked = user_prompt(problem, instruction)
-        while len(ids := _ask(tokenizer, asked, given, enable_thinking)) > (max_prompt_tokens or len(ids)):
-            if not given:
-                raise UserError(f"the prompt of problem {problem_id} has {len(ids)} tokens, over {max_prompt_tokens}")
-            given = _without_end(tokenizer, given, len(ids) - max_prompt_tokens)
+        ids, given = render_shortened(
+            tokenizer,
+            partial(_user_turn, user_prompt(problem, instruction), context is not None),
+            context.text if context else "",
+            max_tokens=max_prompt_tokens,
+            what=f"the prompt of problem {problem_id}",
+            enable_thinking=enable_thinking,
+        )
         sample, shortened = (context.sample, given != context.text) if context else (None, False)
         prompts.append(Prompt(problem_id, tokenizer.decode(ids), tuple(ids), sample, shortened))
     return prompts
 
 
-def _ask(tokenizer: Any, asked: str, context: str | None, enable_thinking: bool | None) -> list[int]:
-    user_text = asked if context is None else guided_prompt(asked, context)
-    return render(tokenizer, user_text, enable_thinking=enable_thinking)
-
-
-def _without_end(tokenizer: Any, text: str, tokens: int) -> str:
-    """``text`` without its last ``tokens`` tokens, and shorter in any case."""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return tokenizer.decode(ids[: max(0, len(ids) - tokens)])[: len(text) - 1]
+def _user_turn(asked: str, guided: bool, given: str) -> str:
+    return guided_prompt(asked, given) if guided else asked
 
 
 def opens_thinking(tokenizer: Any, *, enable_thinking: bool | None = None) -> bool:

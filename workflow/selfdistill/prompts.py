@@ -1,7 +1,10 @@
 """Every prompt, in one place, and the split of a response into thinking and answer."""
 
 import re
+from collections.abc import Callable
 from typing import Any
+
+from selfdistill.errors import UserError
 
 # Authors' experiments/math/change_math_prompts.py:22, joined to the problem by one newline.
 AUTHORS_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -18,6 +21,12 @@ def user_prompt(problem: str, instruction: str = AUTHORS_INSTRUCTION) -> str:
 def guided_prompt(prompt: str, solution: str) -> str:
     """The user turn of solution-guided generation and regeneration (authors' eval_with_hint.py:65-69)."""
     return f"{prompt}\n\nCorrect solution: {solution}\n\nCorrectly solve the original question."
+
+
+def sdpo_reprompt(prompt: str, demonstration: str) -> str:
+    """The user turn of SDPO's teacher (authors' actor.yaml:131-148, whose block scalars end in no newline)."""
+    solution = f"\nCorrect solution:\n\n{demonstration}"
+    return f"{prompt}{solution}\n\nCorrectly solve the original question."
 
 
 def split_thinking(text: str, *, opened: bool = False) -> tuple[str, str]:
@@ -57,6 +66,39 @@ def render(tokenizer: Any, user_text: str, *, enable_thinking: bool | None = Non
     messages = [{"role": "user", "content": user_text}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switch)
     return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def render_shortened(
+    tokenizer: Any,
+    wrap: Callable[[str], str],
+    text: str,
+    *,
+    max_tokens: int | None,
+    what: str,
+    enable_thinking: bool | None = None,
+) -> tuple[list[int], str]:
+    """Token ids of the user turn ``wrap(text)`` (see `render`), and as much of ``text`` as it holds.
+
+    A ``text`` that makes the prompt longer than ``max_tokens`` (None: no limit) loses its end, so that all that is
+    wrapped around it stays whole. Raises `UserError`, which names ``what``, when even an empty one does not fit.
+    """
+    while True:
+        ids = render(tokenizer, wrap(text), enable_thinking=enable_thinking)
+        if max_tokens is None or len(ids) <= max_tokens:
+            return ids, text
+        if not text:
+            raise UserError(f"{what} has {len(ids)} tokens, over {max_tokens}")
+        text = _without_end(tokenizer, text, len(ids) - max_tokens)
+
+
+def _without_end(tokenizer: Any, text: str, tokens: int) -> str:
+    """``text`` without its last ``tokens`` tokens, and shorter in any case.
+
+    Cut by offset, not decoded: half of a character's bytes would decode to a replacement character.
+    """
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    kept = offsets[: max(0, len(offsets) - tokens)]
+    return text[: min(kept[-1][1], len(text) - 1)] if kept else ""
 
 
 def prompt_opens_thinking(tokenizer: Any, prompt_ids: list[int]) -> bool:

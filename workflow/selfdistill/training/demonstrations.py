@@ -1,0 +1,105 @@
+"""SDPO's demonstrations: which peer's response the teacher sees, and the prompt that shows it.
+
+A group is the rollouts of one prompt instance, consecutive in a step; its members are peers. A rollout for which
+`choose_demonstrations` finds no peer has no teacher prompt. Imports no trainer.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from selfdistill.errors import UserError, nearest
+from selfdistill.prompts import remove_thinking, render_shortened, sdpo_reprompt
+
+
+@dataclass(frozen=True)
+class TeacherPrompt:
+    """The teacher's prompt of one rollout, to be followed by the student's response."""
+
+    token_ids: tuple[int, ...]
+    shortened: bool  # the demonstration was cut to make the prompt fit
+
+
+def choose_demonstrations(
+    rewards: Sequence[float], *, group_size: int, threshold: float, choice: str, rng: random.Random
+) -> list[int | None]:
+    """For each rollout of a step, the index in ``rewards`` of the peer that is its demonstration, or None.
+
+    A demonstration has a reward of at least ``threshold`` and is never the rollout itself. ``choice`` is "first",
+    the group's first success, which all peers share and whose owner gets the second (authors'
+    ray_trainer.py:664-682), or "random", drawn from ``rng`` for every rollout anew: the authors order a batch by
+    length beforehand, so that their first success can depend on its length.
+
+    Raises `UserError` for an unknown choice, and when ``rewards`` are no whole groups.
+    """
+    picks = {"random": rng.choice, "first": min}
+    if choice not in picks:
+        raise UserError(f"unknown demonstration '{choice}'{nearest(choice, picks)}; known: {', '.join(picks)}")
+    chosen: list[int | None] = []
+    for group, successes in _groups(rewards, group_size, threshold):
+        for rollout in group:
+            peers = [success for success in successes if success != rollout]
+            chosen.append(picks[choice](peers) if peers else None)
+    return chosen
+
+
+def group_statistics(rewards: Sequence[float], *, group_size: int, threshold: float) -> dict[str, float]:
+    """Fractions of a step's groups and rollouts, which tell how much of a batch teaches (0 to 1).
+
+    ``all_fail``, ``lone_success`` and ``all_success``: groups with no, exactly one and only successes;
+    ``with_demonstration``: rollouts that have a successful peer. A lone success teaches its peers, and learns
+    nothing itself. Raises `UserError` when ``rewards`` are no whole groups, or none.
+    """
+    if not rewards:
+        raise UserError("a step without rollouts has no group statistics")
+    counts = [len(successes) for _, successes in _groups(rewards, group_size, threshold)]
+    taught = [0 if count == 0 else group_size - (count == 1) for count in counts]
+    return {
+        "all_fail": counts.count(0) / len(counts),
+        "lone_success": counts.count(1) / len(counts),
+        "all_success": counts.count(group_size) / len(counts),
+        "with_demonstration": sum(taught) / len(rewards),
+    }
+
+
+def _groups(rewards: Sequence[float], group_size: int, threshold: float) -> Iterator[tuple[range, list[int]]]:
+    """Per group the indices of its rollouts, and of those that succeeded."""
+    if group_size < 1 or len(rewards) % group_size:
+        raise UserError(f"{len(rewards)} rewards do not divide into groups of {group_size}")
+    for start in range(0, len(rewards), group_size):
+        group = range(start, start + group_size)
+        yield group, [rollout for rollout in group if rewards[rollout] >= threshold]
+
+
+def teacher_prompt(
+    tokenizer: Any,
+    user_text: str,
+    demonstration: str,
+    *,
+    without_thinking: bool,
+    opened: bool,
+    max_tokens: int,
+    enable_thinking: bool | None,
+) -> TeacherPrompt:
+    """The student's user turn ``user_text`` with a demonstration in it, rendered as the student's prompt is.
+
+    ``demonstration`` is a response's text without its end token. ``without_thinking`` (c = s without think) leaves
+    its answer part: nothing, where the thinking never closes (the authors' ray_trainer.py:651-662 shows such a
+    response whole). ``opened`` says that the student's prompt opens ``<think>``.
+
+    In a prompt longer than ``max_tokens`` the demonstration loses its end (the authors cut the prompt itself on the
+    right, through request and assistant header: ray_trainer.py:332-333). Raises `UserError` when the prompt does
+    not fit without any demonstration.
+    """
+    shown = remove_thinking(demonstration, opened=opened).strip() if without_thinking else demonstration
+    token_ids, kept = render_shortened(
+        tokenizer,
+        partial(sdpo_reprompt, user_text),
+        shown,
+        max_tokens=max_tokens,
+        what="the teacher's prompt",
+        enable_thinking=enable_thinking,
+    )
+    return TeacherPrompt(tuple(token_ids), shortened=kept != shown)
