@@ -1,0 +1,360 @@
+"""Curves of on-policy runs against numbers worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from selfdistill import artifacts, curves, tables
+from selfdistill.errors import UserError
+from selfdistill.statistics import Bootstrap
+
+BOOTSTRAP = Bootstrap(resamples=400)
+ARM = {
+    "study": "s",
+    "family": "f",
+    "thinking": "on",
+    "method": "grpo",
+    "context": "none",
+    "teacher_update_rate": np.nan,
+    "problem_set": "train",
+    "problems": 100,
+    "whole_set": True,
+    "learning_rate": 3e-4,
+    "top_k": np.nan,
+}
+SDPO = {"method": "sdpo", "context": "solution", "teacher_update_rate": 0.0, "top_k": 100.0}
+
+
+def run_table(*rows):
+    return pd.DataFrame([{**ARM, "draw": 0, "seed": 0, **row} for row in rows])[tables.RUNS.names]
+
+
+ONE = run_table({"model": "m", "run": "a"})
+TWO = run_table({"model": "m", "run": "a"}, {"model": "n", "run": "a", "seed": 1})
+
+
+def traces(rows, *, stage="training"):
+    """Traces from (model, run, step, problem, correct, tokens, wait as substring, wait as word, finish)."""
+    names = ["model", "run", "step", "problem_id", "correct", "response_tokens"]
+    frame = pd.DataFrame(rows, columns=[*names, "substring_wait", "word_wait", "finish_reason"])
+    zero = [c for columns in tables.MARKER_COLUMNS.values() for c in columns if c not in frame]
+    frame = frame.assign(study="s", stage=stage, setting=frame["run"], sample=range(len(frame)))
+    return frame.assign(step=frame["step"].astype("Int32"), **dict.fromkeys(zero, 0))
+
+
+def evaluations(*parts, setting="hard"):
+    """Traces of one benchmark from (model, run, step, {problem: (correct share of four samples, tokens)})."""
+    rows = [
+        (model, run, step, problem, sample < 4 * share, tokens, 2, 1, "stop")
+        for model, run, step, problems in parts
+        for problem, (share, tokens) in problems.items()
+        for sample in range(4)
+    ]
+    return traces(rows, stage="evaluation").assign(setting=setting)
+
+
+def line(frame, **labels):
+    for name, wanted in labels.items():
+        frame = frame[frame[name] == wanted]
+    assert len(frame) == 1, f"{labels} stands {len(frame)} times"
+    return frame.iloc[0]
+
+
+ROLLOUTS = traces(
+    [
+        ("m", "a", 1, "p", True, 10, 2, 1, "stop"),
+        ("m", "a", 1, "p", False, 30, 4, 2, "length"),
+        ("m", "a", 2, "q", True, 20, 0, 0, "stop"),
+        ("m", "a", 2, "q", True, 40, 6, 3, "stop"),
+        ("m", "a", 3, "p", False, 8, 1, 0, "stop"),
+        ("m", "a", 3, "p", False, 12, 1, 0, "stop"),
+    ]
+)
+
+
+def test_windows_of_training_by_hand():
+    table = curves.training_curves(ROLLOUTS, ONE, window=2, bootstrap=BOOTSTRAP)
+    first = {
+        "score": 0.75,
+        "L": 25,
+        "E_substring": 3,
+        "E_word": 1.5,
+        "truncated": 0.25,
+        "E_per_1000_tokens_substring": 1000 * 12 / 100,
+        "E_per_1000_tokens_word": 1000 * 6 / 100,
+    }
+    for metric, value in first.items():
+        row = line(table, step=2, metric=metric)
+        assert row["value"] == pytest.approx(value)
+        assert (row["runs"], row["samples"], row["band"], row["benchmark"]) == (1, 4, "problems", "")
+    # Resamples hold p twice, both, or q twice.
+    assert line(table, step=2, metric="score")[["low", "high"]].tolist() == [0.5, 1.0]
+    assert line(table, step=2, metric="L")[["low", "high"]].tolist() == [20, 30]
+    # The last window holds step 3 only, and one problem, which says nothing about others.
+    assert set(table["step"]) == {2, 3}
+    assert line(table, step=3, metric="L")["value"] == 10
+    assert table.loc[table["step"] == 3, ["low", "high"]].isna().all(axis=None)
+
+
+def test_a_problem_drawn_twice_in_a_window_counts_twice():
+    table = curves.training_curves(ROLLOUTS, ONE, window=3, bootstrap=BOOTSTRAP)
+    score = line(table, metric="score", step=3)
+    assert score["value"] == pytest.approx(3 / 6)
+    assert score[["low", "high"]].tolist() == [0.25, 1.0]  # of p alone, of q alone
+    assert line(table, metric="E_per_1000_tokens_word", step=3)["value"] == pytest.approx(1000 * 6 / 120)
+
+
+def test_training_rows_fit_the_schema(tmp_path):
+    table = curves.training_curves(ROLLOUTS, ONE, window=1, bootstrap=BOOTSTRAP)
+    tables.write(table, tmp_path / "curves.parquet", "curves")
+    assert len(tables.read(tmp_path / "curves.parquet", "curves")) == 3 * 7
+
+
+def test_replicates_are_pooled_whatever_their_rollouts():
+    other = [("n", "a", 1, problem, False, 5, 0, 0, "stop") for problem in "pqrs" for _ in range(3)]
+    rollouts = pd.concat([ROLLOUTS[ROLLOUTS["step"] < 3], traces(other)], ignore_index=True)
+    table = curves.training_curves(rollouts.assign(step=1), TWO, window=1, bootstrap=BOOTSTRAP)
+    score = line(table, metric="score")
+    assert score["value"] == (0.75 + 0) / 2
+    assert (score["runs"], score["samples"], score["band"]) == (2, 16, "runs and problems")
+    assert score["low"] == 0 and 0.75 <= score["high"] <= 1
+    # Run a has 60 markers per 1,000 tokens, the other none: totals of all runs are divided.
+    assert line(table, metric="E_per_1000_tokens_word")["value"] == pytest.approx(1000 * 1.5 / (25 + 5))
+
+
+def test_of_single_problems_only_runs_matter():
+    rows = [(model, "a", 1, "p", model == "m", 10, 0, 0, "stop") for model in "mn" for _ in range(8)]
+    runs = TWO.assign(problems=1, whole_set=False)
+    score = line(curves.training_curves(traces(rows), runs, window=5, bootstrap=BOOTSTRAP), metric="score")
+    assert score[["step", "value", "low", "high", "band"]].tolist() == [1, 0.5, 0, 1, "runs and problems"]
+
+
+def test_arms_stay_apart():
+    runs = run_table({"model": "m", "run": "a"}, {"model": "m", "run": "b", **SDPO}, {"model": "n", "run": "b", **SDPO})
+    rows = [("m", "a"), ("m", "b"), ("n", "b")]
+    rollouts = traces([(*row, 1, "p", row[1] == "b", 10, 0, 0, "stop") for row in rows])
+    table = curves.training_curves(rollouts, runs, window=1, bootstrap=BOOTSTRAP)
+    assert line(table, metric="score", method="grpo")[["value", "runs"]].tolist() == [0, 1]
+    assert line(table, metric="score", method="sdpo")[["value", "runs"]].tolist() == [1, 2]
+
+
+def test_equal_inputs_give_equal_tables_in_any_order():
+    table = curves.training_curves(ROLLOUTS, ONE, window=2, bootstrap=BOOTSTRAP)
+    again = curves.training_curves(ROLLOUTS.sample(frac=1, random_state=1), ONE, window=2, bootstrap=BOOTSTRAP)
+    pd.testing.assert_frame_equal(table, again)
+
+
+def test_rollouts_and_runs_must_match():
+    with pytest.raises(UserError, match="no rollouts of run 'a' of 'n'"):
+        curves.training_curves(ROLLOUTS, TWO, window=2, bootstrap=BOOTSTRAP)
+    with pytest.raises(UserError, match="rollouts of run 'a' of 'm', which is not in the table of runs"):
+        curves.training_curves(ROLLOUTS, TWO.iloc[1:], window=2, bootstrap=BOOTSTRAP)
+    with pytest.raises(UserError, match="run 'a' of 'm' stands twice"):
+        curves.training_curves(ROLLOUTS, pd.concat([ONE, ONE]), window=2, bootstrap=BOOTSTRAP)
+    with pytest.raises(UserError, match="window is 0"):
+        curves.training_curves(ROLLOUTS, ONE, window=0, bootstrap=BOOTSTRAP)
+    with pytest.raises(UserError, match="table of runs is empty"):
+        curves.training_curves(ROLLOUTS.iloc[:0], ONE.iloc[:0], window=2, bootstrap=BOOTSTRAP)
+
+
+EASY_BASE = {"p": (0.5, 100), "q": (0.75, 200)}
+HARD_BASE = {"p": (0.25, 60), "q": (1.0, 80)}
+
+
+def shifted(problems, share, tokens):
+    return {name: (old + share, length + tokens) for name, (old, length) in problems.items()}
+
+
+def test_evaluation_by_hand():
+    worse = {"p": (0.25, 40), "q": (0.0, 60)}
+    traces_ = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 10, worse))
+    traces_.loc[traces_["run"] == "a", "substring_wait"] = 0
+    table = curves.evaluation_curves(traces_, ONE, bootstrap=BOOTSTRAP)
+    assert line(table, step=0, metric="avg")[["value", "low", "high"]].tolist() == [62.5, 50, 75]
+    assert line(table, step=10, metric="avg")[["value", "low", "high"]].tolist() == [12.5, 0, 25]
+    assert line(table, step=0, metric="L")["value"] == 150
+    assert line(table, step=0, metric="E_per_1000_tokens_word")["value"] == pytest.approx(1000 / 150)
+    difference = line(table, step=10, metric="avg_difference_to_base")
+    assert difference[["value", "low", "high"]].tolist() == [-50, -75, -25]
+    assert line(table, step=10, metric="substring_wait_difference_to_base")["value"] == -2
+    assert line(table, step=10, metric="word_wait_difference_to_base")["value"] == 0
+    assert line(table, step=10, metric="E_substring_difference_to_base")["value"] == -2
+    row = line(table, step=10, metric="truncated")
+    assert row[["value", "runs", "samples", "band", "benchmark"]].tolist() == [0, 1, 8, "problems", "hard"]
+
+
+def test_evaluation_holds_every_metric_and_no_difference_of_the_base_to_itself(tmp_path):
+    own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 10, EASY_BASE))
+    table = curves.evaluation_curves(own, ONE, bootstrap=BOOTSTRAP)
+    plain = {"avg", "L", "E_substring", "E_word", "truncated", *artifacts.DENSITIES, *artifacts.MARKER_MEANS}
+    assert set(table.loc[table["step"] == 0, "metric"]) == plain
+    differences = {"avg", "L", "E_substring", "E_word", *artifacts.MARKER_MEANS}
+    assert set(table.loc[table["step"] == 10, "metric"]) == plain | {f"{n}_difference_to_base" for n in differences}
+    tables.write(table, tmp_path / "curves.parquet", "curves")
+
+
+def test_a_shift_that_all_problems_share_has_an_interval_of_no_width():
+    own = evaluations(
+        ("m", "base", None, EASY_BASE),
+        ("m", "a", 10, shifted(EASY_BASE, -0.25, 7)),
+        ("n", "base", None, HARD_BASE),
+        ("n", "a", 10, shifted(HARD_BASE, -0.25, 7)),
+    )
+    table = curves.evaluation_curves(own, TWO, bootstrap=BOOTSTRAP)
+    # Each run against the base of its own model: against the other's, runs would differ.
+    difference = line(table, step=10, metric="avg_difference_to_base")
+    assert difference[["value", "low", "high", "runs"]].tolist() == pytest.approx([-25, -25, -25, 2])
+    assert line(table, step=10, metric="L_difference_to_base")[["low", "high"]].tolist() == pytest.approx([7, 7])
+    average = line(table, step=10, metric="avg")
+    assert average["value"] == (0 + 75 + 25 + 50) / 4
+    assert average["low"] < average["value"] < average["high"] and average["band"] == "runs and problems"
+
+
+def test_the_base_counts_once_for_every_run_of_its_model():
+    runs = run_table(*({"model": m, "run": r} for m, r in [("m", "a"), ("m", "b"), ("n", "a")]))
+    own = evaluations(
+        ("m", "base", None, EASY_BASE),
+        ("n", "base", None, HARD_BASE),
+        *((m, r, 10, HARD_BASE) for m, r in [("m", "a"), ("m", "b"), ("n", "a")]),
+    )
+    start = line(curves.evaluation_curves(own, runs, bootstrap=BOOTSTRAP), step=0, metric="L")
+    assert start[["value", "runs", "samples"]].tolist() == pytest.approx([(150 + 150 + 70) / 3, 3, 24])
+
+
+def test_problems_are_common_to_all_runs():
+    """Two runs alike in every problem are as uncertain as one, where their problems are what differs."""
+    pair = [(model, run, step, EASY_BASE) for model in "mn" for run, step in [("base", None), ("a", 10)]]
+    table = curves.evaluation_curves(evaluations(*pair), TWO, bootstrap=BOOTSTRAP)
+    assert line(table, step=10, metric="avg")[["low", "high"]].tolist() == [50, 75]
+
+
+def test_benchmarks_and_checkpoints_stay_apart():
+    hard = evaluations(("m", "base", None, HARD_BASE), ("m", "a", 10, HARD_BASE), ("m", "a", 20, EASY_BASE))
+    easy = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 20, HARD_BASE), setting="easy")
+    table = curves.evaluation_curves(pd.concat([hard, easy]), ONE, bootstrap=BOOTSTRAP)
+    lengths = table[table["metric"] == "L"].set_index(["benchmark", "step"])["value"].to_dict()
+    assert lengths == {("easy", 0): 150, ("easy", 20): 70, ("hard", 0): 70, ("hard", 10): 70, ("hard", 20): 150}
+
+
+def test_evaluations_that_cannot_be_compared_are_refused():
+    base, run = ("m", "base", None, EASY_BASE), ("m", "a", 10, EASY_BASE)
+
+    def curve(*parts, runs=ONE):
+        return curves.evaluation_curves(evaluations(*parts), runs, bootstrap=BOOTSTRAP)
+
+    with pytest.raises(UserError, match="run 'a' was evaluated on 'hard', its base model 'm' was not"):
+        curve(run)
+    with pytest.raises(UserError, match="no evaluations of run 'a' of 'm'"):
+        curve(base)
+    with pytest.raises(UserError, match="evaluations of run 'z' of 'm', which is not in the table of runs"):
+        curve(base, run, ("m", "z", 10, EASY_BASE))
+    with pytest.raises(UserError, match="evaluations of run 'a' do not say after which step"):
+        curve(base, ("m", "a", None, EASY_BASE))
+    with pytest.raises(UserError, match="'base' and 'a' were not evaluated on the same problems of 'hard'"):
+        curve(base, ("m", "a", 10, {"p": (0.5, 100), "r": (0.5, 100)}))
+    both = [base, run, ("n", "base", None, EASY_BASE)]
+    with pytest.raises(UserError, match="run 'a' of 'n' was not evaluated on 'hard' after step 10"):
+        curve(*both, ("n", "a", 20, EASY_BASE), runs=TWO)
+
+
+@pytest.mark.parametrize(
+    ("arm", "label"),
+    [
+        ({}, "GRPO, lr 3e-4"),
+        ({**SDPO, "learning_rate": 3e-3, "problems": 8, "whole_set": False}, "SDPO c=s, lr 3e-3, |D|=8"),
+        (
+            {**SDPO, "context": "solution_without_thinking", "teacher_update_rate": 0.05, "top_k": 20.0},
+            r"SDPO c=s\think, lr 3e-4, EMA 0.05, k=20",
+        ),
+        ({"thinking": "off", "learning_rate": 1.5e-6}, "GRPO, lr 1.5e-6, thinking off"),
+        ({"problem_set": "other", "family": "g"}, "GRPO, lr 3e-4, other, g"),
+    ],
+)
+def test_labels_say_what_is_not_usual(arm, label):
+    usual = {"family": "f", "problem_set": "train", "top_k": 100.0, "thinking": "on", "teacher_update_rate": 0.0}
+    assert curves.arm_label({**ARM, **arm}, usual) == label
+
+
+def test_what_is_usual_is_what_most_arms_have():
+    small = {**SDPO, "top_k": 20.0}
+    arms = pd.DataFrame([ARM, {**ARM, **SDPO}, {**ARM, **small}, {**ARM, "problem_set": "b"}])
+    usual = {"teacher_update_rate": 0.0, "thinking": "on", "family": "f", "top_k": 100.0, "problem_set": "train"}
+    assert curves.usual_values(arms) == usual
+    several = curves.usual_values(pd.concat([arms, arms.assign(family="g")]))
+    assert "family" not in several
+
+
+def test_final_table_holds_the_last_window_and_the_last_step(tmp_path):
+    own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 2, EASY_BASE), ("m", "a", 3, shifted(EASY_BASE, 0, 5)))
+    training = curves.training_curves(ROLLOUTS, ONE, window=2, bootstrap=BOOTSTRAP)
+    evaluation = curves.evaluation_curves(own, ONE, bootstrap=BOOTSTRAP)
+    table = curves.final_table(training, evaluation)
+    assert set(table["row"]) == {"GRPO, lr 3e-4"} and set(table["artifact"]) == {"table_onpolicy"}
+    values = table.set_index(["benchmark", "metric"])["value"].to_dict()
+    assert values == {
+        ("training", "score"): 0,
+        ("training", "L"): 10,
+        ("training", "E_substring"): 1,
+        ("training", "E_word"): 0,
+        ("training", "runs"): 1,
+        ("training", "step"): 3,
+        ("hard", "avg"): 62.5,
+        ("hard", "avg_difference_to_base"): 0,
+        ("hard", "runs"): 1,
+        ("hard", "step"): 3,
+    }
+    assert line(table, benchmark="hard", metric="avg")[["low", "high", "samples"]].tolist() == [50, 75, 8]
+    assert line(table, benchmark="hard", metric="runs")[["low", "high", "confidence"]].isna().all()
+    tables.write(table, tmp_path / "table.parquet", "summary")
+
+
+def test_labels_that_do_not_tell_arms_apart_are_refused():
+    runs = run_table({"model": "m", "run": "a"}, {"model": "m", "run": "b", "thinking": "off"})
+    rollouts = pd.concat([ROLLOUTS, ROLLOUTS.assign(run="b")])
+    training = curves.training_curves(rollouts, runs, window=2, bootstrap=BOOTSTRAP)
+    assert set(curves.final_table(training, training.iloc[:0])["row"]) == {
+        "GRPO, lr 3e-4",
+        "GRPO, lr 3e-4, thinking off",
+    }
+    different = training.assign(problems=training["thinking"].map({"on": 100, "off": 99}), thinking="on")
+    with pytest.raises(UserError, match="two arms would both be called 'GRPO, lr 3e-4'"):
+        curves.final_table(different, training.iloc[:0])
+
+
+def score_curves(rates, **columns):
+    """Curves of training scores by learning rate, one value per window of 10 steps."""
+    rows = [
+        {**ARM, "benchmark": "", "learning_rate": rate, "step": 10 * (i + 1), "metric": "score", "value": value}
+        for rate, values in rates.items()
+        for i, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def test_the_rate_with_the_best_last_third_is_chosen():
+    rates = {1e-3: [0.9, 0.9, 0.9, 0.5], 3e-4: [0.1, 0.1, 0.7, 0.6], 1e-4: [0.1, 0.2, 0.6, 0.7]}
+    training = score_curves(rates)
+    scores = curves.rate_scores(training, family="f", problem_set="train")
+    assert scores["learning_rate"].tolist() == [1e-4, 3e-4, 1e-3]
+    assert scores["score"].tolist() == pytest.approx([0.65, 0.65, 0.7]) and set(scores["windows"]) == {2}
+    assert curves.choose_rate(training, family="f", problem_set="train") == 1e-3
+    assert curves.choose_rate(training[training["learning_rate"] < 1e-3], family="f", problem_set="train") == 1e-4
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"family": "g"},
+        {"problem_set": "b"},
+        {"whole_set": False},
+        {"thinking": "off"},
+        {"method": "sdpo"},
+        {"metric": "L"},
+    ],
+)
+def test_nothing_but_whole_grpo_runs_chooses_the_rate(other):
+    training = score_curves({1e-4: [0.5], 3e-4: [0.4]})
+    better = score_curves({1e-2: [0.9]}, **other)
+    both = pd.concat([training, better])
+    assert curves.choose_rate(both, family="f", problem_set="train") == 1e-4
+    with pytest.raises(UserError, match="no GRPO run of 'f' on the whole of 'train'"):
+        curves.choose_rate(better, family="f", problem_set="train")
