@@ -38,7 +38,7 @@ def test_an_overlay_merges_dictionaries_replaces_lists_and_drops_nulls():
     assert parsed.study == "smoke"
     assert parsed.selection.rollouts == 8
     assert parsed.evaluation.benchmarks == ["in_domain"]
-    assert set(parsed.problem_sets) == {"train", "in_domain"}
+    assert set(parsed.problem_sets) == {"train", "in_domain", "narrow", "narrow_test"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_missing_section_is_named():
 
 def test_dropping_a_named_entry_leaves_the_callers_values_alone():
     given = values(problem_sets__spare=None)
-    assert set(config.parse(given).problem_sets) == {"train", "in_domain", "easy", "hard"}
+    assert set(config.parse(given).problem_sets) == {"train", "in_domain", "easy", "hard", "narrow", "narrow_test"}
     assert "spare" in given["problem_sets"]
 
 

@@ -80,7 +80,13 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(examples: pd.DataFrame, manifest: Path, folder: Path, **changes: object) -> pd.DataFrame:
-    arguments = {"settings": SETTINGS, "seed": 3, "enable_thinking": None, "model_name": "m", "run": "sft-test"} | changes
+    arguments = {
+        "settings": SETTINGS,
+        "seed": 3,
+        "enable_thinking": None,
+        "model_name": "m",
+        "run": "sft-test",
+    } | changes
     return train_sft(examples, manifest=manifest, out_dir=folder / "out", work_dir=folder / "work", **arguments)
 
 
@@ -143,9 +149,9 @@ def test_examples_that_cannot_be_trained_on_are_refused():
 
 
 def test_impossible_settings_name_the_nearest_possible_ones():
-    with pytest.raises(UserError, match=r"batch_size 32 is not a multiple of micro_batch_size 12; nearest .*: 8 or 16"):
+    with pytest.raises(UserError, match=r"micro_batch_size 12 does not divide batch_size 32; nearest .*: 8 or 16"):
         SftSettings(1e-4, batch_size=32, micro_batch_size=12)
-    with pytest.raises(UserError, match=r"micro_batch_size 64; nearest .*: 16 or 32"):
+    with pytest.raises(UserError, match=r"micro_batch_size 64 does not divide .* nearest .*: 16 or 32"):
         SftSettings(1e-4, batch_size=32, micro_batch_size=64)
     with pytest.raises(UserError, match=r"'linaer' \(did you mean 'linear'\?\)"):
         SftSettings(1e-4, schedule="linaer")

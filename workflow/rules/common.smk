@@ -4,13 +4,16 @@ Everything below results/{study} is a declared output. Shards and checkpoints li
 Snakemake deletes the declared outputs of a job that failed.
 """
 
+import json
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import parse as parse_config
 from selfdistill.problems import pinned_revision
+from selfdistill.runs import expand as expand_runs
 
 CONFIG = parse_config(config)
 RESULTS = f"results/{CONFIG.study}"
@@ -22,7 +25,12 @@ ENVIRONMENT = "../../envs/base.yaml"
 MICROCOSM_MODELS = [
     name for name, model in CONFIG.models.items() if model.source == "microcosm"
 ]
-FETCHED_MODELS = [name for name in CONFIG.models if name not in MICROCOSM_MODELS]
+SHARED_MODELS = [
+    name for name, model in CONFIG.models.items() if model.source == "model"
+]
+FETCHED_MODELS = [
+    name for name in CONFIG.models if name not in MICROCOSM_MODELS + SHARED_MODELS
+]
 SFT_SETS = ["unguided", "guided", "unguided_unfiltered"]
 SFT_RUNS = [
     f"sft-{name}-lr{rate:g}" for name in SFT_SETS for rate in CONFIG.sft.learning_rates
@@ -39,6 +47,42 @@ CONTEXT_TABLES = {
 }
 SETTINGS = list(CONTEXT_TABLES)
 
+# On-policy runs by model and id; a row's own batch size stands in place of the study's.
+RUNS = {
+    (run.model, run.id): run
+    for run in expand_runs(
+        {**dict(row), "batch_size": row.batch_size or CONFIG.onpolicy.batch_size}
+        for row in CONFIG.onpolicy.runs
+    )
+}
+BENCHMARKS = list(
+    dict.fromkeys(
+        CONFIG.evaluation.benchmarks + sum(CONFIG.onpolicy.benchmarks.values(), [])
+    )
+)
+ONPOLICY_SETTINGS = [
+    "steps",
+    "rollouts",
+    "updates_per_step",
+    "micro_batch_size",
+    "warmup_steps",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "max_grad_norm",
+    "clip_low",
+    "clip_high",
+    "dual_clip",
+    "rollout_correction",
+    "divergence_alpha",
+    "divergence_tail",
+    "importance_clip",
+    "success_threshold",
+    "demonstration",
+    "aggregation",
+    "max_teacher_tokens",
+    "checkpoint_steps",
+]
 SFT_SETTINGS = [
     "epochs",
     "batch_size",
@@ -71,7 +115,7 @@ shell.prefix(
 
 wildcard_constraints:
     model="[^/]+",
-    run="base|sft-[^/]+",
+    run="base|(sft|grpo|sdpo)-[^/]+",
     dataset="|".join(SFT_SETS),
 
 
@@ -91,7 +135,7 @@ def flags(section, *names):
         {name: getattr(section, name) for name in names} if names else dict(section)
     )
     return " ".join(
-        f"--{name.replace('_', '-')} {value}"
+        f"--{name.replace('_', '-')} {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in values.items()
         if value is not None
     )
@@ -154,6 +198,103 @@ def base_model_flags(wildcards):
     if model.source == "microcosm":
         return f"--seed {model.seed} {flags(CONFIG.pretraining)} --work-dir {WORK}/pretraining/{wildcards.model}"
     return flags(at_commit(model), "source", "repo", "revision", "folder")
+
+
+def shared_model(wildcards):
+    """The manifest of the model whose weights another entry uses."""
+    return f"{RESULTS}/models/{CONFIG.models[wildcards.model].of}/base/manifest.json"
+
+
+def run_problems(wildcards):
+    """The problem set that an on-policy run trains on."""
+    run = RUNS[wildcards.model, wildcards.run]
+    return f"{RESULTS}/problems/{run.problem_set}.parquet"
+
+
+def arm_flags(wildcards):
+    """An on-policy run's row of the configuration as flags."""
+    run = RUNS[wildcards.model, wildcards.run]
+    subset = (
+        "" if run.problems is None else f"--subset {run.problems} --draw {run.draw}"
+    )
+    sdpo = (
+        f"--context {run.context} --teacher-update-rate {run.teacher_update_rate} --distillation-top-k {run.top_k}"
+        if run.method == "sdpo"
+        else ""
+    )
+    return f"--method {run.method} --learning-rate {run.learning_rate} --batch-size {run.batch_size} {subset} {sdpo}"
+
+
+def onpolicy_flags(wildcards):
+    """How an on-policy run is prompted and seeded, and where its checkpoints lie."""
+    run = RUNS[wildcards.model, wildcards.run]
+    prompt = f"{instruction_flag(wildcards)} {thinking_flag(wildcards)} {name_flags(wildcards)}"
+    return f"{prompt} --seed {run.seed} --work-dir {WORK}/training/{run.model}/{run.id}"
+
+
+def checkpoints(folder):
+    """The models along training: deleted once they are evaluated, unless the configuration keeps them."""
+    return (
+        directory(folder)
+        if CONFIG.onpolicy.keep_checkpoints
+        else temp(directory(folder))
+    )
+
+
+def run_benchmarks(run):
+    """What an on-policy run is evaluated on along training."""
+    return CONFIG.onpolicy.benchmarks[run.problem_set]
+
+
+def checkpoint_evaluations():
+    """The evaluations along training of all on-policy runs."""
+    return [
+        f"{RESULTS}/evaluations/{run.model}/{run.id}/along/{benchmark}.parquet"
+        for run in RUNS.values()
+        for benchmark in run_benchmarks(run)
+    ]
+
+
+def base_evaluations():
+    """The base models' evaluations that those of on-policy runs are set against."""
+    wanted = dict.fromkeys(
+        (run.model, benchmark)
+        for run in RUNS.values()
+        for benchmark in run_benchmarks(run)
+    )
+    return [
+        f"{RESULTS}/evaluations/{model}/base/{benchmark}.parquet"
+        for model, benchmark in wanted
+    ]
+
+
+def run_rows():
+    """The on-policy runs as one line of JSON."""
+    return shlex.quote(json.dumps([asdict(run) for run in RUNS.values()]))
+
+
+def model_names(attribute):
+    """name=value of every model."""
+    return " ".join(f"{name}={attribute(name)}" for name in CONFIG.models)
+
+
+def family(name):
+    """What a model is averaged with in figures."""
+    return CONFIG.models[name].family or name
+
+
+def thinking(name):
+    """Whether a model thinks."""
+    return "off" if CONFIG.models[name].enable_thinking is False else "on"
+
+
+def view(figure):
+    """What a figure of Sections 5 and 6 shows."""
+    chosen = CONFIG.figures.views[figure]
+    return {
+        **dict(chosen),
+        "benchmarks": CONFIG.onpolicy.benchmarks[chosen.problem_set],
+    }
 
 
 def sft_rate(wildcards):

@@ -17,7 +17,8 @@ rule evaluate_model:
     benchmark:
         f"{LOGS}/evaluate_model/{{model}}/{{run}}/{{benchmark}}.benchmark.tsv"
     wildcard_constraints:
-        benchmark="|".join(CONFIG.evaluation.benchmarks),
+        benchmark="|".join(BENCHMARKS),
+        run="base|sft-[^/]+",
     conda:
         ENVIRONMENT
     params:

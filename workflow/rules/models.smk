@@ -26,6 +26,26 @@ rule pretrain_model:
         "python -m selfdistill pretrain-model {params.flags} --model-name {wildcards.model} --workers {threads} --out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"
 
 
+rule share_model:
+    """The weights of another entry, for a model that is prompted otherwise."""
+    input:
+        model=shared_model,
+    output:
+        manifest=f"{RESULTS}/models/{{model}}/base/manifest.json",
+    log:
+        f"{LOGS}/share_model/{{model}}.log",
+    benchmark:
+        f"{LOGS}/share_model/{{model}}.benchmark.tsv"
+    wildcard_constraints:
+        model="|".join(SHARED_MODELS) or "none",
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("share_model"),
+    shell:
+        "python -m selfdistill share-model --model {input.model} --out {output.manifest} 2>&1 | tee {log}"
+
+
 rule register_model:
     """A published model: its repository and commit, or its folder and file hashes."""
     output:

@@ -36,8 +36,13 @@ class Sampling(Section):
 
 
 class Model(Section):
-    source: Literal["microcosm", "hub", "folder"] = key(
-        doc="`microcosm` (trained from scratch here), `hub` (Hugging Face repository) or `folder` (saved model)."
+    source: Literal["microcosm", "hub", "folder", "model"] = key(
+        doc="`microcosm` (trained from scratch here), `hub` (Hugging Face repository), `folder` (saved model) or "
+        "`model` (the weights of another entry, prompted otherwise)."
+    )
+    of: str | None = key(None, doc="That other entry, for source `model`.")
+    family: str | None = key(
+        None, doc="Models of one family are averaged in figures: base models of several seeds; null is the name itself."
     )
     repo: str | None = key(None, doc="Hub repository, for source `hub`.")
     revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
@@ -60,6 +65,8 @@ class Model(Section):
             raise ValueError("a model of source 'hub' needs 'repo' and 'revision'")
         if self.source == "folder" and self.folder is None:
             raise ValueError("a model of source 'folder' needs 'folder'")
+        if (self.source == "model") != (self.of is not None):
+            raise ValueError("'of' belongs to source 'model', and to no other")
         return self
 
 
@@ -137,6 +144,130 @@ class Sft(Section):
         return self
 
 
+# A value, or a list that stands for one run with each of its members.
+def _one_or_more(kind: Any) -> Any:
+    return kind | Annotated[list[kind], Field(min_length=1)]
+
+
+_Rate = Annotated[float, Field(gt=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Count = Annotated[int, Field(gt=0)]
+_Number = Annotated[int, Field(ge=0)]
+
+
+class OnPolicyRun(Section):
+    model: _one_or_more(str) = key(doc="Model or models; a list, here and below, stands for a run with each member.")
+    method: _one_or_more(Literal["grpo", "sdpo"]) = key(doc="`grpo` or `sdpo`.", paper="both (Section 5)")
+    learning_rate: _one_or_more(_Rate) = key(
+        doc="Constant after warm-up.", paper="GRPO 1e-6, SDPO 1e-5 (authors' run_math_*.sh:42)"
+    )
+    context: _one_or_more(Literal["solution", "solution_without_thinking"]) = key(
+        "solution", doc="SDPO's c: the peer's whole response, or what follows its thinking.", paper="both (Section 5)"
+    )
+    teacher_update_rate: _one_or_more(_Share) = key(
+        0.0, doc="Share of the policy that enters SDPO's teacher per step; 0 keeps it fixed.", paper="0; 0.05 (5.4)"
+    )
+    top_k: _one_or_more(_Count) = key(
+        100, doc="The student's likeliest tokens that SDPO's divergence tells apart.", paper="100 (run_math_sdpo.sh)"
+    )
+    problem_set: _one_or_more(str) = key("train", doc="Problem set to train on.", paper="DAPO-Math-17k; Chemistry")
+    problems: _one_or_more(_Count | None) = key(
+        None,
+        doc="Size of D: train on so many problems of the set; null takes all.",
+        paper="1, 8, 64, 128, 512, all (6.2)",
+    )
+    draw: _one_or_more(_Number) = key(0, doc="Which disjoint part of the set D is.", paper="one")
+    seed: _one_or_more(_Number) = key(0, doc="Seed of rollouts and order of problems.", paper="one run each")
+    batch_size: _one_or_more(_Count | None) = key(
+        None, doc="Prompts per step, where other than `onpolicy.batch_size`.", paper="64 for small D"
+    )
+
+
+class OnPolicy(Section):
+    runs: list[OnPolicyRun] = key(doc="The runs, sweeps included.")
+    benchmarks: dict[str, list[str]] = key(
+        doc="Benchmarks along training by problem set trained on: unseen types.", paper="AIME24, AMC23 (Section 5)"
+    )
+    evaluation_samples: int = key(16, doc="Responses per problem and checkpoint.", paper="16", gt=0)
+    evaluation_problems: int | None = key(
+        None, doc="Only so many problems of each benchmark, in file order; null takes all.", paper="all", gt=0
+    )
+    checkpoint_steps: list[_Count] = key(
+        doc="Trainer steps after which the model is evaluated.", paper="every 10 (user.yaml:64-67)", min_length=1
+    )
+    keep_checkpoints: bool = key(False, doc="Keep the models of these steps instead of deleting them once evaluated.")
+    window: int = key(5, doc="Steps that one point of a training curve averages.", paper="1", gt=0)
+    mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(
+        list, doc="Services that step metrics are also sent to; tables hold them in any case."
+    )
+    steps: int = key(100, doc="Trainer steps.", paper="100", gt=0)
+    batch_size: int = key(256, doc="Prompts per step.", paper="256 (run_math_*.sh:39-41)", gt=0)
+    rollouts: int = key(8, doc="Responses per prompt: a group.", paper="8", gt=1)
+    updates_per_step: int = key(2, doc="Optimizer updates per step.", paper="2 (mini-batch 128)", gt=0)
+    micro_batch_size: int = key(1, doc="Sequences per forward pass and device.", gt=0)
+    warmup_steps: int = key(10, doc="Trainer steps of linear warm-up.", paper="10", ge=0)
+    weight_decay: float = key(0.01, doc="AdamW weight decay.", paper="0.01 (optim/fsdp.yaml)", ge=0)
+    adam_beta1: float = key(0.9, doc="AdamW beta 1.", paper="0.9", ge=0, lt=1)
+    adam_beta2: float = key(0.999, doc="AdamW beta 2.", paper="0.999", ge=0, lt=1)
+    max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="1.0", gt=0)
+    clip_low: float = key(0.2, doc="GRPO: ratio clipped below 1 minus this.", paper="0.2 (user.yaml:24-26)", gt=0)
+    clip_high: float = key(0.28, doc="GRPO: ratio clipped above 1 plus this.", paper="0.28 (same)", gt=0)
+    dual_clip: float = key(3.0, doc="GRPO: upper bound of the unclipped ratio.", paper="3 (actor.yaml)", gt=1)
+    rollout_correction: float = key(
+        2.0, doc="Truncation of the token weight trainer / engine.", paper="2.0 (sdpo.yaml:30-32)", gt=0
+    )
+    divergence_alpha: float = key(
+        0.5,
+        doc="SDPO: 0 KL(teacher, student), 1 KL(student, teacher), between: Jensen-Shannon.",
+        paper="0.5",
+        ge=0,
+        le=1,
+    )
+    divergence_tail: bool = key(True, doc="SDPO: the mass outside the top-k is a category of its own.", paper="true")
+    importance_clip: float = key(2.0, doc="SDPO: truncation of the token weight new / old.", paper="2.0", gt=0)
+    success_threshold: float = key(0.5, doc="SDPO: reward from which a response may demonstrate.", paper="0.5", ge=0)
+    demonstration: Literal["random", "first"] = key(
+        "random", doc="SDPO: which successful peer demonstrates.", paper="first (ray_trainer.py:664-682)"
+    )
+    aggregation: Literal["authors", "token"] = key(
+        "authors",
+        doc="Mean over tokens within each response, then over responses; or over all tokens of an update.",
+        paper="token by its configuration, authors by its effect (docs/deviations.md, 6)",
+    )
+    max_teacher_tokens: int = key(
+        22_528,
+        doc="SDPO: longest teacher prompt; a longer demonstration is cut.",
+        paper="22,528 (actor.yaml:108)",
+        gt=0,
+    )
+
+
+class View(Section):
+    families: list[str] = key(doc="Families of models shown.", min_length=1)
+    thinking: Literal["on", "off"] = key("on", doc="Runs with thinking on or off.")
+    problem_set: str = key("train", doc="Problem set trained on.")
+    rates: dict[Literal["grpo", "sdpo"], float] = key(doc="Learning rate shown of each method.")
+    top_k: int = key(100, doc="Runs of SDPO with this top-k.", gt=0)
+
+
+FIGURES = ("fig_1", "fig_3", "fig_4", "fig_5", "fig_6", "fig_7", "fig_8", "fig_d1", "fig_e")
+
+
+class Figures(Section):
+    narrow: str = key(doc="Figure 1a: a problem set whose training and test problems are of the same types.")
+    views: dict[Literal[FIGURES], View] = key(
+        doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...).",
+        paper="3: DeepSeek-R1-Distill-Qwen-7B; 4: Qwen3-8B, thinking on; 5, 7, 8, D.1: Qwen3-8B, thinking off",
+    )
+
+    @model_validator(mode="after")
+    def _all_figures(self) -> "Figures":
+        missing = [name for name in FIGURES if name not in self.views]
+        if missing:
+            raise ValueError(f"'views' says nothing of {missing[0]}")
+        return self
+
+
 class Evaluation(Section):
     benchmarks: list[str] = key(
         doc="Problem sets to evaluate on.", paper="AIME24, AIME25, AMC23, MATH500", min_length=1
@@ -149,6 +280,9 @@ class Samplings(Section):
         Sampling,
         doc="Sections 3 and 4: selection, the four settings, SFT sets.",
         paper="T 0.6, top-p 0.95, top-k 20, 32,768",
+    )
+    train: Sampling = key(
+        Sampling, doc="Rollouts of on-policy training.", paper="T 1.0, top-p 1, top-k -1, 20,480 (Section 5)"
     )
     evaluate: Sampling = key(Sampling, doc="Benchmarks.", paper="T 0.6, top-p 0.95, 38,912 (authors' eval_examples.sh)")
 
@@ -172,6 +306,8 @@ class Config(Section):
     selection: Selection = key(doc="Section 3: problems of intermediate difficulty.")
     guidance: Guidance = key(Guidance, doc="Section 3: four levels of guidance.")
     sft: Sft = key(doc="Section 4: off-policy self-distillation.")
+    onpolicy: OnPolicy = key(doc="Sections 5 and 6: on-policy training.")
+    figures: Figures = key(doc="Which runs the figures of Sections 5 and 6 show.")
     evaluation: Evaluation = key(doc="Accuracy on unseen problems.")
     statistics: Statistics = key(Statistics, doc="Uncertainty.")
 
@@ -182,12 +318,25 @@ class Config(Section):
             ("sft.models", self.sft.models, self.selection.models),
             ("selection.problem_set", [self.selection.problem_set], self.problem_sets),
             ("evaluation.benchmarks", self.evaluation.benchmarks, self.problem_sets),
+            ("onpolicy.benchmarks", self.onpolicy.benchmarks, self.problem_sets),
+            *[("onpolicy.benchmarks", names, self.problem_sets) for names in self.onpolicy.benchmarks.values()],
+            ("models.*.of", [m.of for m in self.models.values() if m.of], self.models),
+            *[("onpolicy.runs.model", _listed(run.model), self.models) for run in self.onpolicy.runs],
+            *[
+                ("onpolicy.runs.problem_set", _listed(run.problem_set), self.onpolicy.benchmarks)
+                for run in self.onpolicy.runs
+            ],
+            ("figures.narrow", [self.figures.narrow], self.onpolicy.benchmarks),
         ]
         for where, names, known in uses:
             for name in names:
                 if name not in known:
                     raise ValueError(f"{where}: unknown '{name}'{nearest(name, known)}; known: {', '.join(known)}")
         return self
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def parse(values: dict[str, Any]) -> Config:
@@ -219,8 +368,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if isinstance(section, type) and issubclass(section, Section):
             section = section.model_fields[str(part)].annotation
-        else:  # a dictionary of named entries: dict[str, Entry]
-            section = section.__args__[1]
+        else:  # a dictionary of named entries or a list of them: dict[str, Entry], list[Entry]
+            section = section.__args__[-1]
     return list(section.model_fields)
 
 
@@ -250,8 +399,9 @@ def _rows(section: type[Section], prefix: str) -> list[tuple[str, str, str, str]
     rows = []
     for name, field in section.model_fields.items():
         inner, path = field.annotation, f"{prefix}{name}"
-        if getattr(inner, "__origin__", None) is dict:
-            inner, path = inner.__args__[1], f"{path}.*"
+        if getattr(inner, "__origin__", None) in (dict, list):
+            several = ".*" if inner.__origin__ is dict else "[]"
+            inner, path = inner.__args__[-1], path + several
         if isinstance(inner, type) and issubclass(inner, Section):
             rows.append((path, "", field.description or "", field.json_schema_extra["paper"]))
             rows += _rows(inner, f"{path}.")

@@ -6,6 +6,7 @@ repository is run.
 """
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ def save_folder_manifest(manifest: Path, folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder (expected a saved model with safetensors weights)")
     _write(manifest, {"kind": "folder", "folder": str(folder.resolve()), **_contents(folder)})
+
+
+def save_shared_manifest(manifest: Path, other: Path) -> None:
+    """Write a manifest for the weights beside the manifest ``other``; the place is relative, so that trees can move."""
+    folder = os.path.relpath(other.parent.resolve(), manifest.parent.resolve())
+    _write(manifest, {"kind": "folder", "folder": folder, **_contents(other.parent)})
 
 
 def _contents(folder: Path) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def _location(manifest: Path) -> tuple[str, dict[str, str]]:
     content = read_manifest(manifest)
     if content["kind"] == "hub":
         return content["repo"], {"revision": content["revision"]}
-    folder = Path(content.get("folder", Path(manifest).parent))
+    folder = Path(manifest).parent / content.get("folder", ".")  # an absolute path stays as it is
     _check_files(folder, content["files"], manifest)
     return str(folder), {}
 

@@ -1,6 +1,6 @@
 """One model, sampled and graded: the step that selection, guidance, SFT sets and evaluation share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from selfdistill import contexts, models, traces
 from selfdistill.contexts import Context
 from selfdistill.generation import Sampling, generate
 from selfdistill.generation.shards import BLOCK
+from selfdistill.models import MANIFEST
 
 
 @dataclass(frozen=True)
 class Sampler:
     """How a model is prompted and sampled; `draw` gives rows of the traces table."""
 
-    model: Path  # its manifest
+    model: Path  # its manifest; for `along_training`, a folder of models
     model_name: str
     study: str
     sampling: Sampling
@@ -35,6 +36,11 @@ class Sampler:
     @cached_property
     def opened(self) -> bool:
         return contexts.opens_thinking(self.tokenizer, enable_thinking=self.enable_thinking)
+
+    def along_training(self) -> list[tuple[int, "Sampler"]]:
+        """The step and the sampler of every model step-N in the folder ``model``, in order."""
+        found = {int(path.parent.name.removeprefix("step-")): path for path in self.model.glob(f"step-*/{MANIFEST}")}
+        return [(step, replace(self, model=found[step])) for step in sorted(found)]
 
     def contexts(self, setting: str, providers: list[pd.DataFrame]) -> dict[str, Context] | None:
         """The context of each problem in a setting of Section 3."""

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from selfdistill.generation.requests import Sampling
 from selfdistill.sampling import Sampler
-from selfdistill.training.settings import SftSettings
+from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
 
 # Stages import what they need when they run: a stage that draws no sample does not load torch.
 
@@ -68,6 +69,13 @@ def register_model(
         models.save_hub_manifest(out, repo, pinned_revision(repo, revision))
     else:
         models.save_folder_manifest(out, folder)
+
+
+def share_model(*, model: Path, out: Path) -> None:
+    """Write a manifest for the weights beside another manifest."""
+    from selfdistill import models
+
+    models.save_shared_manifest(out, model)
 
 
 def select_borderline(
@@ -220,6 +228,92 @@ def evaluate_model(
     tables.write(traces, out, "traces")
 
 
+def train_onpolicy(
+    *,
+    problems: Path,
+    model: Path,
+    study: str,
+    model_name: str,
+    run: str,
+    arm: Arm,
+    settings: OnPolicySettings,
+    sampling: Sampling,
+    instruction: str = "",
+    enable_thinking: bool | None = None,
+    seed: int,
+    mirrors: list[str] = [],  # noqa: B006 (read only)
+    work_dir: Path,
+    out_models: Path,
+    out_steps: Path,
+    out_seconds: Path,
+    out_rollouts: Path,
+) -> None:
+    """Sections 5 and 6: train the model by GRPO or SDPO."""
+    from selfdistill import tables
+    from selfdistill.training import checkpoints
+    from selfdistill.training.onpolicy import train_onpolicy as train
+
+    steps, seconds, rollouts = train(
+        tables.read(problems, "problems"),
+        manifest=model,
+        study=study,
+        model_name=model_name,
+        run=run,
+        arm=arm,
+        settings=settings,
+        sampling=sampling,
+        instruction=instruction,
+        enable_thinking=enable_thinking,
+        seed=seed,
+        out_dir=out_models,
+        work_dir=work_dir,
+        mirrors=mirrors,
+    )
+    tables.write(rollouts, out_rollouts, "traces")
+    tables.write(seconds, out_seconds, "training_steps")
+    tables.write(steps, out_steps, "training_steps")
+    checkpoints.discard(work_dir)
+
+
+def evaluate_checkpoints(
+    *,
+    problems: Path,
+    sampler: Sampler,
+    samples: int,
+    evaluation_problems: int | None = None,
+    benchmark: str,
+    out: Path,
+) -> None:
+    """Sample the first problems of a benchmark with every model step-N in the folder that ``sampler`` names."""
+    import pandas as pd
+
+    from selfdistill import tables
+
+    questions = tables.read(problems, "problems")
+    few = questions if evaluation_problems is None else questions.head(evaluation_problems)
+    labels = {"stage": "evaluation", "setting": benchmark, "stream": "evaluation"}
+    traces = [model.draw(few, samples, step=step, **labels) for step, model in sampler.along_training()]
+    tables.write(pd.concat(traces), out, "traces")
+
+
+def list_runs(
+    *, rows: str, study: str, families: list[str], thinking: list[str], problem_sets: list[Path], out: Path
+) -> None:
+    """Write the table of on-policy runs from their rows (JSON), and name=value pairs of every model."""
+    import json
+
+    from selfdistill import runs, tables
+
+    table = runs.table(
+        [runs.Run(**row) for row in json.loads(rows)],
+        study=study,
+        families=dict(pair.split("=", 1) for pair in families),
+        thinking=dict(pair.split("=", 1) for pair in thinking),
+        sizes={path.stem: len(tables.read(path, "problems")) for path in problem_sets},
+    )
+    tables.write(table, out, "runs")
+
+
 def make_table_1(
     *,
     selection: list[Path],
@@ -316,6 +410,7 @@ def _one_of(what: str, name: str, known: dict):
 STAGES = (
     load_problems,
     pretrain_model,
+    share_model,
     register_model,
     select_borderline,
     sample_guidance,
@@ -323,6 +418,9 @@ STAGES = (
     build_sft_sets,
     train_sft,
     evaluate_model,
+    train_onpolicy,
+    evaluate_checkpoints,
+    list_runs,
     make_table_1,
     make_table_2,
     render_table,

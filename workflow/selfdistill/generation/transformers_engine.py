@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer
 
+from selfdistill.generation.qwen3_step import Qwen3Step, supports
 from selfdistill.generation.requests import Completion, Row, Sampling
 from selfdistill.models import load_model, load_tokenizer
 
@@ -96,6 +97,7 @@ class ModelSampler:
         uniforms = Uniforms([row.seed for row in rows])
         warpers = _warpers(sampling)
         logits, cache, visible, positions = self._read_prompts(rows)
+        step_of = Qwen3Step(self.model) if supports(self.model) else None
         drawn: list[list[int]] = [[] for _ in rows]
         ended: list[tuple[int, ...]] = [()] * len(rows)
         logps: list[list[float]] = [[] for _ in rows]
@@ -115,7 +117,11 @@ class ModelSampler:
                 _select(cache, keep)
             positions = positions + 1
             visible = torch.cat([visible, visible.new_ones(len(visible), 1)], dim=1)
-            logits = self._forward(tokens[:, None], cache, visible, positions[:, None])
+            if step_of is not None:
+                mask = None if visible.all() else visible[:, None, None, :]
+                logits = step_of(tokens, positions, cache.layers, mask)
+            else:
+                logits = self._forward(tokens[:, None], cache, visible, positions[:, None])
         return [
             Completion(ids, "stop" if end else "length", of_tokens if with_logps else None, end)
             for ids, end, of_tokens in zip(drawn, ended, logps, strict=True)

@@ -86,8 +86,8 @@ def pretrain(
 
     ``work_dir`` holds the checkpoint of an unfinished run, which the same call continues. ``workers`` (1 or 2)
     processes work side by side; the result does not depend on their number. Returns the metrics of every step
-    (training_steps schema, without the model's name): "facts_loss", "checks_loss" or "documents_loss" (nats per label), "tokens" (padding
-    included) and "learning_rate" (share of the peak).
+    (training_steps schema, without the model's name): "facts_loss", "checks_loss" or "documents_loss" (nats per
+    label), "tokens" (padding included) and "learning_rate" (share of the peak).
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

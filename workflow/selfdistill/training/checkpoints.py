@@ -39,14 +39,15 @@ KEPT = 2
 SAVING_SHARE = 0.05
 
 
-def run_to_end(trainer: Trainer, *, seconds: float) -> None:
+def run_to_end(trainer: Trainer, *, seconds: float, every: int = 1) -> None:
     """Train from the newest complete checkpoint in ``trainer.args.output_dir``, or from the start, to the end.
 
-    Saves a checkpoint about every ``seconds``. On SIGTERM or SIGUSR1 the step in hand is finished and saved,
+    Saves a checkpoint about every ``seconds``, after a multiple of ``every`` optimizer steps: in between, on-policy
+    training holds rollouts that no checkpoint keeps. On SIGTERM or SIGUSR1 the step in hand is finished and saved,
     then the process ends with `EXIT_PREEMPTED` (75).
     """
     checkpoint = newest_complete(Path(trainer.args.output_dir))
-    callback = CheckpointCallback(seconds)
+    callback = CheckpointCallback(seconds, every)
     trainer.add_callback(callback)
     with callback.listening():
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -82,8 +83,9 @@ def _is_complete(checkpoint: Path) -> bool:
 class CheckpointCallback(TrainerCallback):
     """Asks for a checkpoint about every ``seconds``, and for a last one when a stop signal has arrived."""
 
-    def __init__(self, seconds: float):
+    def __init__(self, seconds: float, every: int = 1):
         self._seconds = self._interval = seconds
+        self._every = every
         self.stop_requested = False
         self._saved_at = self._step_ended_at = time.monotonic()
 
@@ -103,6 +105,8 @@ class CheckpointCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
+        if state.global_step % self._every:
+            return
         self._step_ended_at = time.monotonic()
         if self.stop_requested:
             control.should_save = control.should_training_stop = True

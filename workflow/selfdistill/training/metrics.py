@@ -6,6 +6,35 @@ import pandas as pd
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
+
+# Of an on-policy step. score, L, E and the markers: means over rollouts; entropy (nats) and divergence: means over
+# tokens; ratios: mean truncated importance weights, and the share of tokens whose weight was truncated.
+ON_POLICY_METRICS = (
+    "loss",
+    "learning_rate",
+    "grad_norm",
+    "entropy",
+    "score",
+    "L",
+    "truncated",
+    *(f"E_{mode}" for mode in COUNT_MODES),
+    *(column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode]),
+    "all_fail",
+    "lone_success",
+    "all_success",
+    "with_demonstration",
+    "shortened_demonstrations",
+    "divergence",
+    "importance_ratio",
+    "importance_ratio_truncated",
+    "rollout_ratio",
+    "rollout_ratio_truncated",
+    "clip_ratio/low_mean",
+    "clip_ratio/high_mean",
+    "num_tokens",
+)
+SECONDS = "seconds/"
 TOKENS_SEEN = "num_input_tokens_seen"
 
 
@@ -23,6 +52,27 @@ def step_table(history: Iterable[Mapping[str, float]], metrics: Iterable[str], *
         seen = entry[TOKENS_SEEN]
         rows += [(entry["step"], metric, float(value)) for metric, value in values.items()]
     return pd.DataFrame(rows, columns=["step", "metric", "value"]).assign(**labels)
+
+
+def on_policy_tables(
+    history: Iterable[Mapping[str, float]], updates_per_step: int, **labels: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Metrics, and seconds by phase, of every trainer step, as rows of the `training_steps` schema.
+
+    Seconds stand apart because they depend on the machine. A metric that a step does not have (the divergence of a
+    step without demonstrations) has no row.
+    """
+    rows = [
+        (entry["step"] // updates_per_step, name, float(value))
+        for entry in history
+        if "loss" in entry
+        for name, value in entry.items()
+        if name in ON_POLICY_METRICS or name.startswith(SECONDS)
+        if value is not None
+    ]
+    table = pd.DataFrame(rows, columns=["step", "metric", "value"]).assign(**labels)
+    timed = table["metric"].str.startswith(SECONDS)
+    return table[~timed], table[timed]
 
 
 class ProgressCallback(TrainerCallback):

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from selfdistill.errors import UserError, nearest
 
 SCHEDULES = ("linear", "cosine")
+METHODS = ("grpo", "sdpo")
+CONTEXTS = ("solution", "solution_without_thinking")
+DEMONSTRATIONS = ("random", "first")
+AGGREGATIONS = ("authors", "token")
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,112 @@ class SftSettings:
         for name in ("epochs", "batch_size", "micro_batch_size", "max_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        if self.schedule not in SCHEDULES:
+        _check_known("schedule", self.schedule, SCHEDULES)
+        _check_divides("micro_batch_size", self.micro_batch_size, f"batch_size {self.batch_size}", self.batch_size)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What distinguishes one on-policy run from another (Sections 5 and 6, Appendix E).
+
+    method: "grpo" or "sdpo".
+    context: SDPO's c: "solution" (the peer's whole response) or "solution_without_thinking"; "none" for GRPO.
+    teacher_update_rate: share of the policy that enters SDPO's teacher at every step (EMA); 0 keeps it fixed.
+    learning_rate: constant after warm-up.
+    distillation_top_k: the student's likeliest tokens that the divergence distinguishes.
+    subset: number of problems |D|; None trains on the whole set.
+    draw: which of the disjoint sets of that size.
+    """
+
+    method: str
+    learning_rate: float
+    context: str = "none"
+    teacher_update_rate: float = 0.0
+    distillation_top_k: int = 100
+    subset: int | None = None
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        _check_known("method", self.method, METHODS)
+        _check_known("context", self.context, CONTEXTS if self.method == "sdpo" else ("none",))
+        if not 0 <= self.teacher_update_rate <= 1:
+            raise UserError(f"teacher_update_rate is {self.teacher_update_rate}; it must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class OnPolicySettings:
+    """What all on-policy runs of a study share. Defaults are the paper's.
+
+    steps: trainer steps; each draws batch_size prompts with `rollouts` responses (authors' user.yaml: 100 used).
+    batch_size, rollouts, updates_per_step: 256 prompts x 8 in two optimizer updates (run_math_*.sh:39-41).
+    micro_batch_size: sequences per forward pass and device; a matter of memory and speed.
+    warmup_steps: trainer steps of linear warm-up, 10; constant afterwards.
+    weight_decay, adam_beta1, adam_beta2, max_grad_norm: optim/fsdp.yaml.
+    clip_low, clip_high, dual_clip: GRPO's clipping of the probability ratio (user.yaml:24-26, actor.yaml).
+    rollout_correction: truncation of the ratio of the trainer's to the engine's token probability (sdpo.yaml:30-32).
+    divergence_alpha: 0 KL(teacher || student), 1 KL(student || teacher), 0.5 JSD (run_math_sdpo.sh:45-47).
+    divergence_tail: whether the mass outside the top-k is a category of its own.
+    importance_clip: truncation of SDPO's per-token ratio of the policy to the one that drew (same place).
+    success_threshold: a response with at least this reward may serve as demonstration (ray_trainer.py:664-682).
+    demonstration: "random" successful peer, or the "first" of the group (the authors').
+    aggregation: "authors" (mean over each response's tokens, then over responses) or "token" (over all tokens).
+    max_teacher_tokens: longest prompt of the teacher; a longer demonstration is cut (actor.yaml:108: 22,528).
+    checkpoint_steps: trainer steps after which the model is saved for evaluation.
+    """
+
+    checkpoint_steps: list[int]
+    steps: int = 100
+    batch_size: int = 256
+    rollouts: int = 8
+    updates_per_step: int = 2
+    micro_batch_size: int = 1
+    warmup_steps: int = 10
+    weight_decay: float = 0.01
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    max_grad_norm: float = 1.0
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    dual_clip: float = 3.0
+    rollout_correction: float = 2.0
+    divergence_alpha: float = 0.5
+    divergence_tail: bool = True
+    importance_clip: float = 2.0
+    success_threshold: float = 0.5
+    demonstration: str = "random"
+    aggregation: str = "authors"
+    max_teacher_tokens: int = 22_528
+
+    def __post_init__(self) -> None:
+        _check_known("demonstration", self.demonstration, DEMONSTRATIONS)
+        _check_known("aggregation", self.aggregation, AGGREGATIONS)
+        if self.rollouts < 2:
+            raise UserError(f"rollouts is {self.rollouts}; a group needs 2 or more")
+        late = [step for step in self.checkpoint_steps if not 1 <= step <= self.steps]
+        if late:
+            raise UserError(f"checkpoint_steps: {late[0]} is not between 1 and steps ({self.steps})")
+        self.accumulation(1)
+
+    def accumulation(self, processes: int) -> int:
+        """Micro-batches per update on each of ``processes``; `UserError` with the nearest sizes if none fits."""
+        sequences = self.batch_size * self.rollouts
+        share, rest = divmod(sequences, self.updates_per_step * processes)
+        if rest:
             raise UserError(
-                f"unknown schedule '{self.schedule}'{nearest(self.schedule, SCHEDULES)}; known: {', '.join(SCHEDULES)}"
+                f"{self.batch_size} prompts x {self.rollouts} rollouts do not divide into {self.updates_per_step} "
+                f"updates on {processes} processes"
             )
-        if self.batch_size % self.micro_batch_size:
-            divisors = [n for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
-            near = sorted(divisors, key=lambda n: abs(n - self.micro_batch_size))[:2]
-            raise UserError(
-                f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}; "
-                f"nearest micro_batch_size: {' or '.join(map(str, sorted(near)))}"
-            )
+        _check_divides("micro_batch_size", self.micro_batch_size, f"{share} sequences per update and process", share)
+        return share // self.micro_batch_size
+
+
+def _check_known(what: str, found: str, known: tuple[str, ...]) -> None:
+    if found not in known:
+        raise UserError(f"unknown {what} '{found}'{nearest(found, known)}; known: {', '.join(known)}")
+
+
+def _check_divides(what: str, size: int, of: str, total: int) -> None:
+    if size < 1 or total % size:
+        divisors = [n for n in range(1, total + 1) if total % n == 0]
+        near = sorted(sorted(divisors, key=lambda n: abs(n - size))[:2])
+        raise UserError(f"{what} {size} does not divide {of}; nearest {what}: {' or '.join(map(str, near))}")

@@ -1,0 +1,505 @@
+"""One trainer for GRPO and SDPO: TRL's GRPOTrainer, whose loss SDPO replaces and nothing else.
+
+Rollouts, grading, updates, schedule and records are the same code for both methods. Everything of TRL that is private
+and overridden stands in this module; `OVERRIDDEN` lists it with the parameters relied on, for a test to compare.
+
+Shapes: B sequences of a micro-batch, P prompt tokens (padded left), T response tokens (padded right), H width.
+"""
+
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from accelerate.utils import gather_object
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import GRPOConfig, GRPOTrainer
+
+from selfdistill.generation.requests import Row, Sampling, sample_seed
+from selfdistill.generation.transformers_engine import ModelSampler
+from selfdistill.prompts import render
+from selfdistill.provenance import sha256_text
+from selfdistill.training.checkpoints import save_model
+from selfdistill.training.demonstrations import choose_demonstrations, group_statistics, teacher_prompt
+from selfdistill.training.losses import aggregate, distillation_terms, truncated_ratio
+from selfdistill.training.rollouts import RolloutRecord
+from selfdistill.training.settings import Arm, OnPolicySettings
+
+OVERRIDDEN = {
+    "_prepare_inputs": ["generation_batch"],
+    "_generate_and_score_completions": ["inputs"],
+    "_get_per_token_logps_and_entropies": ["model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"],
+    "_compute_loss": ["model", "inputs"],
+    "_save_checkpoint": ["model", "trial"],
+    "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
+}
+TEACHER_WEIGHTS = "teacher.safetensors"
+PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward", "optimizer")
+
+
+class OnPolicyTrainer(GRPOTrainer):
+    """Trains ``model`` by ``arm.method`` on a data set with the columns prompt, problem_id and answer.
+
+    ``teacher``: SDPO's self-teacher, a second copy of the model; None for GRPO. ``record`` keeps every rollout.
+    """
+
+    def __init__(
+        self,
+        *,
+        arm: Arm,
+        settings: OnPolicySettings,
+        sampling: Sampling,
+        seed: int,
+        enable_thinking: bool | None,
+        opened: bool,
+        teacher: PreTrainedModel | None,
+        record: RolloutRecord,
+        **options: Any,
+    ):
+        self.arm, self.settings, self.sampling, self.seed = arm, settings, sampling, seed
+        self.enable_thinking, self.opened = enable_thinking, opened
+        self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
+        self.record = record
+        self.seconds: dict[str, float] = defaultdict(float)
+        super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
+        self.sampler = ModelSampler(self.accelerator.unwrap_model(self.model), self.processing_class)
+        if self.teacher is not None:
+            self.teacher.to(self.accelerator.device)
+
+    # What TRL would send or write on its own.
+    def _send_telemetry(self) -> None:
+        pass
+
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        pass
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Adds the seconds inside to a phase of the step."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] += time.perf_counter() - started
+
+    @property
+    def trainer_step(self) -> int:
+        """Trainer steps done; each makes ``updates_per_step`` optimizer updates."""
+        return self.state.global_step // self.settings.updates_per_step
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        before, started = sum(self.seconds.values()), time.perf_counter()
+        loss = super().training_step(*args, **kwargs)
+        elsewhere = sum(self.seconds.values()) - before
+        self.seconds["backward"] += time.perf_counter() - started - elsewhere
+        return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        logs |= {f"seconds/{phase}": self.seconds[phase] for phase in PHASES}
+        self.seconds.clear()
+        super().log(logs, *args, **kwargs)
+
+    # --- rollouts ---------------------------------------------------------------------------------------------------
+
+    def _roll_out(self, prompts: Sequence[list[dict[str, str]]], trainer: GRPOTrainer) -> dict[str, list]:
+        """One response per prompt, drawn with a seed of its own, so that a resumed run draws the same."""
+        with self.timed("generation"):
+            rendered = [self._student_prompt(prompt) for prompt in prompts]
+            stream = f"rollout-{self.trainer_step + 1}"
+            rows = [
+                Row(tuple(ids), sample_seed(self.seed, stream, self._prompt_sha256(ids), number))
+                for number, ids in zip(self._numbers(len(prompts)), rendered, strict=True)
+            ]
+            self._seeds = [row.seed for row in rows]
+            completions = self.sampler.draw(rows, self.sampling, logps=True)
+        return {
+            "prompt_ids": rendered,
+            "completion_ids": [[*completion.token_ids, *completion.end_ids] for completion in completions],
+            "logprobs": [completion.logps for completion in completions],
+        }
+
+    def _student_prompt(self, prompt: list[dict[str, str]]) -> list[int]:
+        return render(self.processing_class, prompt[0]["content"], enable_thinking=self.enable_thinking)
+
+    def _prompt_sha256(self, ids: Sequence[int]) -> str:
+        return sha256_text(self.processing_class.decode(ids))
+
+    def _numbers(self, count: int) -> range:
+        """Places of this process's rollouts among those of the step."""
+        first = self.accelerator.process_index * count
+        return range(first, first + count)
+
+    def _grade(
+        self,
+        prompts: Sequence[list[dict[str, str]]],
+        completions: Sequence[object],
+        completion_ids: Sequence[Sequence[int]],
+        problem_id: Sequence[str],
+        answer: Sequence[str],
+        **_: object,
+    ) -> list[float]:
+        """Rewards 0 or 1 by the grader of all evaluations; the rollouts become rows of the traces table."""
+        with self.timed("grading"):
+            ends = set(self.eos_token_ids)
+            spoken = [ids[:-1] if ids and ids[-1] in ends else ids for ids in completion_ids]
+            generated = pd.DataFrame(
+                {
+                    "problem_id": problem_id,
+                    "context_sample": pd.array([None] * len(spoken), dtype="Int32"),
+                    "sample": self._numbers(len(spoken)),
+                    "seed": self._seeds,
+                    "prompt_sha256": [self._prompt_sha256(self._student_prompt(prompt)) for prompt in prompts],
+                    "response": [self.processing_class.decode(ids, skip_special_tokens=True) for ids in spoken],
+                    "response_tokens": [len(ids) for ids in spoken],
+                    "finish_reason": [
+                        "length" if len(ids) == len(text) else "stop"
+                        for ids, text in zip(completion_ids, spoken, strict=True)
+                    ],
+                }
+            )
+            asked = pd.DataFrame({"problem_id": problem_id, "answer": answer}).drop_duplicates("problem_id")
+            self._rollouts = self.record.annotate(generated, asked, step=self.trainer_step + 1, opened=self.opened)
+        return self._rollouts["correct"].astype(float).tolist()
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """TRL's batch, with the rollout correction in its advantages and, for SDPO, the teacher's prompts."""
+        batch = super()._generate_and_score_completions(inputs)
+        self._correct_for_engine(batch)
+        everyone = pd.concat(gather_object([self._rollouts]), ignore_index=True)
+        rewards = everyone["correct"].astype(float).tolist()
+        threshold = self.settings.success_threshold
+        self._note(group_statistics(rewards, group_size=self.num_generations, threshold=threshold))
+        if self.arm.method == "sdpo":
+            with self.timed("teacher"):
+                everyone["context_sample"] = self._demonstrate(batch, inputs, everyone["response"].tolist(), rewards)
+        if self.accelerator.is_main_process:
+            self.record.save(everyone, self.trainer_step + 1)
+        self._note(self.record.summary(everyone))
+        return batch
+
+    def _correct_for_engine(self, batch: dict[str, torch.Tensor]) -> None:
+        """Token-level truncated rollout correction: weights [B, T] for the probability gap between engine and trainer.
+
+        A weight multiplies both branches of GRPO's clipped objective, so it can stand in the advantages.
+        """
+        mask = batch["completion_mask"]
+        if "old_per_token_logps" not in batch:  # TRL leaves them out when there is one update per step
+            batch["old_per_token_logps"] = self._rescored(batch)
+        drawn = batch.pop("sampling_per_token_logps")
+        weights = truncated_ratio(batch["old_per_token_logps"], drawn, clip=self.settings.rollout_correction)
+        batch["rollout_weights"] = weights
+        batch["advantages"] = batch["advantages"].unsqueeze(1) * weights
+        self._note_ratio("rollout_ratio", weights, mask, self.settings.rollout_correction)
+
+    def _rescored(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Log-probabilities [B, T] of the rollouts under the policy that is about to be updated."""
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        visible = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        kept, size = batch["completion_ids"].size(1), self.args.per_device_train_batch_size
+        with torch.no_grad():
+            return self._get_per_token_logps_and_entropies(self.model, ids, visible, kept, batch_size=size)[0]
+
+    def _demonstrate(
+        self, batch: dict[str, torch.Tensor], inputs: list[dict[str, Any]], responses: list[str], rewards: list[float]
+    ) -> pd.Series:
+        """Add the teacher's prompts to ``batch``; which rollout serves each one of the step as demonstration.
+
+        A rollout without demonstration keeps its own prompt as the teacher's and is left out of the loss.
+        """
+        chosen = choose_demonstrations(
+            rewards,
+            group_size=self.num_generations,
+            threshold=self.settings.success_threshold,
+            choice=self.settings.demonstration,
+            rng=random.Random(f"{self.seed}:{self.trainer_step + 1}"),
+        )
+        prompts, shortened = [], 0
+        for number, example in zip(self._numbers(len(inputs)), inputs, strict=True):
+            if chosen[number] is None:
+                prompts.append(self._student_prompt(example["prompt"]))
+                continue
+            given = teacher_prompt(
+                self.processing_class,
+                example["prompt"][0]["content"],
+                responses[chosen[number]],
+                without_thinking=self.arm.context == "solution_without_thinking",
+                opened=self.opened,
+                max_tokens=self.settings.max_teacher_tokens,
+                enable_thinking=self.enable_thinking,
+            )
+            prompts.append(list(given.token_ids))
+            shortened += given.shortened
+        device = self.accelerator.device
+        own = [chosen[number] is not None for number in self._numbers(len(inputs))]
+        batch["distilled"] = torch.tensor(own, device=device)
+        batch["teacher_ids"], batch["teacher_mask"] = self._padded_left(prompts, device)
+        self._note({"shortened_demonstrations": shortened / len(inputs)})
+        return pd.Series(chosen, dtype="Int32")
+
+    def _padded_left(self, prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(map(len, prompts))
+        ids = torch.full((len(prompts), width), self.processing_class.pad_token_id, device=device)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt, device=device)
+            mask[row, width - len(prompt) :] = 1
+        return ids, mask
+
+    def _prepare_inputs(self, generation_batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """The next micro-batch; a new step's rollouts are drawn when those of the last one are used up.
+
+        As TRL does it, but the sequences of an update are sorted by length before they are cut into micro-batches,
+        which leaves the gradient as it is and saves most of the padding.
+        """
+        position = self._step % self.args.steps_per_generation
+        if position == 0 or self._buffered_inputs is None:
+            batch = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = list(self._micro_batches(batch))
+        return self._buffered_inputs[position]
+
+    def _micro_batches(self, batch: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+        lengths = batch["completion_mask"].sum(dim=1)
+        shuffler = torch.Generator().manual_seed(sample_seed(self.seed, "updates", "", self.trainer_step + 1) % 2**63)
+        shuffled = torch.randperm(len(lengths), generator=shuffler).to(lengths.device)
+        for update in shuffled.chunk(self.settings.updates_per_step):
+            order = update[lengths[update].argsort(descending=True, stable=True)]
+            for rows in order.split(self.args.per_device_train_batch_size):
+                yield {name: value[rows] if value.ndim else value for name, value in batch.items()}
+
+    # --- losses -----------------------------------------------------------------------------------------------------
+
+    def _get_per_token_logps_and_entropies(  # type: ignore[override]
+        self,
+        model: PreTrainedModel,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """The same numbers [B, T] as TRL's, with the sequences grouped by length and without their common padding."""
+        order = attention_mask[:, -logits_to_keep:].sum(dim=1).argsort(descending=True, stable=True)
+        parts: list[tuple[torch.Tensor | None, ...]] = []
+        with self.timed("student" if torch.is_grad_enabled() else "rescoring"):
+            for rows in order.split(batch_size or len(order)):
+                ids, mask, kept = without_padding(input_ids[rows], attention_mask[rows], logits_to_keep)
+                found = super()._get_per_token_logps_and_entropies(model, ids, mask, kept, **options)
+                parts.append(tuple(None if x is None else _widened(x, logits_to_keep) for x in found[:2]))
+        back = order.argsort()
+        logps, entropies = (None if part[0] is None else torch.cat(part)[back] for part in zip(*parts, strict=True))
+        return logps, entropies, None
+
+    def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """GRPO's clipped objective, or SDPO's divergence from the self-teacher; a scalar."""
+        return super()._compute_loss(model, inputs) if self.arm.method == "grpo" else self._divergence(model, inputs)
+
+    def _divergence(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """SDPO: top-k divergence to the teacher, times both importance weights, on rollouts with a demonstration."""
+        responses, mask = inputs["completion_ids"], inputs["completion_mask"]
+        with self.timed("teacher"), torch.no_grad():
+            ids = torch.cat([inputs["teacher_ids"], responses], dim=1)
+            visible = torch.cat([inputs["teacher_mask"], mask], dim=1)
+            taught, _ = response_states(self.teacher, ids, visible, responses.size(1))
+        with self.timed("student"):
+            ids = torch.cat([inputs["prompt_ids"], responses], dim=1)
+            visible = torch.cat([inputs["prompt_mask"], mask], dim=1)
+            states, kept = response_states(model, ids, visible, responses.size(1))
+            mask = mask[:, :kept].float()
+            divergence, logps, entropy = distillation_terms(
+                states,
+                taught,
+                _output_weight(self.accelerator.unwrap_model(model)),
+                responses[:, :kept],
+                teacher_weight=_output_weight(self.teacher),
+                temperature=self.temperature,
+                k=self.arm.distillation_top_k,
+                alpha=self.settings.divergence_alpha,
+                tail=self.settings.divergence_tail,
+            )
+            old = inputs["old_per_token_logps"][:, :kept]
+            ratio = truncated_ratio(logps, old, clip=self.settings.importance_clip)
+            weights = ratio * inputs["rollout_weights"][:, :kept]
+            distilled = mask * inputs["distilled"].unsqueeze(1)
+            how, tokens = self.settings.aggregation, self._tokens(inputs)
+            loss = aggregate(divergence * weights, distilled, how=how, normaliser=tokens)
+        self._note_mean("entropy", entropy, mask)
+        self._note_mean("divergence", divergence.detach(), distilled)
+        self._note_ratio("importance_ratio", ratio, mask, self.settings.importance_clip)
+        # The trainer adds up micro-batches; a mean over responses has to become one over the whole update.
+        return loss / self.current_gradient_accumulation_steps if how == "authors" else loss
+
+    def _tokens(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Response tokens per update and process: the normaliser of the token mean (as in TRL's "dapo")."""
+        per_process = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
+        return per_process / self.settings.updates_per_step
+
+    # --- what is reported ---------------------------------------------------------------------------------------------
+
+    def _note(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._metrics["train"][name].append(float(value))
+
+    def _note_mean(self, name: str, values: torch.Tensor, mask: torch.Tensor) -> None:
+        """Mean of ``values`` [B, T] over masked tokens of all processes; nothing where there are none."""
+        sums = torch.stack([(values * mask).sum(), mask.sum()])
+        total, count = self.accelerator.reduce(sums, reduction="sum").tolist()
+        if count:
+            self._note({name: total / count})
+
+    def _note_ratio(self, name: str, ratio: torch.Tensor, mask: torch.Tensor, clip: float) -> None:
+        """Mean of truncated ratios, and the share that was truncated."""
+        mask = mask[:, : ratio.size(1)].float()
+        self._note_mean(name, ratio, mask)
+        self._note_mean(f"{name}_truncated", (ratio >= clip).float(), mask)
+
+    # --- teacher ------------------------------------------------------------------------------------------------------
+
+    def _save_checkpoint(self, model: PreTrainedModel, trial: object) -> None:
+        """A moving teacher is saved before the file that marks a checkpoint as complete."""
+        if self.arm.teacher_update_rate and self.accelerator.is_main_process:
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            folder.mkdir(parents=True, exist_ok=True)
+            save_file(dict(_own_weights(self.teacher)), folder / TEACHER_WEIGHTS)
+        super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.arm.teacher_update_rate:
+            saved = load_file(Path(resume_from_checkpoint) / TEACHER_WEIGHTS)
+            for name, weight in _own_weights(self.teacher):
+                weight.copy_(saved[name])
+
+    @torch.no_grad()
+    def move_teacher(self) -> None:
+        """teacher <- (1 - rate) teacher + rate policy, once per trainer step (authors' dp_actor.py:133-148)."""
+        policy = dict(self.accelerator.unwrap_model(self.model).named_parameters())
+        for name, weight in _own_weights(self.teacher):
+            weight.lerp_(policy[name].to(weight.dtype), self.arm.teacher_update_rate)
+
+
+class StepCallback(TrainerCallback):
+    """After each trainer step: the teacher's update, and the model saved where it is to be evaluated."""
+
+    def __init__(self, exports: Path):
+        self.exports = exports
+        self.trainer: OnPolicyTrainer | None = None
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self._started = time.perf_counter()
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self.trainer.seconds["optimizer"] += time.perf_counter() - self._started
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        trainer = self.trainer
+        if state.global_step % trainer.settings.updates_per_step:
+            return
+        if trainer.arm.teacher_update_rate:
+            trainer.move_teacher()
+        if trainer.trainer_step in trainer.settings.checkpoint_steps and trainer.accelerator.is_main_process:
+            model = trainer.accelerator.unwrap_model(trainer.model)
+            save_model(model, trainer.processing_class, self.exports / f"step-{trainer.trainer_step}")
+
+
+def without_padding(ids: torch.Tensor, mask: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """``ids`` and ``mask`` [B, P + T] without columns that are padding in every row, and the response columns left.
+
+    The last ``kept`` columns are the responses; at least one of them stays.
+    """
+    prompt = ids.size(1) - kept
+    seen = mask.any(dim=0)
+    first = int(seen[:prompt].float().argmax())
+    left = max(1, int(seen[prompt:].sum()))
+    return ids[:, first : prompt + left], mask[:, first : prompt + left], left
+
+
+def response_states(
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int
+) -> tuple[torch.Tensor, int]:
+    """Last hidden states [B, T', H] from which the T' response tokens were predicted, padding of all rows left out.
+
+    They are taken through the model's own forward pass, so that wrappers which gather weights there see it; the logits
+    of one position only are formed.
+    """
+    ids, mask, left = without_padding(ids, mask, kept)
+    output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, logits_to_keep=1, use_cache=False)
+    return output.hidden_states[-1][:, -left - 1 : -1], left
+
+
+def _widened(values: torch.Tensor, width: int) -> torch.Tensor:
+    return torch.nn.functional.pad(values, (0, width - values.size(1)))
+
+
+def _output_weight(model: PreTrainedModel) -> torch.Tensor:
+    return model.get_output_embeddings().weight
+
+
+def _own_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters by name; tied ones once."""
+    return ((name, parameter.data) for name, parameter in model.named_parameters())
+
+
+def trainer_arguments(
+    arm: Arm,
+    settings: OnPolicySettings,
+    sampling: Sampling,
+    *,
+    directory: Path,
+    seed: int,
+    processes: int,
+    mirrors: list[str],
+) -> GRPOConfig:
+    """The one place where our settings become TRL's."""
+    accumulation = settings.accumulation(processes)
+    cpu = not torch.cuda.is_available()
+    return GRPOConfig(
+        output_dir=str(directory),
+        learning_rate=arm.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        # The authors' schedule moves once per trainer step, TRL's once per update.
+        warmup_steps=settings.warmup_steps * settings.updates_per_step,
+        max_steps=settings.steps * settings.updates_per_step,
+        per_device_train_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=accumulation * settings.updates_per_step,
+        num_generations=settings.rollouts,
+        shuffle_dataset=False,  # the order of all steps is in the data set: nothing to restore after a kill
+        remove_unused_columns=False,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        max_completion_length=sampling.max_tokens,
+        weight_decay=settings.weight_decay,
+        adam_beta1=settings.adam_beta1,
+        adam_beta2=settings.adam_beta2,
+        max_grad_norm=settings.max_grad_norm,
+        beta=0.0,  # no KL term
+        scale_rewards="none",  # advantage: reward minus the group's mean, not divided by its deviation
+        epsilon=settings.clip_low,
+        epsilon_high=settings.clip_high,
+        delta=settings.dual_clip,
+        loss_type={"authors": "grpo", "token": "dapo"}[settings.aggregation],
+        seed=seed,
+        use_cpu=cpu,
+        bf16=not cpu,  # with float32 master weights, as the authors train (their fsdp_workers.py:325-329)
+        full_determinism=cpu,
+        gradient_checkpointing=False,
+        save_strategy="no",  # `CheckpointCallback` decides
+        save_total_limit=2,
+        logging_steps=settings.updates_per_step,
+        logging_nan_inf_filter=False,
+        report_to=mirrors,
+        disable_tqdm=True,
+    )
