@@ -150,3 +150,106 @@ def test_an_interval_is_null_where_a_resample_has_no_ratio():
 def test_pairs_of_different_problems_are_refused():
     with pytest.raises(UserError, match="same problems: 2 against 3"):
         FEW.difference(np.zeros(2), np.zeros(3))
+
+
+def between_and_within(values):
+    """Variance of a two-level resample of balanced ``values`` [runs, problems]: of the runs, of their problems."""
+    runs, problems = values.shape
+    return values.mean(axis=1).var() / runs, values.var(axis=1).mean() / (runs * problems)
+
+
+def test_nested_resamples_have_the_variance_of_both_levels():
+    rng = np.random.default_rng(13)
+    for spread in (0.0, 1.0, 5.0):
+        values = spread * rng.normal(size=(6, 1)) + rng.normal(size=(6, 25))
+        resamples = Bootstrap().nested([run[:, None] for run in values])[:, 0]
+        assert resamples.var() == pytest.approx(sum(between_and_within(values)), rel=0.06)
+        assert resamples.mean() == pytest.approx(values.mean(), abs=4 * resamples.std() / 100)
+
+
+def test_nested_variance_over_designs_is_the_documented_one():
+    """Runs' variance too small by (R - 1) / R, problems' noise on both levels."""
+    rng = np.random.default_rng(14)
+    runs, problems, between, within = 4, 10, 0.5, 2.0
+    found = []
+    for _ in range(400):
+        values = rng.normal(0, between, size=(runs, 1)) + rng.normal(0, within, size=(runs, problems))
+        found.append(Bootstrap(resamples=400).nested([run[:, None] for run in values]).var())
+    of_run_means = between**2 + within**2 / problems
+    expected = of_run_means * (runs - 1) / runs**2 + within**2 * (problems - 1) / problems**2 / runs
+    assert np.mean(found) == pytest.approx(expected, rel=0.08)
+
+
+def test_nested_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(15)
+    covered = 0
+    for _ in range(300):
+        values = 3 + rng.normal(0, 0.3, size=(8, 1)) + rng.normal(0, 1, size=(8, 12))
+        low, high = FEW.percentiles(FEW.nested([run[:, None] for run in values]))
+        covered += low[0] <= 3 <= high[0]
+    assert 0.90 <= covered / 300 <= 0.99
+
+
+def test_runs_may_have_different_problems_and_weigh_alike():
+    small, large = np.zeros((2, 1)), np.ones((50, 1))
+    resamples = FEW.nested([small, large])[:, 0]
+    assert set(resamples.round(9)) == {0.0, 0.5, 1.0}
+    assert np.mean(resamples.round(9) == 0.5) == pytest.approx(0.5, abs=0.06)
+
+
+def test_one_run_is_a_bootstrap_over_its_problems():
+    values = np.random.default_rng(16).normal(size=(30, 3))
+    weights = np.arange(1.0, 31.0)
+    assert (FEW.nested([values]) == FEW.means(values)).all()
+    assert (FEW.nested([values], [weights]) == FEW.means(values, weights)).all()
+    assert (FEW.crossed(values[None]) == FEW.means(values)).all()
+    assert np.isnan(FEW.nested([values[:1]])).all() and np.isnan(FEW.crossed(values[None, :1])).all()
+
+
+def test_single_problems_of_several_runs_leave_the_runs_to_vary():
+    values = np.array([[[0.0]], [[3.0]], [[6.0]]])
+    for resamples in (Bootstrap().nested(list(values)), Bootstrap().crossed(values)):
+        assert resamples.var() == pytest.approx(6 / 3, rel=0.05)
+        assert set(resamples[:, 0]) <= {float(n) for n in range(7)}
+
+
+def test_weights_count_problems_as_often_as_they_say():
+    values, weights = np.array([[0.0], [1.0]]), np.array([1.0, 3.0])
+    assert set(FEW.means(values, weights)[:, 0]) == {0.0, 0.75, 1.0}
+    assert set(FEW.nested([values, values], [weights, weights])[:, 0]) == {0.0, 0.375, 0.5, 0.75, 0.875, 1.0}
+
+
+def test_shared_problems_are_not_averaged_out_by_more_runs():
+    rng = np.random.default_rng(17)
+    runs, problems = rng.normal(0, 0.2, size=6), rng.normal(0, 1, size=40)
+    values = (runs[:, None] + problems)[:, :, None]
+    assert Bootstrap().crossed(values).var() == pytest.approx(runs.var() / 6 + problems.var() / 40, rel=0.05)
+    assert Bootstrap().nested(list(values)).var() == pytest.approx(runs.var() / 6 + problems.var() / 240, rel=0.05)
+
+
+def test_resampled_runs_keep_their_columns_together():
+    values = np.random.default_rng(18).normal(size=(3, 10, 1))
+    both = np.concatenate([values, values + 2], axis=2)
+    for resamples in (FEW.nested(list(both)), FEW.crossed(both)):
+        assert np.ptp(resamples[:, 1] - resamples[:, 0]) < 1e-12
+
+
+def test_percentiles_are_null_for_the_columns_that_lack_a_number():
+    estimates = np.column_stack([np.linspace(0, 1, 1001), np.append(np.zeros(1000), np.nan)])
+    low, high = FEW.percentiles(estimates)
+    assert (low[0], high[0]) == pytest.approx((0.025, 0.975))
+    assert np.isnan([low[1], high[1]]).all()
+
+
+def test_more_problems_than_fit_a_chunk_give_the_resamples_of_one_draw():
+    """Chunks bound the memory; they are no part of the numbers."""
+    values = np.random.default_rng(19).normal(size=(12, 1))
+    counts = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=1200)
+    assert Bootstrap(resamples=1200).means(values) == pytest.approx(counts / 12 @ values)
+
+
+def test_no_runs_are_refused():
+    with pytest.raises(UserError, match="an interval needs at least one run"):
+        FEW.nested([])
+    with pytest.raises(UserError, match="an interval needs finite values"):
+        FEW.nested([np.array([[np.nan], [1.0]]), np.ones((2, 1))])

@@ -129,7 +129,7 @@ class Bootstrap:
     def _resampled(self, values: Array) -> Array:
         counts, problems = _counts(len(values), self.resamples, self.seed), len(values)
         chunks = range(0, self.resamples, CHUNK)
-        return np.concatenate([counts[start : start + CHUNK] / problems @ values for start in chunks])
+        return np.concatenate([counts[start : start + CHUNK].astype(float) / problems @ values for start in chunks])
 
     def _percentiles(self, estimates: Array) -> tuple[float, float]:
         low, high = self.percentiles(estimates[:, None])
@@ -137,11 +137,11 @@ class Bootstrap:
 
 
 @lru_cache(maxsize=8)
-def _counts(problems: int, resamples: int, seed: int) -> npt.NDArray[np.int32]:
-    """How often [resamples, problems] each problem stands in each resample."""
+def _counts(problems: int, resamples: int, seed: int) -> npt.NDArray[np.unsignedinteger]:
+    """How often [resamples, problems] each problem stands in each resample, in the smallest type that holds it."""
     rng = np.random.default_rng(seed)
     shares = np.full(problems, 1 / problems)
-    counts = np.empty((resamples, problems), dtype=np.int32)
+    counts = np.empty((resamples, problems), dtype=np.min_scalar_type(problems))
     for start in range(0, resamples, CHUNK):
         rows = counts[start : start + CHUNK]
         rows[:] = rng.multinomial(problems, shares, size=len(rows))
