@@ -128,13 +128,17 @@ def test_of_single_problems_only_runs_matter():
     assert score[["step", "value", "low", "high", "band"]].tolist() == [1, 0.5, 0, 1, "runs and problems"]
 
 
-def test_arms_stay_apart():
+def test_arms_stay_apart(tmp_path):
     runs = run_table({"model": "m", "run": "a"}, {"model": "m", "run": "b", **SDPO}, {"model": "n", "run": "b", **SDPO})
     rows = [("m", "a"), ("m", "b"), ("n", "b")]
     rollouts = traces([(*row, 1, "p", row[1] == "b", 10, 0, 0, "stop") for row in rows])
     table = curves.training_curves(rollouts, runs, window=1, bootstrap=BOOTSTRAP)
     assert line(table, metric="score", method="grpo")[["value", "runs"]].tolist() == [0, 1]
     assert line(table, metric="score", method="sdpo")[["value", "runs"]].tolist() == [1, 2]
+    tables.write(table, tmp_path / "curves.parquet", "curves")
+    kept = tables.read(tmp_path / "curves.parquet", "curves")
+    assert line(kept, metric="score", method="grpo")[["top_k", "teacher_update_rate"]].isna().all()
+    assert set(curves.final_table(kept, kept.iloc[:0])["row"]) == {"GRPO, lr 3e-4", "SDPO c=s, lr 3e-4"}
 
 
 def test_equal_inputs_give_equal_tables_in_any_order():
@@ -225,6 +229,20 @@ def test_problems_are_common_to_all_runs():
     pair = [(model, run, step, EASY_BASE) for model in "mn" for run, step in [("base", None), ("a", 10)]]
     table = curves.evaluation_curves(evaluations(*pair), TWO, bootstrap=BOOTSTRAP)
     assert line(table, step=10, metric="avg")[["low", "high"]].tolist() == [50, 75]
+
+
+def test_steps_may_come_as_read_from_a_file_with_nulls():
+    own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 10, HARD_BASE))
+    table = curves.evaluation_curves(own, ONE, bootstrap=BOOTSTRAP)
+    as_read = curves.evaluation_curves(own.assign(step=own["step"].astype(float)), ONE, bootstrap=BOOTSTRAP)
+    pd.testing.assert_frame_equal(table, as_read)
+
+
+def test_a_single_problem_of_one_run_has_no_interval():
+    own = evaluations(("m", "base", None, {"p": (0.5, 9)}), ("m", "a", 10, {"p": (0.75, 9)}))
+    table = curves.evaluation_curves(own, ONE, bootstrap=BOOTSTRAP)
+    assert line(table, metric="avg_difference_to_base")["value"] == 25
+    assert table[["low", "high"]].isna().all(axis=None)
 
 
 def test_benchmarks_and_checkpoints_stay_apart():

@@ -16,7 +16,7 @@ SECTION_4 = expand(
 )
 TABLES = expand(
     f"{RESULTS}/tables/{{table}}.{{kind}}",
-    table=["table_1", "table_a1", "table_2"],
+    table=["table_1", "table_a1", "table_2", "table_3", "table_onpolicy"],
     kind=["csv", "md", "tex"],
 )
 FIGURES = expand(
@@ -28,6 +28,7 @@ FIGURES = expand(
         "table_2",
         "sft_curves",
         "fig_2",
+        *CONFIG.figures.views,
     ],
     kind=["png", "svg", "pdf"],
 )
@@ -96,7 +97,7 @@ rule render_table:
     benchmark:
         f"{LOGS}/render_table/{{table}}.benchmark.tsv"
     wildcard_constraints:
-        table="table_1|table_a1|table_2",
+        table="table_1|table_a1|table_2|table_3|table_onpolicy",
     conda:
         ENVIRONMENT
     params:

@@ -291,10 +291,14 @@ def thinking(name):
 def view(figure):
     """What a figure of Sections 5 and 6 shows."""
     chosen = CONFIG.figures.views[figure]
-    return {
-        **dict(chosen),
-        "benchmarks": CONFIG.onpolicy.benchmarks[chosen.problem_set],
+    sets = {"narrow": CONFIG.figures.narrow, "broad": chosen.problem_set}
+    benchmarks = {
+        name: CONFIG.onpolicy.benchmarks[problem_set]
+        for name, problem_set in sets.items()
     }
+    if figure == "fig_1":
+        return {**dict(chosen), **sets, "benchmarks": benchmarks}
+    return {**dict(chosen), "benchmarks": benchmarks["broad"]}
 
 
 def sft_rate(wildcards):

@@ -60,8 +60,7 @@ def _drawn(
 ) -> pd.DataFrame:
     """Draws and distinct questions of each run."""
     keys = pd.MultiIndex.from_frame(runs[["model", "run"]])
-    chosen = rollouts[DRAW][pd.MultiIndex.from_frame(rollouts[["model", "run"]]).isin(keys)]
-    sizes = chosen.groupby(DRAW).size().rename("rollouts").reset_index()
+    sizes = rollouts.groupby(DRAW).size().rename("rollouts").reset_index().merge(runs[["model", "run"]])
     group = rollouts_per_prompt or int(np.gcd.reduce(sizes["rollouts"].to_numpy(dtype=int)))
     if group and (sizes["rollouts"] % group).any():
         raise UserError(f"Table 3: the rollouts of some prompts do not come in groups of {group}")

@@ -309,3 +309,9 @@ def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     if not rows:
         raise UserError("the table of runs is empty")
     return pd.DataFrame(rows)[CURVES.names]
+
+
+def same_questions(base: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``base`` (traces of base models) that ask what the runs in ``evaluations`` were asked, as often."""
+    asked = ["model", "setting", "problem_id", "sample"]
+    return base.merge(evaluations[asked].drop_duplicates(), on=asked)

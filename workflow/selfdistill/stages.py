@@ -361,6 +361,60 @@ def make_table_2(*, traces: list[Path], confidence: float, resamples: int, seed:
     tables.write(pd.concat([*measured, quoted.table_2()]), out, "summary")
 
 
+def make_curves(
+    *,
+    runs: Path,
+    rollouts: list[Path],
+    evaluations: list[Path],
+    bases: list[Path],
+    window: int,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    out: Path,
+    out_final: Path,
+) -> None:
+    """Sections 5 and 6: training and evaluation of all on-policy runs against steps, and what they end at."""
+    import pandas as pd
+
+    from selfdistill import curves, tables
+    from selfdistill.statistics import Bootstrap
+
+    bootstrap = Bootstrap(confidence, resamples, seed)
+    rows = tables.read(runs, "runs")
+    drawn = pd.concat([tables.read(path, "traces", curves.READ) for path in rollouts])
+    along = pd.concat([tables.read(path, "traces", curves.READ) for path in evaluations])
+    before = curves.same_questions(pd.concat([tables.read(path, "traces", curves.READ) for path in bases]), along)
+    training = curves.training_curves(drawn, rows, window=window, bootstrap=bootstrap)
+    evaluation = curves.evaluation_curves(pd.concat([before, along]), rows, bootstrap=bootstrap)
+    tables.write(pd.concat([training, evaluation]), out, "curves")
+    tables.write(curves.final_table(training, evaluation), out_final, "summary")
+
+
+def make_table_3(
+    *,
+    runs: Path,
+    rollouts: list[Path],
+    problem_sets: list[Path],
+    benchmarks: list[Path],
+    rollouts_per_prompt: int,
+    out: Path,
+) -> None:
+    """Table 3: what the training sets cover of each other and of the benchmarks."""
+    import pandas as pd
+
+    from selfdistill import coverage, quoted, tables
+
+    measured = coverage.table_3(
+        {path.stem: tables.read(path, "problems") for path in problem_sets},
+        pd.concat([tables.read(path, "traces", coverage.DRAW) for path in rollouts]),
+        tables.read(runs, "runs"),
+        {path.stem: tables.read(path, "problems") for path in benchmarks},
+        rollouts_per_prompt=rollouts_per_prompt,
+    )
+    tables.write(pd.concat([measured, quoted.table_3()]), out, "summary")
+
+
 def render_table(*, table: Path, out_csv: Path, out_markdown: Path, out_latex: Path) -> None:
     """Write a summary as CSV (every number), Markdown and LaTeX (values with intervals)."""
     from selfdistill import rendering, tables
@@ -423,6 +477,8 @@ STAGES = (
     list_runs,
     make_table_1,
     make_table_2,
+    make_curves,
+    make_table_3,
     render_table,
     compare,
     resolve_revisions,

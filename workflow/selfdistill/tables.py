@@ -4,6 +4,7 @@ Equal tables give equal bytes: columns in schema order, rows in key order, fixed
 time, host or path inside the file.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -178,11 +179,13 @@ def write(frame: pd.DataFrame, path: str | Path, schema_name: str) -> None:
         pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
 
 
-def read(path: str | Path, schema_name: str) -> pd.DataFrame:
-    """Read the Parquet file ``path`` and check it against the schema called ``schema_name``."""
+def read(path: str | Path, schema_name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read the Parquet file ``path``, or some ``columns`` of it, and check it against the schema ``schema_name``."""
     wanted = schema(schema_name)
+    if columns is not None:
+        wanted = pa.schema([wanted.field(name) for name in columns])
     try:
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file (expected a Parquet table of '{schema_name}')") from None
     except (pa.ArrowException, OSError) as error:
