@@ -100,7 +100,14 @@ def test_a_problem_drawn_twice_in_a_window_counts_twice():
     score = line(table, metric="score", step=3)
     assert score["value"] == pytest.approx(3 / 6)
     assert score[["low", "high"]].tolist() == [0.25, 1.0]  # of p alone, of q alone
+    middle = curves.training_curves(ROLLOUTS, ONE, window=3, bootstrap=Bootstrap(confidence=0.2))
+    assert line(middle, metric="score")[["low", "high"]].tolist() == [0.5, 0.5]  # every second resample holds both
     assert line(table, metric="E_per_1000_tokens_word", step=3)["value"] == pytest.approx(1000 * 6 / 120)
+
+
+def test_responses_without_tokens_have_no_density():
+    table = curves.training_curves(ROLLOUTS.assign(response_tokens=0), ONE, window=3, bootstrap=BOOTSTRAP)
+    assert set(table["metric"]) == set(artifacts.MEANS)
 
 
 def test_training_rows_fit_the_schema(tmp_path):
@@ -226,9 +233,12 @@ def test_the_base_counts_once_for_every_run_of_its_model():
 
 def test_problems_are_common_to_all_runs():
     """Two runs alike in every problem are as uncertain as one, where their problems are what differs."""
-    pair = [(model, run, step, EASY_BASE) for model in "mn" for run, step in [("base", None), ("a", 10)]]
-    table = curves.evaluation_curves(evaluations(*pair), TWO, bootstrap=BOOTSTRAP)
-    assert line(table, step=10, metric="avg")[["low", "high"]].tolist() == [50, 75]
+    spread = {f"p{number}": (number % 5 / 4, 50 * number) for number in range(20)}
+    pair = evaluations(*((m, run, step, spread) for m in "mn" for run, step in [("base", None), ("a", 10)]))
+    two = curves.evaluation_curves(pair, TWO, bootstrap=BOOTSTRAP)
+    one = curves.evaluation_curves(pair[pair["model"] == "m"], ONE, bootstrap=BOOTSTRAP)
+    bounds = [line(table, step=10, metric="avg")[["low", "high"]].tolist() for table in (one, two)]
+    assert bounds[0] == pytest.approx(bounds[1]) and bounds[0][0] < 50 < bounds[0][1]
 
 
 def test_steps_may_come_as_read_from_a_file_with_nulls():
@@ -321,6 +331,7 @@ def test_final_table_holds_the_last_window_and_the_last_step(tmp_path):
         ("hard", "step"): 3,
     }
     assert line(table, benchmark="hard", metric="avg")[["low", "high", "samples"]].tolist() == [50, 75, 8]
+    assert table["problems"].isna().all()  # |D| is no number of problems behind a value
     assert line(table, benchmark="hard", metric="runs")[["low", "high", "confidence"]].isna().all()
     tables.write(table, tmp_path / "table.parquet", "summary")
 
