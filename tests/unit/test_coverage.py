@@ -135,7 +135,7 @@ def test_quoted_table_3_is_the_published_one():
         ("DAPO-Math-17k", "distinct"): 14000,
         ("DAPO-Math-17k", "distinct_per_draw"): 78,
     }
-    assert set(table["study"]) == {"paper"}
+    assert set(table["study"]) == {"paper"} and set(table["model"]) == {""}
     assert table[["low", "high", "sampling_low", "sampling_high", "confidence"]].isna().all(axis=None)
 
 

@@ -263,6 +263,16 @@ def test_benchmarks_and_checkpoints_stay_apart():
     assert lengths == {("easy", 0): 150, ("easy", 20): 70, ("hard", 0): 70, ("hard", 10): 70, ("hard", 20): 150}
 
 
+def test_the_base_is_asked_what_its_runs_are_asked():
+    own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 10, {"p": (0.5, 1)}), ("m", "a", 20, {"p": (0.5, 1)}))
+    own["sample"] = own.groupby(["run", "step", "problem_id"], dropna=False).cumcount()
+    base, runs = own[own["run"] == "base"], own[(own["run"] == "a") & (own["sample"] < 3)]
+    assert len(base) == 8
+    asked = curves.same_questions(base, runs)
+    assert asked[["problem_id", "sample"]].to_numpy().tolist() == [["p", 0], ["p", 1], ["p", 2]]
+    assert curves.same_questions(base, runs.assign(model="n")).empty
+
+
 def test_evaluations_that_cannot_be_compared_are_refused():
     base, run = ("m", "base", None, EASY_BASE), ("m", "a", 10, EASY_BASE)
 

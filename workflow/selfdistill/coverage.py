@@ -26,7 +26,7 @@ def table_3(
 
     Of a set: questions, problem_types, draws (prompts drawn by a run), distinct (questions among them),
     distinct_per_draw and distinct_per_question (percent), and the distinct questions to be expected with replacement
-    and without. What differs between runs is their mean. Of a set and a benchmark: percent of the benchmark's problems
+    and without. What differs between runs is their mean, whatever their model. Of a set and a benchmark: percent of the benchmark's problems
     that stand in the set (shared_questions), and whose type does (shared_types; left out where types are not known).
     Nothing is sampled from a population here: no number has an interval.
     """
@@ -34,8 +34,7 @@ def table_3(
     for name, members in runs[runs["whole_set"].astype(bool)].groupby("problem_set"):
         if name not in problem_sets:
             raise UserError(f"Table 3: runs train on the problem set '{name}', which is not among those given")
-        labels = {"study": members["study"].iloc[0], "artifact": "table_3", "row": name, "benchmark": ""}
-        labels["model"] = ", ".join(sorted(members["family"].unique()))
+        labels = {"study": members["study"].iloc[0], "artifact": "table_3", "model": "", "row": name, "benchmark": ""}
         questions = problem_sets[name]
         drawn = _drawn(rollouts, members, questions, rollouts_per_prompt)
         rows += [{**labels, "metric": metric, "value": value} for metric, value in _training(questions, drawn)]

@@ -81,7 +81,7 @@ def table_3() -> pd.DataFrame:
         "expected_distinct_without_replacement": min(DAPO_QUESTIONS, dapo["draws"]),
     }
     ours = _frame([("table_3", "DAPO-Math-17k, recomputed", "", metric, value) for metric, value in derived.items()])
-    return pd.concat([_frame(rows), ours.assign(origin="derived")], ignore_index=True)
+    return pd.concat([_frame(rows), ours.assign(origin="derived")], ignore_index=True).assign(model="")
 
 
 def _frame(rows: list[tuple[str, str, str, str, float]]) -> pd.DataFrame:
