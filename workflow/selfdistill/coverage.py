@@ -26,8 +26,9 @@ def table_3(
 
     Of a set: questions, problem_types, draws (prompts drawn by a run), distinct (questions among them),
     distinct_per_draw and distinct_per_question (percent), and the distinct questions to be expected with replacement
-    and without. What differs between runs is their mean, whatever their model. Of a set and a benchmark: percent of the benchmark's problems
-    that stand in the set (shared_questions), and whose type does (shared_types; left out where types are not known).
+    and without. What differs between runs is their mean, whatever their model. Of a set and a benchmark: percent of
+    the benchmark's problems that stand in the set (shared_questions), and whose type does (shared_types; left out where
+    types are not known).
     Nothing is sampled from a population here: no number has an interval.
     """
     rows = []
