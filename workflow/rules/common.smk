@@ -241,17 +241,12 @@ def checkpoints(folder):
     )
 
 
-def run_benchmarks(run):
+def run_benchmarks(wildcards):
     """What an on-policy run is evaluated on along training."""
-    return CONFIG.onpolicy.benchmarks[run.problem_set]
-
-
-def checkpoint_evaluations():
-    """The evaluations along training of all on-policy runs."""
+    run = RUNS[wildcards.model, wildcards.run]
     return [
-        f"{RESULTS}/evaluations/{run.model}/{run.id}/along/{benchmark}.parquet"
-        for run in RUNS.values()
-        for benchmark in run_benchmarks(run)
+        f"{RESULTS}/problems/{benchmark}.parquet"
+        for benchmark in CONFIG.onpolicy.benchmarks[run.problem_set]
     ]
 
 
@@ -260,7 +255,7 @@ def base_evaluations():
     wanted = dict.fromkeys(
         (run.model, benchmark)
         for run in RUNS.values()
-        for benchmark in run_benchmarks(run)
+        for benchmark in CONFIG.onpolicy.benchmarks[run.problem_set]
     )
     return [
         f"{RESULTS}/evaluations/{model}/base/{benchmark}.parquet"

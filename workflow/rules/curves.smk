@@ -13,7 +13,10 @@ rule make_curves:
     input:
         runs=rules.list_runs.output,
         rollouts=ROLLOUTS,
-        evaluations=checkpoint_evaluations(),
+        evaluations=[
+            f"{RESULTS}/evaluations/{run.model}/{run.id}/along_training.parquet"
+            for run in RUNS.values()
+        ],
         bases=base_evaluations(),
     output:
         curves=f"{RESULTS}/tables/curves.parquet",
@@ -40,7 +43,9 @@ rule make_table_3:
         runs=rules.list_runs.output,
         rollouts=ROLLOUTS,
         problem_sets=rules.list_runs.input.problems,
-        benchmarks=expand(f"{RESULTS}/problems/{{benchmark}}.parquet", benchmark=BENCHMARKS),
+        benchmarks=expand(
+            f"{RESULTS}/problems/{{benchmark}}.parquet", benchmark=BENCHMARKS
+        ),
     output:
         f"{RESULTS}/tables/table_3.parquet",
     log:

@@ -1,7 +1,7 @@
 """Sections 5 and 6: on-policy training by GRPO and SDPO, and the evaluation of its checkpoints.
 
 Reads problems/ and the base model; writes training/{model}/{run}.parquet (metrics of every step), traces/{model}/rollouts/
-(every rollout) and evaluations/{model}/{run}/along/. Microcosm: two minutes per run. Paper: one node with 4 GPUs per run.
+(every rollout) and evaluations/{model}/{run}/along_training.parquet. Microcosm: two minutes per run. Paper: one node with 4 GPUs per run.
 """
 
 
@@ -38,19 +38,18 @@ rule train_onpolicy:
 
 
 rule evaluate_checkpoints:
-    """avg@k of a run's checkpoints on one benchmark of unseen types."""
+    """avg@k of a run's checkpoints on benchmarks of unseen types."""
     input:
-        problems=f"{RESULTS}/problems/{{benchmark}}.parquet",
+        benchmarks=run_benchmarks,
         checkpoints=rules.train_onpolicy.output.checkpoints,
     output:
-        f"{RESULTS}/evaluations/{{model}}/{{run}}/along/{{benchmark}}.parquet",
+        f"{RESULTS}/evaluations/{{model}}/{{run}}/along_training.parquet",
     log:
-        f"{LOGS}/evaluate_checkpoints/{{model}}/{{run}}/{{benchmark}}.log",
+        f"{LOGS}/evaluate_checkpoints/{{model}}/{{run}}.log",
     benchmark:
-        f"{LOGS}/evaluate_checkpoints/{{model}}/{{run}}/{{benchmark}}.benchmark.tsv"
+        f"{LOGS}/evaluate_checkpoints/{{model}}/{{run}}.benchmark.tsv"
     wildcard_constraints:
         run="(grpo|sdpo)-[^/]+",
-        benchmark="|".join(BENCHMARKS),
     conda:
         ENVIRONMENT
     params:
@@ -60,8 +59,8 @@ rule evaluate_checkpoints:
         sampling=flags(CONFIG.sampling.evaluate),
         draw=draw_flags,
     shell:
-        "python -m selfdistill evaluate-checkpoints --problems {input.problems} --model {input.checkpoints} "
-        "--samples {params.samples} {params.first} {params.sampling} --benchmark {wildcards.benchmark} "
+        "python -m selfdistill evaluate-checkpoints --benchmarks {input.benchmarks} --model {input.checkpoints} "
+        "--samples {params.samples} {params.first} {params.sampling} "
         "--run {wildcards.run} {params.draw} --workers {threads} --out {output} 2>&1 | tee {log}"
 
 

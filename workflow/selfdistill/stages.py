@@ -277,22 +277,24 @@ def train_onpolicy(
 
 def evaluate_checkpoints(
     *,
-    problems: Path,
+    benchmarks: list[Path],
     sampler: Sampler,
     samples: int,
     evaluation_problems: int | None = None,
-    benchmark: str,
     out: Path,
 ) -> None:
-    """Sample the first problems of a benchmark with every model step-N in the folder that ``sampler`` names."""
+    """Sample the first problems of benchmarks with every model step-N in the folder that ``sampler`` names."""
     import pandas as pd
 
     from selfdistill import tables
 
-    questions = tables.read(problems, "problems")
-    few = questions if evaluation_problems is None else questions.head(evaluation_problems)
-    labels = {"stage": "evaluation", "setting": benchmark, "stream": "evaluation"}
-    traces = [model.draw(few, samples, step=step, **labels) for step, model in sampler.along_training()]
+    asked = {path.stem: tables.read(path, "problems")[:evaluation_problems] for path in benchmarks}
+    labels = {"stage": "evaluation", "stream": "evaluation"}
+    traces = [
+        model.draw(questions, samples, step=step, setting=benchmark, **labels)
+        for step, model in sampler.along_training()
+        for benchmark, questions in asked.items()
+    ]
     tables.write(pd.concat(traces), out, "traces")
 
 

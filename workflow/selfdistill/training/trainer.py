@@ -40,6 +40,7 @@ OVERRIDDEN = {
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
 }
 TEACHER_WEIGHTS = "teacher.safetensors"
+# Seconds of a step; "rescoring" is the policy's log-probabilities of what another engine or precision has drawn.
 PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward", "optimizer")
 
 
@@ -118,10 +119,11 @@ class OnPolicyTrainer(GRPOTrainer):
             ]
             self._seeds = [row.seed for row in rows]
             completions = self.sampler.draw(rows, self.sampling, logps=True)
+        self._drawn_logps = [completion.logps for completion in completions]
         return {
             "prompt_ids": rendered,
             "completion_ids": [[*completion.token_ids, *completion.end_ids] for completion in completions],
-            "logprobs": [completion.logps for completion in completions],
+            "logprobs": self._drawn_logps,
         }
 
     def _student_prompt(self, prompt: list[dict[str, str]]) -> list[int]:
@@ -283,7 +285,15 @@ class OnPolicyTrainer(GRPOTrainer):
         batch_size: int | None = None,
         **options: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """The same numbers [B, T] as TRL's, with the sequences grouped by length and without their common padding."""
+        """The same numbers [B, T] as TRL's, with the sequences grouped by length and without their common padding.
+
+        Scored again without gradient are the rollouts just drawn. In float32 the sampler has drawn them from this very
+        policy and knows their log-probabilities.
+        """
+        if not torch.is_grad_enabled() and not self.args.bf16:
+            drawn = [torch.tensor(logps) for logps in self._drawn_logps]
+            padded = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
+            return _widened(padded, logits_to_keep).to(input_ids.device), None, None
         order = attention_mask[:, -logits_to_keep:].sum(dim=1).argsort(descending=True, stable=True)
         parts: list[tuple[torch.Tensor | None, ...]] = []
         with self.timed("student" if torch.is_grad_enabled() else "rescoring"):
