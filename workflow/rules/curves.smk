@@ -19,7 +19,7 @@ rule make_curves:
         ],
         bases=base_evaluations(),
     output:
-        curves=f"{RESULTS}/tables/curves.parquet",
+        curves=f"{RESULTS}/curves.parquet",
         final=f"{RESULTS}/tables/table_onpolicy.parquet",
     log:
         f"{LOGS}/make_curves.log",
@@ -69,7 +69,7 @@ for figure in CONFIG.figures.views:
         name:
             f"draw_{figure}"
         input:
-            curves=f"{RESULTS}/tables/curves.parquet",
+            curves=f"{RESULTS}/curves.parquet",
         output:
             *figure_files(figure, "Sections 5 and 6"),
         log:

@@ -8,9 +8,11 @@ from selfdistill import artifacts, quoted
 from selfdistill.studies import stamp_text
 
 # Digits after the point, by the beginning of a metric's name.
-DIGITS = {"score": 3, "truncated": 3, "avg": 1, "L": 1, "E_per": 2, "problems": 0}
-QUOTED_DIGITS = {"score": 2, "avg": 2, "L": 0, "E_per": 2, "E": 1}  # as published
-QUOTED_MARK = " (quoted)"
+SHARES = {"distinct_per": 1, "shared": 1, "training_share": 0, "evaluation_share": 0}  # percent
+COUNTS = dict.fromkeys(("problem", "questions", "draws", "distinct", "expected_distinct", "runs", "step"), 0)
+DIGITS = {"score": 3, "truncated": 3, "avg": 1, "L": 1, "E_per": 2, **SHARES, **COUNTS}
+QUOTED_DIGITS = {"score": 2, "avg": 2, "L": 0, "E_per": 2, "E": 1, **SHARES, **COUNTS}  # as published
+MARKS = {"measured": "", "quoted": " (quoted)", "derived": " (derived)"}
 MOST_COLUMNS = 10
 LATEX_WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 ROW_ORDER = (
@@ -41,7 +43,7 @@ def wide(summary: pd.DataFrame) -> pd.DataFrame:
     ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=_ranks, kind="stable")
     cells = ordered.assign(
         cell=[_cell(row) for row in ordered.to_dict("records")],
-        row=ordered["row"].where(ordered["origin"] == "measured", ordered["row"] + QUOTED_MARK),
+        row=ordered["row"] + ordered["origin"].map(MARKS),
     )
     keys = [key for key in ("model", down, "benchmark") if cells[key].nunique() > 1 or key == down]
     table = cells.pivot(index=keys, columns=across, values="cell").fillna("")
@@ -53,7 +55,7 @@ def wide(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _ranks(values: pd.Series) -> pd.Series:
     """Rows and metrics in the paper's order, anything else after them by name; runs by learning rate."""
-    known = {name: i for i, name in enumerate((*ROW_ORDER, *METRIC_ORDER))}
+    known = {name: i for i, name in enumerate(("training", *ROW_ORDER, *METRIC_ORDER))}
 
     def rank(name: str) -> tuple[int, str, float]:
         run = RUN.fullmatch(name)
@@ -96,7 +98,8 @@ def latex(summary: pd.DataFrame) -> str:
 
 def _stamps(summary: pd.DataFrame) -> list[str]:
     """The line that sets the study apart from the paper; none for the paper's own."""
-    study = summary.sort_values("origin")["study"].iloc[0]  # "measured" comes before "quoted"
+    measured = summary[summary["origin"] == "measured"]
+    study = (summary if measured.empty else measured)["study"].iloc[0]
     return [text for text in [stamp_text(study)] if text]
 
 
@@ -105,13 +108,15 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     notes = []
     if measured["low"].notna().any():
         level = measured["confidence"].dropna().iloc[0]
-        notes.append(f"Brackets: {100 * level:g}% bootstrap interval with problems as the resampling unit.")
+        unit = "problems, and runs where there are several," if "runs" in set(measured["metric"]) else "problems"
+        notes.append(f"Brackets: {100 * level:g}% bootstrap interval with {unit} as the resampling unit.")
         if measured["sampling_low"].notna().any():
             notes.append("Parentheses: the same with the problems held fixed and only their samples redrawn.")
     averages = measured[measured["metric"] == "avg"]
     if len(averages):
-        samples = sorted({f"{k:g}" for k in averages["samples"] / averages["problems"]})
-        notes.append(f"avg is avg@{' or '.join(samples)} in percent, its difference to the base model in points.")
+        samples = sorted({f"{k:g}" for k in (averages["samples"] / averages["problems"]).dropna()})
+        name = f"avg@{' or '.join(samples)}" if samples else "the mean accuracy"
+        notes.append(f"avg is {name} in percent, its difference to the base model in points.")
     if (summary["origin"] == "quoted").any():
         notes.append(quoted.NOTE[summary["artifact"].iloc[0]])
     return notes

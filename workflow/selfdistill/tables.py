@@ -137,7 +137,7 @@ SUMMARY = _schema(
     confidence=pa.float64(),
     problems=pa.int32(),
     samples=pa.int32(),
-    origin=pa.string(),  # "measured", or "quoted" for a number taken from the paper
+    origin=pa.string(),  # "measured", "quoted" (taken from the paper) or "derived" (follows from quoted numbers)
 )
 
 SCHEMAS: dict[str, pa.Schema] = {
