@@ -2,7 +2,7 @@
 
 # The one study that runs the paper's models; everything that other studies show is stamped.
 PAPER_STUDY = "paper"
-MICROCOSM_STUDIES = ("microcosm", "smoke")
+MICROCOSM_STUDIES = ("microcosm", "microcosm_thorough", "smoke")
 
 
 def stamp_text(study: str) -> str:
