@@ -95,7 +95,9 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
 def load_model(manifest: Path, *, dtype: str = "float32") -> Any:
     """The causal language model that ``manifest`` describes, on the CPU."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # of reading weights; downloads keep theirs
     place, options = _location(manifest)
     return AutoModelForCausalLM.from_pretrained(
         place, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options

@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,8 @@ def run_to_end(trainer: Trainer, *, seconds: float, every: int = 1) -> None:
     checkpoint = newest_complete(Path(trainer.args.output_dir))
     callback = CheckpointCallback(seconds, every)
     trainer.add_callback(callback)
-    with callback.listening():
+    with callback.listening(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of transformers, about its own calls, at every step
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     step, last = trainer.state.global_step, trainer.state.max_steps
     if step < last:

@@ -8,6 +8,7 @@ Shapes: B sequences of a micro-batch, P prompt tokens (padded left), T response 
 
 import random
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -68,7 +69,9 @@ class OnPolicyTrainer(GRPOTrainer):
         self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
         self.record = record
         self.seconds: dict[str, float] = defaultdict(float)
-        super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
+            super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
         self.sampler = ModelSampler(self.accelerator.unwrap_model(self.model), self.processing_class)
         if self.teacher is not None:
             self.teacher.to(self.accelerator.device)
