@@ -6,16 +6,18 @@ import re
 import pandas as pd
 import pytest
 from selfdistill import tables
+from selfdistill.config import FIGURES
 
-from .conftest import ROOT, Project
+from .conftest import PART, ROOT, Project
 
 
 def test_every_table_and_figure_appears_with_its_origin(finished):
     folder = finished.folder / "results" / "smoke"
-    for table in ("table_1", "table_a1", "table_2"):
+    for table in ("table_1", "table_a1", "table_2", "table_3", "table_onpolicy"):
         for kind in ("parquet", "csv", "md", "tex"):
             assert (folder / "tables" / f"{table}.{kind}").stat().st_size > 0
-    for figure in ("table_1", "marker_breakdown", "selection", "table_2", "sft_curves", "fig_2"):
+    drawn = ("table_1", "marker_breakdown", "selection", "table_2", "sft_curves", "fig_2", *FIGURES)
+    for figure in drawn:
         for kind in ("png", "svg", "pdf"):
             assert (folder / "figures" / f"{figure}.{kind}").stat().st_size > 0
     for path in folder.rglob("*.parquet"):
@@ -59,12 +61,60 @@ def test_traces_hold_every_rollout_and_redraws_differ(finished):
     assert (both["response"] == both["response_collected"]).all()
 
 
+def test_on_policy_runs_leave_all_that_they_said(finished):
+    folder = finished.folder / "results" / "smoke"
+    runs = tables.read(folder / "training" / "runs.parquet", "runs")
+    assert len(runs) == 10
+    for run in runs.itertuples():
+        steps = tables.read(folder / "training" / run.model / f"{run.run}.parquet", "training_steps")
+        assert set(steps["step"]) == {1, 2, 3}
+        assert {"score", "L", "E_substring", "entropy", "all_fail", "lone_success", "learning_rate"} <= set(
+            steps["metric"]
+        )
+        assert ("divergence" in set(steps["metric"])) <= (run.method == "sdpo")
+        rollouts = tables.read(folder / "traces" / run.model / "rollouts" / f"{run.run}.parquet", "traces")
+        assert len(rollouts) == 3 * 4 * 4
+        assert rollouts["problem_id"].nunique() <= run.problems
+        assert rollouts["context_sample"].notna().any() == (run.method == "sdpo")
+        scores = steps[steps["metric"] == "score"].set_index("step")["value"]
+        assert scores.to_dict() == pytest.approx(rollouts.groupby("step")["correct"].mean().to_dict())
+        along = tables.read(folder / "evaluations" / run.model / run.run / "along_training.parquet", "traces")
+        assert along.groupby("step").size().to_dict() == {1: 6 * 2, 3: 6 * 2}
+        assert not (folder / "models" / run.model / run.run).exists()
+
+
+def test_demonstrations_are_successful_peers_of_the_same_step(finished):
+    folder = finished.folder / "results" / "smoke" / "traces" / "microcosm" / "rollouts"
+    rollouts = tables.read(folder / "sdpo-train-lr0.0003-k100-seed0.parquet", "traces")
+    demonstrated = rollouts[rollouts["context_sample"].notna()]
+    shown = demonstrated.merge(
+        rollouts, left_on=["step", "context_sample"], right_on=["step", "sample"], suffixes=("", "_shown")
+    )
+    assert len(shown) == len(demonstrated) > 0
+    assert shown["correct_shown"].all()
+    assert (shown["problem_id"] == shown["problem_id_shown"]).all()
+    assert (shown["sample"] != shown["sample_shown"]).all()
+
+
+def test_curves_and_their_table_hold_every_arm(finished):
+    folder = finished.folder / "results" / "smoke"
+    curves = tables.read(folder / "curves.parquet", "curves")
+    evaluated = curves[curves["benchmark"] == "in_domain"]
+    arms = ["thinking", "method", "context", "teacher_update_rate", "whole_set", "learning_rate", "top_k"]
+    assert evaluated.groupby(arms, dropna=False)["step"].agg(set).tolist() == [{0, 1, 3}] * 10
+    assert curves[curves["benchmark"] == ""].groupby(arms, dropna=False)["step"].agg(set).tolist() == [{1, 2, 3}] * 10
+    known = curves[curves["low"].notna()]
+    assert ((known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)).all()
+    final = tables.read(folder / "tables" / "table_onpolicy.parquet", "summary")
+    assert final["row"].nunique() == 10
+
+
 def test_a_run_on_one_core_gives_equal_bytes(finished, tmp_path):
     other = Project.copy_to(tmp_path / "other")
-    other.snakemake(cores=1)
+    other.snakemake(*PART, cores=1)
     expected, found = finished.results(), other.results()
-    assert expected.keys() == found.keys()
-    assert [name for name in expected if expected[name] != found[name]] == []
+    assert len(found) > 50
+    assert [name for name in found if expected[name] != found[name]] == []
 
 
 def test_the_report_builds_with_captions(finished, tmp_path):
