@@ -67,11 +67,7 @@ def test_a_setting_of_on_policy_training_leaves_the_other_sections_alone(project
 
 
 def test_what_a_figure_shows_redraws_that_figure(project):
-    project.edit(
-        "config.yaml",
-        "fig_6: {families: [microcosm], rates: {grpo: 3.0e-4",
-        "fig_6: {families: [microcosm], rates: {grpo: 1.0e-4",
-    )
+    project.edit("config.yaml", "fig_6: {families: [microcosm], ", "fig_6: {families: [microcosm], top_k: 10, ")
     assert project.pending() == {"draw_fig_6": 1}
 
 

@@ -68,9 +68,7 @@ def test_on_policy_runs_leave_all_that_they_said(finished):
     for run in runs.itertuples():
         steps = tables.read(folder / "training" / run.model / f"{run.run}.parquet", "training_steps")
         assert set(steps["step"]) == {1, 2, 3}
-        assert {"score", "L", "E_substring", "entropy", "all_fail", "lone_success", "learning_rate"} <= set(
-            steps["metric"]
-        )
+        assert {"score", "L", "E_substring", "entropy", "all_fail", "lone_success"} <= set(steps["metric"])
         assert ("divergence" in set(steps["metric"])) <= (run.method == "sdpo")
         rollouts = tables.read(folder / "traces" / run.model / "rollouts" / f"{run.run}.parquet", "traces")
         assert len(rollouts) == 3 * 4 * 4
