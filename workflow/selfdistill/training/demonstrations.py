@@ -20,6 +20,7 @@ class TeacherPrompt:
 
     token_ids: tuple[int, ...]
     shortened: bool  # the demonstration was cut to make the prompt fit
+    empty: bool  # nothing of the demonstration is shown: its thinking never ended, and c leaves thinking out
 
 
 def choose_demonstrations(
@@ -102,4 +103,4 @@ def teacher_prompt(
         what="the teacher's prompt",
         enable_thinking=enable_thinking,
     )
-    return TeacherPrompt(tuple(token_ids), shortened=kept != shown)
+    return TeacherPrompt(tuple(token_ids), shortened=kept != shown, empty=not kept)

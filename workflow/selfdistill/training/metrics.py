@@ -25,6 +25,7 @@ ON_POLICY_METRICS = (
     "all_success",
     "with_demonstration",
     "shortened_demonstrations",
+    "empty_demonstrations",
     "divergence",
     "importance_ratio",
     "importance_ratio_truncated",

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from transformers import PrinterCallback
 
 from selfdistill import contexts, models
 from selfdistill.code_digest import code_digest
+from selfdistill.errors import UserError
 from selfdistill.generation.requests import Sampling
 from selfdistill.prompts import user_prompt
 from selfdistill.provenance import sha256_text
@@ -48,6 +50,9 @@ def train_onpolicy(
     from its last checkpoint below ``work_dir``, on CPU to the same bytes. Ends the process with status 75 on SIGTERM
     and SIGUSR1 (see `checkpoints.run_to_end`).
     """
+    for mirror in mirrors:
+        if find_spec(mirror) is None:
+            raise UserError(f"onpolicy.mirrors: '{mirror}' is not installed here (pip install {mirror})")
     tokenizer = models.load_tokenizer(manifest)
     examples = _examples(training_set(problems, subset=arm.subset, draw=arm.draw), instruction)
     order = prompt_stream(len(examples), batch_size=settings.batch_size, steps=settings.steps, seed=seed)

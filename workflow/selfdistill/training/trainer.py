@@ -224,12 +224,12 @@ class OnPolicyTrainer(GRPOTrainer):
             choice=self.settings.demonstration,
             rng=random.Random(f"{self.seed}:{self.trainer_step + 1}"),
         )
-        prompts, shortened = [], 0
+        prompts, given = [], []
         for number, example in zip(self._numbers(len(inputs)), inputs, strict=True):
             if chosen[number] is None:
                 prompts.append(self._student_prompt(example["prompt"]))
                 continue
-            given = teacher_prompt(
+            taught = teacher_prompt(
                 self.processing_class,
                 example["prompt"][0]["content"],
                 responses[chosen[number]],
@@ -238,13 +238,15 @@ class OnPolicyTrainer(GRPOTrainer):
                 max_tokens=self.settings.max_teacher_tokens,
                 enable_thinking=self.enable_thinking,
             )
-            prompts.append(list(given.token_ids))
-            shortened += given.shortened
+            prompts.append(list(taught.token_ids))
+            given.append(taught)
         device = self.accelerator.device
         own = [chosen[number] is not None for number in self._numbers(len(inputs))]
         batch["distilled"] = torch.tensor(own, device=device)
         batch["teacher_ids"], batch["teacher_mask"] = self._padded_left(prompts, device)
-        self._note({"shortened_demonstrations": shortened / len(inputs)})
+        if given:
+            self._note({"shortened_demonstrations": sum(prompt.shortened for prompt in given) / len(given)})
+            self._note({"empty_demonstrations": sum(prompt.empty for prompt in given) / len(given)})
         return pd.Series(chosen, dtype="Int32")
 
     def _padded_left(self, prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -315,7 +317,7 @@ class OnPolicyTrainer(GRPOTrainer):
     def _divergence(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """SDPO: top-k divergence to the teacher, times both importance weights, on rollouts with a demonstration."""
         responses, mask = inputs["completion_ids"], inputs["completion_mask"]
-        with self.timed("teacher"), torch.no_grad():
+        with self.timed("teacher"), torch.no_grad(), self.accelerator.autocast():
             ids = torch.cat([inputs["teacher_ids"], responses], dim=1)
             visible = torch.cat([inputs["teacher_mask"], mask], dim=1)
             taught, _ = response_states(self.teacher, ids, visible, responses.size(1))

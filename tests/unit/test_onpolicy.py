@@ -1,0 +1,358 @@
+"""On-policy runs as a whole: their tables and models, kills and stops, seeds, the teacher, and steps without success."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import pandas as pd
+import pytest
+import torch
+from selfdistill import models, tables, traces
+from selfdistill.generation import Sampling
+from selfdistill.training import checkpoints, onpolicy
+from selfdistill.training.metrics import ON_POLICY_METRICS
+from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.trainer import PHASES, OnPolicyTrainer
+from tiny import problems_of, save_tiny_model
+
+STEPS, PROMPTS, ROLLOUTS = 4, 2, 4
+SETTINGS = {
+    "checkpoint_steps": [2, 4], "steps": STEPS, "batch_size": PROMPTS, "rollouts": ROLLOUTS, "micro_batch_size": 2,
+    "warmup_steps": 1, "max_teacher_tokens": 60,
+}  # fmt: skip
+FIXED = Arm("sdpo", 1e-2, context="solution")
+ARMS = {
+    "grpo": Arm("grpo", 1e-2),
+    "sdpo": FIXED,
+    "sdpo-ema": Arm("sdpo", 1e-2, context="solution", teacher_update_rate=0.05),
+    "sdpo-without-thinking": Arm("sdpo", 1e-2, context="solution_without_thinking", distillation_top_k=5),
+}
+PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
+# What only one of the methods has.
+OF_GRPO = {"clip_ratio/low_mean", "clip_ratio/high_mean"}
+OF_SDPO = {"shortened_demonstrations", "divergence", "importance_ratio", "importance_ratio_truncated"}
+
+
+@dataclass
+class Finished:
+    """What a run has left."""
+
+    metrics: pd.DataFrame
+    seconds: pd.DataFrame
+    rollouts: pd.DataFrame
+    folder: Path
+    trainer: OnPolicyTrainer
+
+    def table(self) -> pd.DataFrame:
+        return self.metrics.pivot(index="step", columns="metric", values="value")
+
+    def weights(self, step: int = STEPS) -> bytes:
+        return (self.folder / "out" / f"step-{step}" / "model.safetensors").read_bytes()
+
+    def bytes(self) -> list[bytes]:
+        """Everything that equal runs have in common."""
+        for table, schema in ((self.metrics, "training_steps"), (self.rollouts, "traces")):
+            tables.write(table, self.folder / schema, schema)
+        models_of_steps = [path.read_bytes() for path in sorted(self.folder.glob("out/step-*/*.safetensors"))]
+        return [*models_of_steps, *((self.folder / schema).read_bytes() for schema in ("training_steps", "traces"))]
+
+
+def some_answer(response: str, *, opened: bool) -> str | None:
+    """In place of the answer, which a random model never gives: the right one for about every third response."""
+    return "7" if crc32(response.encode()) % 3 == 0 else None
+
+
+def train(
+    manifest: Path, folder: Path, arm: Arm, *, problems: pd.DataFrame = PROBLEMS, seed: int = 3, **changes: object
+) -> Finished:
+    """Train in ``folder``; ``changes`` are those of the settings."""
+    trainers, original = [], onpolicy.run_to_end
+
+    def run_to_end(trainer: OnPolicyTrainer, **options: object) -> None:
+        trainers.append(trainer)
+        original(trainer, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onpolicy, "run_to_end", run_to_end)
+        patch.setattr(traces, "extract_answer", some_answer)
+        patch.setattr(checkpoints, "SAVING_SHARE", float("inf"))  # a checkpoint at every step
+        found = onpolicy.train_onpolicy(
+            problems, manifest=manifest, study="s", model_name="m", run="r", arm=arm,
+            settings=OnPolicySettings(**SETTINGS | changes), sampling=Sampling(1.0, max_tokens=16), instruction="so",
+            enable_thinking=None, seed=seed, out_dir=folder / "out", work_dir=folder / "work", mirrors=[],
+            checkpoint_seconds=0,
+        )  # fmt: skip
+    return Finished(*found, folder, trainers[0])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_before() -> Iterator[None]:
+    """Full determinism holds for the process; other tests shall not depend on it."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Finished]:
+    """The uninterrupted run of an arm."""
+    runs: dict[str, Finished] = {}
+
+    def of(name: str) -> Finished:
+        if name not in runs:
+            runs[name] = train(manifest, tmp_path_factory.mktemp(name), ARMS[name])
+        return runs[name]
+
+    return of
+
+
+# --- what a run leaves ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ARMS)
+def test_a_run_reports_every_metric_of_its_method_at_every_step(finished, name: str, tmp_path: Path):
+    run = finished(name)
+    tables.write(run.metrics, tmp_path / "steps", "training_steps")
+    table = tables.read(tmp_path / "steps", "training_steps")
+    foreign = OF_SDPO if name == "grpo" else OF_GRPO
+    assert set(table["metric"]) == set(ON_POLICY_METRICS) - foreign
+    per_metric = table.groupby("metric")["step"].apply(list)
+    always = per_metric.drop("divergence", errors="ignore")  # absent where no rollout has a demonstration
+    assert all(steps == [1, 2, 3, 4] for steps in always)
+    assert table["value"].notna().all() and not table["metric"].str.startswith("seconds/").any()
+    assert (table["model"] == "m").all() and (table["run"] == "r").all()
+
+
+@pytest.mark.parametrize("name", ["grpo", "sdpo"])
+def test_seconds_stand_apart_and_cover_every_phase(finished, name: str):
+    seconds = finished(name).seconds
+    tables.write(seconds, finished(name).folder / "seconds", "training_steps")
+    assert set(seconds["metric"]) == {f"seconds/{phase}" for phase in PHASES}
+    spent = seconds.groupby("metric")["value"].sum()
+    unused = {"seconds/rescoring"} | ({"seconds/teacher"} if name == "grpo" else set())
+    assert set(spent[spent == 0].index) == unused
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_rollouts_are_rows_of_the_traces_table(finished, name: str, tmp_path: Path):
+    tables.write(finished(name).rollouts, tmp_path / "traces", "traces")
+    rollouts = tables.read(tmp_path / "traces", "traces")
+    assert len(rollouts) == STEPS * PROMPTS * ROLLOUTS
+    assert rollouts[["step", "sample"]].drop_duplicates().shape[0] == len(rollouts)
+    assert sorted(rollouts["step"].unique()) == [1, 2, 3, 4]
+    assert set(rollouts["sample"]) == set(range(PROMPTS * ROLLOUTS))
+    assert rollouts["seed"].is_unique
+    groups = rollouts.groupby(["step", rollouts["sample"] // ROLLOUTS])["problem_id"]
+    assert (groups.nunique() == 1).all()
+    assert 0 < rollouts["correct"].mean() < 1  # else the runs would say nothing about rewards
+    assert rollouts["response_tokens"].max() == 16
+    cut = rollouts["response_tokens"] == 16
+    assert (rollouts.loc[cut, "finish_reason"] == "length").all()
+    assert (rollouts.loc[~cut, "finish_reason"] == "stop").all()
+
+
+def test_every_problem_is_drawn_once_before_any_is_drawn_again(finished):
+    assert finished("grpo").rollouts["problem_id"].nunique() == len(PROBLEMS) == STEPS * PROMPTS
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_metrics_are_means_over_the_rollouts_of_the_step(finished, name: str):
+    run = finished(name)
+    by_step, table = run.rollouts.groupby("step"), run.table()
+    for metric, wanted in {
+        "score": by_step["correct"].mean(),
+        "L": by_step["response_tokens"].mean(),
+        "truncated": by_step["finish_reason"].apply(lambda reasons: (reasons == "length").mean()),
+        "word_wait": by_step["word_wait"].mean(),
+    }.items():
+        assert table[metric].tolist() == pytest.approx(wanted.tolist())
+    words = [column for column in run.rollouts if column.startswith("word_")]
+    assert table["E_word"].tolist() == pytest.approx(by_step[words].sum().sum(axis=1).div(PROMPTS * ROLLOUTS).tolist())
+    assert table["rollout_ratio"].tolist() == [1.0] * STEPS  # sampler and trainer are one and the same here
+    assert table["learning_rate"].iloc[-1] == 1e-2
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_demonstrations_are_other_successes_of_the_same_group(finished, name: str):
+    run = finished(name)
+    shown = run.rollouts[run.rollouts["context_sample"].notna()]
+    if name == "grpo":
+        assert shown.empty
+        return
+    right = run.rollouts.set_index(["step", "sample"])["correct"]
+    for step, own, other in shown[["step", "sample", "context_sample"]].itertuples(index=False):
+        assert own != other and own // ROLLOUTS == other // ROLLOUTS and right[step, other]
+    share = run.table()["with_demonstration"]
+    counted = shown.groupby("step").size().reindex(share.index, fill_value=0) / (PROMPTS * ROLLOUTS)
+    assert share.tolist() == counted.tolist()
+    assert 0 < share.mean() < 1
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_models_are_saved_whole_at_the_checkpoint_steps_only(finished, manifest: Path, name: str):
+    run = finished(name)
+    assert sorted(path.name for path in run.folder.glob("out/*")) == ["step-2", "step-4"]
+    prints = {models.fingerprint(run.folder / "out" / step / "manifest.json") for step in ("step-2", "step-4")}
+    assert len(prints | {models.fingerprint(manifest)}) == 3
+    saved = models.load_model(run.folder / "out" / "step-4" / "manifest.json").state_dict()
+    final = run.trainer.model.state_dict()
+    assert all(torch.equal(saved[key], final[key]) for key in final)
+
+
+def test_the_arms_train_different_models(finished):
+    assert len({finished(name).weights() for name in ARMS}) == len(ARMS)
+
+
+# --- interrupted runs -----------------------------------------------------------------------------------------------
+def train_and_die(manifest: Path, folder: Path, arm: Arm) -> None:
+    """Body of a process that SIGKILLs itself in the second update of step 3."""
+    torch.set_num_threads(1)
+    original = OnPolicyTrainer.training_step
+
+    def training_step(trainer: OnPolicyTrainer, *arguments: object, **options: object) -> torch.Tensor:
+        if trainer.state.global_step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(trainer, *arguments, **options)
+
+    OnPolicyTrainer.training_step = training_step
+    train(manifest, folder, arm)
+
+
+@pytest.fixture
+def updates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the optimizer updates that were made."""
+    made, original = [], OnPolicyTrainer.training_step
+
+    def training_step(trainer: OnPolicyTrainer, *arguments: object, **options: object) -> torch.Tensor:
+        made.append(trainer.state.global_step)
+        return original(trainer, *arguments, **options)
+
+    monkeypatch.setattr(OnPolicyTrainer, "training_step", training_step)
+    return made
+
+
+@pytest.fixture(scope="module")
+def killed(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of runs that were killed; their processes share one import of the package."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([onpolicy.__name__])
+    folders = {name: tmp_path_factory.mktemp(f"killed-{name}") for name in ("grpo", "sdpo-ema")}
+    processes = [context.Process(target=train_and_die, args=(manifest, folders[name], ARMS[name])) for name in folders]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    return folders
+
+
+@pytest.mark.parametrize("name", ["grpo", "sdpo-ema"])
+def test_a_killed_run_continues_to_the_same_bytes(killed, finished, manifest: Path, updates: list[int], name: str):
+    folder = killed[name]
+    found = {path.name for path in folder.glob("work/*/*/*")}
+    assert {"checkpoint-2", "checkpoint-4", "step-2", "step-00003.parquet"} <= found
+    assert not (folder / "out").exists()
+    continued = train(manifest, folder, ARMS[name])
+    assert updates[0] == 4 and len(updates) == 8  # from the end of step 2, and with four micro-batches per step
+    assert continued.bytes() == finished(name).bytes()
+
+
+@pytest.mark.parametrize("name", ["grpo", "sdpo-ema"])
+def test_a_stopped_run_ends_with_status_75_and_continues_to_the_same_bytes(
+    finished, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    with monkeypatch.context() as patch:
+        original = OnPolicyTrainer._roll_out
+
+        def roll_out(trainer: OnPolicyTrainer, *arguments: object) -> dict:
+            if trainer.trainer_step == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(trainer, *arguments)
+
+        patch.setattr(OnPolicyTrainer, "_roll_out", roll_out)
+        with pytest.raises(SystemExit) as stopped:
+            train(manifest, tmp_path, ARMS[name])
+    assert stopped.value.code == 75
+    assert not (tmp_path / "out").exists()
+    assert max(path.name for path in tmp_path.glob("work/*/checkpoints/*")) == "checkpoint-4"  # step 2 was finished
+    assert train(manifest, tmp_path, ARMS[name]).bytes() == finished(name).bytes()
+
+
+def test_a_finished_run_called_again_only_hands_out_its_results(finished, manifest: Path, updates: list[int]):
+    run = finished("sdpo-ema")
+    before = run.bytes()
+    assert train(manifest, run.folder, ARMS["sdpo-ema"]).bytes() == before
+    assert len(updates) <= 4  # of the last step at most: a run's end needs no checkpoint
+
+
+# --- the teacher ----------------------------------------------------------------------------------------------------
+def parameters(manifest: Path) -> dict[str, torch.Tensor]:
+    return dict(models.load_model(manifest).named_parameters())
+
+
+@pytest.mark.parametrize("name", ["sdpo", "sdpo-without-thinking"])
+def test_a_fixed_teacher_is_the_initial_model_to_the_end(finished, manifest: Path, name: str):
+    trainer = finished(name).trainer
+    initial, taught = parameters(manifest), dict(trainer.teacher.named_parameters())
+    assert taught.keys() == initial.keys()
+    assert all(torch.equal(taught[key], initial[key]) for key in initial)
+    assert not any(torch.equal(weight, initial[key]) for key, weight in trainer.model.named_parameters())
+
+
+def test_a_moving_teacher_follows_the_policy_once_per_step(manifest: Path, tmp_path: Path):
+    run = train(manifest, tmp_path, ARMS["sdpo-ema"], checkpoint_steps=[1, 2, 3, 4])
+    wanted = {key: weight.detach().double() for key, weight in parameters(manifest).items()}
+    for step in (1, 2, 3, 4):
+        policy = parameters(tmp_path / "out" / f"step-{step}" / "manifest.json")
+        wanted = {key: 0.95 * weight + 0.05 * policy[key].detach() for key, weight in wanted.items()}
+    for key, weight in run.trainer.teacher.named_parameters():
+        assert torch.allclose(weight.double(), wanted[key], rtol=0, atol=1e-6), key
+        assert (weight - policy[key]).abs().max() > 1e-3  # it has not caught up
+
+
+# --- seeds and small training sets ----------------------------------------------------------------------------------
+def test_equal_seeds_give_equal_bytes_and_another_seed_gives_other_rollouts(finished, manifest: Path, tmp_path: Path):
+    first = finished("sdpo")
+    again = train(manifest, tmp_path / "again", FIXED)
+    other = train(manifest, tmp_path / "other", FIXED, seed=4)
+    assert again.bytes() == first.bytes()
+    assert not set(other.rollouts["seed"]) & set(first.rollouts["seed"])
+    texts = [list(run.rollouts.sort_values(["step", "sample"])["response"]) for run in (first, other)]
+    assert sum(a == b for a, b in zip(*texts, strict=True)) < len(texts[0]) / 4
+
+
+@pytest.mark.parametrize("arm", [Arm("grpo", 1e-2, subset=1), Arm("sdpo", 1e-2, context="solution", subset=1)], ids=str)
+def test_copies_of_a_single_problem_are_groups_of_their_own(manifest: Path, tmp_path: Path, arm: Arm):
+    run = train(manifest, tmp_path, arm)
+    assert set(run.rollouts["problem_id"]) == {PROBLEMS["problem_id"][0]}
+    assert run.rollouts["seed"].is_unique
+    for _, step in run.rollouts.groupby("step"):
+        assert len(step) == PROMPTS * ROLLOUTS
+        assert step["response"].nunique() > 0.8 * len(step)
+        first, second = (set(group["response"]) for _, group in step.groupby(step["sample"] // ROLLOUTS))
+        assert first != second
+    shown = run.rollouts.dropna(subset="context_sample")
+    assert (shown["context_sample"] // ROLLOUTS == shown["sample"] // ROLLOUTS).all()
+    assert shown.empty == (arm.method == "grpo")
+
+
+# --- steps without a success ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["grpo", "sdpo", "sdpo-ema"])
+@pytest.mark.parametrize("aggregation", ["authors", "token"])
+def test_groups_without_success_move_nothing(manifest: Path, tmp_path: Path, name: str, aggregation: str):
+    impossible = PROBLEMS.assign(answer="8")
+    changes = {"weight_decay": 0.0, "aggregation": aggregation, "steps": 2, "checkpoint_steps": [2]}
+    run = train(manifest, tmp_path, ARMS[name], problems=impossible, **changes)
+    initial = parameters(manifest)
+    assert all(torch.equal(weight, initial[key]) for key, weight in run.trainer.model.named_parameters())
+    table = run.table()
+    assert not run.rollouts["correct"].any()
+    assert table["all_fail"].tolist() == [1, 1] and table["with_demonstration"].tolist() == [0, 0]
+    assert table["grad_norm"].tolist() == [0, 0] and table["loss"].tolist() == [0, 0]
+    assert "divergence" not in table
