@@ -242,9 +242,9 @@ def draw_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
     figure.legend(handles=entries, loc="outside upper left", ncols=len(entries), **spacing)
 
 
-def stamp(figure: Figure, study: str) -> None:
-    """Write `stamp_text` below the figure, where no other piece can cover it."""
-    if text := stamp_text(study):
+def stamp(figure: Figure, study: str, note: str = "") -> None:
+    """Write `stamp_text`, and a ``note`` on the line after it, below the figure, where no other piece covers it."""
+    if text := "\n".join(line for line in (stamp_text(study), note) if line):
         figure.supxlabel(text, x=0.01, ha="left", fontsize=7, color=MUTED, style="italic")
 
 

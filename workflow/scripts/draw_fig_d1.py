@@ -1,0 +1,25 @@
+"""Appendix D.1: markers with thinking switched off, in training and on problems of unseen types."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from selfdistill import curve_plots
+from selfdistill.curve_plots import EPISTEMIC, Panel, by_method, draw_grid, draw_marker_change, in_view
+
+
+def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
+    """E against steps above; below, the change of every marker from the base model to the last checkpoint."""
+    shown = by_method(in_view(curves, view))
+    benchmarks = [Panel("E_substring", f"markers E on\n{name}", name) for name in view["benchmarks"]]
+    panels = [(panel, shown) for panel in (EPISTEMIC, *benchmarks)]
+    figure = draw_grid([panels, []], study)
+    for axes in figure.axes[len(panels) :]:
+        axes.remove()
+    draw_marker_change(figure.add_subplot(2, 1, 2), shown)
+    return figure
+
+
+if __name__ == "__main__":
+    curve_plots.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -1,0 +1,42 @@
+"""Appendix E: learning rates of both methods, and the top-k of SDPO's divergence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from selfdistill import curve_plots
+from selfdistill.curve_plots import LENGTH, SCORE, Curve, accuracy, by_value, draw_grid, in_view
+from selfdistill.plotting import rate_label
+
+
+def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
+    """From the top down: GRPO by rate, SDPO by rate, SDPO by top-k; score, length, accuracy on the last benchmark."""
+    sdpo = {"method": "sdpo", "context": "solution"}
+    rows = [
+        _named("GRPO", by_value(in_view(curves, view, method="grpo", learning_rate=None), "learning_rate", _rate)),
+        _named("SDPO", by_value(in_view(curves, view, **sdpo, learning_rate=None), "learning_rate", _rate)),
+        _named("SDPO", by_value(in_view(curves, view, **sdpo, top_k=None), "top_k", lambda k: f"top-k {k}")),
+    ]
+    panels = (SCORE, LENGTH, accuracy(view["benchmarks"][-1]))
+    figure = draw_grid([[(panel, shown) for panel in panels] for shown in rows], study)
+    for axes, shown in zip(figure.axes[:: len(panels)], rows, strict=True):
+        axes.legend(handles=[line for line in axes.lines if line.get_label() in _labels(shown)], fontsize=6.5)
+    return figure
+
+
+def _rate(rate: float) -> str:
+    return f"rate {rate_label(rate)}"
+
+
+def _named(method: str, shown: list[Curve]) -> list[Curve]:
+    """The curves with the method in their labels."""
+    return [Curve(curve.rows, type(curve.look)(f"{method}, {curve.look.label}", curve.look.colour)) for curve in shown]
+
+
+def _labels(shown: list[Curve]) -> set[str]:
+    return {curve.look.label for curve in shown}
+
+
+if __name__ == "__main__":
+    curve_plots.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

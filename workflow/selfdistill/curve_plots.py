@@ -1,0 +1,231 @@
+"""Figures 1, 3-8, D.1 and E: curves of on-policy runs with their bands, in grids of panels.
+
+Everything shown is a row of the `curves` table, selected by its columns; a view of the configuration says which.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from selfdistill import plotting, tables
+from selfdistill.epistemic import MARKERS
+from selfdistill.errors import UserError
+from selfdistill.plotting import GUIDED, INK, UNGUIDED, Look
+
+GRPO, SDPO, SDPO_NO_THINK = "grpo", "sdpo", "sdpo without think"
+METHODS: dict[str, Look] = {
+    GRPO: Look("GRPO", UNGUIDED),
+    SDPO: Look("SDPO (c = s)", GUIDED),
+    SDPO_NO_THINK: Look("SDPO (c = s without think)", "#009E73"),
+}
+BASE = Look("base model", INK)
+MOVING = Look("SDPO, moving teacher", "#CC79A7")
+# From light to dark; the whole set is darkest.
+SIZES = ("#c7a0e8", "#a56fd6", "#7d47b8", "#5a2d91", "#35155f")
+PANEL_HEIGHT = 1.75  # inches
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one panel shows against training steps: a metric of the rollouts (benchmark "") or of a benchmark."""
+
+    metric: str
+    label: str
+    benchmark: str = ""
+
+
+SCORE, LENGTH = Panel("score", "training score"), Panel("L", "response length L\n(tokens)")
+EPISTEMIC = Panel("E_substring", "markers E\nper response")
+TRAINING = (SCORE, LENGTH, EPISTEMIC)
+
+
+def accuracy(benchmark: str) -> Panel:
+    """Accuracy on a benchmark, in percent."""
+    return Panel("avg", f"accuracy on\n{benchmark} (%)", benchmark)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure: the rows of its arm and how it is drawn."""
+
+    rows: pd.DataFrame
+    look: Look
+    dashes: tuple[float, ...] = ()
+
+
+def in_view(curves: pd.DataFrame, view: Mapping[str, Any], **conditions: object) -> pd.DataFrame:
+    """Rows of ``curves`` that a view shows and that meet ``conditions`` (column: value, or None for any).
+
+    Unless a condition says otherwise: runs on the whole set with a fixed teacher, at the view's rate of their method
+    and its top-k. `UserError` when nothing is left.
+    """
+    wanted = {"problem_set": view["problem_set"], "whole_set": True, "teacher_update_rate": 0.0} | conditions
+    kept = curves["family"].isin(view["families"]) & (curves["thinking"] == view["thinking"])
+    if "learning_rate" not in conditions:
+        kept &= np.isclose(curves["learning_rate"], curves["method"].map(view["rates"]).astype(float), rtol=1e-9)
+    if "top_k" not in conditions:
+        wanted["top_k"] = view["top_k"]
+    for column, value in wanted.items():
+        if value is not None:  # GRPO has neither teacher nor top-k
+            kept &= (curves[column] == value).fillna(False) | curves[column].isna()
+    if not kept.any():
+        shown = ", ".join(f"{name} {value}" for name, value in {**dict(view), **conditions}.items())
+        raise UserError(f"no on-policy run is what this figure shows ({shown}); see onpolicy.runs and figures.views")
+    return curves[kept]
+
+
+def method_of(curves: pd.DataFrame) -> pd.Series:
+    """Key of `METHODS` for each row."""
+    thoughtless = curves["context"] == "solution_without_thinking"
+    return curves["method"].where(~thoughtless, SDPO_NO_THINK)
+
+
+def by_method(curves: pd.DataFrame) -> list[Curve]:
+    """One curve per method present, in the order of `METHODS`."""
+    methods = method_of(curves)
+    return [Curve(curves[methods == name], look) for name, look in METHODS.items() if (methods == name).any()]
+
+
+def by_value(curves: pd.DataFrame, column: str, label: Callable[[Any], str]) -> list[Curve]:
+    """One curve per value of ``column``, from light to dark."""
+    values = sorted(curves[column].unique())
+    places = np.linspace(len(SIZES) - 1, 0, len(values)).round().astype(int)[::-1] if len(values) > 1 else [-1]
+    return [
+        Curve(curves[curves[column] == value], Look(label(value), SIZES[place]))
+        for value, place in zip(values, places, strict=True)
+    ]
+
+
+def by_size(curves: pd.DataFrame) -> list[Curve]:
+    """One curve per |D|, the whole set last and darkest."""
+    whole = curves.loc[curves["whole_set"].astype(bool), "problems"].unique()
+    return by_value(curves, "problems", lambda size: "|D| = all" if size in whole else f"|D| = {size:,}")
+
+
+def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
+    """Lines with bands; on a benchmark the base model, at step 0, is a line and a band across."""
+    for curve in curves:
+        rows = curve.rows[(curve.rows["metric"] == panel.metric) & (curve.rows["benchmark"] == panel.benchmark)]
+        if rows.duplicated(["step"]).any():
+            raise UserError(f"'{curve.look.label}' is more than one arm in the panel '{panel.metric}'")
+        rows = rows.sort_values("step")
+        if panel.benchmark:
+            _draw_base(axes, rows[rows["step"] == 0])
+        style = {"color": curve.look.colour, "linewidth": 1.3, "marker": "o", "markersize": 2.6}
+        (line,) = axes.plot(rows["step"], rows["value"], label=curve.look.label, **style)
+        if curve.dashes:
+            line.set_dashes(curve.dashes)
+        step, low, high = (rows.loc[rows["low"].notna(), name] for name in ("step", "low", "high"))
+        axes.fill_between(step, low, high, color=curve.look.colour, alpha=0.13, linewidth=0)
+    axes.set_ylabel(panel.label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.set_xlim(left=0)
+
+
+def _draw_base(axes: Axes, rows: pd.DataFrame) -> None:
+    if axes.get_gid() == "has base" or rows.empty:
+        return
+    axes.set_gid("has base")
+    axes.axhline(rows["value"].iloc[0], color=INK, linewidth=0.9, dashes=(4, 2), label=BASE.label)
+    if rows["low"].notna().all():
+        axes.axhspan(rows["low"].iloc[0], rows["high"].iloc[0], color=INK, alpha=0.07, linewidth=0)
+
+
+def draw_grid(
+    rows: Sequence[Sequence[tuple[Panel, Sequence[Curve]]]],
+    study: str,
+    *,
+    share_rows: bool = False,
+    titles: Sequence[str] = (),
+) -> Figure:
+    """A grid of panels, one list of curves each; ``titles`` stand above the columns of the first row."""
+    plotting.use_style()
+    figure = plotting.new_figure(height=0.55 + PANEL_HEIGHT * len(rows))
+    columns = max(map(len, rows))
+    grid = figure.subplots(len(rows), columns, squeeze=False, sharey="row" if share_rows else False)
+    for axes_row, panels in zip(grid, rows, strict=True):
+        for axes, (panel, curves) in zip(axes_row, panels, strict=False):
+            draw_panel(axes, panel, curves)
+        for axes in axes_row[len(panels) :]:
+            axes.set_axis_off()
+    for axes, title in zip(grid[0], titles, strict=False):
+        axes.set_title(title)
+    for axes, panels in zip(grid[-1], rows[-1], strict=False):
+        axes.set_xlabel("training step" if panels else "")
+    _finish(figure, [curve for row in rows for _, curves in row for curve in curves], study)
+    return figure
+
+
+def _finish(figure: Figure, curves: Sequence[Curve], study: str) -> None:
+    looks = {curve.look.label: curve for curve in curves}
+    entries = [
+        Line2D([], [], color=curve.look.colour, linewidth=1.6, label=label, dashes=curve.dashes or (1, 0))
+        for label, curve in looks.items()
+    ]
+    if any((curve.rows["step"] == 0).any() for curve in curves):
+        entries.append(Line2D([], [], color=BASE.colour, linewidth=0.9, dashes=(4, 2), label=BASE.label))
+    columns = min(len(entries), 4)
+    figure.legend(handles=entries, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=1.6)
+    plotting.stamp(figure, study, f"Bands: {band_text(pd.concat([curve.rows for curve in curves]))}.")
+
+
+def band_text(rows: pd.DataFrame) -> str:
+    """What the bands of ``rows`` are intervals over."""
+    level = f"{100 * rows['confidence'].dropna().iloc[0]:g} % intervals"
+    most = int(rows["runs"].max())
+    if most == 1:
+        return f"{level} over problems, one run each"
+    least = int(rows["runs"].min())
+    runs = f"{most} runs each" if least == most else f"{least} to {most} runs each"
+    return f"{level} over runs and problems, {runs}"
+
+
+def comparison(curves: pd.DataFrame, view: Mapping[str, Any], study: str, *, with_markers: bool) -> Figure:
+    """Figures 3-5: training above; below, accuracy on unseen types and, if wanted, the change of every marker."""
+    shown = by_method(in_view(curves, view))
+    below = [(accuracy(benchmark), shown) for benchmark in view["benchmarks"]]
+    rows = [[(panel, shown) for panel in TRAINING], below]
+    if not with_markers:
+        return draw_grid(rows, study)
+    figure = draw_grid([*rows, []], study)
+    for axes in figure.axes[2 * 3 :]:
+        axes.remove()
+    draw_marker_change(figure.add_subplot(3, 1, 3), shown)
+    return figure
+
+
+def draw_marker_change(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Change of each marker's count per response from the base model to the last checkpoint, mean over benchmarks.
+
+    Points are the benchmarks' own changes with their intervals.
+    """
+    offsets = np.linspace(-0.25, 0.25, len(curves)) if len(curves) > 1 else [0.0]
+    benchmarks = sorted({name for curve in curves for name in curve.rows["benchmark"].unique() if name})
+    shifts = np.linspace(-0.06, 0.06, len(benchmarks)) if len(benchmarks) > 1 else [0.0]
+    for curve, offset in zip(curves, offsets, strict=True):
+        for benchmark, shift in zip(benchmarks, shifts, strict=True):
+            rows = curve.rows[curve.rows["benchmark"] == benchmark]
+            last = rows[rows["step"] == rows["step"].max()].set_index("metric")
+            changes = last.loc[[f"substring_{marker}_difference_to_base" for marker in MARKERS]]
+            places = np.arange(len(MARKERS)) + offset + shift
+            plotting.draw_points(axes, places, changes, curve.look, along="y")
+    axes.axhline(0, color=INK, linewidth=0.9)
+    axes.set_xticks(range(len(MARKERS)), MARKERS)
+    axes.set_ylabel("change per response,\n" + " and ".join(benchmarks))
+
+
+def run(job: Any, draw: Callable[[pd.DataFrame, Mapping[str, Any], str], Figure]) -> None:
+    """What every script of these figures does with its job."""
+    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
+    curves = tables.read(Path(job.input.curves), "curves")
+    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    plotting.save(draw(curves, job.params.view, job.params.study), job.output, made_from)
