@@ -1,4 +1,4 @@
-"""On-policy runs as a whole: their tables and models, kills and stops, seeds, the teacher, and steps without success."""
+"""Whole on-policy runs: tables and models, kills and stops, seeds, the teacher, and steps without success."""
 
 import multiprocessing
 import os
