@@ -15,7 +15,7 @@ def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
     grpo = by_size(in_view(curves, view, method="grpo", whole_set=None))
     sdpo = by_size(in_view(curves, view, method="sdpo", context="solution", whole_set=None))
     titles = ("GRPO", "SDPO (c = s)")
-    return draw_grid([[(panel, grpo), (panel, sdpo)] for panel in panels], study, share_rows=True, titles=titles)
+    return draw_grid([[(panel, grpo), (panel, sdpo)] for panel in panels], study, titles=titles)
 
 
 if __name__ == "__main__":

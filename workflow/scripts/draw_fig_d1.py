@@ -1,6 +1,7 @@
 """Appendix D.1: markers with thinking switched off, in training and on problems of unseen types."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,11 +15,7 @@ def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
     shown = by_method(in_view(curves, view))
     benchmarks = [Panel("E_substring", f"markers E on\n{name}", name) for name in view["benchmarks"]]
     panels = [(panel, shown) for panel in (EPISTEMIC, *benchmarks)]
-    figure = draw_grid([panels, []], study)
-    for axes in figure.axes[len(panels) :]:
-        axes.remove()
-    draw_marker_change(figure.add_subplot(2, 1, 2), shown)
-    return figure
+    return draw_grid([panels], study, below=partial(draw_marker_change, curves=shown))
 
 
 if __name__ == "__main__":

@@ -16,13 +16,10 @@ def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
     rows = [
         _named("GRPO", by_value(in_view(curves, view, method="grpo", learning_rate=None), "learning_rate", _rate)),
         _named("SDPO", by_value(in_view(curves, view, **sdpo, learning_rate=None), "learning_rate", _rate)),
-        _named("SDPO", by_value(in_view(curves, view, **sdpo, top_k=None), "top_k", lambda k: f"top-k {k}")),
+        _named("SDPO", by_value(in_view(curves, view, **sdpo, top_k=None), "top_k", lambda k: f"top-k {k:.0f}")),
     ]
     panels = (SCORE, LENGTH, accuracy(view["benchmarks"][-1]))
-    figure = draw_grid([[(panel, shown) for panel in panels] for shown in rows], study)
-    for axes, shown in zip(figure.axes[:: len(panels)], rows, strict=True):
-        axes.legend(handles=[line for line in axes.lines if line.get_label() in _labels(shown)], fontsize=6.5)
-    return figure
+    return draw_grid([[(panel, shown) for panel in panels] for shown in rows], study, legend_per_row=True)
 
 
 def _rate(rate: float) -> str:
@@ -32,10 +29,6 @@ def _rate(rate: float) -> str:
 def _named(method: str, shown: list[Curve]) -> list[Curve]:
     """The curves with the method in their labels."""
     return [Curve(curve.rows, type(curve.look)(f"{method}, {curve.look.label}", curve.look.colour)) for curve in shown]
-
-
-def _labels(shown: list[Curve]) -> set[str]:
-    return {curve.look.label for curve in shown}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Everything shown is a row of the `curves` table, selected by its columns; a view
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,6 @@ class Curve:
 
     rows: pd.DataFrame
     look: Look
-    dashes: tuple[float, ...] = ()
 
 
 def in_view(curves: pd.DataFrame, view: Mapping[str, Any], **conditions: object) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def by_method(curves: pd.DataFrame) -> list[Curve]:
 
 def by_value(curves: pd.DataFrame, column: str, label: Callable[[Any], str]) -> list[Curve]:
     """One curve per value of ``column``, from light to dark."""
-    values = sorted(curves[column].unique())
+    values = sorted(curves[column].dropna().unique())
     places = np.linspace(len(SIZES) - 1, 0, len(values)).round().astype(int)[::-1] if len(values) > 1 else [-1]
     return [
         Curve(curves[curves[column] == value], Look(label(value), SIZES[place]))
@@ -121,9 +121,7 @@ def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
         if panel.benchmark:
             _draw_base(axes, rows[rows["step"] == 0])
         style = {"color": curve.look.colour, "linewidth": 1.3, "marker": "o", "markersize": 2.6}
-        (line,) = axes.plot(rows["step"], rows["value"], label=curve.look.label, **style)
-        if curve.dashes:
-            line.set_dashes(curve.dashes)
+        axes.plot(rows["step"], rows["value"], label=curve.look.label, **style)
         step, low, high = (rows.loc[rows["low"].notna(), name] for name in ("step", "low", "high"))
         axes.fill_between(step, low, high, color=curve.look.colour, alpha=0.13, linewidth=0)
     axes.set_ylabel(panel.label)
@@ -135,7 +133,7 @@ def _draw_base(axes: Axes, rows: pd.DataFrame) -> None:
     if axes.get_gid() == "has base" or rows.empty:
         return
     axes.set_gid("has base")
-    axes.axhline(rows["value"].iloc[0], color=INK, linewidth=0.9, dashes=(4, 2), label=BASE.label)
+    axes.axhline(rows["value"].iloc[0], color=INK, linewidth=0.9, dashes=(4, 2))
     if rows["low"].notna().all():
         axes.axhspan(rows["low"].iloc[0], rows["high"].iloc[0], color=INK, alpha=0.07, linewidth=0)
 
@@ -144,38 +142,47 @@ def draw_grid(
     rows: Sequence[Sequence[tuple[Panel, Sequence[Curve]]]],
     study: str,
     *,
-    share_rows: bool = False,
     titles: Sequence[str] = (),
+    legend_per_row: bool = False,
+    below: Callable[[Axes], None] | None = None,
 ) -> Figure:
-    """A grid of panels, one list of curves each; ``titles`` stand above the columns of the first row."""
+    """A grid of panels, one list of curves each.
+
+    ``titles`` stand above the columns, whose panels then share the scale of their row. ``below`` draws a last row in
+    one panel of the full width.
+    """
     plotting.use_style()
-    figure = plotting.new_figure(height=0.55 + PANEL_HEIGHT * len(rows))
-    columns = max(map(len, rows))
-    grid = figure.subplots(len(rows), columns, squeeze=False, sharey="row" if share_rows else False)
-    for axes_row, panels in zip(grid, rows, strict=True):
-        for axes, (panel, curves) in zip(axes_row, panels, strict=False):
+    height = len(rows) + (below is not None)
+    figure = plotting.new_figure(height=0.55 + PANEL_HEIGHT * height)
+    grid = figure.add_gridspec(height, max(map(len, rows)))
+    for number, row in enumerate(rows):
+        first: Axes | None = None
+        for column, (panel, curves) in enumerate(row):
+            axes = figure.add_subplot(grid[number, column], sharey=first if titles else None)
+            first = first or axes
             draw_panel(axes, panel, curves)
-        for axes in axes_row[len(panels) :]:
-            axes.set_axis_off()
-    for axes, title in zip(grid[0], titles, strict=False):
-        axes.set_title(title)
-    for axes, panels in zip(grid[-1], rows[-1], strict=False):
-        axes.set_xlabel("training step" if panels else "")
-    _finish(figure, [curve for row in rows for _, curves in row for curve in curves], study)
+            if number + 1 == len(rows) or column >= len(rows[number + 1]):
+                axes.set_xlabel("training step")
+            if number == 0 and titles:
+                axes.set_title(titles[column])
+        if legend_per_row and first is not None:
+            first.legend(fontsize=6.5, handlelength=1.4)
+    if below is not None:
+        below(figure.add_subplot(grid[-1, :]))
+    panels = [panel for row in rows for panel, _ in row]
+    entries = [] if legend_per_row else _entries([curve for row in rows for _, curves in row for curve in curves])
+    if any(panel.benchmark for panel in panels):
+        entries.append(Line2D([], [], color=BASE.colour, linewidth=0.9, dashes=(4, 2), label=BASE.label))
+    if entries:
+        figure.legend(handles=entries, loc="outside upper left", ncols=4, columnspacing=1.4, handlelength=1.6)
+    shown = pd.concat([curve.rows for row in rows for _, curves in row for curve in curves])
+    plotting.stamp(figure, study, f"Bands: {band_text(shown)}.")
     return figure
 
 
-def _finish(figure: Figure, curves: Sequence[Curve], study: str) -> None:
-    looks = {curve.look.label: curve for curve in curves}
-    entries = [
-        Line2D([], [], color=curve.look.colour, linewidth=1.6, label=label, dashes=curve.dashes or (1, 0))
-        for label, curve in looks.items()
-    ]
-    if any((curve.rows["step"] == 0).any() for curve in curves):
-        entries.append(Line2D([], [], color=BASE.colour, linewidth=0.9, dashes=(4, 2), label=BASE.label))
-    columns = min(len(entries), 4)
-    figure.legend(handles=entries, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=1.6)
-    plotting.stamp(figure, study, f"Bands: {band_text(pd.concat([curve.rows for curve in curves]))}.")
+def _entries(curves: Sequence[Curve]) -> list[Line2D]:
+    colours = {curve.look.label: curve.look.colour for curve in curves}
+    return [Line2D([], [], color=colour, linewidth=1.6, label=label) for label, colour in colours.items()]
 
 
 def band_text(rows: pd.DataFrame) -> str:
@@ -194,13 +201,7 @@ def comparison(curves: pd.DataFrame, view: Mapping[str, Any], study: str, *, wit
     shown = by_method(in_view(curves, view))
     below = [(accuracy(benchmark), shown) for benchmark in view["benchmarks"]]
     rows = [[(panel, shown) for panel in TRAINING], below]
-    if not with_markers:
-        return draw_grid(rows, study)
-    figure = draw_grid([*rows, []], study)
-    for axes in figure.axes[2 * 3 :]:
-        axes.remove()
-    draw_marker_change(figure.add_subplot(3, 1, 3), shown)
-    return figure
+    return draw_grid(rows, study, below=partial(draw_marker_change, curves=shown) if with_markers else None)
 
 
 def draw_marker_change(axes: Axes, curves: Sequence[Curve]) -> None:
