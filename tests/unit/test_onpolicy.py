@@ -5,7 +5,8 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing.process import BaseProcess
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from zlib import crc32
 
@@ -96,6 +97,15 @@ def as_before() -> Iterator[None]:
     """Full determinism holds for the process; other tests shall not depend on it."""
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> BaseContext:
+    """Makes processes that share one import of the package, which goes on beside the first tests."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([onpolicy.__name__])
+    forkserver.ensure_running()
+    return context
 
 
 @pytest.fixture(scope="module")
@@ -240,25 +250,22 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-@pytest.fixture(scope="module", autouse=True)
-def dying(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, BaseProcess]]:
-    """Runs that will be killed, begun beside the other tests; their processes share one import of the package."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([onpolicy.__name__])
-    begun = {}
-    for name in ("grpo", "sdpo-ema"):
-        folder = tmp_path_factory.mktemp(f"killed-{name}")
-        process = context.Process(target=train_and_die, args=(manifest, folder, ARMS[name]))
+@pytest.fixture(scope="module")
+def killed(manifest: Path, server: BaseContext, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of runs that were killed."""
+    folders = {name: tmp_path_factory.mktemp(f"killed-{name}") for name in ("grpo", "sdpo-ema")}
+    processes = [server.Process(target=train_and_die, args=(manifest, folders[name], ARMS[name])) for name in folders]
+    for process in processes:
         process.start()
-        begun[name] = folder, process
-    return begun
+    for process in processes:
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    return folders
 
 
 @pytest.mark.parametrize("name", ["grpo", "sdpo-ema"])
-def test_a_killed_run_continues_to_the_same_bytes(dying, finished, manifest: Path, updates: list[int], name: str):
-    folder, process = dying[name]
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+def test_a_killed_run_continues_to_the_same_bytes(killed, finished, manifest: Path, updates: list[int], name: str):
+    folder = killed[name]
     found = {path.name for path in folder.glob("work/*/*/*")}
     assert {"checkpoint-2", "checkpoint-4", "step-2", "step-00003.parquet"} <= found
     assert not (folder / "out").exists()
@@ -333,7 +340,7 @@ def test_equal_seeds_give_equal_bytes_and_another_seed_gives_other_rollouts(fini
 
 @pytest.mark.parametrize("name", ["grpo", "sdpo"])
 def test_copies_of_a_single_problem_are_groups_of_their_own(manifest: Path, tmp_path: Path, name: str):
-    run = train(manifest, tmp_path, replace(ARMS[name], subset=1), steps=2, checkpoint_steps=[])
+    run = train(manifest, tmp_path, replace(ARMS[name], subset=1), steps=2, checkpoint_steps=[2])
     assert set(run.rollouts["problem_id"]) == {PROBLEMS["problem_id"][0]}
     assert run.rollouts["seed"].is_unique
     for _, step in run.rollouts.groupby("step"):
