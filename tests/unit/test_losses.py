@@ -1,0 +1,205 @@
+"""SDPO's divergence against two references, in values and gradients, and without ever holding all logits."""
+
+import math
+
+import pytest
+import torch
+from selfdistill.errors import UserError
+from selfdistill.training.losses import (
+    aggregate,
+    distillation_terms,
+    topk_divergence,
+    topk_divergence_from_hidden,
+    truncated_ratio,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from trl.experimental.sdpo.loss_utils import apply_importance_sampling_clipping, compute_topk_self_distillation_loss
+
+VOCABULARY = 11
+CASES = [(k, alpha, tail) for k in (1, 5, VOCABULARY) for alpha in (0.0, 0.3, 0.5, 1.0) for tail in (True, False)]
+
+
+def logits(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def by_hand(student: list[float], teacher: list[float], k: int, alpha: float, tail: bool) -> float:
+    """One token, from the definition: probabilities, categories, sum p log p/q."""
+
+    def softmax(values: list[float]) -> list[float]:
+        powers = [math.exp(value) for value in values]
+        return [power / sum(powers) for power in powers]
+
+    p, q = softmax(student), softmax(teacher)
+    support = sorted(range(len(p)), key=lambda token: -p[token])[:k]
+    p_kept, q_kept = [p[token] for token in support], [q[token] for token in support]
+    if tail:
+        p_kept, q_kept = ([*kept, 1 - sum(kept)] for kept in (p_kept, q_kept))
+    else:
+        p_kept, q_kept = ([value / sum(kept) for value in kept] for kept in (p_kept, q_kept))
+    mixed = [(1 - alpha) * a + alpha * b for a, b in zip(p_kept, q_kept, strict=True)]
+
+    def kl(first: list[float], second: list[float]) -> float:
+        return sum(a * math.log(a / b) for a, b in zip(first, second, strict=True) if a > 0)
+
+    if alpha == 0:
+        return kl(q_kept, p_kept)
+    if alpha == 1:
+        return kl(p_kept, q_kept)
+    return (1 - alpha) * kl(p_kept, mixed) + alpha * kl(q_kept, mixed)
+
+
+@pytest.mark.parametrize(("k", "alpha", "tail"), [case for case in CASES if not (case[0] == VOCABULARY and case[2])])
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_the_divergence_follows_its_definition(k, alpha, tail, dtype, within):
+    student, teacher = logits(2, 3, VOCABULARY), logits(2, 3, VOCABULARY, seed=1)
+    found = topk_divergence(student.to(dtype), teacher.to(dtype), k=k, alpha=alpha, tail=tail)
+    rows = zip(student.flatten(0, 1).tolist(), teacher.flatten(0, 1).tolist(), strict=True)
+    expected = torch.tensor([by_hand(*row, k, alpha, tail) for row in rows], dtype=torch.float64).view(2, 3)
+    assert (found.double() - expected).abs().max() < within
+
+
+@pytest.mark.parametrize(("k", "alpha", "tail"), CASES)
+def test_values_and_gradients_are_trls(k, alpha, tail):
+    student, teacher = logits(2, 4, VOCABULARY).requires_grad_(), logits(2, 4, VOCABULARY, seed=1)
+    mask = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])
+    theirs = compute_topk_self_distillation_loss(
+        student, teacher, distillation_topk=k, distillation_alpha=alpha, distillation_add_tail=tail
+    )
+    ours = topk_divergence(student, teacher, k=k, alpha=alpha, tail=tail)
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-9)
+    gradients = [torch.autograd.grad((values * mask).sum(), student)[0] for values in (ours, theirs)]
+    assert torch.allclose(*gradients, rtol=0, atol=1e-9)
+    assert (gradients[0][0, :3].abs().max() > 0) == (k > 1 or tail)  # one category alone cannot diverge
+    assert gradients[0][1].abs().max() == 0
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_the_gradient_is_that_of_the_function(alpha):
+    student, teacher = logits(1, 3, VOCABULARY).requires_grad_(), logits(1, 3, VOCABULARY, seed=1)
+    assert torch.autograd.gradcheck(lambda x: topk_divergence(x, teacher, k=5, alpha=alpha, tail=True), (student,))
+
+
+def test_equal_distributions_do_not_diverge_and_others_do():
+    student = logits(1, 5, VOCABULARY)
+    shifted = student + 3.0  # the same distribution
+    for k, alpha, tail in CASES:
+        assert topk_divergence(student, shifted, k=k, alpha=alpha, tail=tail).abs().max() < 1e-6
+    assert topk_divergence(student, logits(1, 5, VOCABULARY, seed=1), k=5, alpha=0.5, tail=True).min() > 0
+
+
+def test_no_gradient_reaches_the_teacher():
+    teacher = logits(1, 2, VOCABULARY, seed=1).requires_grad_()
+    student = logits(1, 2, VOCABULARY).requires_grad_()
+    topk_divergence(student, teacher, k=5, alpha=0.5, tail=True).sum().backward()
+    assert teacher.grad is None
+    assert student.grad is not None
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("tail", [True, False])
+def test_extreme_logits_stay_finite(alpha, tail):
+    certain = torch.full((1, 2, VOCABULARY), -1e4)
+    certain[..., 0] = 1e4
+    for student, teacher in [(certain, certain), (certain, -certain), (logits(1, 2, VOCABULARY).float(), certain)]:
+        student = student.clone().requires_grad_()
+        divergence = topk_divergence(student, teacher, k=3, alpha=alpha, tail=tail)
+        divergence.sum().backward()
+        assert divergence.isfinite().all()
+        assert student.grad.isfinite().all()
+
+
+def test_half_precision_is_computed_in_single():
+    student, teacher = logits(1, 3, VOCABULARY).bfloat16(), logits(1, 3, VOCABULARY, seed=1).bfloat16()
+    found = topk_divergence(student, teacher, k=5, alpha=0.5, tail=True)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, topk_divergence(student.float(), teacher.float(), k=5, alpha=0.5, tail=True))
+
+
+@pytest.mark.parametrize("chunk", [4, 7, 100])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+def test_from_hidden_states_it_is_the_same(chunk, biased, tied):
+    hidden, taught = logits(2, 6, 8).requires_grad_(), logits(2, 6, 8, seed=1).requires_grad_()
+    weight, bias = logits(VOCABULARY, 8, seed=2).requires_grad_(), logits(VOCABULARY, seed=3).requires_grad_()
+    other = (
+        {} if tied else {"teacher_weight": logits(VOCABULARY, 8, seed=4), "teacher_bias": logits(VOCABULARY, seed=5)}
+    )
+    options = {"k": 5, "alpha": 0.5, "tail": True}
+    found = topk_divergence_from_hidden(
+        hidden, taught, weight, bias=bias if biased else None, temperature=0.7, chunk_tokens=chunk, **other, **options
+    )
+    own = (hidden @ weight.T + (bias if biased else 0)) / 0.7
+    theirs = (taught @ other.get("teacher_weight", weight).T + other.get("teacher_bias", 0)) / 0.7
+    expected = topk_divergence(own, theirs, **options)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+    upon = [hidden, weight, bias] if biased else [hidden, weight]
+    weights = logits(2, 6, seed=6)
+    for ours, plain in zip(
+        torch.autograd.grad((found * weights).sum(), upon),
+        torch.autograd.grad((expected * weights).sum(), upon),
+        strict=True,
+    ):
+        assert torch.allclose(ours, plain, rtol=0, atol=1e-10)
+    assert taught.grad is None
+
+
+def test_log_probabilities_and_entropy_come_along():
+    hidden, weight = logits(2, 6, 8), logits(VOCABULARY, 8, seed=2)
+    ids = torch.arange(12).view(2, 6) % VOCABULARY
+    _, sampled, entropy = distillation_terms(
+        hidden, logits(2, 6, 8, seed=1), weight, ids, k=5, alpha=0.5, tail=True, temperature=2.0, chunk_tokens=5
+    )
+    expected = torch.distributions.Categorical(logits=hidden @ weight.T / 2.0)
+    assert torch.allclose(sampled, expected.log_prob(ids))
+    assert torch.allclose(entropy, expected.entropy())
+    assert not sampled.requires_grad and not entropy.requires_grad
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that is made."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return result
+
+
+def test_all_logits_never_exist_at_once():
+    tokens, vocabulary = 64, 500
+    hidden = logits(1, tokens, 4).requires_grad_()
+    weight = logits(vocabulary, 4, seed=2).requires_grad_()
+    options = {"k": 5, "alpha": 0.5, "tail": True}
+    with Largest() as chunked:
+        topk_divergence_from_hidden(
+            hidden, logits(1, tokens, 4, seed=1), weight, chunk_tokens=8, **options
+        ).sum().backward()
+    assert chunked.numel < tokens * vocabulary / 4
+    with Largest() as plain:
+        topk_divergence(hidden @ weight.T, hidden.detach() @ weight.T, **options).sum().backward()
+    assert plain.numel >= tokens * vocabulary
+
+
+def test_ratios_are_truncated_detached_and_safe():
+    new = torch.tensor([[0.0, -1.0, -0.5, float("nan"), 0.0]], requires_grad=True)
+    old = torch.tensor([[-5.0, -1.0, -0.2, -1.0, float("-inf")]])
+    ratio = truncated_ratio(new, old, clip=2.0)
+    assert torch.allclose(ratio, torch.tensor([[2.0, 1.0, math.exp(-0.3), 1.0, 2.0]]))
+    assert not ratio.requires_grad
+    loss = torch.ones(1, 3)
+    theirs = apply_importance_sampling_clipping(loss, new[:, :3], old[:, :3], 2.0)
+    assert torch.allclose(loss * ratio[:, :3], theirs)
+
+
+def test_tokens_are_averaged_in_either_way():
+    values = torch.tensor([[1.0, 3.0, 9.0], [4.0, 9.0, 9.0], [9.0, 9.0, 9.0]])
+    mask = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    assert aggregate(values, mask, how="authors") == pytest.approx((2.0 + 4.0 + 0.0) / 3)
+    assert aggregate(values, mask, how="token") == pytest.approx(8.0 / 3)
+    assert aggregate(values, mask, how="token", normaliser=10.0) == pytest.approx(0.8)
+    with pytest.raises(UserError, match=r"unknown aggregation 'tokens' \(did you mean 'token'\?\)"):
+        aggregate(values, mask, how="tokens")
