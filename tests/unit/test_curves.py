@@ -397,3 +397,15 @@ def test_nothing_but_whole_grpo_runs_chooses_the_rate(other):
     assert curves.choose_rate(both, family="f", problem_set="train") == 1e-4
     with pytest.raises(UserError, match="no GRPO run of 'f' on the whole of 'train'"):
         curves.choose_rate(better, family="f", problem_set="train")
+
+
+def test_the_table_of_rates_shows_every_rate_and_marks_the_one_that_the_rule_takes():
+    rows = [
+        {"learning_rate": rate, "step": step, "value": value}
+        for rate, values in {1e-4: (0.9, 0.5, 0.6), 3e-4: (0.1, 0.5, 0.8)}.items()
+        for step, value in zip((5, 10, 15), values, strict=True)
+    ]
+    arm = {"study": "s", "family": "f", "thinking": "on", "method": "grpo", "problem_set": "train", "whole_set": True}
+    table = curves.rate_table(pd.DataFrame(rows).assign(metric="score", **arm))
+    found = table.pivot(index="row", columns="metric", values="value").to_dict("index")
+    assert found == {"GRPO, lr 1e-4": {"chosen": 0.0, "score": 0.6}, "GRPO, lr 3e-4": {"chosen": 1.0, "score": 0.8}}

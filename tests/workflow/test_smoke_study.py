@@ -13,7 +13,7 @@ from .conftest import PART, ROOT, Project
 
 def test_every_table_and_figure_appears_with_its_origin(finished):
     folder = finished.folder / "results" / "smoke"
-    for table in ("table_1", "table_a1", "table_2", "table_3", "table_onpolicy"):
+    for table in ("table_1", "table_a1", "table_2", "table_3", "table_onpolicy", "table_rates"):
         for kind in ("parquet", "csv", "md", "tex"):
             assert (folder / "tables" / f"{table}.{kind}").stat().st_size > 0
     drawn = ("table_1", "marker_breakdown", "selection", "table_2", "sft_curves", "fig_2", *FIGURES)

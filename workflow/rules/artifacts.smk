@@ -16,7 +16,14 @@ SECTION_4 = expand(
 )
 TABLES = expand(
     f"{RESULTS}/tables/{{table}}.{{kind}}",
-    table=["table_1", "table_a1", "table_2", "table_3", "table_onpolicy"],
+    table=[
+        "table_1",
+        "table_a1",
+        "table_2",
+        "table_3",
+        "table_onpolicy",
+        "table_rates",
+    ],
     kind=["csv", "md", "tex"],
 )
 FIGURES = expand(
@@ -97,7 +104,7 @@ rule render_table:
     benchmark:
         f"{LOGS}/render_table/{{table}}.benchmark.tsv"
     wildcard_constraints:
-        table="table_1|table_a1|table_2|table_3|table_onpolicy",
+        table="table_1|table_a1|table_2|table_3|table_onpolicy|table_rates",
     conda:
         ENVIRONMENT
     params:

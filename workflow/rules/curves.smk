@@ -9,7 +9,7 @@ ROLLOUTS = [
 
 
 rule make_curves:
-    """Every curve of Figures 1 and 3-8 with its band, and the final table of runs."""
+    """Every curve of Figures 1 and 3-8 with its band, the final table of runs, and what GRPO's rate is chosen by."""
     input:
         runs=rules.list_runs.output,
         rollouts=ROLLOUTS,
@@ -21,6 +21,7 @@ rule make_curves:
     output:
         curves=f"{RESULTS}/curves.parquet",
         final=f"{RESULTS}/tables/table_onpolicy.parquet",
+        rates=f"{RESULTS}/tables/table_rates.parquet",
     log:
         f"{LOGS}/make_curves.log",
     benchmark:
@@ -34,7 +35,7 @@ rule make_curves:
     shell:
         "python -m selfdistill make-curves --runs {input.runs} --rollouts {input.rollouts} "
         "--evaluations {input.evaluations} --bases {input.bases} {params.window} {params.flags} "
-        "--out {output.curves} --out-final {output.final} 2>&1 | tee {log}"
+        "--out {output.curves} --out-final {output.final} --out-rates {output.rates} 2>&1 | tee {log}"
 
 
 rule make_table_3:

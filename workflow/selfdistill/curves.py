@@ -182,6 +182,25 @@ def choose_rate(training: pd.DataFrame, *, family: str, problem_set: str) -> flo
     return float(scores["learning_rate"].iloc[int(scores["score"].to_numpy().argmax())])
 
 
+def rate_table(training: pd.DataFrame) -> pd.DataFrame:
+    """`rate_scores` of every family and problem set, as a `summary` (artifact "table_rates").
+
+    Metric "score" is the mean training score that the rule reads, "chosen" is 1 for the rate that it takes.
+    """
+    grpo = training[
+        (training["method"] == "grpo") & (training["thinking"] == "on") & training["whole_set"].astype(bool)
+    ]
+    rows = []
+    for (study, family, problem_set), _ in grpo.groupby(["study", "family", "problem_set"]):
+        names = {"family": family, "problem_set": problem_set}
+        chosen = choose_rate(training, **names)
+        for rate, score in rate_scores(training, **names)[["learning_rate", "score"]].itertuples(index=False):
+            labels = {"study": study, "model": family, "row": f"GRPO, lr {_rate(rate)}", "benchmark": problem_set}
+            rows.append({**labels, "metric": "score", "value": score})
+            rows.append({**labels, "metric": "chosen", "value": float(rate == chosen)})
+    return pd.DataFrame(rows).assign(artifact="table_rates", origin="measured").reindex(columns=SUMMARY.names)
+
+
 def _units(traces: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """`per_problem` within each combination of ``keys``: its columns, the keys, problem_id and rollouts (number)."""
     columns = [*keys, "problem_id"]

@@ -9,7 +9,7 @@ from selfdistill.studies import stamp_text
 
 # Digits after the point, by the beginning of a metric's name.
 SHARES = {"distinct_per": 1, "shared": 1, "training_share": 0, "evaluation_share": 0}  # percent
-COUNTS = dict.fromkeys(("problem", "questions", "draws", "distinct", "expected_distinct", "runs", "step"), 0)
+COUNTS = dict.fromkeys(("problem", "questions", "draws", "distinct", "expected_distinct", "runs", "step", "chosen"), 0)
 DIGITS = {"score": 3, "truncated": 3, "avg": 1, "L": 1, "E_per": 2, **SHARES, **COUNTS}
 QUOTED_DIGITS = {"score": 2, "avg": 2, "L": 0, "E_per": 2, "E": 1, **SHARES, **COUNTS}  # as published
 MARKS = {"measured": "", "quoted": " (quoted)", "derived": " (derived)"}

@@ -375,6 +375,7 @@ def make_curves(
     seed: int,
     out: Path,
     out_final: Path,
+    out_rates: Path,
 ) -> None:
     """Sections 5 and 6: training and evaluation of all on-policy runs against steps, and what they end at."""
     import pandas as pd
@@ -391,6 +392,7 @@ def make_curves(
     evaluation = curves.evaluation_curves(pd.concat([before, along]), rows, bootstrap=bootstrap)
     tables.write(pd.concat([training, evaluation]), out, "curves")
     tables.write(curves.final_table(training, evaluation), out_final, "summary")
+    tables.write(curves.rate_table(training), out_rates, "summary")
 
 
 def make_table_3(
