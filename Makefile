@@ -19,7 +19,7 @@ env:  ## install everything into .venv (idempotent)
 	@$(PYTHON) envs/install.py
 
 reproduce: env  ## run the default study: every table and figure, on this machine
-	@$(TIMED); echo "reproduce: the microcosm study, about 15 to 20 minutes on 2 cores; results/ says what lies where"; \
+	@$(TIMED); echo "reproduce: the microcosm study, about 40 minutes on 2 cores; results/ says what lies where"; \
 	snakemake --cores $(CORES)
 
 test: env  ## run all tests
@@ -48,8 +48,9 @@ compare: env  ## a fresh run against the reference results, value by value
 reference: reproduce  ## make this run's tables, figures and provenance the reference
 	@rm -rf results/reference/microcosm; \
 	cd results/microcosm; \
-	find tables figures datasets -type f ! -path 'datasets/*.parquet' -exec install -D {} ../reference/microcosm/{} \; ; \
-	find . -name '*.provenance.json' -exec install -D {} ../reference/microcosm/{} \;
+	find tables figures datasets curves.parquet -type f ! -path 'datasets/*.parquet' \
+	  -exec install -m 644 -D {} ../reference/microcosm/{} \; ; \
+	find . -name '*.provenance.json' -exec install -m 644 -D {} ../reference/microcosm/{} \;
 
 clean:  ## remove results and intermediate files of all studies
 	@rm -rf work logs .snakemake $$(find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name reference)
