@@ -69,14 +69,14 @@ def make_trainer(
     *,
     teacher: Path | None = None,
     temperature: float = 1.0,
+    context: str = "solution",
     plain: bool = False,
     **changes: object,
 ) -> OnPolicyTrainer | GRPOTrainer:
     """Ours, or with ``plain`` TRL's own of equal arguments; ``changes`` are those of the settings."""
     sizes = {"batch_size": 2, "rollouts": 4, "updates_per_step": 1, "micro_batch_size": ROWS, "steps": 1}
     settings = OnPolicySettings(**{"checkpoint_steps": [], **sizes, **changes})
-    context = "solution" if method == "sdpo" else "none"
-    arm = Arm(method, 1e-3, context=context, distillation_top_k=TOP_K)
+    arm = Arm(method, 1e-3, context=context if method == "sdpo" else "none", distillation_top_k=TOP_K)
     sampling = Sampling(temperature, max_tokens=LONGEST)
     tokenizer = models.load_tokenizer(manifest)
     questions = [{"prompt": [{"role": "user", "content": text}], "problem_id": text, "answer": "7"} for text in TEXTS]
@@ -400,6 +400,22 @@ def test_a_demonstration_changes_the_teachers_prompt_and_nothing_behind_it(eithe
         assert shown == own if chosen.isna()[row] else ("no 2" in shown and shown != own)
         opening = own.rpartition("<|im_end|>")[2]
         assert shown.endswith(opening) and ("<think>" in opening) == trainer.opened
+
+
+def test_without_thinking_the_teacher_sees_the_answer_part_and_empty_ones_are_counted(either: Path, tmp_path: Path):
+    thought, unfinished = "</think> ok 5", "<think> no"
+    shown = {}
+    for context in ("solution", "solution_without_thinking"):
+        trainer = make_trainer(tmp_path, either, context=context)
+        inputs = [trainer.train_dataset[row // 4] for row in range(ROWS)]
+        responses = [f"hmm {thought}"] * 4 + [f"hmm {unfinished}" if trainer.opened else unfinished] * 4
+        trainer._demonstrate(batch := {}, inputs, responses, [1, 0, 0, 0, 1, 0, 0, 0])
+        shown[context] = [trainer.processing_class.decode(ids) for ids in batch["teacher_ids"][[1, 5]]]
+        empty = trainer._metrics["train"]["empty_demonstrations"]
+        assert empty == [0.5 if context == "solution_without_thinking" else 0.0]
+    whole, stripped = shown["solution"], shown["solution_without_thinking"]
+    assert "hmm </think> ok 5 Correctly" in whole[0] and "no Correctly" in whole[1]
+    assert "solution : ok 5 Correctly" in stripped[0] and "solution : Correctly" in stripped[1]
 
 
 # --- micro-batches --------------------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ Snakemake deletes the declared outputs of a job that failed.
 import json
 import shlex
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import parse as parse_config
 from selfdistill.problems import pinned_revision
 from selfdistill.runs import expand as expand_runs
+from selfdistill.training.settings import OnPolicySettings
 
 CONFIG = parse_config(config)
 RESULTS = f"results/{CONFIG.study}"
@@ -60,29 +61,12 @@ BENCHMARKS = list(
         CONFIG.evaluation.benchmarks + sum(CONFIG.onpolicy.benchmarks.values(), [])
     )
 )
+# Every field of the settings is a key of the configuration; a run's batch size comes from its row.
 ONPOLICY_SETTINGS = [
-    "steps",
-    "rollouts",
-    "updates_per_step",
-    "micro_batch_size",
-    "warmup_steps",
-    "weight_decay",
-    "adam_beta1",
-    "adam_beta2",
-    "max_grad_norm",
-    "clip_low",
-    "clip_high",
-    "dual_clip",
-    "rollout_correction",
-    "divergence_alpha",
-    "divergence_tail",
-    "importance_clip",
-    "success_threshold",
-    "demonstration",
-    "aggregation",
-    "max_teacher_tokens",
-    "checkpoint_steps",
-]
+    field.name
+    for field in fields(OnPolicySettings)
+    if field.name not in ("batch_size", "checkpoint_steps")
+] + ["checkpoint_steps"]
 SFT_SETTINGS = [
     "epochs",
     "batch_size",
@@ -213,16 +197,7 @@ def run_problems(wildcards):
 
 def arm_flags(wildcards):
     """An on-policy run's row of the configuration as flags."""
-    run = RUNS[wildcards.model, wildcards.run]
-    subset = (
-        "" if run.problems is None else f"--subset {run.problems} --draw {run.draw}"
-    )
-    sdpo = (
-        f"--context {run.context} --teacher-update-rate {run.teacher_update_rate} --distillation-top-k {run.top_k}"
-        if run.method == "sdpo"
-        else ""
-    )
-    return f"--method {run.method} --learning-rate {run.learning_rate} --batch-size {run.batch_size} {subset} {sdpo}"
+    return RUNS[wildcards.model, wildcards.run].flags
 
 
 def onpolicy_flags(wildcards):

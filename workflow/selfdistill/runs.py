@@ -46,6 +46,17 @@ class Run:
         ]
         return "-".join(part for part in parts if part)
 
+    @property
+    def flags(self) -> str:
+        """The run as flags of the training stage; what its method does not have is left out."""
+        subset = "" if self.problems is None else f"--subset {self.problems} --draw {self.draw}"
+        sdpo = (
+            f"--context {self.context} --teacher-update-rate {self.teacher_update_rate} "
+            f"--distillation-top-k {self.top_k}"
+        )
+        common = f"--method {self.method} --learning-rate {self.learning_rate} --batch-size {self.batch_size}"
+        return f"{common} {subset} {sdpo if self.method == 'sdpo' else ''}"
+
 
 def expand(rows: Iterable[Mapping[str, Any]]) -> list[Run]:
     """The runs of ``rows``, where a value that is a list stands for each of its members; equal runs appear once.
