@@ -1,11 +1,15 @@
 """Rows of the configuration become runs, and runs a table."""
 
+import shlex
+import typing
+
 import pandas as pd
 import pytest
 from selfdistill import config, runs, tables
 from selfdistill.errors import UserError
 from selfdistill.runs import expand
 from selfdistill.training.prompt_stream import DRAW_STRIDE, prompt_stream, training_set
+from selfdistill.training.settings import Arm
 
 ROW = {
     "model": "m",
@@ -126,3 +130,16 @@ def test_passes_are_shuffled_anew_and_follow_from_the_seed():
 
 def test_the_fields_of_a_row_are_those_of_a_run():
     assert set(config.OnPolicyRun.model_fields) == set(ROW)
+
+
+def test_the_flags_of_a_run_are_what_its_training_stage_takes():
+    parts = {"problems": 8, "draw": 2, "teacher_update_rate": 0.05, "context": "solution_without_thinking"}
+    for method in ("grpo", "sdpo"):
+        run = expand([ROW | parts | {"method": method}])[0]
+        given = shlex.split(run.flags)
+        found = dict(zip([flag.removeprefix("--").replace("-", "_") for flag in given[::2]], given[1::2], strict=True))
+        assert int(found.pop("batch_size")) == 8
+        kinds = typing.get_type_hints(Arm)
+        arm = Arm(**{name: value if kinds[name] is str else float(value) for name, value in found.items()})
+        sdpo = {"context": "solution_without_thinking", "teacher_update_rate": 0.05} if method == "sdpo" else {}
+        assert arm == Arm(method, 3e-4, subset=8, draw=2, **sdpo)

@@ -195,7 +195,10 @@ class OnPolicy(Section):
     checkpoint_steps: list[_Count] = key(
         doc="Trainer steps after which the model is evaluated.", paper="every 10 (user.yaml:64-67)", min_length=1
     )
-    keep_checkpoints: bool = key(False, doc="Keep the models of these steps instead of deleting them once evaluated.")
+    keep_checkpoints: bool = key(
+        False,
+        doc="Keep the models of these steps; deleted once evaluated, they are trained again when the evaluation changes.",
+    )
     window: int = key(5, doc="Steps that one point of a training curve averages.", paper="1", gt=0)
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(
         list, doc="Services that step metrics are also sent to; tables hold them in any case."
