@@ -17,6 +17,7 @@ from selfdistill import models, tables, traces
 from selfdistill.generation import Sampling
 from selfdistill.training import checkpoints, onpolicy
 from selfdistill.training.metrics import ON_POLICY_METRICS
+from selfdistill.training.prompt_stream import prompt_stream
 from selfdistill.training.settings import Arm, OnPolicySettings
 from selfdistill.training.trainer import PHASES, OnPolicyTrainer
 from tiny import problems_of, save_tiny_model
@@ -170,8 +171,12 @@ def test_rollouts_are_rows_of_the_traces_table(finished, name: str, tmp_path: Pa
     assert (rollouts.loc[~cut, "finish_reason"] == "stop").all()
 
 
-def test_every_problem_is_drawn_once_before_any_is_drawn_again(finished):
-    assert finished("grpo").rollouts["problem_id"].nunique() == len(PROBLEMS) == STEPS * PROMPTS
+def test_problems_come_in_the_order_of_the_prompt_stream_in_every_arm(finished):
+    order = prompt_stream(len(PROBLEMS), batch_size=PROMPTS, steps=STEPS, seed=3)
+    wanted = [PROBLEMS["problem_id"][number] for number in order for _ in range(ROLLOUTS)]
+    for name in ARMS:
+        assert finished(name).rollouts.sort_values(["step", "sample"])["problem_id"].tolist() == wanted
+    assert len(set(wanted)) == len(PROBLEMS)  # one pass over the set
 
 
 @pytest.mark.parametrize("name", ARMS)
