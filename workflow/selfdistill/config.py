@@ -197,7 +197,7 @@ class OnPolicy(Section):
     )
     keep_checkpoints: bool = key(
         False,
-        doc="Keep the models of these steps; deleted once evaluated, they are trained again when the evaluation changes.",
+        doc="Keep the models of these steps. Once deleted, they are trained again when their evaluation changes.",
     )
     window: int = key(5, doc="Steps that one point of a training curve averages.", paper="1", gt=0)
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(
