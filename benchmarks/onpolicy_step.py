@@ -1,10 +1,11 @@
 """Seconds per on-policy step by phase, against TRL's stock GRPOTrainer and SDPOTrainer on the same model and prompts.
 
-    python benchmarks/onpolicy_step.py --model MANIFEST --problems PARQUET [--steps 5] [--out FILE.json]
+    python benchmarks/onpolicy_step.py [--model MANIFEST] [--problems PARQUET] [--steps 5] [--out FILE.json]
 
-One process, one thread, one trainer after the other: 8 prompts x 8 rollouts in two updates, up to 400 tokens; the
-first step of each is left out. Stock trainers sample with HF generate. Rollouts differ between implementations, so
-seconds per 1,000 response tokens stand beside seconds per step, and the ratio is theirs.
+One process, one thread, one trainer after the other: 8 prompts x 8 rollouts in two updates, up to 400 tokens, settings
+of the default study. Stock trainers sample with HF generate. The first step of each warms up and is left out. Seconds
+are processor time of this process, which other programs disturb least; "wall" is what a clock showed. Rollouts differ
+between implementations, so the ratio (stock / ours) is one of seconds per 1,000 response tokens.
 """
 
 import argparse
@@ -12,142 +13,256 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import torch
 from datasets import Dataset
-from selfdistill import models, tables
+from selfdistill import contexts, models, tables
 from selfdistill.generation import Sampling
 from selfdistill.grading import extract_answer, grade_many
-from selfdistill.prompts import sdpo_reprompt
-from selfdistill.training.onpolicy import train_onpolicy
+from selfdistill.prompts import sdpo_reprompt, user_prompt
+from selfdistill.training.prompt_stream import prompt_stream
+from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
-from selfdistill.training.trainer import trainer_arguments
-from transformers import PrinterCallback, TrainerCallback
-from trl import GRPOTrainer
+from selfdistill.training.trainer import PHASES, OnPolicyTrainer, trainer_arguments
+from transformers import PrinterCallback, Trainer, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=400)
-ARMS = {
-    "grpo": Arm("grpo", 3e-4),
-    "sdpo": Arm("sdpo", 3e-4, context="solution"),
-}
-# TRL's default wording has other newlines; {prompt} and the like are its own fields.
-TEMPLATES = {
-    "reprompt_template": "{prompt}{solution}{feedback}\n\nCorrectly solve the original question.",
-    "solution_template": sdpo_reprompt("", "{successful_previous_attempt}").removesuffix(
-        "\n\nCorrectly solve the original question."
+ARMS = {"grpo": Arm("grpo", 3e-4), "sdpo": Arm("sdpo", 3e-4, context="solution")}
+Phase = str | Callable[[], str]  # the name of a phase, or what tells it at the time of the call
+# What GRPOConfig and SDPOConfig both have; the rest of SDPOConfig keeps its defaults or is set in `sdpo_arguments`.
+SHARED = (
+    "output_dir", "learning_rate", "lr_scheduler_type", "warmup_steps", "max_steps", "per_device_train_batch_size",
+    "gradient_accumulation_steps", "steps_per_generation", "num_generations", "shuffle_dataset",
+    "remove_unused_columns", "temperature", "top_p", "top_k", "max_completion_length", "weight_decay", "adam_beta1",
+    "adam_beta2", "max_grad_norm", "epsilon", "epsilon_high", "scale_rewards", "seed", "use_cpu", "bf16",
+    "gradient_checkpointing", "save_strategy", "logging_steps", "report_to", "disable_tqdm",
+)  # fmt: skip
+
+
+class Clock(TrainerCallback):
+    """Processor and wall time of every update's end, and seconds by phase of every update."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[float, float]] = []
+        self.updates: list[dict[str, float]] = []
+        self.phases: dict[str, float] = defaultdict(float)
+        self._inside = False
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Adds the seconds inside to ``phase``; those of a phase within a phase belong to the outer one."""
+        outermost, self._inside = not self._inside, True
+        started = time.process_time()
+        try:
+            yield
+        finally:
+            if outermost:
+                self.phases[phase] += time.process_time() - started
+                self._inside = False
+
+    def on_train_begin(self, *args: object, **kwargs: object) -> None:
+        self.ends.append((time.process_time(), time.perf_counter()))
+
+    def on_pre_optimizer_step(self, *args: object, **kwargs: object) -> None:
+        self._started = time.process_time()
+
+    def on_optimizer_step(self, *args: object, **kwargs: object) -> None:
+        self.phases["optimizer"] += time.process_time() - self._started
+
+    def on_step_end(self, *args: object, **kwargs: object) -> None:
+        self.ends.append((time.process_time(), time.perf_counter()))
+        self.updates.append(dict(self.phases))
+        self.phases.clear()
+
+    def frame(self, tokens: list[int], updates_per_step: int) -> pd.DataFrame:
+        """One row per trainer step: seconds, wall, tokens, and seconds by phase; "other" is what no phase covers."""
+        phases = pd.DataFrame(self.updates, columns=list(PHASES)).fillna(0.0)
+        frame = phases.groupby(phases.index // updates_per_step).sum()
+        ends = pd.DataFrame(self.ends[::updates_per_step], columns=["seconds", "wall"]).diff().iloc[1:]
+        frame = ends.reset_index(drop=True).assign(tokens=tokens).join(frame)
+        return frame.assign(other=frame["seconds"] - frame[list(PHASES)].sum(axis=1))
+
+
+def timing(kind: type[Trainer], clock: Clock, phases: Mapping[str, Phase]) -> type[Trainer]:
+    """``kind`` with its methods timed; the rest of a training step is the backward pass, as in `OnPolicyTrainer`."""
+
+    def around(name: str, phase: Phase) -> Callable[..., Any]:
+        original = getattr(kind, name)
+
+        def method(self: Trainer, *args: Any, **options: Any) -> Any:
+            with clock.timed(phase if isinstance(phase, str) else phase()):
+                return original(self, *args, **options)
+
+        return method
+
+    def training_step(self: Trainer, *args: Any, **options: Any) -> torch.Tensor:
+        before, started = sum(clock.phases.values()), time.process_time()
+        loss = kind.training_step(self, *args, **options)
+        clock.phases["backward"] += time.process_time() - started - sum(clock.phases.values()) + before
+        return loss
+
+    own = {name: around(name, phase) for name, phase in phases.items()}
+    silent = dict.fromkeys(("_send_telemetry", "create_model_card"), lambda *args, **options: None)
+    return type(f"Timed{kind.__name__}", (kind,), own | silent | {"training_step": training_step})
+
+
+def forward_phase(without_gradient: str) -> Callable[[], str]:
+    """The phase of a forward pass: the student's, or the given one."""
+    return lambda: "student" if torch.is_grad_enabled() else without_gradient
+
+
+STOCK: dict[str, tuple[type[Trainer], dict[str, Phase]]] = {
+    "grpo": (
+        GRPOTrainer,
+        {
+            "_generate": "generation",
+            "_calculate_rewards": "grading",
+            "_get_per_token_logps_and_entropies": forward_phase("rescoring"),
+        },
+    ),
+    "sdpo": (
+        SDPOTrainer,
+        {
+            "_generate": "generation",
+            "_calculate_rewards": "grading",
+            "_compute_rollout_logps": "rescoring",
+            "_forward_logits": forward_phase("teacher"),
+            "_compute_self_distillation_loss": "student",
+        },
     ),
 }
 
 
 def settings(steps: int) -> OnPolicySettings:
     return OnPolicySettings(
-        checkpoint_steps=[steps], steps=steps, batch_size=8, rollouts=8, micro_batch_size=16, warmup_steps=1
+        checkpoint_steps=[steps], steps=steps, batch_size=8, rollouts=8, micro_batch_size=16, warmup_steps=3
     )
 
 
-def ours(method: str, manifest: Path, problems: pd.DataFrame, steps: int, folder: Path) -> pd.DataFrame:
-    """Seconds of each step by phase, and its response tokens."""
-    _, seconds, rollouts = train_onpolicy(
-        problems, manifest=manifest, study="benchmark", model_name="model", run=method, arm=ARMS[method],
-        settings=settings(steps), sampling=SAMPLING, instruction="", enable_thinking=None, seed=0,
-        out_dir=folder / "models", work_dir=folder / "work", mirrors=[], checkpoint_seconds=1e9,
+def examples(problems: pd.DataFrame, shared: OnPolicySettings) -> Dataset:
+    """The prompts of all steps in the order of a run."""
+    order = prompt_stream(len(problems), batch_size=shared.batch_size, steps=shared.steps, seed=0)
+    rows = problems.iloc[order][["problem_id", "problem", "answer"]]
+    return Dataset.from_list(
+        [
+            {"prompt": [{"role": "user", "content": user_prompt(problem, "")}], "problem_id": name, "answer": answer}
+            for name, problem, answer in rows.itertuples(index=False)
+        ]
+    )
+
+
+def ours(method: str, manifest: Path, data: Dataset, shared: OnPolicySettings, folder: Path) -> pd.DataFrame:
+    """Seconds of each step of `OnPolicyTrainer` (see `Clock.frame`)."""
+    clock, tokenizer = Clock(), models.load_tokenizer(manifest)
+    record = RolloutRecord(folder / "rollouts", "benchmark", "model", method)
+    trainer = OnPolicyTrainer(
+        arm=ARMS[method], settings=shared, sampling=SAMPLING, seed=0, enable_thinking=None,
+        opened=contexts.opens_thinking(tokenizer, enable_thinking=None),
+        teacher=models.load_model(manifest) if method == "sdpo" else None,
+        record=record, model=models.load_model(manifest), args=arguments(method, shared, folder),
+        train_dataset=data, processing_class=tokenizer, callbacks=[clock],
     )  # fmt: skip
-    frame = seconds.pivot(index="step", columns="metric", values="value").rename(columns=lambda name: name[8:])
-    frame["step"] = frame.sum(axis=1)
-    return frame.assign(tokens=rollouts.groupby("step")["response_tokens"].sum())
+    torch.utils.deterministic.fill_uninitialized_memory = False  # as in `train_onpolicy`
+    trainer.seconds = clock.phases
+    # Its phases in processor time as well.
+    with patch("selfdistill.training.trainer.time", SimpleNamespace(perf_counter=time.process_time)):
+        run(trainer)
+    tokens = record.all(shared.steps).groupby("step")["response_tokens"].sum()
+    return clock.frame(tokens.to_list(), shared.updates_per_step)
 
 
-class Clock(TrainerCallback):
-    """When each optimizer step ended."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def on_train_begin(self, *args: object, **kwargs: object) -> None:
-        self.times.append(time.perf_counter())
-
-    def on_step_end(self, *args: object, **kwargs: object) -> None:
-        self.times.append(time.perf_counter())
-
-
-def stock(method: str, manifest: Path, problems: pd.DataFrame, steps: int, folder: Path) -> pd.DataFrame:
-    """The same for TRL's own trainer of the method; it does not tell phases apart."""
-    shared = settings(steps)
-    arguments = trainer_arguments(ARMS[method], shared, SAMPLING, directory=folder, seed=0, processes=1, mirrors=[])
-    rows = problems.head(shared.batch_size * steps)
-    data = [
-        {"prompt": [{"role": "user", "content": problem}], "answer": answer}
-        for problem, answer in rows[["problem", "answer"]].itertuples(index=False)
-    ]
+def stock(method: str, manifest: Path, data: Dataset, shared: OnPolicySettings, folder: Path) -> pd.DataFrame:
+    """The same of TRL's own trainer of the method."""
+    torch.use_deterministic_algorithms(False)  # ours leaves it on; TRL's default is off
+    clock, tokenizer = Clock(), models.load_tokenizer(manifest)
+    kind, phases = STOCK[method]
     tokens: list[int] = []
-    clock = Clock()
-    kind = {"grpo": GRPOTrainer, "sdpo": SDPOTrainer}[method]
-    trainer = type(
-        "Silent", (kind,), {"_send_telemetry": lambda self: None, "create_model_card": lambda *a, **k: None}
-    )(
+    args = arguments(method, shared, folder)
+    args.full_determinism = False
+    trainer = timing(kind, clock, phases)(
         model=models.load_model(manifest),
-        reward_funcs=_graded(tokens),
-        args=arguments if method == "grpo" else _sdpo(arguments),
-        train_dataset=Dataset.from_list(data),
-        processing_class=models.load_tokenizer(manifest),
+        reward_funcs=graded(tokens, tokenizer.eos_token_id),
+        args=args if method == "grpo" else sdpo_arguments(args, shared),
+        train_dataset=data,
+        processing_class=tokenizer,
         callbacks=[clock],
     )
+    run(trainer)
+    return clock.frame(tokens, shared.updates_per_step)
+
+
+def run(trainer: Trainer) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    per_step = [clock.times[i + 2] - clock.times[i] for i in range(0, 2 * steps, 2)]
-    counts = pd.Series(tokens).groupby(pd.RangeIndex(len(tokens)) // (shared.batch_size * shared.rollouts)).sum()
-    return pd.DataFrame({"step": per_step, "tokens": counts.to_list()}, index=pd.RangeIndex(1, steps + 1))
 
 
-def _graded(tokens: list[int]) -> Callable[..., list[float]]:
+def graded(tokens: list[int], end: int) -> Callable[..., list[float]]:
+    """A reward function for TRL: our grader; appends the response tokens of every step, end tokens apart."""
+
     def score(completions: list, completion_ids: list[list[int]], answer: list[str], **_: object) -> list[float]:
-        tokens.extend(map(len, completion_ids))
+        tokens.append(sum(token != end for ids in completion_ids for token in ids))
         found = [extract_answer(completion[0]["content"]) for completion in completions]
-        return [float(correct) for correct in grade_many(zip(found, answer, strict=True))]
+        return [float(correct) for correct in grade_many(list(zip(found, answer, strict=True)))]
 
     return score
 
 
-def _sdpo(arguments) -> SDPOConfig:
-    """TRL's SDPO with the paper's settings, as far as it has them."""
-    shared = (
-        "output_dir", "learning_rate", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps",
-        "steps_per_generation", "num_generations", "shuffle_dataset", "remove_unused_columns", "temperature", "top_p",
-        "max_completion_length", "weight_decay", "max_grad_norm", "seed", "use_cpu", "bf16", "save_strategy",
-        "logging_steps", "report_to", "disable_tqdm", "gradient_checkpointing",
-    )  # fmt: skip
+def arguments(method: str, shared: OnPolicySettings, folder: Path) -> GRPOConfig:
+    return trainer_arguments(ARMS[method], shared, SAMPLING, directory=folder, seed=0, processes=1, mirrors=[])
+
+
+def sdpo_arguments(args: GRPOConfig, shared: OnPolicySettings) -> SDPOConfig:
+    """TRL's SDPO with the paper's settings as far as it has them (no rollout correction, no random demonstration)."""
+    ending = "\n\nCorrectly solve the original question."
     return SDPOConfig(
-        **{name: getattr(arguments, name) for name in shared},
-        **TEMPLATES,
-        top_k=0,
+        **{name: getattr(args, name) for name in SHARED},
+        reprompt_template=f"{{prompt}}{{solution}}{{feedback}}{ending}",
+        solution_template=sdpo_reprompt("", "{successful_previous_attempt}").removesuffix(ending),
         distillation_mode="topk_logits",
-        distillation_topk=100,
-        distillation_alpha=0.5,
-        distillation_add_tail=True,
-        distillation_is_clip=2.0,
-        distillation_weight=1.0,
+        distillation_topk=ARMS["sdpo"].distillation_top_k,
+        distillation_alpha=shared.divergence_alpha,
+        distillation_add_tail=shared.divergence_tail,
+        distillation_is_clip=shared.importance_clip,
         teacher_model_kind="base",
-        success_reward_threshold=0.5,
+        success_reward_threshold=shared.success_threshold,
+        max_reprompt_len=shared.max_teacher_tokens,
     )
 
 
 def table(measured: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """Median seconds per step with their range, phases, tokens, and the ratio of seconds per token to ours."""
+    """A row per method and trainer: medians of steps, the range of seconds per step, the ratio to ours per token."""
     rows = []
     for (method, whose), frame in measured.items():
-        rest = frame.iloc[1:]  # the first step warms up
-        per_token = 1000 * rest["step"].sum() / rest["tokens"].sum()
+        kept = frame.iloc[1:]
         base = measured[method, "ours"].iloc[1:]
-        ratio = per_token / (1000 * base["step"].sum() / base["tokens"].sum())
-        spread = f"{rest['step'].median():.2f} ({rest['step'].min():.2f}-{rest['step'].max():.2f})"
-        phases = {name: round(rest[name].median(), 2) for name in rest.columns if name not in ("step", "tokens")}
-        row = {"method": method, "trainer": whose, "s/step": spread, "tokens/step": round(rest["tokens"].mean())}
-        rows.append(row | {"s/1000 tokens": round(per_token, 3), "ratio": round(ratio, 2)} | phases)
-    return pd.DataFrame(rows)
+        row = {
+            "method": method,
+            "trainer": whose,
+            "s/step": kept["seconds"].median(),
+            "min": kept["seconds"].min(),
+            "max": kept["seconds"].max(),
+            "wall": kept["wall"].median(),
+            "tokens": kept["tokens"].median(),
+            "s/1000": per_1000(kept),
+            "ratio": per_1000(kept) / per_1000(base),
+        }
+        rows.append(row | kept[[*PHASES, "other"]].median().to_dict())
+    return pd.DataFrame(rows).round(2)
+
+
+def per_1000(frame: pd.DataFrame) -> float:
+    """Seconds per 1,000 response tokens, over all rows."""
+    return 1000 * frame["seconds"].sum() / frame["tokens"].sum()
 
 
 def main() -> None:
@@ -158,18 +273,27 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.steps < 2:
+        parser.error("--steps must be 2 or more: the first is left out")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    problems = tables.read(given.problems, "problems")
+    shared = settings(given.steps)
+    data = examples(tables.read(given.problems, "problems"), shared)
     measured = {}
     for method in ARMS:
-        for whose, run in (("ours", ours), ("TRL stock", stock)):
+        for whose, measure in (("ours", ours), ("TRL stock", stock)):
             with tempfile.TemporaryDirectory() as folder:
-                measured[method, whose] = run(method, given.model, problems, given.steps, Path(folder))
+                measured[method, whose] = measure(method, given.model, data, shared, Path(folder))
+            print(f"{method}, {whose}: {measured[method, whose]['seconds'].round(2).to_list()} s", flush=True)
     shown = table(measured)
-    print(shown.fillna("").to_string(index=False))
+    print(shown.to_string(index=False))
     if given.out:
-        given.out.write_text(json.dumps(shown.to_dict("records"), indent=2, default=str) + "\n", encoding="utf-8")
+        steps = [
+            {"method": method, "trainer": whose, "steps": frame.round(4).to_dict("records")}
+            for (method, whose), frame in measured.items()
+        ]
+        text = json.dumps({"summary": shown.to_dict("records"), "steps": steps}, indent=2)
+        given.out.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
