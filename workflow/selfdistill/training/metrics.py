@@ -9,7 +9,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 
 # Of an on-policy step. score, L, E and the markers: means over rollouts; entropy (nats) and divergence: means over
-# tokens; ratios: mean truncated importance weights, and the share of tokens whose weight was truncated.
+# tokens; ratios: mean truncated importance weights, and the share of tokens whose weight was truncated; clip_ratio:
+# TRL's, a mean over micro-batches.
 ON_POLICY_METRICS = (
     "loss",
     "learning_rate",

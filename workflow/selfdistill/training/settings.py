@@ -123,6 +123,8 @@ class OnPolicySettings:
         _check_known("aggregation", self.aggregation, AGGREGATIONS)
         if self.rollouts < 2:
             raise UserError(f"rollouts is {self.rollouts}; a group needs 2 or more")
+        if not self.checkpoint_steps:
+            raise UserError("checkpoint_steps is empty; name at least one step after which the model is evaluated")
         late = [step for step in self.checkpoint_steps if not 1 <= step <= self.steps]
         if late:
             raise UserError(f"checkpoint_steps: {late[0]} is not between 1 and steps ({self.steps})")

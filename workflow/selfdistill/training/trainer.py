@@ -33,6 +33,7 @@ from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
 
 OVERRIDDEN = {
+    "_send_telemetry": [],
     "_prepare_inputs": ["generation_batch"],
     "_generate_and_score_completions": ["inputs"],
     "_get_per_token_logps_and_entropies": ["model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"],
@@ -69,6 +70,7 @@ class OnPolicyTrainer(GRPOTrainer):
         self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
         self.record = record
         self.seconds: dict[str, float] = defaultdict(float)
+        self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
             super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
@@ -93,6 +95,11 @@ class OnPolicyTrainer(GRPOTrainer):
             self.seconds[phase] += time.perf_counter() - started
 
     @property
+    def draws_from_policy(self) -> bool:
+        """Whether the sampler draws from the very distribution that the loss scores: in float32, and unfiltered."""
+        return not self.args.bf16 and self.sampling.top_p == 1 and self.sampling.top_k == 0
+
+    @property
     def trainer_step(self) -> int:
         """Trainer steps done; each makes ``updates_per_step`` optimizer updates."""
         return self.state.global_step // self.settings.updates_per_step
@@ -106,7 +113,11 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         logs |= {f"seconds/{phase}": self.seconds[phase] for phase in PHASES}
+        logs |= {name: total / count for name, (total, count) in self.totals.items() if count}
+        for name in self.totals:  # TRL's own would be a mean over micro-batches, whatever their size
+            self._metrics["train"].pop(name, None)
         self.seconds.clear()
+        self.totals.clear()
         super().log(logs, *args, **kwargs)
 
     # --- rollouts ---------------------------------------------------------------------------------------------------
@@ -292,10 +303,9 @@ class OnPolicyTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """The same numbers [B, T] as TRL's, with the sequences grouped by length and without their common padding.
 
-        Scored again without gradient are the rollouts just drawn. In float32 the sampler has drawn them from this very
-        policy and knows their log-probabilities.
+        Scored again without gradient are the rollouts just drawn, whose log-probabilities the sampler may know.
         """
-        if not torch.is_grad_enabled() and not self.args.bf16:
+        if not torch.is_grad_enabled() and self.draws_from_policy:
             drawn = [torch.tensor(logps) for logps in self._drawn_logps]
             padded = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
             return _widened(padded, logits_to_keep).to(input_ids.device), None, None
@@ -306,6 +316,8 @@ class OnPolicyTrainer(GRPOTrainer):
                 ids, mask, kept = without_padding(input_ids[rows], attention_mask[rows], logits_to_keep)
                 found = super()._get_per_token_logps_and_entropies(model, ids, mask, kept, **options)
                 parts.append(tuple(None if x is None else _widened(x, logits_to_keep) for x in found[:2]))
+                if found[1] is not None:
+                    self._note_mean("entropy", found[1].detach(), mask[:, -kept:].float())
         back = order.argsort()
         logps, entropies = (None if part[0] is None else torch.cat(part)[back] for part in zip(*parts, strict=True))
         return logps, entropies, None
@@ -361,11 +373,11 @@ class OnPolicyTrainer(GRPOTrainer):
             self._metrics["train"][name].append(float(value))
 
     def _note_mean(self, name: str, values: torch.Tensor, mask: torch.Tensor) -> None:
-        """Mean of ``values`` [B, T] over masked tokens of all processes; nothing where there are none."""
+        """Adds ``values`` [B, T] to a mean over the step's masked tokens, those of all processes."""
         sums = torch.stack([(values * mask).sum(), mask.sum()])
         total, count = self.accelerator.reduce(sums, reduction="sum").tolist()
-        if count:
-            self._note({name: total / count})
+        before = self.totals.get(name, (0.0, 0.0))
+        self.totals[name] = before[0] + total, before[1] + count
 
     def _note_ratio(self, name: str, ratio: torch.Tensor, mask: torch.Tensor, clip: float) -> None:
         """Mean of truncated ratios, and the share that was truncated."""
