@@ -68,7 +68,11 @@ class GrowingLayer(DynamicLayer):
 
 
 class ModelSampler:
-    """Draws responses from a causal language model of transformers as its weights stand at the time."""
+    """Draws responses from a causal language model of transformers as its weights stand at the time.
+
+    The model may lie on any device; tokens are drawn on the CPU, so that a stream of random numbers gives the same
+    tokens everywhere.
+    """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, largest_batch: int = 1024):
         self.model = model
@@ -114,7 +118,7 @@ class ModelSampler:
                 keep = alive.nonzero().squeeze(1)
                 running, tokens, positions, visible = running[keep], tokens[keep], positions[keep], visible[keep]
                 alive = alive[keep]
-                _select(cache, keep)
+                _select(cache, keep.to(self.model.device))
             positions = positions + 1
             visible = torch.cat([visible, visible.new_ones(len(visible), 1)], dim=1)
             if step_of is not None:
@@ -142,7 +146,7 @@ class ModelSampler:
         logits = self._forward(inputs, cache, visible, positions, prompt=True)
         place = {ids: i for i, ids in enumerate(distinct)}
         repeat = torch.tensor([place[row.token_ids] for row in rows])
-        _select(cache, repeat)
+        _select(cache, repeat.to(self.model.device))
         return logits[repeat], cache, visible[repeat], positions[repeat, -1]
 
     def _forward(
@@ -154,21 +158,22 @@ class ModelSampler:
         *,
         prompt: bool = False,
     ) -> torch.Tensor:
-        """Float32 logits [B, V] of the last position."""
-        mask: torch.Tensor | None = visible
+        """Float32 logits [B, V] of the last position, on the CPU."""
+        device = self.model.device
+        mask: torch.Tensor | None = visible.to(device)
         if visible.all():
             mask = None
         elif self.takes_key_mask and not prompt:  # ready-made for one query, so that no mask is built per token
-            mask = visible[:, None, None, :]
+            mask = mask[:, None, None, :]
         output = self.model(
-            input_ids=inputs,
+            input_ids=inputs.to(device),
             attention_mask=mask,
-            position_ids=positions,
+            position_ids=positions.to(device),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        return output.logits[:, -1].float()
+        return output.logits[:, -1].float().cpu()
 
 
 class TransformersEngine(ModelSampler):

@@ -132,7 +132,8 @@ class OnPolicyTrainer(GRPOTrainer):
                 for number, ids in zip(self._numbers(len(prompts)), rendered, strict=True)
             ]
             self._seeds = [row.seed for row in rows]
-            completions = self.sampler.draw(rows, self.sampling, logps=True)
+            with self.accelerator.autocast():
+                completions = self.sampler.draw(rows, self.sampling, logps=True)
         self._drawn_logps = [completion.logps for completion in completions]
         return {
             "prompt_ids": rendered,
