@@ -409,3 +409,12 @@ def test_the_table_of_rates_shows_every_rate_and_marks_the_one_that_the_rule_tak
     table = curves.rate_table(pd.DataFrame(rows).assign(metric="score", **arm))
     found = table.pivot(index="row", columns="metric", values="value").to_dict("index")
     assert found == {"GRPO, lr 1e-4": {"chosen": 0.0, "score": 0.6}, "GRPO, lr 3e-4": {"chosen": 1.0, "score": 0.8}}
+
+
+def test_a_problem_that_every_step_shows_is_numbered_anew_in_each():
+    again = pd.concat([ROLLOUTS.assign(step=step, sample=range(6), problem_id="p") for step in (1, 2)])
+    table = curves.training_curves(again.astype({"step": "Int32"}), ONE, window=2, bootstrap=BOOTSTRAP)
+    assert line(table, metric="L")["value"] == pytest.approx(20)
+    assert line(table, metric="L")["samples"] == 12
+    with pytest.raises(UserError, match="some samples stand twice"):
+        curves.training_curves(pd.concat([again, again]), ONE, window=2, bootstrap=BOOTSTRAP)

@@ -52,7 +52,9 @@ def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, 
     _check_runs(rollouts, runs, "rollouts")
     ends = (rollouts["step"].astype(int) - 1) // window * window + window
     last = rollouts["step"].groupby([rollouts[name] for name in RUN]).transform("max").astype(int)
-    units = _units(rollouts[READ].assign(step=np.minimum(ends, last)), [*RUN, "step"])
+    # Samples are numbered within a step; a small D shows the same problem in every step of a window.
+    numbers = rollouts["step"].astype(int) * (rollouts["sample"].max() + 1) + rollouts["sample"]
+    units = _units(rollouts[READ].assign(step=np.minimum(ends, last), sample=numbers), [*RUN, "step"])
     cells = dict(list(units.groupby([*RUN, "step"])))
     rows: list[dict[str, object]] = []
     for arm, members in _arms(runs):
