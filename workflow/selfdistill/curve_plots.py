@@ -125,7 +125,7 @@ def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
         step, low, high = (rows.loc[rows["low"].notna(), name] for name in ("step", "low", "high"))
         axes.fill_between(step, low, high, color=curve.look.colour, alpha=0.13, linewidth=0)
     axes.set_ylabel(panel.label)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlim(left=0)
 
 
@@ -174,7 +174,7 @@ def draw_grid(
     if any(panel.benchmark for panel in panels):
         entries.append(Line2D([], [], color=BASE.colour, linewidth=0.9, dashes=(4, 2), label=BASE.label))
     if entries:
-        figure.legend(handles=entries, loc="outside upper left", ncols=4, columnspacing=1.4, handlelength=1.6)
+        figure.legend(handles=entries, loc="outside upper left", ncols=5, columnspacing=1.4, handlelength=1.6)
     shown = pd.concat([curve.rows for row in rows for _, curves in row for curve in curves])
     plotting.stamp(figure, study, f"Bands: {band_text(shown)}.")
     return figure
