@@ -1,6 +1,6 @@
 """Sections 5 and 6 as tables and figures: training and evaluation against steps, coverage, and what runs end at.
 
-Reads the rollouts and the evaluations of all on-policy runs; writes tables/ and figures/. Seconds at either scale.
+Reads the rollouts and the evaluations of all on-policy runs; writes curves.parquet and tables/. Seconds at either scale.
 """
 
 ROLLOUTS = [
@@ -62,26 +62,3 @@ rule make_table_3:
         "python -m selfdistill make-table-3 --runs {input.runs} --rollouts {input.rollouts} "
         "--problem-sets {input.problem_sets} --benchmarks {input.benchmarks} --rollouts-per-prompt {params.group} "
         "--out {output} 2>&1 | tee {log}"
-
-
-for figure in CONFIG.figures.views:
-
-    rule:
-        name:
-            f"draw_{figure}"
-        input:
-            curves=f"{RESULTS}/curves.parquet",
-        output:
-            *figure_files(figure, "Sections 5 and 6"),
-        log:
-            f"{LOGS}/draw_{figure}.log",
-        benchmark:
-            f"{LOGS}/draw_{figure}.benchmark.tsv"
-        conda:
-            ENVIRONMENT
-        params:
-            code=script_code(f"draw_{figure}"),
-            study=CONFIG.study,
-            view=view(figure),
-        script:
-            f"../scripts/draw_{figure}.py"
