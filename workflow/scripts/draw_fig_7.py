@@ -6,16 +6,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from selfdistill import curve_plots
-from selfdistill.curve_plots import TRAINING, by_size, draw_grid, in_view
 
 
 def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
-    """Score, length and markers from the top down; GRPO left, SDPO right, on the same scales."""
-    panels = TRAINING
-    grpo = by_size(in_view(curves, view, method="grpo", whole_set=None))
-    sdpo = by_size(in_view(curves, view, method="sdpo", context="solution", whole_set=None))
-    titles = ("GRPO", "SDPO (c = s)")
-    return draw_grid([[(panel, grpo), (panel, sdpo)] for panel in panels], study, titles=titles)
+    """Score, length and markers from the top down."""
+    return curve_plots.by_number_of_problems(curves, view, study, curve_plots.TRAINING)
 
 
 if __name__ == "__main__":

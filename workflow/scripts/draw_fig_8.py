@@ -6,20 +6,17 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from selfdistill import curve_plots
-from selfdistill.curve_plots import Panel, accuracy, by_size, draw_grid, in_view
+from selfdistill.curve_plots import Panel, accuracy
 
 
 def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
-    """Accuracy and markers of each benchmark from the top down; GRPO left, SDPO right, on the same scales."""
+    """Accuracy and markers of each benchmark from the top down."""
     panels = [
         panel
         for name in view["benchmarks"]
         for panel in (accuracy(name), Panel("E_substring", f"markers E on\n{name}", name))
     ]
-    grpo = by_size(in_view(curves, view, method="grpo", whole_set=None))
-    sdpo = by_size(in_view(curves, view, method="sdpo", context="solution", whole_set=None))
-    titles = ("GRPO", "SDPO (c = s)")
-    return draw_grid([[(panel, grpo), (panel, sdpo)] for panel in panels], study, titles=titles)
+    return curve_plots.by_number_of_problems(curves, view, study, panels)
 
 
 if __name__ == "__main__":

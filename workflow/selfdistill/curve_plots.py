@@ -204,6 +204,14 @@ def comparison(curves: pd.DataFrame, view: Mapping[str, Any], study: str, *, wit
     return draw_grid(rows, study, below=partial(draw_marker_change, curves=shown) if with_markers else None)
 
 
+def by_number_of_problems(curves: pd.DataFrame, view: Mapping[str, Any], study: str, panels: Sequence[Panel]) -> Figure:
+    """Figures 7 and 8: one row per panel, GRPO left and SDPO right on the same scales, one line per |D|."""
+    grpo = by_size(in_view(curves, view, method="grpo", whole_set=None))
+    sdpo = by_size(in_view(curves, view, method="sdpo", context="solution", whole_set=None))
+    titles = (METHODS[GRPO].label, METHODS[SDPO].label)
+    return draw_grid([[(panel, grpo), (panel, sdpo)] for panel in panels], study, titles=titles)
+
+
 def draw_marker_change(axes: Axes, curves: Sequence[Curve]) -> None:
     """Change of each marker's count per response from the base model to the last checkpoint, mean over benchmarks.
 
