@@ -182,3 +182,22 @@ class TestRefusals:
         with pytest.raises(UserError, match=told) as error:
             models.load_model(tmp_path / "manifest.json")
         assert str(tmp_path / "manifest.json") in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_model_that_shares_weights_is_found_wherever_the_tree_stands(tmp_path):
+    base = tmp_path / "here" / "base"
+    base.mkdir(parents=True)
+    (base / "model.safetensors").write_bytes(b"weights")
+    models.save_manifest(base)
+    shared = tmp_path / "here" / "other" / "base" / "manifest.json"
+    models.save_shared_manifest(shared, base / "manifest.json")
+    assert models.fingerprint(shared) == models.fingerprint(base / "manifest.json")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = tmp_path / "there"
+    assert models._location(moved / "other" / "base" / "manifest.json")[0].endswith("base/../../base")
+
+
+def test_a_model_that_shares_a_published_one_is_that_one(tmp_path):
+    models.save_hub_manifest(tmp_path / "hub.json", "who/what", "0" * 40)
+    models.save_shared_manifest(tmp_path / "shared.json", tmp_path / "hub.json")
+    assert models.read_manifest(tmp_path / "shared.json") == models.read_manifest(tmp_path / "hub.json")

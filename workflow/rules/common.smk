@@ -136,6 +136,12 @@ def instruction_flag(wildcards):
     return f"--instruction {shlex.quote(CONFIG.models[wildcards.model].instruction)}"
 
 
+def evaluate_flags(wildcards):
+    """How a model is sampled on benchmarks."""
+    own = CONFIG.models[wildcards.model].evaluate
+    return flags(CONFIG.sampling.evaluate if own is None else own)
+
+
 def name_flags(wildcards):
     """What a stage's outputs are labelled with."""
     return f"--study {CONFIG.study} --model-name {wildcards.model}"

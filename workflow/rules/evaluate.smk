@@ -24,7 +24,7 @@ rule evaluate_model:
     params:
         code=code("evaluate_model"),
         samples=CONFIG.evaluation.samples,
-        sampling=flags(CONFIG.sampling.evaluate),
+        sampling=evaluate_flags,
         draw=draw_flags,
     shell:
         "python -m selfdistill evaluate-model --problems {input.problems} --model {input.model} "

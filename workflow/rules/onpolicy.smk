@@ -56,7 +56,7 @@ rule evaluate_checkpoints:
         code=code("evaluate_checkpoints"),
         samples=CONFIG.onpolicy.evaluation_samples,
         first=flags(CONFIG.onpolicy, "evaluation_problems"),
-        sampling=flags(CONFIG.sampling.evaluate),
+        sampling=evaluate_flags,
         draw=draw_flags,
     shell:
         "python -m selfdistill evaluate-checkpoints --benchmarks {input.benchmarks} --model {input.checkpoints} "

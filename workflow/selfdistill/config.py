@@ -53,6 +53,11 @@ class Model(Section):
         doc="Line added below each problem; the microcosm has no words for it and leaves it empty.",
         paper="as the default (authors' change_math_prompts.py:22)",
     )
+    evaluate: Sampling | None = key(
+        None,
+        doc="How this model is sampled on benchmarks, where other than `sampling.evaluate`.",
+        paper="Qwen3-8B, thinking off: T 0.7, top-p 0.8 (authors' eval_examples.sh)",
+    )
     enable_thinking: bool | None = key(
         None,
         doc="Passed to the chat template; null leaves the template's own default.",

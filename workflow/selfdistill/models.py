@@ -39,7 +39,11 @@ def save_folder_manifest(manifest: Path, folder: Path) -> None:
 
 
 def save_shared_manifest(manifest: Path, other: Path) -> None:
-    """Write a manifest for the weights beside the manifest ``other``; the place is relative, so that trees can move."""
+    """Write a manifest for the weights of the manifest ``other``; those beside it are found by a relative path."""
+    content = read_manifest(other)
+    if content["kind"] != "files":
+        _write(manifest, content)
+        return
     folder = os.path.relpath(other.parent.resolve(), manifest.parent.resolve())
     _write(manifest, {"kind": "folder", "folder": folder, **_contents(other.parent)})
 
