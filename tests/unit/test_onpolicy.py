@@ -15,6 +15,7 @@ import pytest
 import torch
 from selfdistill import models, tables, traces
 from selfdistill.generation import Sampling
+from selfdistill.provenance import sha256_file
 from selfdistill.training import checkpoints, onpolicy
 from selfdistill.training.metrics import ON_POLICY_METRICS
 from selfdistill.training.prompt_stream import prompt_stream
@@ -57,12 +58,13 @@ class Finished:
     def weights(self, step: int = STEPS) -> bytes:
         return (self.folder / "out" / f"step-{step}" / "model.safetensors").read_bytes()
 
-    def bytes(self) -> list[bytes]:
-        """Everything that equal runs have in common."""
+    def digests(self) -> list[str]:
+        """Of everything that equal runs have in common; short, so that a failure is told at once."""
         for table, schema in ((self.metrics, "training_steps"), (self.rollouts, "traces")):
             tables.write(table, self.folder / schema, schema)
-        models_of_steps = [path.read_bytes() for path in sorted(self.folder.glob("out/step-*/*.safetensors"))]
-        return [*models_of_steps, *((self.folder / schema).read_bytes() for schema in ("training_steps", "traces"))]
+        models_of_steps = sorted(self.folder.glob("out/step-*/*.safetensors"))
+        written = [*models_of_steps, *(self.folder / schema for schema in ("training_steps", "traces"))]
+        return [sha256_file(path) for path in written]
 
 
 def some_answer(response: str, *, opened: bool) -> str | None:
@@ -95,8 +97,11 @@ def train(
 
 @pytest.fixture(scope="module", autouse=True)
 def as_before() -> Iterator[None]:
-    """Full determinism holds for the process; other tests shall not depend on it."""
+    """One thread, as in the workflow and in the processes below; what a run sets for its process is set back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
 
 
@@ -276,7 +281,7 @@ def test_a_killed_run_continues_to_the_same_bytes(killed, finished, manifest: Pa
     assert not (folder / "out").exists()
     continued = train(manifest, folder, ARMS[name])
     assert updates[0] == 4 and len(updates) == 8  # from the end of step 2, and with four micro-batches per step
-    assert continued.bytes() == finished(name).bytes()
+    assert continued.digests() == finished(name).digests()
 
 
 @pytest.mark.parametrize("name", ["grpo", "sdpo-ema"])
@@ -297,13 +302,13 @@ def test_a_stopped_run_ends_with_status_75_and_continues_to_the_same_bytes(
     assert stopped.value.code == 75
     assert not (tmp_path / "out").exists()
     assert max(path.name for path in tmp_path.glob("work/*/checkpoints/*")) == "checkpoint-4"  # step 2 was finished
-    assert train(manifest, tmp_path, ARMS[name]).bytes() == finished(name).bytes()
+    assert train(manifest, tmp_path, ARMS[name]).digests() == finished(name).digests()
 
 
 def test_a_finished_run_called_again_only_hands_out_its_results(finished, manifest: Path, updates: list[int]):
     run = finished("sdpo-ema")
-    before = run.bytes()
-    assert train(manifest, run.folder, ARMS["sdpo-ema"]).bytes() == before
+    before = run.digests()
+    assert train(manifest, run.folder, ARMS["sdpo-ema"]).digests() == before
     assert set(updates) <= {6, 7}  # of the last step at most: the end of a run needs no checkpoint
 
 
@@ -337,7 +342,7 @@ def test_equal_seeds_give_equal_bytes_and_another_seed_gives_other_rollouts(fini
     first = finished("sdpo")
     again = train(manifest, tmp_path / "again", FIXED)
     other = train(manifest, tmp_path / "other", FIXED, seed=4)
-    assert again.bytes() == first.bytes()
+    assert again.digests() == first.digests()
     assert not set(other.rollouts["seed"]) & set(first.rollouts["seed"])
     texts = [list(run.rollouts.sort_values(["step", "sample"])["response"]) for run in (first, other)]
     assert sum(a == b for a, b in zip(*texts, strict=True)) < len(texts[0]) / 4
