@@ -59,7 +59,8 @@ class Project:
 
     def snakemake(self, *arguments: str, cores: int = 2) -> str:
         """Output of a run of the smoke study that must succeed."""
-        status, output = self.run("snakemake", "--cores", str(cores), "--configfile", "config/smoke.yaml", *arguments)
+        # `--configfile` takes every word behind it, so targets come before it
+        status, output = self.run("snakemake", *arguments, "--cores", str(cores), "--configfile", "config/smoke.yaml")
         assert status == 0, output
         return output
 

@@ -1,5 +1,11 @@
 """Only what an edit changes is run again."""
 
+import os
+import re
+import signal
+
+from .conftest import PART, Project
+
 
 def test_nothing_changed_nothing_runs(project):
     assert project.pending() == {}
@@ -72,15 +78,9 @@ def test_what_a_figure_shows_redraws_that_figure(project):
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_end(finished, tmp_path):
-    import os
-    import re
-    import signal
-
-    from .conftest import PART, Project
-
     other = Project.copy_to(tmp_path / "other")
     study = ("--cores", "2", "--configfile", "config/smoke.yaml")
-    process = other.start("snakemake", *study, *PART, start_new_session=True)
+    process = other.start("snakemake", *PART, *study, start_new_session=True)
     for line in process.stdout:  # the model exists, and on-policy training has begun
         if re.search("grpo-.*step/s", line):
             break
