@@ -89,7 +89,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_end(finished, tmp_path):
     process.wait()
     status, output = other.run("snakemake", "--unlock", *study)
     assert status == 0, output
-    assert not {"pretrain_model", "load_problems"} & other.pending().keys()
+    assert "pretrain_model" not in other.pending()
     other.snakemake(*PART)
     expected, found = finished.results(), other.results()
     assert len(found) > 50
