@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from selfdistill import provenance, stages
+from selfdistill import processes, provenance, stages
 from selfdistill.errors import UserError
 
 WORDS_FOR_BOOL = {"true": True, "false": False}
@@ -25,7 +25,8 @@ WORDS_FOR_BOOL = {"true": True, "false": False}
 def main(argv: list[str] | None = None) -> int:
     """Run one stage. Exit status: 0 done, 1 a comparison that failed, 2 bad input (told in one sentence)."""
     arguments = sys.argv[1:] if argv is None else argv
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    level = logging.INFO if processes.is_main() else logging.ERROR
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
     flags = vars(_parser().parse_args(arguments))
     stage: Callable[..., int | None] = flags.pop("stage")
     started = time.monotonic()
@@ -34,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"selfdistill: {error}", file=sys.stderr)
         return 2
-    _write_sidecars(["selfdistill", *arguments], flags, time.monotonic() - started)
+    if processes.is_main():
+        _write_sidecars(["selfdistill", *arguments], flags, time.monotonic() - started)
     return status or 0
 
 

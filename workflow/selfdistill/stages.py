@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from selfdistill import processes
 from selfdistill.generation.requests import Sampling
 from selfdistill.sampling import Sampler
 from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
@@ -208,8 +209,9 @@ def train_sft(
         enable_thinking=enable_thinking,
         seed=seed,
     )
-    tables.write(steps, out_steps, "training_steps")
-    checkpoints.discard(work_dir)
+    if processes.is_main():
+        tables.write(steps, out_steps, "training_steps")
+        checkpoints.discard(work_dir)
 
 
 def evaluate_model(
@@ -269,10 +271,11 @@ def train_onpolicy(
         work_dir=work_dir,
         mirrors=mirrors,
     )
-    tables.write(rollouts, out_rollouts, "traces")
-    tables.write(seconds, out_seconds, "training_steps")
-    tables.write(steps, out_steps, "training_steps")
-    checkpoints.discard(work_dir)
+    if processes.is_main():
+        tables.write(rollouts, out_rollouts, "traces")
+        tables.write(seconds, out_seconds, "training_steps")
+        tables.write(steps, out_steps, "training_steps")
+        checkpoints.discard(work_dir)
 
 
 def evaluate_checkpoints(

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import torch
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -29,7 +30,7 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 
-from selfdistill import models
+from selfdistill import models, processes
 
 # sysexits.h: "temporary failure; the user is invited to retry". The same command, started again, continues.
 EXIT_PREEMPTED = os.EX_TEMPFAIL
@@ -47,7 +48,8 @@ def run_to_end(trainer: Trainer, *, seconds: float, every: int = 1) -> None:
     training holds rollouts that no checkpoint keeps. On SIGTERM or SIGUSR1 the step in hand is finished and saved,
     then the process ends with `EXIT_PREEMPTED` (75).
     """
-    checkpoint = newest_complete(Path(trainer.args.output_dir))
+    with trainer.accelerator.main_process_first():  # which deletes what the others must not find
+        checkpoint = newest_complete(Path(trainer.args.output_dir))
     callback = CheckpointCallback(seconds, every)
     trainer.add_callback(callback)
     with callback.listening(), warnings.catch_warnings():
@@ -110,22 +112,40 @@ class CheckpointCallback(TrainerCallback):
         if state.global_step % self._every:
             return
         self._step_ended_at = time.monotonic()
-        if self.stop_requested:
-            control.should_save = control.should_training_stop = True
-        elif self._step_ended_at - self._saved_at >= self._interval and state.global_step < state.max_steps:
-            control.should_save = True
+        due = self._step_ended_at - self._saved_at >= self._interval and state.global_step < state.max_steps
+        stop, due = processes.any_of(self.stop_requested, due)  # a signal may have reached some processes only
+        control.should_training_stop |= stop
+        control.should_save |= stop or due
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         self._saved_at = time.monotonic()
         self._interval = max(self._seconds, (self._saved_at - self._step_ended_at) / SAVING_SHARE)
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out_dir: Path) -> None:
-    """Save a model so that ``out_dir`` holds a manifest only when everything that it lists is in place."""
+def export_model(trainer: Trainer, out_dir: Path) -> None:
+    """Save a trainer's model. Every process has to call it, since a sharded model is gathered from all."""
+    weights = trainer.accelerator.get_state_dict(trainer.model)
+    if trainer.accelerator.is_main_process:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        save_model(model, trainer.processing_class, out_dir, weights=weights)
+    trainer.accelerator.wait_for_everyone()
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    out_dir: Path,
+    *,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Save a model so that ``out_dir`` holds a manifest only when everything that it lists is in place.
+
+    ``weights``: its state, where the model itself holds only a share.
+    """
     out_dir.mkdir(parents=True, exist_ok=True)
     temporary = out_dir / f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
     try:
-        model.save_pretrained(temporary)
+        model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
         (out_dir / models.MANIFEST).unlink(missing_ok=True)
         for file in sorted(temporary.iterdir()):

@@ -87,7 +87,12 @@ class ProgressCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
         self._bar = tqdm(
-            desc=self._description, total=state.max_steps, initial=state.global_step, unit="step", mininterval=1
+            desc=self._description,
+            total=state.max_steps,
+            initial=state.global_step,
+            unit="step",
+            mininterval=1,
+            disable=not state.is_world_process_zero,
         )
 
     def on_log(

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 
-from selfdistill import contexts, models
+from selfdistill import contexts, models, processes
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError
 from selfdistill.generation.requests import Sampling
@@ -66,7 +66,6 @@ def train_onpolicy(
     folder = work_dir / sha256_text(json.dumps(identity))[:16]
     record = RolloutRecord(folder / "rollouts", study, model_name, run)
     steps = StepCallback(folder / "models")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
     trainer = OnPolicyTrainer(
         arm=arm,
         settings=settings,
@@ -78,7 +77,13 @@ def train_onpolicy(
         record=record,
         model=models.load_model(manifest),
         args=trainer_arguments(
-            arm, settings, sampling, directory=folder / "checkpoints", seed=seed, processes=processes, mirrors=mirrors
+            arm,
+            settings,
+            sampling,
+            directory=folder / "checkpoints",
+            seed=seed,
+            processes=processes.count(),
+            mirrors=mirrors,
         ),
         train_dataset=Dataset.from_list([examples[number] for number in order]),
         processing_class=tokenizer,
@@ -89,9 +94,12 @@ def train_onpolicy(
     # Deterministic mode would fill every new buffer with NaN.
     torch.utils.deterministic.fill_uninitialized_memory = False
     run_to_end(trainer, seconds=checkpoint_seconds, every=settings.updates_per_step)
-    _publish(folder / "models", out_dir)
+    if processes.is_main():
+        _publish(folder / "models", out_dir)
     metrics, seconds = on_policy_tables(trainer.state.log_history, settings.updates_per_step, model=model_name, run=run)
-    return metrics, seconds, record.all(settings.steps)
+    rollouts = record.all(settings.steps)
+    trainer.accelerator.wait_for_everyone()  # the caller deletes what has just been read
+    return metrics, seconds, rollouts
 
 
 def _examples(problems: pd.DataFrame, instruction: str) -> list[dict[str, object]]:

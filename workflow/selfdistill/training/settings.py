@@ -43,7 +43,13 @@ class SftSettings:
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         _check_known("schedule", self.schedule, SCHEDULES)
-        _check_divides("micro_batch_size", self.micro_batch_size, f"batch_size {self.batch_size}", self.batch_size)
+        self.accumulation(1)
+
+    def accumulation(self, processes: int) -> int:
+        """Micro-batches per step on each of ``processes``; `UserError` with the nearest sizes if none fits."""
+        share = _share("batch_size", self.batch_size, processes)
+        _check_divides("micro_batch_size", self.micro_batch_size, f"{share} sequences per step and process", share)
+        return share // self.micro_batch_size
 
 
 @dataclass(frozen=True)
@@ -133,12 +139,8 @@ class OnPolicySettings:
     def accumulation(self, processes: int) -> int:
         """Micro-batches per update on each of ``processes``; `UserError` with the nearest sizes if none fits."""
         sequences = self.batch_size * self.rollouts
-        share, rest = divmod(sequences, self.updates_per_step * processes)
-        if rest:
-            raise UserError(
-                f"{self.batch_size} prompts x {self.rollouts} rollouts do not divide into {self.updates_per_step} "
-                f"updates on {processes} processes"
-            )
+        updates = self.updates_per_step
+        share = _share(f"batch_size x rollouts per each of {updates} updates", sequences, processes, times=updates)
         _check_divides("micro_batch_size", self.micro_batch_size, f"{share} sequences per update and process", share)
         return share // self.micro_batch_size
 
@@ -146,6 +148,17 @@ class OnPolicySettings:
 def _check_known(what: str, found: str, known: tuple[str, ...]) -> None:
     if found not in known:
         raise UserError(f"unknown {what} '{found}'{nearest(found, known)}; known: {', '.join(known)}")
+
+
+def _share(what: str, total: int, processes: int, *, times: int = 1) -> int:
+    """``total`` / (``times`` x ``processes``); `UserError` with the numbers of processes that divide it."""
+    share, rest = divmod(total, times * processes)
+    if rest:
+        fitting = [n for n in range(1, total + 1) if total % (times * n) == 0]
+        near = " or ".join(map(str, sorted(sorted(fitting, key=lambda n: abs(n - processes))[:2])))
+        instead = f"; nearest numbers of processes: {near}" if near else f"; it is no multiple of {times}"
+        raise UserError(f"{what} ({total}) does not divide among {processes} processes{instead}")
+    return share
 
 
 def _check_divides(what: str, size: int, of: str, total: int) -> None:

@@ -20,11 +20,11 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from selfdistill import models, prompts
+from selfdistill import models, processes, prompts
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError
 from selfdistill.provenance import sha256_text
-from selfdistill.training.checkpoints import KEPT, run_to_end, save_model
+from selfdistill.training.checkpoints import KEPT, export_model, run_to_end
 from selfdistill.training.metrics import ProgressCallback, step_table
 from selfdistill.training.settings import SftSettings
 
@@ -71,7 +71,7 @@ def train_sft(
     # Deterministic mode would fill every new buffer with NaN, and TRL's loss takes buffers 32,768 tokens wide.
     torch.utils.deterministic.fill_uninitialized_memory = False
     run_to_end(trainer, seconds=checkpoint_seconds)
-    save_model(trainer.model, tokenizer, out_dir)
+    export_model(trainer, out_dir)
     return step_table(trainer.state.log_history, METRICS, model=model_name, run=run)
 
 
@@ -135,7 +135,7 @@ def _trainer_arguments(settings: SftSettings, *, sequences: int, directory: Path
         num_train_epochs=1,  # all passes are in the stream that `training_order` makes
         train_sampling_strategy="sequential",
         per_device_train_batch_size=settings.micro_batch_size,
-        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
+        gradient_accumulation_steps=settings.accumulation(processes.count()),
         warmup_steps=settings.warmup_steps,
         # transformers' one schedule that decays linearly to a floor; here without its stable phase
         lr_scheduler_type="warmup_stable_decay",
@@ -154,6 +154,8 @@ def _trainer_arguments(settings: SftSettings, *, sequences: int, directory: Path
         bf16=not cpu,  # with float32 master weights, as the authors train (their fsdp_workers.py:325-329)
         full_determinism=cpu,  # on a GPU it would forbid some of the fast kernels
         use_cache=True,  # saved in the config; training itself never caches
+        gradient_checkpointing=not cpu,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         activation_checkpointing=False,
         save_strategy="no",  # `CheckpointCallback` decides
         save_total_limit=KEPT,

@@ -19,14 +19,16 @@ import pandas as pd
 import torch
 from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, Partial, distribute_tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
+from trl.models import prepare_fsdp
 
 from selfdistill.generation.requests import Row, Sampling, sample_seed
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.prompts import render
 from selfdistill.provenance import sha256_text
-from selfdistill.training.checkpoints import save_model
+from selfdistill.training.checkpoints import export_model
 from selfdistill.training.demonstrations import choose_demonstrations, group_statistics, teacher_prompt
 from selfdistill.training.losses import aggregate, distillation_terms, truncated_ratio
 from selfdistill.training.rollouts import RolloutRecord
@@ -67,7 +69,7 @@ class OnPolicyTrainer(GRPOTrainer):
     ):
         self.arm, self.settings, self.sampling, self.seed = arm, settings, sampling, seed
         self.enable_thinking, self.opened = enable_thinking, opened
-        self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
+        self.teacher: PreTrainedModel | None = None
         self.record = record
         self.seconds: dict[str, float] = defaultdict(float)
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
@@ -75,8 +77,14 @@ class OnPolicyTrainer(GRPOTrainer):
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
             super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
         self.sampler = ModelSampler(self.accelerator.unwrap_model(self.model), self.processing_class)
-        if self.teacher is not None:
-            self.teacher.to(self.accelerator.device)
+        if teacher is not None:
+            self.teacher = self._placed(teacher.requires_grad_(False).eval())
+
+    def _placed(self, teacher: PreTrainedModel) -> PreTrainedModel:
+        """The teacher where the policy lies: sharded like it, or whole on the device."""
+        if self.is_fsdp_enabled:
+            return prepare_fsdp(teacher, self.accelerator)
+        return teacher.to(self.accelerator.device)
 
     # What TRL would send or write on its own.
     def _send_telemetry(self) -> None:
@@ -256,9 +264,10 @@ class OnPolicyTrainer(GRPOTrainer):
         own = [chosen[number] is not None for number in self._numbers(len(inputs))]
         batch["distilled"] = torch.tensor(own, device=device)
         batch["teacher_ids"], batch["teacher_mask"] = self._padded_left(prompts, device)
-        if given:
-            self._note({"shortened_demonstrations": sum(prompt.shortened for prompt in given) / len(given)})
-            self._note({"empty_demonstrations": sum(prompt.empty for prompt in given) / len(given)})
+        everyones = gather_object(given)
+        if everyones:
+            self._note({"shortened_demonstrations": sum(prompt.shortened for prompt in everyones) / len(everyones)})
+            self._note({"empty_demonstrations": sum(prompt.empty for prompt in everyones) / len(everyones)})
         return pd.Series(chosen, dtype="Int32")
 
     def _padded_left(self, prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -283,13 +292,32 @@ class OnPolicyTrainer(GRPOTrainer):
         return self._buffered_inputs[position]
 
     def _micro_batches(self, batch: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+        """Of every update this process's share. An update is made of the same sequences whatever the processes are."""
+        batch = self._everyones(batch)
         lengths = batch["completion_mask"].sum(dim=1)
         shuffler = torch.Generator().manual_seed(sample_seed(self.seed, "updates", "", self.trainer_step + 1) % 2**63)
         shuffled = torch.randperm(len(lengths), generator=shuffler).to(lengths.device)
         for update in shuffled.chunk(self.settings.updates_per_step):
             order = update[lengths[update].argsort(descending=True, stable=True)]
-            for rows in order.split(self.args.per_device_train_batch_size):
+            share = order[self.accelerator.process_index :: self.accelerator.num_processes]  # of equal lengths
+            for rows in share.split(self.args.per_device_train_batch_size):
                 yield {name: value[rows] if value.ndim else value for name, value in batch.items()}
+
+    def _everyones(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The batch of all processes, in the order of the step's rollouts, padded to common widths."""
+        if self.accelerator.num_processes == 1:
+            return batch
+        left = {"prompt_ids", "prompt_mask", "teacher_ids", "teacher_mask"}
+        filled = {"prompt_ids", "teacher_ids", "completion_ids"}
+        whole = {}
+        for name, value in batch.items():
+            if value.ndim > 1:
+                filling = self.processing_class.pad_token_id if name in filled else 0
+                value = self.accelerator.pad_across_processes(
+                    value, dim=1, pad_index=filling, pad_first=name in left
+                )
+            whole[name] = self.accelerator.gather(value) if value.ndim else value
+        return whole
 
     # --- losses -----------------------------------------------------------------------------------------------------
 
@@ -390,10 +418,12 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: object) -> None:
         """A moving teacher is saved before the file that marks a checkpoint as complete."""
-        if self.arm.teacher_update_rate and self.accelerator.is_main_process:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file(dict(_own_weights(self.teacher)), folder / TEACHER_WEIGHTS)
+        if self.arm.teacher_update_rate:
+            weights = {name: _whole(weight) for name, weight in _own_weights(self.teacher)}
+            if self.accelerator.is_main_process:
+                folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+                folder.mkdir(parents=True, exist_ok=True)
+                save_file(weights, folder / TEACHER_WEIGHTS)
         super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
@@ -401,7 +431,7 @@ class OnPolicyTrainer(GRPOTrainer):
         if self.arm.teacher_update_rate:
             saved = load_file(Path(resume_from_checkpoint) / TEACHER_WEIGHTS)
             for name, weight in _own_weights(self.teacher):
-                weight.copy_(saved[name])
+                weight.copy_(_placed_like(saved[name], weight))
 
     @torch.no_grad()
     def move_teacher(self) -> None:
@@ -436,9 +466,8 @@ class StepCallback(TrainerCallback):
             return
         if trainer.arm.teacher_update_rate:
             trainer.move_teacher()
-        if trainer.trainer_step in trainer.settings.checkpoint_steps and trainer.accelerator.is_main_process:
-            model = trainer.accelerator.unwrap_model(trainer.model)
-            save_model(model, trainer.processing_class, self.exports / f"step-{trainer.trainer_step}")
+        if trainer.trainer_step in trainer.settings.checkpoint_steps:
+            export_model(trainer, self.exports / f"step-{trainer.trainer_step}")
 
 
 def without_padding(ids: torch.Tensor, mask: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -471,7 +500,37 @@ def _widened(values: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _output_weight(model: PreTrainedModel) -> torch.Tensor:
-    return model.get_output_embeddings().weight
+    """The output layer's weight [V, H]; of a sharded model gathered, its gradient averaged over the processes."""
+    weight = model.get_output_embeddings().weight
+    if not isinstance(weight, DTensor):
+        return weight
+    whole = weight.full_tensor(grad_placements=[Partial()] * weight.device_mesh.ndim)
+    return _MeanGradient.apply(whole, weight.device_mesh.size())
+
+
+class _MeanGradient(torch.autograd.Function):
+    """The identity, with a gradient that becomes the mean over processes when it is summed over them."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, processes: int) -> torch.Tensor:
+        ctx.processes = processes
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient / ctx.processes, None
+
+
+def _whole(weight: torch.Tensor) -> torch.Tensor:
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight
+
+
+def _placed_like(whole: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """``whole`` on the device of ``weight``, and sharded as it is."""
+    whole = whole.to(weight.device)
+    if not isinstance(weight, DTensor):
+        return whole
+    return distribute_tensor(whole, weight.device_mesh, weight.placements)
 
 
 def _own_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
@@ -523,7 +582,8 @@ def trainer_arguments(
         use_cpu=cpu,
         bf16=not cpu,  # with float32 master weights, as the authors train (their fsdp_workers.py:325-329)
         full_determinism=cpu,
-        gradient_checkpointing=False,
+        gradient_checkpointing=not cpu,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         save_strategy="no",  # `CheckpointCallback` decides
         save_total_limit=2,
         logging_steps=settings.updates_per_step,

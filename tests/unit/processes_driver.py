@@ -1,0 +1,54 @@
+"""What `test_processes` runs in every process: one small training run whose metrics and weights it leaves in a folder."""
+
+import json
+import sys
+from pathlib import Path
+from zlib import crc32
+
+import torch
+from selfdistill import processes, tables, traces
+from selfdistill.generation import Sampling
+from selfdistill.training import checkpoints, onpolicy, sft
+from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
+from tiny import problems_of
+
+PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
+ARMS = {
+    "grpo": Arm("grpo", 1e-3),
+    "sdpo": Arm("sdpo", 1e-3, context="solution"),
+    "sdpo-ema": Arm("sdpo", 1e-3, context="solution", teacher_update_rate=0.05),
+}
+SETTINGS = {
+    "checkpoint_steps": [3], "steps": 3, "batch_size": 2, "rollouts": 4, "micro_batch_size": 2, "warmup_steps": 1,
+    "max_teacher_tokens": 60,
+}  # fmt: skip
+
+
+def some_answer(response: str, *, opened: bool) -> str | None:
+    """In place of the answer, which a random model never gives: right for few responses, so that peers are rare."""
+    return "7" if crc32(response.encode()) % 5 == 0 else None
+
+
+def main(name: str, manifest: Path, folder: Path, changes: dict[str, object]) -> None:
+    torch.set_num_threads(1)
+    traces.extract_answer = some_answer
+    checkpoints.SAVING_SHARE = float("inf")
+    shared = {"manifest": manifest, "model_name": "m", "run": "r", "enable_thinking": None, "seed": 3}
+    places = {"out_dir": folder / "out", "work_dir": folder / "work", "checkpoint_seconds": 0}
+    if name == "sft":
+        settings = SftSettings(1e-2, epochs=2, batch_size=8, micro_batch_size=2, warmup_steps=1, **changes)
+        examples = tables.read(folder.parent / "examples.parquet", "sft_examples")
+        steps = sft.train_sft(examples, settings=settings, **shared, **places)
+    else:
+        steps, _, rollouts = onpolicy.train_onpolicy(
+            PROBLEMS, study="s", arm=ARMS[name], settings=OnPolicySettings(**SETTINGS | changes),
+            sampling=Sampling(1.0, max_tokens=16), instruction="so", mirrors=[], **shared, **places,
+        )  # fmt: skip
+        if processes.is_main():
+            tables.write(rollouts, folder / "rollouts.parquet", "traces")
+    if processes.is_main():
+        tables.write(steps, folder / "steps.parquet", "training_steps")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))

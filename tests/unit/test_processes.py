@@ -1,0 +1,166 @@
+"""Two processes that train together do what one does: same losses, same rollouts, same demonstrations."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from processes_driver import PROBLEMS
+from safetensors.torch import load_file
+from selfdistill import launch, tables
+from selfdistill.errors import UserError
+from selfdistill.training.settings import OnPolicySettings, SftSettings
+from tiny import save_tiny_model
+
+DRIVER = Path(__file__).with_name("processes_driver.py")
+ALONE = [os.environ | {"OMP_NUM_THREADS": "1"}]
+CONFIGURATIONS = {
+    "ddp": "distributed_type: MULTI_GPU\n",
+    "fsdp2": "distributed_type: FSDP\nfsdp_config:\n  fsdp_version: 2\n  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP\n"
+    "  fsdp_reshard_after_forward: true\n  fsdp_cpu_ram_efficient_loading: false\n",
+}
+COMMON = "compute_environment: LOCAL_MACHINE\nnum_machines: 1\nnum_processes: 2\nmixed_precision: 'no'\nuse_cpu: true\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the examples that fine-tuning reads, and accelerate's configurations."""
+    folder = tmp_path_factory.mktemp("processes")
+    examples = pd.DataFrame(
+        {
+            "prompt": [[{"role": "user", "content": text}] for text in PROBLEMS["problem"]] * 3,
+            "completion": [[{"role": "assistant", "content": "wait maybe " + "7 " * (n % 9)}] for n in range(24)],
+            "problem_id": [*PROBLEMS["problem_id"]] * 3,
+            "sample": range(24),
+            "correct": True,
+            "finish_reason": "stop",
+            "response_tokens": 3,
+            "E_substring": 2,
+            "E_word": 2,
+        }
+    )
+    tables.write(examples, folder / "examples.parquet", "sft_examples")
+    for name, text in CONFIGURATIONS.items():
+        (folder / f"{name}.yaml").write_text(COMMON + text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def start(environments: list[dict], name: str, manifest: Path, out: Path, changes: dict) -> list[subprocess.Popen]:
+    out.mkdir(exist_ok=True)
+    command = [sys.executable, str(DRIVER), name, str(manifest), str(out), json.dumps(changes)]
+    return [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for environment in environments
+    ]
+
+
+def finish(processes: list[subprocess.Popen]) -> list[int]:
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    assert set(codes) <= {0, 75}, "\n".join(errors)
+    return codes
+
+
+def train(
+    environments: list[dict], name: str, manifest: Path, out: Path, changes: dict | None = None
+) -> tuple[pd.DataFrame, dict, pd.DataFrame | None]:
+    """Metrics by step, weights and rollouts of a run."""
+    finish(start(environments, name, manifest, out, changes or {}))
+    steps = tables.read(out / "steps.parquet", "training_steps").pivot(index="step", columns="metric", values="value")
+    weights = load_file(next(out.glob("out/**/model.safetensors")))
+    rollouts = None if name == "sft" else tables.read(out / "rollouts.parquet", "traces")
+    return steps, weights, rollouts
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "changes"),
+    [
+        ("sft", "ddp", {}),
+        ("sft", "fsdp2", {}),
+        ("grpo", "ddp", {}),
+        ("grpo", "ddp", {"aggregation": "token"}),
+        ("sdpo", "ddp", {"aggregation": "token"}),
+        ("sdpo-ema", "ddp", {}),
+    ],
+)
+def test_two_processes_follow_the_curve_of_one(folder, manifest, name: str, how: str, changes: dict):
+    label = "-".join([name, how, *map(str, changes.values())])
+    one, one_weights, one_rollouts = train(ALONE, name, manifest, folder / f"{label}-1", changes)
+    environments = launch.environments_of(folder / f"{how}.yaml")
+    two, two_weights, two_rollouts = train(environments, name, manifest, folder / f"{label}-2", changes)
+    assert len(environments) == 2 and environments[1]["RANK"] == "1"
+    assert (one["loss"] - two["loss"]).abs().max() < 1e-5 and one["loss"].abs().max() > 1e-3
+    micro_batches = {"clip_ratio/low_mean", "clip_ratio/high_mean", "mean_token_accuracy", "entropy"} & set(one)
+    pd.testing.assert_frame_equal(one.drop(columns=micro_batches), two.drop(columns=micro_batches), atol=1e-4, rtol=1e-4)
+    assert max(float((one_weights[key] - two_weights[key]).abs().max()) for key in one_weights) < 1e-4
+    if one_rollouts is not None:
+        columns = ["step", "sample", "seed", "problem_id", "response", "correct", "context_sample"]
+        pd.testing.assert_frame_equal(one_rollouts[columns], two_rollouts[columns])
+
+
+def test_demonstrations_are_found_in_other_processes(folder, manifest):
+    """Groups of eight in which each process holds four: some peers' successes lie on the other side."""
+    changes = {"batch_size": 1, "rollouts": 8, "micro_batch_size": 2}
+    environments = launch.environments_of(folder / "ddp.yaml")
+    _, _, rollouts = train(environments, "sdpo", manifest, folder / "across", changes)
+    shown = rollouts.dropna(subset="context_sample")
+    across = shown["sample"] // 4 != shown["context_sample"] // 4
+    assert across.any() and not across.all()
+
+
+def test_a_signal_to_one_process_stops_both_and_they_continue_to_the_same_end(folder, manifest):
+    environments = launch.environments_of(folder / "ddp.yaml")
+    out = folder / "stopped"
+    changes = {"steps": 8, "checkpoint_steps": [8]}
+    processes = start(environments, "sdpo-ema", manifest, out, changes)
+    while not list(out.glob("work/*/rollouts/step-00002.parquet")):
+        assert processes[0].poll() is None
+    processes[1].send_signal(signal.SIGUSR1)
+    assert finish(processes) == [75, 75]
+    environments = launch.environments_of(folder / "ddp.yaml")
+    found, weights, _ = train(environments, "sdpo-ema", manifest, out, changes)
+    wanted, wanted_weights, _ = train(environments, "sdpo-ema", manifest, folder / "unstopped", changes)
+    pd.testing.assert_frame_equal(found, wanted)
+    assert all(weights[key].equal(wanted_weights[key]) for key in weights)
+
+
+def test_the_launcher_runs_a_stage_in_several_processes_and_one_of_them_writes(folder, manifest):
+    out = folder / "launched"
+    arguments = [
+        "train-sft", "--examples", str(folder / "examples.parquet"), "--model", str(manifest), "--model-name", "m",
+        "--run", "r", "--learning-rate", "1e-2", "--batch-size", "8", "--micro-batch-size", "2", "--seed", "3",
+        "--work-dir", str(out / "work"), "--out", str(out / "manifest.json"), "--out-steps", str(out / "steps.parquet"),
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "selfdistill.launch", str(folder / "ddp.yaml"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} >= {"manifest.json", "steps.parquet", "model.safetensors"}
+    assert done.stderr.count("selfdistill train-sft") == 1
+    assert not (out / "work").exists()
+
+
+def test_the_launcher_ends_all_processes_when_one_fails(folder, manifest):
+    command = [sys.executable, "-m", "selfdistill.launch", str(folder / "ddp.yaml"), "train-sft", "--examples", "none"]
+    assert subprocess.run(command, capture_output=True).returncode == 2
+    command[3] = str(folder / "missing.yaml")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "missing.yaml: no such accelerate configuration" in done.stderr
+
+
+def test_a_batch_that_does_not_divide_names_what_would():
+    settings = OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3)
+    assert settings.accumulation(2) == 2
+    with pytest.raises(UserError, match=r"\(24\) does not divide among 5 processes; nearest .*: 4 or 6"):
+        settings.accumulation(5)
+    with pytest.raises(UserError, match=r"micro_batch_size 3 does not divide 4 sequences .*: 2 or 4"):
+        OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3).accumulation(3)
+    with pytest.raises(UserError, match=r"batch_size \(32\) does not divide among 3 processes; nearest .*: 2 or 4"):
+        SftSettings(1e-5).accumulation(3)

@@ -1,0 +1,92 @@
+"""Starts a training stage in one process, or in several that share the work.
+
+``python -m selfdistill.launch CONFIGURATION STAGE --flag value ...``: with "none" the stage runs in this process. With
+the path of an accelerate configuration it runs once per visible GPU of this machine (once per ``num_processes`` of the
+configuration where there is none), in the environment that `accelerate launch` would set up.
+
+`accelerate launch` itself hands its processes to torchrun, which ends at SIGUSR1, and 30 seconds after SIGTERM kills
+them: too early for a checkpoint of a large model. Here both signals reach the stage, and nobody is in a hurry.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from selfdistill import cli
+from selfdistill.errors import UserError
+
+ALONE = "none"
+FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# Once one process has failed, the others wait for it in vain: they get this many seconds to end by themselves.
+GRACE = 30.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a stage; its exit status (of several processes: the first that is not 0)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        print(f"selfdistill.launch: expected '{ALONE}' or an accelerate configuration, then a stage", file=sys.stderr)
+        return 2
+    configuration, *stage = arguments
+    if configuration == ALONE:
+        return cli.main(stage)
+    try:
+        environments = environments_of(Path(configuration))
+    except UserError as error:
+        print(f"selfdistill.launch: {error}", file=sys.stderr)
+        return 2
+    command = [sys.executable, "-m", "selfdistill", *stage]
+    return _wait([subprocess.Popen(command, env=environment) for environment in environments])
+
+
+def environments_of(configuration: Path) -> list[dict[str, str]]:
+    """The environment variables of every process, in the order of their ranks. Needs accelerate (and torch)."""
+    import torch
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    if not configuration.is_file():
+        raise UserError(f"{configuration}: no such accelerate configuration")
+    gpus = torch.cuda.device_count()
+    size = ["--num_processes", str(gpus)] if gpus else []
+    options = ["--config_file", str(configuration), *size, "--main_process_port", "0", "-m", "selfdistill"]
+    known, _, _ = _validate_launch_command(launch_command_parser().parse_args(options))
+    shared = prepare_multi_gpu_env(known) | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(known.main_process_port),
+        "WORLD_SIZE": str(known.num_processes),
+        "LOCAL_WORLD_SIZE": str(known.num_processes),
+        "ACCELERATE_USE_CPU": str(bool(known.use_cpu)),
+    }
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(known.num_processes)]
+
+
+def _wait(processes: list[subprocess.Popen]) -> int:
+    """The first exit status that is not 0, or 0; stop signals are passed on."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    for number in FORWARDED:
+        signal.signal(number, forward)
+    failed, deadline = 0, float("inf")
+    while any(process.poll() is None for process in processes):
+        failed = failed or next((process.returncode for process in processes if process.returncode), 0)
+        if failed and deadline == float("inf"):
+            deadline = time.monotonic() + GRACE
+        if time.monotonic() > deadline:
+            for process in processes:
+                process.kill()
+        time.sleep(0.1)
+    failed = failed or next((process.returncode for process in processes if process.returncode), 0)
+    return failed if failed >= 0 else 128 - failed  # a process that was killed, as shells tell it
+
+
+if __name__ == "__main__":
+    sys.exit(main())
