@@ -1,4 +1,4 @@
-"""What `test_processes` runs in every process: one small training run whose metrics and weights it leaves in a folder."""
+"""What `test_processes` runs in every process: a small training run that leaves its metrics and weights in a folder."""
 
 import json
 import sys
@@ -6,10 +6,12 @@ from pathlib import Path
 from zlib import crc32
 
 import torch
-from selfdistill import processes, tables, traces
+from selfdistill import models, processes, tables, traces
 from selfdistill.generation import Sampling
+from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.training import checkpoints, onpolicy, sft
 from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
+from selfdistill.training.trainer import OnPolicyTrainer
 from tiny import problems_of
 
 PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
@@ -29,8 +31,17 @@ def some_answer(response: str, *, opened: bool) -> str | None:
     return "7" if crc32(response.encode()) % 5 == 0 else None
 
 
+def draw_from_base(manifest: Path) -> None:
+    """Rollouts from the initial model, whole in every process: a sharded one cannot be drawn from."""
+    sampler = ModelSampler(models.load_model(manifest), models.load_tokenizer(manifest))
+    OnPolicyTrainer._own_sampler = lambda trainer: sampler
+    OnPolicyTrainer.draws_from_policy = False
+
+
 def main(name: str, manifest: Path, folder: Path, changes: dict[str, object]) -> None:
     torch.set_num_threads(1)
+    if changes.pop("draws_from_base", False):
+        draw_from_base(manifest)
     traces.extract_answer = some_answer
     checkpoints.SAVING_SHARE = float("inf")
     shared = {"manifest": manifest, "model_name": "m", "run": "r", "enable_thinking": None, "seed": 3}

@@ -20,8 +20,13 @@ DRIVER = Path(__file__).with_name("processes_driver.py")
 ALONE = [os.environ | {"OMP_NUM_THREADS": "1"}]
 CONFIGURATIONS = {
     "ddp": "distributed_type: MULTI_GPU\n",
-    "fsdp2": "distributed_type: FSDP\nfsdp_config:\n  fsdp_version: 2\n  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP\n"
-    "  fsdp_reshard_after_forward: true\n  fsdp_cpu_ram_efficient_loading: false\n",
+    "fsdp2": """distributed_type: FSDP
+fsdp_config:
+  fsdp_version: 2
+  fsdp_auto_wrap_policy: TRANSFORMER_BASED_WRAP
+  fsdp_reshard_after_forward: true
+  fsdp_cpu_ram_efficient_loading: false
+""",
 }
 COMMON = "compute_environment: LOCAL_MACHINE\nnum_machines: 1\nnum_processes: 2\nmixed_precision: 'no'\nuse_cpu: true\n"
 
@@ -83,12 +88,12 @@ def train(
 @pytest.mark.parametrize(
     ("name", "how", "changes"),
     [
-        ("sft", "ddp", {}),
         ("sft", "fsdp2", {}),
         ("grpo", "ddp", {}),
-        ("grpo", "ddp", {"aggregation": "token"}),
-        ("sdpo", "ddp", {"aggregation": "token"}),
-        ("sdpo-ema", "ddp", {}),
+        ("grpo", "fsdp2", {"draws_from_base": True, "aggregation": "token"}),
+        ("sdpo", "fsdp2", {"draws_from_base": True}),
+        ("sdpo-ema", "ddp", {"aggregation": "token"}),
+        ("sdpo-ema", "fsdp2", {"draws_from_base": True}),
     ],
 )
 def test_two_processes_follow_the_curve_of_one(folder, manifest, name: str, how: str, changes: dict):
@@ -99,7 +104,9 @@ def test_two_processes_follow_the_curve_of_one(folder, manifest, name: str, how:
     assert len(environments) == 2 and environments[1]["RANK"] == "1"
     assert (one["loss"] - two["loss"]).abs().max() < 1e-5 and one["loss"].abs().max() > 1e-3
     micro_batches = {"clip_ratio/low_mean", "clip_ratio/high_mean", "mean_token_accuracy", "entropy"} & set(one)
-    pd.testing.assert_frame_equal(one.drop(columns=micro_batches), two.drop(columns=micro_batches), atol=1e-4, rtol=1e-4)
+    pd.testing.assert_frame_equal(
+        one.drop(columns=micro_batches), two.drop(columns=micro_batches), atol=1e-4, rtol=1e-4
+    )
     assert max(float((one_weights[key] - two_weights[key]).abs().max()) for key in one_weights) < 1e-4
     if one_rollouts is not None:
         columns = ["step", "sample", "seed", "problem_id", "response", "correct", "context_sample"]

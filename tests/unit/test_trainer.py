@@ -236,7 +236,7 @@ def test_grpo_equals_trl_and_its_formula(manifest: Path, tmp_path: Path, aggrega
     """With ratios beyond both clips and the dual clip, uneven lengths, and rollout weights other than 1."""
     ours = make_trainer(tmp_path / "ours", manifest, "grpo", aggregation=aggregation)
     theirs = make_trainer(tmp_path / "theirs", manifest, plain=True, aggregation=aggregation)
-    theirs.use_vllm = True  # so that it applies a ratio; nothing is drawn
+    theirs.use_vllm = theirs.vllm_importance_sampling_correction = True  # so that it applies a ratio; nothing is drawn
     batch = make_batch(ours.model)
     weighted = batch["advantages"][:, None] * batch["rollout_weights"]
     loss = ours._compute_loss(ours.model, batch | {"advantages": weighted})
@@ -611,3 +611,33 @@ def test_the_end_of_turn_belongs_to_the_loss_and_not_to_the_length(manifest: Pat
     assert batch["completion_mask"].sum(dim=1).tolist() == [3] * ROWS
     assert batch["completion_ids"][:, -1].tolist() == [trainer.processing_class.eos_token_id] * ROWS
     assert set(trainer._rollouts["response_tokens"]) == {2} and set(trainer._rollouts["finish_reason"]) == {"stop"}
+
+
+# --- vLLM beside the model on a GPU, of which TRL takes care ----------------------------------------------------------
+class PretendedVllm:
+    """Answers as `VLLMGeneration.generate` does: token ids with their end token, a list of log-probabilities each."""
+
+    def generate(self, prompts, images, num_generations):
+        end = 3
+        drawn = [[6, 7, end] if number % 2 else [8] * LONGEST for number in range(len(prompts))]
+        return prompts, drawn, [[[-0.5 - n] for n in range(len(ids))] for ids in drawn], None
+
+
+def test_completions_of_vllm_are_split_into_response_and_end_token(manifest: Path, tmp_path: Path):
+    trainer = make_trainer(tmp_path, manifest, "grpo")
+    trainer.use_vllm, trainer.vllm_generation, trainer.eos_token_ids = True, PretendedVllm(), [3]
+    assert not trainer.draws_from_policy  # so that the trainer scores what another engine has drawn
+    cut, whole = trainer._draw([shards.Row((6, 7), 1), shards.Row((6, 7), 2)])
+    assert cut == Completion([8] * LONGEST, "length", [-0.5 - n for n in range(LONGEST)])
+    assert whole == Completion([6, 7], "stop", [-0.5, -1.5, -2.5], (3,))
+
+
+def test_vllm_gets_room_for_prompt_and_response_and_no_correction_but_ours(tmp_path: Path):
+    settings = OnPolicySettings(checkpoint_steps=[1], steps=1)
+    options = {"directory": tmp_path, "seed": 1, "processes": 1, "mirrors": []}
+    sampling = Sampling(1.0, max_tokens=20_480)
+    arguments = trainer_arguments(Arm("grpo", 1e-6), settings, sampling, engine="vllm", longest_prompt=2048, **options)
+    assert arguments.use_vllm and arguments.vllm_mode == "colocate" and arguments.vllm_enable_sleep_mode
+    assert arguments.vllm_max_model_length == 22_528
+    assert not arguments.vllm_importance_sampling_correction
+    assert not trainer_arguments(Arm("grpo", 1e-6), settings, sampling, **options).use_vllm

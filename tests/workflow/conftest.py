@@ -14,8 +14,10 @@ import pytest
 PART = [
     *(f"results/smoke/tables/{table}.csv" for table in ("table_1", "table_a1", "table_2")),
     *(f"results/smoke/figures/{figure}.png" for figure in ("table_1", "selection", "table_2", "fig_2")),
-    "results/smoke/training/microcosm/grpo-train-n2-draw0-lr0.0003-seed0.parquet",
-    "results/smoke/evaluations/microcosm/sdpo-ema0.05-train-lr0.0003-k100-seed0/along_training.parquet",
+    *(
+        f"results/smoke/evaluations/microcosm/{run}-seed0/along_training.parquet"  # with it, checkpoints are deleted
+        for run in ("grpo-train-n2-draw0-lr0.0003", "sdpo-ema0.05-train-lr0.0003-k100")
+    ),
 ]
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ["Snakefile", "config.yaml", "config", "profiles", "workflow", "envs"]

@@ -210,7 +210,7 @@ def onpolicy_flags(wildcards):
     """How an on-policy run is prompted and seeded, and where its checkpoints lie."""
     run = RUNS[wildcards.model, wildcards.run]
     prompt = f"{instruction_flag(wildcards)} {thinking_flag(wildcards)} {name_flags(wildcards)}"
-    return f"{prompt} --seed {run.seed} --work-dir {WORK}/training/{run.model}/{run.id}"
+    return f"{prompt} --seed {run.seed} --engine {CONFIG.engine} --work-dir {WORK}/training/{run.model}/{run.id}"
 
 
 def checkpoints(folder):

@@ -23,6 +23,8 @@ rule train_onpolicy:
         run="(grpo|sdpo)-[^/]+",
     conda:
         ENVIRONMENT
+    resources:
+        accelerate="none",
     params:
         code=code("train_onpolicy"),
         arm=arm_flags,
@@ -31,7 +33,7 @@ rule train_onpolicy:
         sampling=flags(CONFIG.sampling.train),
         train=onpolicy_flags,
     shell:
-        "python -m selfdistill train-onpolicy --problems {input.problems} --model {input.model} --run {wildcards.run} "
+        "python -m selfdistill.launch {resources.accelerate} train-onpolicy --problems {input.problems} --model {input.model} --run {wildcards.run} "
         "{params.arm} {params.flags} {params.mirrors} {params.sampling} {params.train} "
         "--out-models {output.checkpoints} --out-steps {output.steps} --out-seconds {output.seconds} "
         "--out-rollouts {output.rollouts} 2>&1 | tee {log}"

@@ -77,12 +77,15 @@ rule train_sft:
         run="sft-[^/]+",
     conda:
         ENVIRONMENT
+    resources:
+        accelerate="none",
     params:
         code=code("train_sft"),
         rate=sft_rate,
         flags=flags(CONFIG.sft, *SFT_SETTINGS),
         train=train_flags,
     shell:
-        "python -m selfdistill train-sft --examples {input.examples} --model {input.model} --model-name {wildcards.model} --run {wildcards.run} "
+        "python -m selfdistill.launch {resources.accelerate} train-sft --examples {input.examples} --model {input.model} "
+        "--model-name {wildcards.model} --run {wildcards.run} "
         "--learning-rate {params.rate} {params.flags} {params.train} "
         "--out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"

@@ -208,6 +208,12 @@ class OnPolicy(Section):
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(
         list, doc="Services that step metrics are also sent to; tables hold them in any case."
     )
+    lora_rank: int = key(
+        0,
+        doc="Above 0: train low-rank adapters of this rank; SDPO's teacher is the model without them.",
+        paper="0",
+        ge=0,
+    )
     steps: int = key(100, doc="Trainer steps.", paper="100", gt=0)
     batch_size: int = key(256, doc="Prompts per step.", paper="256 (run_math_*.sh:39-41)", gt=0)
     rollouts: int = key(8, doc="Responses per prompt: a group.", paper="8", gt=1)

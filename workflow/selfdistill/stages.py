@@ -244,6 +244,7 @@ def train_onpolicy(
     enable_thinking: bool | None = None,
     seed: int,
     mirrors: list[str] = [],  # noqa: B006 (read only)
+    engine: str = "transformers",
     work_dir: Path,
     out_models: Path,
     out_steps: Path,
@@ -270,6 +271,7 @@ def train_onpolicy(
         out_dir=out_models,
         work_dir=work_dir,
         mirrors=mirrors,
+        engine=engine,
     )
     if processes.is_main():
         tables.write(rollouts, out_rollouts, "traces")

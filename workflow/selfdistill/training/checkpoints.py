@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -122,13 +123,29 @@ class CheckpointCallback(TrainerCallback):
         self._interval = max(self._seconds, (self._saved_at - self._step_ended_at) / SAVING_SHARE)
 
 
-def export_model(trainer: Trainer, out_dir: Path) -> None:
-    """Save a trainer's model. Every process has to call it, since a sharded model is gathered from all."""
+def export_model(trainer: Trainer, out_dir: Path, *, base: Path | None = None) -> None:
+    """Save a trainer's model. Every process has to call it, since a sharded model is gathered from all.
+
+    ``base``: the manifest of the model below a low-rank adapter, which is merged into it. What was trained in bfloat16
+    over float32 master weights is saved in bfloat16.
+    """
     weights = trainer.accelerator.get_state_dict(trainer.model)
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model)
+        if base is not None:
+            model = _merged(model, weights, base)
+            weights = model.state_dict()
+        if trainer.args.bf16:
+            weights = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}
         save_model(model, trainer.processing_class, out_dir, weights=weights)
     trainer.accelerator.wait_for_everyone()
+
+
+def _merged(adapted: PeftModel, weights: dict[str, torch.Tensor], base: Path) -> PreTrainedModel:
+    """A copy of the base model with the adapter merged in; undoing a merge would leave rounding errors in training."""
+    model = get_peft_model(models.load_model(base), adapted.peft_config["default"])
+    set_peft_model_state_dict(model, get_peft_model_state_dict(adapted, state_dict=weights))
+    return model.merge_and_unload()
 
 
 def save_model(

@@ -5,17 +5,19 @@ import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback
+from peft import LoraConfig
+from transformers import PreTrainedModel, PrinterCallback
 
 from selfdistill import contexts, models, processes
 from selfdistill.code_digest import code_digest
-from selfdistill.errors import UserError
+from selfdistill.errors import UserError, nearest
 from selfdistill.generation.requests import Sampling
-from selfdistill.prompts import user_prompt
+from selfdistill.prompts import render, user_prompt
 from selfdistill.provenance import sha256_text
 from selfdistill.training.checkpoints import run_to_end
 from selfdistill.training.metrics import ProgressCallback, on_policy_tables
@@ -23,6 +25,8 @@ from selfdistill.training.prompt_stream import prompt_stream, training_set
 from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
 from selfdistill.training.trainer import OnPolicyTrainer, StepCallback, trainer_arguments
+
+ENGINES = ("transformers", "vllm")
 
 
 def train_onpolicy(
@@ -41,6 +45,7 @@ def train_onpolicy(
     out_dir: Path,
     work_dir: Path,
     mirrors: list[str],
+    engine: str = "transformers",
     checkpoint_seconds: float = 30.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train the model at ``manifest``; models of `checkpoint_steps` are left in ``out_dir``/step-N.
@@ -49,7 +54,11 @@ def train_onpolicy(
     schema; the one table that differs between machines) and every rollout (`traces` schema). A killed run continues
     from its last checkpoint below ``work_dir``, on CPU to the same bytes. Ends the process with status 75 on SIGTERM
     and SIGUSR1 (see `checkpoints.run_to_end`).
+
+    ``engine``: "transformers" draws with the model that is trained; "vllm" with a copy that shares the GPU, asleep
+    while the model is updated. vLLM has its own random numbers: an interrupted run draws others from there on.
     """
+    _check(arm, settings, engine)
     for mirror in mirrors:
         if find_spec(mirror) is None:
             raise UserError(f"onpolicy.mirrors: '{mirror}' is not installed here (pip install {mirror})")
@@ -59,13 +68,14 @@ def train_onpolicy(
     identity = [
         models.fingerprint(manifest),
         code_digest(f"{__name__}:train_onpolicy"),
-        [seed, run, model_name, enable_thinking],
+        [seed, run, model_name, enable_thinking, engine],
         [vars(part) for part in (arm, settings, sampling)],
         [examples[number] for number in order],
     ]
     folder = work_dir / sha256_text(json.dumps(identity))[:16]
     record = RolloutRecord(folder / "rollouts", study, model_name, run)
-    steps = StepCallback(folder / "models")
+    steps = StepCallback(folder / "models", base=manifest if settings.lora_rank else None)
+    longest = max(len(render(tokenizer, text, enable_thinking=enable_thinking)) for text in _texts(examples))
     trainer = OnPolicyTrainer(
         arm=arm,
         settings=settings,
@@ -73,7 +83,7 @@ def train_onpolicy(
         seed=seed,
         enable_thinking=enable_thinking,
         opened=contexts.opens_thinking(tokenizer, enable_thinking=enable_thinking),
-        teacher=models.load_model(manifest) if arm.method == "sdpo" else None,
+        teacher=_teacher(arm, settings, manifest),
         record=record,
         model=models.load_model(manifest),
         args=trainer_arguments(
@@ -84,7 +94,10 @@ def train_onpolicy(
             seed=seed,
             processes=processes.count(),
             mirrors=mirrors,
+            engine=engine,
+            longest_prompt=longest,
         ),
+        peft_config=_adapter(settings),
         train_dataset=Dataset.from_list([examples[number] for number in order]),
         processing_class=tokenizer,
         callbacks=[ProgressCallback(run), steps],
@@ -102,7 +115,35 @@ def train_onpolicy(
     return metrics, seconds, rollouts
 
 
-def _examples(problems: pd.DataFrame, instruction: str) -> list[dict[str, object]]:
+def _check(arm: Arm, settings: OnPolicySettings, engine: str) -> None:
+    if engine not in ENGINES:
+        raise UserError(f"unknown engine '{engine}'{nearest(engine, ENGINES)}; known: {', '.join(ENGINES)}")
+    if settings.lora_rank and arm.teacher_update_rate:
+        raise UserError("a moving teacher is a model of its own: teacher_update_rate and lora_rank exclude each other")
+
+
+def _teacher(arm: Arm, settings: OnPolicySettings, manifest: Path) -> PreTrainedModel | None:
+    """SDPO's self-teacher. Under an adapter it is the policy without the adapter, and no second model is held."""
+    if arm.method != "sdpo" or settings.lora_rank:
+        return None
+    # A fixed teacher is never added to, so on a GPU it needs no more than the precision that it computes in.
+    whole = arm.teacher_update_rate > 0 or not torch.cuda.is_available()
+    return models.load_model(manifest, dtype="float32" if whole else "bfloat16")
+
+
+def _adapter(settings: OnPolicySettings) -> LoraConfig | None:
+    """Low-rank adapters on all linear layers but the output's, scaled by 2, as is usual."""
+    if not settings.lora_rank:
+        return None
+    rank = settings.lora_rank
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def _texts(examples: list[dict[str, Any]]) -> set[str]:
+    return {example["prompt"][0]["content"] for example in examples}
+
+
+def _examples(problems: pd.DataFrame, instruction: str) -> list[dict[str, Any]]:
     """Rows of TRL's data set: the prompt as a user turn, and what the grader needs."""
     return [
         {

@@ -98,6 +98,7 @@ class OnPolicySettings:
     demonstration: "random" successful peer, or the "first" of the group (the authors').
     aggregation: "authors" (mean over each response's tokens, then over responses) or "token" (over all tokens).
     max_teacher_tokens: longest prompt of the teacher; a longer demonstration is cut (actor.yaml:108: 22,528).
+    lora_rank: above 0, low-rank adapters of this rank are trained in place of all weights (not in the paper).
     checkpoint_steps: trainer steps after which the model is saved for evaluation.
     """
 
@@ -123,6 +124,7 @@ class OnPolicySettings:
     demonstration: str = "random"
     aggregation: str = "authors"
     max_teacher_tokens: int = 22_528
+    lora_rank: int = 0
 
     def __post_init__(self) -> None:
         _check_known("demonstration", self.demonstration, DEMONSTRATIONS)

@@ -24,7 +24,8 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import prepare_fsdp
 
-from selfdistill.generation.requests import Row, Sampling, sample_seed
+from selfdistill.errors import UserError
+from selfdistill.generation.requests import Completion, Row, Sampling, sample_seed
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.prompts import render
 from selfdistill.provenance import sha256_text
@@ -43,6 +44,8 @@ OVERRIDDEN = {
     "_save_checkpoint": ["model", "trial"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
 }
+# Share of a GPU's memory for vLLM's weights and cache; beside them lie the shards of model, optimizer and teacher.
+VLLM_MEMORY = 0.45
 TEACHER_WEIGHTS = "teacher.safetensors"
 # Seconds of a step; "rescoring" is the policy's log-probabilities of what another engine or precision has drawn.
 PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward", "optimizer")
@@ -51,7 +54,8 @@ PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward"
 class OnPolicyTrainer(GRPOTrainer):
     """Trains ``model`` by ``arm.method`` on a data set with the columns prompt, problem_id and answer.
 
-    ``teacher``: SDPO's self-teacher, a second copy of the model; None for GRPO. ``record`` keeps every rollout.
+    ``teacher``: SDPO's self-teacher, a second copy of the model; None for GRPO, and where the model has an adapter,
+    without which it is its own teacher. ``record`` keeps every rollout.
     """
 
     def __init__(
@@ -76,9 +80,16 @@ class OnPolicyTrainer(GRPOTrainer):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
             super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
-        self.sampler = ModelSampler(self.accelerator.unwrap_model(self.model), self.processing_class)
+        self.sampler = None
+        if not self.use_vllm:
+            self.sampler = self._own_sampler()
         if teacher is not None:
             self.teacher = self._placed(teacher.requires_grad_(False).eval())
+
+    def _own_sampler(self) -> ModelSampler:
+        if self.is_fsdp_enabled:
+            raise UserError("a sharded model cannot draw its own responses: choose the engine vllm, or ddp.yaml")
+        return ModelSampler(self.accelerator.unwrap_model(self.model), self.processing_class)
 
     def _placed(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The teacher where the policy lies: sharded like it, or whole on the device."""
@@ -104,8 +115,8 @@ class OnPolicyTrainer(GRPOTrainer):
 
     @property
     def draws_from_policy(self) -> bool:
-        """Whether the sampler draws from the very distribution that the loss scores: in float32, and unfiltered."""
-        return not self.args.bf16 and self.sampling.top_p == 1 and self.sampling.top_k == 0
+        """Whether rollouts come from the very distribution that the loss scores: own sampler, float32, unfiltered."""
+        return not self.use_vllm and not self.args.bf16 and self.sampling.top_p == 1 and self.sampling.top_k == 0
 
     @property
     def trainer_step(self) -> int:
@@ -140,14 +151,29 @@ class OnPolicyTrainer(GRPOTrainer):
                 for number, ids in zip(self._numbers(len(prompts)), rendered, strict=True)
             ]
             self._seeds = [row.seed for row in rows]
-            with self.accelerator.autocast():
-                completions = self.sampler.draw(rows, self.sampling, logps=True)
+            completions = self._draw(rows)
         self._drawn_logps = [completion.logps for completion in completions]
         return {
             "prompt_ids": rendered,
             "completion_ids": [[*completion.token_ids, *completion.end_ids] for completion in completions],
             "logprobs": self._drawn_logps,
         }
+
+    def _draw(self, rows: Sequence[Row]) -> list[Completion]:
+        """A completion with its log-probabilities for every row."""
+        if not self.use_vllm:
+            with self.accelerator.autocast():
+                return self.sampler.draw(rows, self.sampling, logps=True)
+        # TRL has given vLLM the policy's weights by now. Of the seeds vLLM knows nothing.
+        prompts = [list(row.token_ids) for row in rows]
+        _, drawn, logps, _ = self.vllm_generation.generate(prompts, images=None, num_generations=self.num_generations)
+        ends = set(self.eos_token_ids)
+        return [
+            Completion(ids[:-1], "stop", [logp[0] for logp in of_tokens], (ids[-1],))
+            if ids and ids[-1] in ends
+            else Completion(ids, "length", [logp[0] for logp in of_tokens])
+            for ids, of_tokens in zip(drawn, logps, strict=True)
+        ]
 
     def _student_prompt(self, prompt: list[dict[str, str]]) -> list[int]:
         return render(self.processing_class, prompt[0]["content"], enable_thinking=self.enable_thinking)
@@ -313,9 +339,7 @@ class OnPolicyTrainer(GRPOTrainer):
         for name, value in batch.items():
             if value.ndim > 1:
                 filling = self.processing_class.pad_token_id if name in filled else 0
-                value = self.accelerator.pad_across_processes(
-                    value, dim=1, pad_index=filling, pad_first=name in left
-                )
+                value = self.accelerator.pad_across_processes(value, dim=1, pad_index=filling, pad_first=name in left)
             whole[name] = self.accelerator.gather(value) if value.ndim else value
         return whole
 
@@ -358,10 +382,11 @@ class OnPolicyTrainer(GRPOTrainer):
     def _divergence(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """SDPO: top-k divergence to the teacher, times both importance weights, on rollouts with a demonstration."""
         responses, mask = inputs["completion_ids"], inputs["completion_mask"]
-        with self.timed("teacher"), torch.no_grad(), self.accelerator.autocast():
+        with self.timed("teacher"), torch.no_grad(), self.accelerator.autocast(), self._as_teacher(model) as teacher:
             ids = torch.cat([inputs["teacher_ids"], responses], dim=1)
             visible = torch.cat([inputs["teacher_mask"], mask], dim=1)
-            taught, _ = response_states(self.teacher, ids, visible, responses.size(1))
+            taught, _ = response_states(teacher, ids, visible, responses.size(1))
+            teacher_weight = _output_weight(teacher)
         with self.timed("student"):
             ids = torch.cat([inputs["prompt_ids"], responses], dim=1)
             visible = torch.cat([inputs["prompt_mask"], mask], dim=1)
@@ -372,7 +397,7 @@ class OnPolicyTrainer(GRPOTrainer):
                 taught,
                 _output_weight(self.accelerator.unwrap_model(model)),
                 responses[:, :kept],
-                teacher_weight=_output_weight(self.teacher),
+                teacher_weight=teacher_weight,
                 temperature=self.temperature,
                 k=self.arm.distillation_top_k,
                 alpha=self.settings.divergence_alpha,
@@ -389,6 +414,16 @@ class OnPolicyTrainer(GRPOTrainer):
         self._note_ratio("importance_ratio", ratio, mask, self.settings.importance_clip)
         # The trainer adds up micro-batches; a mean over responses has to become one over the whole update.
         return loss / self.current_gradient_accumulation_steps if how == "authors" else loss
+
+    @contextmanager
+    def _as_teacher(self, model: PreTrainedModel) -> Iterator[PreTrainedModel]:
+        """The self-teacher: a model of its own, or the policy with its adapter switched off."""
+        if self.teacher is not None:
+            yield self.teacher
+            return
+        policy = self.accelerator.unwrap_model(model)
+        with policy.disable_adapter():
+            yield policy
 
     def _tokens(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Response tokens per update and process: the normaliser of the token mean (as in TRL's "dapo")."""
@@ -444,8 +479,8 @@ class OnPolicyTrainer(GRPOTrainer):
 class StepCallback(TrainerCallback):
     """After each trainer step: the teacher's update, and the model saved where it is to be evaluated."""
 
-    def __init__(self, exports: Path):
-        self.exports = exports
+    def __init__(self, exports: Path, *, base: Path | None = None):
+        self.exports, self.base = exports, base
         self.trainer: OnPolicyTrainer | None = None
 
     def on_pre_optimizer_step(
@@ -467,7 +502,7 @@ class StepCallback(TrainerCallback):
         if trainer.arm.teacher_update_rate:
             trainer.move_teacher()
         if trainer.trainer_step in trainer.settings.checkpoint_steps:
-            export_model(trainer, self.exports / f"step-{trainer.trainer_step}")
+            export_model(trainer, self.exports / f"step-{trainer.trainer_step}", base=self.base)
 
 
 def without_padding(ids: torch.Tensor, mask: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor, int]:
@@ -547,11 +582,19 @@ def trainer_arguments(
     seed: int,
     processes: int,
     mirrors: list[str],
+    engine: str = "transformers",
+    longest_prompt: int = 0,
 ) -> GRPOConfig:
-    """The one place where our settings become TRL's."""
+    """The one place where our settings become TRL's; ``longest_prompt`` (tokens) is for vLLM to reserve room."""
     accumulation = settings.accumulation(processes)
     cpu = not torch.cuda.is_available()
     return GRPOConfig(
+        use_vllm=engine == "vllm",
+        vllm_mode="colocate",
+        vllm_enable_sleep_mode=True,
+        vllm_gpu_memory_utilization=VLLM_MEMORY,
+        vllm_max_model_length=longest_prompt + sampling.max_tokens,
+        vllm_importance_sampling_correction=False,  # it is ours, and on for every engine
         output_dir=str(directory),
         learning_rate=arm.learning_rate,
         lr_scheduler_type="constant_with_warmup",

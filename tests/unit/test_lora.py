@@ -1,0 +1,99 @@
+"""Low-rank adapters: the model without the adapter is the fixed teacher, and what is evaluated has it merged in."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from selfdistill import models
+from selfdistill.errors import UserError
+from selfdistill.generation.requests import Row
+from selfdistill.training.settings import Arm
+from selfdistill.training.trainer import OnPolicyTrainer
+from test_onpolicy import ARMS, FIXED, STEPS, as_before, train  # noqa: F401 (a fixture)
+from tiny import save_tiny_model
+
+ADAPTED = {"lora_rank": 4}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def run(manifest: Path, tmp_path_factory: pytest.TempPathFactory):
+    return train(manifest, tmp_path_factory.mktemp("run"), FIXED, **ADAPTED)
+
+
+def logits_of(model: torch.nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        return model(torch.arange(6, 20)[None]).logits
+
+
+def test_the_teacher_is_the_initial_model_and_no_second_one_is_held(run, manifest: Path):
+    trainer = run.trainer
+    assert trainer.teacher is None
+    initial, policy = models.load_model(manifest), trainer.accelerator.unwrap_model(trainer.model)
+    trained = [name for name, weight in policy.named_parameters() if weight.requires_grad]
+    assert trained and all("lora" in name for name in trained)
+    with trainer._as_teacher(trainer.model) as teacher:
+        assert torch.equal(logits_of(teacher), logits_of(initial))
+    assert (logits_of(policy) - logits_of(initial)).abs().max() > 1e-2
+
+
+def test_the_saved_model_is_the_policy_without_an_adapter(run):
+    saved = models.load_model(run.folder / "out" / f"step-{STEPS}" / "manifest.json")
+    assert not any("lora" in name for name, _ in saved.named_parameters())
+    policy = run.trainer.accelerator.unwrap_model(run.trainer.model)
+    assert torch.allclose(logits_of(saved), logits_of(policy), atol=1e-4)
+
+
+def test_the_first_step_is_that_of_a_run_with_a_second_model(run, manifest: Path, tmp_path: Path):
+    """An adapter begins as nothing: same rollouts, same demonstrations, same divergence."""
+    whole = train(manifest, tmp_path, FIXED)
+    ours, theirs = (found.rollouts[found.rollouts["step"] == 1] for found in (run, whole))
+    assert ours["response"].tolist() == theirs["response"].tolist()
+    assert run.table().loc[1, "divergence"] == pytest.approx(whole.table().loc[1, "divergence"], rel=0.05)
+    assert run.table().loc[1, "entropy"] == pytest.approx(whole.table().loc[1, "entropy"], rel=1e-3)
+    assert run.table().loc[2, "loss"] != whole.table().loc[2, "loss"]
+
+
+def test_rollouts_come_from_the_adapted_model(run):
+    """What the sampler says of its tokens is what the trained model says of them."""
+    trainer = run.trainer
+    rows = [trainer._student_prompt([{"role": "user", "content": "Find a ."}])] * 4
+    drawn = trainer._draw([Row(tuple(ids), n) for n, ids in enumerate(rows)])
+    policy = trainer.accelerator.unwrap_model(trainer.model)
+    for ids, completion in zip(rows, drawn, strict=True):
+        tokens = torch.tensor([*completion.token_ids, *completion.end_ids])
+        with torch.no_grad():
+            logits = policy(torch.tensor([[*ids, *tokens.tolist()]])).logits[0, len(ids) - 1 : -1]
+        logps = logits.log_softmax(-1).gather(-1, tokens[:, None]).squeeze(-1)
+        assert torch.allclose(logps, torch.tensor(completion.logps), atol=1e-4)
+
+
+def test_a_stopped_run_continues_to_the_same_end(run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        original = OnPolicyTrainer._roll_out
+
+        def roll_out(trainer: OnPolicyTrainer, *arguments: object) -> dict:
+            if trainer.trainer_step == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(trainer, *arguments)
+
+        patch.setattr(OnPolicyTrainer, "_roll_out", roll_out)
+        with pytest.raises(SystemExit):
+            train(manifest, tmp_path, FIXED, **ADAPTED)
+    assert train(manifest, tmp_path, FIXED, **ADAPTED).digests() == run.digests()
+
+
+def test_grpo_trains_an_adapter_too(manifest: Path, tmp_path: Path):
+    run = train(manifest, tmp_path, Arm("grpo", 1e-2), **ADAPTED)
+    assert run.table()["grad_norm"].iloc[-1] > 0
+
+
+def test_a_moving_teacher_needs_a_model_of_its_own(manifest: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="teacher_update_rate and lora_rank exclude each other"):
+        train(manifest, tmp_path, ARMS["sdpo-ema"], **ADAPTED)
