@@ -277,6 +277,15 @@ def view(figure):
     return {**dict(chosen), "benchmarks": benchmarks["broad"]}
 
 
+def claim_roles():
+    """Which models stand for the paper's in its statements, as one line of JSON."""
+    roles = {
+        name: None if role is None else role.model_dump()
+        for name, role in CONFIG.claims.roles.items()
+    }
+    return shlex.quote(json.dumps(roles))
+
+
 def sft_rate(wildcards):
     """The learning rate in a run's name."""
     return wildcards.run.rpartition("-lr")[2]

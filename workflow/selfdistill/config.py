@@ -289,6 +289,31 @@ class Evaluation(Section):
     samples: int = key(16, doc="Responses per problem (avg@k).", paper="16 (authors' eval_examples.sh)", gt=0)
 
 
+class ClaimRole(Section):
+    family: str = key(doc="Family of models.")
+    thinking: Literal["on", "off"] = key("on", doc="With thinking on or off.")
+    problem_set: str = key("train", doc="Problem set trained on.")
+    rates: dict[Literal["grpo", "sdpo"], list[_Rate]] = key(
+        dict, doc="Learning rates tested of each method; each of SDPO's is a variant with a verdict of its own."
+    )
+    top_k: int = key(100, doc="Runs of SDPO with this top-k.", gt=0)
+    hardest: str = key("hard", doc="The harder of the unseen benchmarks.", paper="AIME24")
+
+
+ROLES = (
+    "guidance", "sft", "high_reasoning", "long_thinking", "no_thinking", "moving_teacher", "coverage", "chemistry",
+    "instruct",
+)  # fmt: skip
+
+
+class Claims(Section):
+    roles: dict[Literal[ROLES], ClaimRole | None] = key(
+        dict,
+        doc="Which models play the paper's part in each kind of statement (`config/claims.yaml`); null: none does.",
+        paper="DeepSeek-R1-Distill-Qwen-7B; Qwen3-8B, thinking on and off; Olmo-3-7B-Instruct",
+    )
+
+
 class Samplings(Section):
     collect: Sampling = key(
         Sampling,
@@ -324,6 +349,7 @@ class Config(Section):
     figures: Figures = key(doc="Which runs the figures of Sections 5 and 6 show.")
     evaluation: Evaluation = key(doc="Accuracy on unseen problems.")
     statistics: Statistics = key(Statistics, doc="Uncertainty.")
+    claims: Claims = key(Claims, doc="The claims ledger.")
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Config":

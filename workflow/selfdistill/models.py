@@ -67,6 +67,28 @@ def save_hub_manifest(manifest: Path, repo: str, revision: str) -> None:
     _write(manifest, {"kind": "hub", "repo": repo, "revision": revision, "fingerprint": identity})
 
 
+def fetch(repo: str, revision: str) -> Path:
+    """Download weights, configuration and tokenizer of a hub repository at a commit into the hub's cache.
+
+    What is there already stays. Returns the folder in the cache.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError
+
+    _check_revision(repo, revision)
+    patterns = [f"*{suffix}" for suffix in SUFFIXES]
+    try:
+        # Subfolders hold the same weights in other formats.
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
+    except GatedRepoError:
+        raise UserError(
+            f"{repo} is gated: accept its terms on the hub, and set HF_TOKEN to a token of that account"
+        ) from None
+    except Exception as error:  # no connection, no such repository or commit, disk full: no common base class
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{repo}@{revision[:12]} cannot be fetched: {type(error).__name__}: {reason}") from error
+
+
 def _check_revision(repo: str, revision: str) -> None:
     if not REVISION.fullmatch(revision):
         raise UserError(f"{repo}: revision '{revision}' is not a commit of 40 hexadecimal digits")

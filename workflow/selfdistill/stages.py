@@ -424,6 +424,60 @@ def make_table_3(
     tables.write(pd.concat([measured, quoted.table_3()]), out, "summary")
 
 
+def make_ledger(
+    *,
+    claims: Path,
+    guidance: list[Path],
+    sft: list[Path],
+    runs: Path,
+    rollouts: list[Path],
+    evaluations: list[Path],
+    bases: list[Path],
+    roles: str,
+    families: list[str],
+    thinking: list[str],
+    window: int,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Test the paper's statements on a study's responses; ``roles`` (JSON) says which models stand for the paper's."""
+    import json
+
+    import pandas as pd
+
+    from selfdistill import claim_units, curves, tables
+    from selfdistill.claims import Role, ledger, read_claims
+    from selfdistill.statistics import Bootstrap
+
+    def responses(paths: list[Path]) -> pd.DataFrame:
+        return pd.concat([tables.read(path, "traces", curves.READ) for path in paths])
+
+    family, thinks = (dict(pair.split("=", 1) for pair in pairs) for pairs in (families, thinking))
+    rows, along = tables.read(runs, "runs"), responses(evaluations)
+    tuned = [(path.parent.parent.name, path.parent.name, path.stem, responses([path])) for path in sft]
+    units = [
+        claim_units.guidance_units(responses(guidance), family),
+        claim_units.sft_units(tuned, family),
+        claim_units.training_units(responses(rollouts), rows, window=window),
+        claim_units.evaluation_units(along, responses(bases), rows, families=family, thinking=thinks),
+    ]
+    known = {name: None if role is None else Role(**role) for name, role in json.loads(roles).items()}
+    bootstrap = Bootstrap(confidence, resamples, seed)
+    tables.write(ledger(read_claims(claims), pd.concat(units), known, bootstrap=bootstrap), out, "ledger")
+
+
+def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Path) -> None:
+    """Write the claims ledger as Markdown and as a page."""
+    from selfdistill import ledger_page, tables
+    from selfdistill.provenance import write_text
+
+    table = tables.read(ledger, "ledger")
+    write_text(out_markdown, ledger_page.markdown(table, study))
+    write_text(out_html, ledger_page.html(table, study))
+
+
 def render_table(*, table: Path, out_csv: Path, out_markdown: Path, out_latex: Path) -> None:
     """Write a summary as CSV (every number), Markdown and LaTeX (values with intervals)."""
     from selfdistill import rendering, tables
@@ -449,6 +503,16 @@ def resolve_revisions(*, repos: list[str], kind: str = "dataset", lock: Path) ->
     from selfdistill.problems import lock_revisions
 
     lock_revisions(repos, lock, kind)
+
+
+def prefetch(*, repos: list[str], lock: Path) -> None:
+    """Download models from the hub at their locked commits, for machines without network to find in the cache."""
+    from selfdistill import models
+    from selfdistill.problems import pinned_revision
+
+    revisions = {repo: pinned_revision(repo, "locked", lock) for repo in repos}
+    for repo, revision in revisions.items():
+        print(f"{repo}@{revision[:12]}: {models.fetch(repo, revision)}", flush=True)
 
 
 def document_config(*, page: Path, schema: Path) -> None:
@@ -489,7 +553,10 @@ STAGES = (
     make_curves,
     make_table_3,
     render_table,
+    make_ledger,
+    render_ledger,
     compare,
     resolve_revisions,
+    prefetch,
     document_config,
 )

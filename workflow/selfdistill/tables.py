@@ -140,6 +140,33 @@ SUMMARY = _schema(
     origin=pa.string(),  # "measured", "quoted" (taken from the paper) or "derived" (follows from quoted numbers)
 )
 
+# The claims ledger: one row per test of a statement of the paper.
+LEDGER = _schema(
+    place=pa.int32(),  # of the statement in the list
+    id=pa.string(),
+    section=pa.string(),
+    statement=pa.string(),
+    variant=pa.string(),  # the learning rate, where several are tested
+    verdict=pa.string(),  # of the statement, from all its tests
+    test=pa.string(),
+    of=pa.string(),  # "guidance", "sft", "training" or "evaluation"
+    metric=pa.string(),
+    benchmark=pa.string(),
+    sizes=pa.string(),  # |D|, where the test is about one
+    within=pa.float64(),  # of a claim that nothing changes: by more than this
+    value=pa.float64(),  # the effect, above 0 where it is as claimed
+    low=pa.float64(),
+    high=pa.float64(),
+    confidence=pa.float64(),
+    p=pa.float64(),
+    p_adjusted=pa.float64(),  # by Holm, over all tests of the ledger
+    test_verdict=pa.string(),
+    would_decide=pa.string(),  # how much more data an inconclusive effect of this size needs
+    runs=pa.int32(),
+    problems=pa.int32(),
+    published=pa.string(),  # quoted from the paper
+)
+
 SCHEMAS: dict[str, pa.Schema] = {
     "problems": PROBLEMS,
     "traces": TRACES,
@@ -148,6 +175,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "runs": RUNS,
     "curves": CURVES,
     "summary": SUMMARY,
+    "ledger": LEDGER,
 }
 
 # Rows are written in this order, whatever order they were computed in.
@@ -159,6 +187,7 @@ SORT_KEYS: dict[str, list[str]] = {
     "runs": ["study", "model", "run"],
     "curves": ["study", *_ARM, "benchmark", "metric", "step"],
     "summary": ["study", "artifact", "model", "row", "benchmark", "metric", "origin"],
+    "ledger": ["place", "variant", "test", "benchmark", "sizes"],
 }
 
 

@@ -1,0 +1,439 @@
+"""The claims ledger: every empirical statement of the paper, tested on a study's responses, with a verdict.
+
+`config/claims.yaml` says what is claimed and how it is tested; roles say which of a study's models a statement is
+about. A test compares means over responses; problems are resampled, together wherever two means share them, and runs
+where there are several. A statement holds when all its tests do.
+
+Verdicts: "holds" and "contradicted" where an effect has the claimed or the opposite sign and is significant after
+Holm's correction over all tests of the ledger; "inconclusive" otherwise; "not testable" where the study lacks the
+runs; "conflict" for statements that contradict each other as published.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from selfdistill.errors import UserError
+from selfdistill.statistics import Array, Bootstrap
+from selfdistill.tables import LEDGER
+
+FEW = 128  # |D| that Section 6.2 calls small: "when |D| <= 128"
+HOLDS, CONTRADICTED, INCONCLUSIVE = "holds", "contradicted", "inconclusive"
+NOT_TESTABLE, CONFLICT = "not testable in this study", "conflict as published"
+# How many times as much data is still worth a number; beyond it the effect is as good as absent.
+FURTHEST = 1000
+
+Of = Literal["guidance", "sft", "training", "evaluation"]
+Metric = Literal["score", "avg", "L", "E"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cell(_Strict):
+    """Which responses a mean is taken over; what is not said is as usual (the whole set, a fixed teacher, the end)."""
+
+    setting: Literal["unguided", "solution", "solution_without_thinking", "regeneration"] | None = None
+    data: Literal["base", "unguided", "guided", "unguided_unfiltered"] | None = None
+    method: Literal["base", "grpo", "sdpo"] | None = None
+    context: Literal["solution", "solution_without_thinking"] | None = None
+    teacher: Literal["fixed", "moving"] = "fixed"
+    when: Literal["first", "last", "whole"] | None = None
+
+
+class Test(_Strict):
+    """One comparison; see the head of `config/claims.yaml`."""
+
+    of: Of
+    metric: Metric
+    each: Literal["benchmark", "hardest", "few", "many"] | None = None
+    when: Literal["first", "last", "whole"] = "last"
+    more: Cell | None = None
+    less: Cell | list[Cell] | None = None
+    same: list[Cell] | None = None
+    within: float | None = None
+    rising: Cell | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "Test":
+        forms = [self.more is not None and self.less is not None, self.same is not None, self.rising is not None]
+        if sum(forms) != 1 or (self.more is None) != (self.less is None):
+            raise ValueError("a test has 'more' and 'less', or 'same', or 'rising'")
+        if (self.same is not None) != (self.within is not None) or (self.same is not None and len(self.same) != 2):
+            raise ValueError("'same' names two means and needs 'within'")
+        return self
+
+
+class Claim(_Strict):
+    """A statement of the paper."""
+
+    id: str
+    section: str
+    statement: str
+    role: str | None = None
+    published: str = ""
+    tests: list[Test] = []
+    conflict: str = ""
+
+    @model_validator(mode="after")
+    def _testable_or_conflict(self) -> "Claim":
+        if bool(self.tests) == bool(self.conflict) or bool(self.tests) != (self.role is not None):
+            raise ValueError("a claim has a role and tests, or a conflict")
+        return self
+
+
+@dataclass(frozen=True)
+class Role:
+    """Which models of a study stand for one of the paper's, and at which learning rates they were trained."""
+
+    family: str
+    thinking: str
+    problem_set: str
+    rates: Mapping[str, Sequence[float]]  # by method; each of SDPO's is tested
+    top_k: int
+    hardest: str
+
+
+@dataclass(frozen=True)
+class _Effect:
+    """An effect with its resamples, oriented so that the claim says that it is above 0."""
+
+    value: float
+    resamples: Array
+    runs: int
+    problems: int
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """The statements in ``path``; `UserError` in one sentence for the first that is malformed."""
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise UserError(f"{path}: expected a list of statements under 'claims'") from None
+    claims = []
+    for number, entry in enumerate(entries):
+        try:
+            claims.append(Claim.model_validate(entry))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = entry.get("id", number) if isinstance(entry, dict) else number
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(f"{path}: claim '{name}': {where}: {first['msg'].removeprefix('Value error, ')}") from None
+    twice = {claim.id for claim in claims if sum(other.id == claim.id for other in claims) > 1}
+    if twice:
+        raise UserError(f"{path}: two claims are called '{min(twice)}'")
+    return claims
+
+
+def ledger(
+    claims: Sequence[Claim], units: pd.DataFrame, roles: Mapping[str, Role | None], *, bootstrap: Bootstrap
+) -> pd.DataFrame:
+    """One row per test of each claim, in the `ledger` schema; ``units`` are those of `claim_units`.
+
+    A claim about SDPO is tested once for each of its role's rates, as a variant with a verdict of its own.
+    `UserError` when a claim names an unknown role.
+    """
+    rows: list[dict[str, Any]] = []
+    for place, claim in enumerate(claims):
+        labels = {"place": place} | claim.model_dump(include={"id", "section", "statement", "published"})
+        if claim.conflict:
+            rows.append({**labels, "variant": "", "test": claim.conflict, "test_verdict": CONFLICT})
+            continue
+        if claim.role not in roles:
+            raise UserError(f"claim '{claim.id}': unknown role '{claim.role}'; known: {', '.join(roles)}")
+        role = roles[claim.role]
+        found = [
+            [{**labels, "variant": variant, **row} for row in _results(claim, role, units, rate, bootstrap)]
+            for variant, rate in ([("", None)] if role is None else _variants(claim, role, units))
+        ]
+        testable = [tests for tests in found if any("effect" in row for row in tests)]
+        rows += itertools.chain(*(testable or [[{**row, "variant": ""} for row in found[0]]]))
+    return _judged(rows, bootstrap)
+
+
+def _results(
+    claim: Claim, role: Role | None, units: pd.DataFrame, rate: float | None, bootstrap: Bootstrap
+) -> Iterator[dict[str, Any]]:
+    """One row per test, and per benchmark or number of problems where a test is about each."""
+    for test in claim.tests:
+        for instance in [None] if role is None else _instances(test, role, units, rate):
+            yield _result(test, instance, bootstrap)
+
+
+# --- which responses ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Instance:
+    """A test on one benchmark or number of problems: the cells' values and their weights in the effect."""
+
+    benchmark: str
+    problems: str
+    cells: list[pd.DataFrame]
+    weights: list[float]
+
+
+def _variants(claim: Claim, role: Role, units: pd.DataFrame) -> list[tuple[str, float | None]]:
+    """The rates at which a claim is tested: fine-tuning's, or SDPO's; one without name where neither plays a part."""
+    cells = [cell for test in claim.tests for cell in _cells(test)]
+    if any(cell.data not in (None, "base") for cell in cells):
+        sft = units[(units["of"] == "sft") & (units["family"] == role.family)]
+        rates = sorted(sft["learning_rate"].dropna().unique())
+    elif any(cell.method == "sdpo" for cell in cells):
+        rates = list(role.rates["sdpo"])
+    else:
+        return [("", None)]
+    return [(f"lr {rate:g}", float(rate)) for rate in rates] or [("", None)]
+
+
+def _cells(test: Test) -> list[Cell]:
+    less = test.less if isinstance(test.less, list) else [test.less]
+    return [cell for cell in (test.more, *less, *(test.same or []), test.rising) if cell is not None]
+
+
+def _instances(test: Test, role: Role, units: pd.DataFrame, rate: float | None) -> Iterator[_Instance | None]:
+    """The test once per benchmark or number of problems that ``each`` asks for; None where the study lacks runs."""
+    own = units[(units["of"] == test.of) & (units["family"] == role.family) & (units["thinking"] == role.thinking)]
+    if test.of in ("training", "evaluation"):
+        own = own[own["problem_set"].isin([role.problem_set, ""])]
+    asked = own if test.of == "sft" else own[own["method"] != "base"]
+    benchmarks = sorted(asked["benchmark"].unique()) if test.each == "benchmark" else [""]
+    if test.each == "hardest":
+        benchmarks = [role.hardest]
+    sizes: list[float] = [math.inf]
+    if test.each in ("few", "many"):
+        sizes = sorted(size for size in own["size"].dropna().unique() if (size <= FEW) == (test.each == "few"))
+    for benchmark, size in itertools.product(benchmarks, sizes) if benchmarks and sizes else []:
+        there = own[own["benchmark"] == benchmark] if benchmark else own
+        yield _instance(test, role, there, rate, benchmark, size)
+    if not benchmarks or not sizes:
+        yield None
+
+
+def _instance(
+    test: Test, role: Role, own: pd.DataFrame, rate: float | None, benchmark: str, size: float
+) -> _Instance | None:
+    if test.rising is not None:
+        sizes = sorted(own.loc[_matches(own, test.rising, test, role, rate), "size"].unique())
+        if len(sizes) < 3:
+            return None
+        cells = [_values(own, test.rising, test, role, rate, each) for each in sizes]
+        # The largest size is the whole set, whose number of problems is that of the problem set.
+        logs = np.log2([own["whole_size"].max() if math.isinf(each) else each for each in sizes])
+        centred = logs - logs.mean()
+        return _Instance(benchmark, "", cells, list(centred / (centred**2).sum()))
+    groups = [test.same[:1], test.same[1:]] if test.same else [[test.more], _listed(test.less)]
+    cells = [_values(own, cell, test, role, rate, size) for group in groups for cell in group if cell is not None]
+    if any(cell.empty for cell in cells):
+        return None
+    weights = [sign / len(group) for sign, group in zip((1.0, -1.0), groups, strict=True) for _ in group]
+    problems = "" if test.each not in ("few", "many") else "all" if math.isinf(size) else f"{size:g}"
+    return _Instance(benchmark, problems, cells, weights)
+
+
+def _listed(cell: Cell | list[Cell] | None) -> list[Cell | None]:
+    return list(cell) if isinstance(cell, list) else [cell]
+
+
+def _matches(own: pd.DataFrame, cell: Cell, test: Test, role: Role, rate: float | None) -> pd.Series:
+    """Rows of ``own`` that a cell means, of whatever number of problems."""
+    if test.of == "guidance":
+        return own["setting"] == cell.setting
+    if test.of == "sft":
+        return (own["data"] == cell.data) & ((cell.data == "base") | (own["learning_rate"] == rate))
+    if cell.method == "base":
+        return own["method"] == "base"
+    rates = [rate] if cell.method == "sdpo" else list(role.rates["grpo"])
+    wanted = (own["method"] == cell.method) & own["learning_rate"].isin(rates)
+    if test.of == "training":
+        wanted &= own["when"] == (cell.when or test.when)
+    if cell.method == "sdpo":
+        moving = own["teacher_update_rate"] > 0
+        wanted &= (
+            (own["context"] == cell.context) & (moving == (cell.teacher == "moving")) & (own["top_k"] == role.top_k)
+        )
+    return wanted
+
+
+def _values(own: pd.DataFrame, cell: Cell, test: Test, role: Role, rate: float | None, size: float) -> pd.DataFrame:
+    """Columns replicate, problem_id, rollouts, value of a cell."""
+    wanted = _matches(own, cell, test, role, rate)
+    if test.of in ("training", "evaluation") and cell.method != "base":
+        wanted &= own["size"] == size
+    found = own[wanted]
+    if found.duplicated(["replicate", "benchmark", "problem_id"]).any():
+        raise UserError(f"claims: several runs of one model fit {cell.model_dump(exclude_none=True)}")
+    return found[["replicate", "problem_id", "rollouts"]].assign(value=found[test.metric])
+
+
+# --- effects ------------------------------------------------------------------------------------------------------
+
+
+def _result(test: Test, instance: _Instance | None, bootstrap: Bootstrap) -> dict[str, Any]:
+    row: dict[str, Any] = {"test": _in_words(test), "of": test.of, "metric": test.metric, "within": test.within}
+    effect = None if instance is None else _effect(instance, bootstrap)
+    if instance is not None:
+        row |= {"benchmark": instance.benchmark, "sizes": instance.problems}
+    if effect is None:
+        return row
+    low, high = bootstrap.percentiles(effect.resamples[:, None])
+    counts = {"runs": effect.runs, "problems": effect.problems}
+    return {**row, "value": effect.value, "low": low[0], "high": high[0], **counts, "effect": effect}
+
+
+def _effect(instance: _Instance, bootstrap: Bootstrap) -> _Effect | None:
+    """The weighted sum of the cells' means, over the replicates (models, seeds) that all cells have."""
+    replicates = sorted(set.intersection(*(set(cell["replicate"]) for cell in instance.cells)))
+    if not replicates:
+        return None
+    tables = [[_of(cell, replicate) for replicate in replicates] for cell in instance.cells]
+    paired = all(
+        table["problem_id"].equals(first["problem_id"])
+        for cell in tables
+        for table, first in zip(cell, tables[0], strict=True)
+    )
+    weights = np.array(instance.weights)
+    if paired:
+        runs = [np.column_stack([cell[r]["value"] for cell in tables]) @ weights for r in range(len(replicates))]
+        estimates = _resampled([run[:, None] for run in runs], tables[0], bootstrap)[:, 0]
+    else:
+        # Each with random numbers of its own, as other problems are no less other for having the same row number.
+        parts = [
+            _resampled(
+                [table[["value"]].to_numpy() for table in cell], cell, replace(bootstrap, seed=bootstrap.seed + n)
+            )
+            for n, cell in enumerate(tables)
+        ]
+        estimates = np.column_stack(parts) @ weights
+    means = np.array([np.mean([np.average(t["value"], weights=t["rollouts"]) for t in cell]) for cell in tables])
+    value = float(means @ weights)
+    problems = min(sum(len(table) for table in cell) // len(cell) for cell in tables)
+    return _Effect(value, _inflated(estimates, value, len(replicates)), len(replicates), problems)
+
+
+def _of(cell: pd.DataFrame, replicate: str) -> pd.DataFrame:
+    return cell[cell["replicate"] == replicate].sort_values("problem_id").reset_index(drop=True)
+
+
+def _resampled(runs: list[Array], tables: list[pd.DataFrame], bootstrap: Bootstrap) -> Array:
+    """Resampled means [resamples, 1] over runs and problems: crossed where all runs share their problems."""
+    shared = all(table["problem_id"].equals(tables[0]["problem_id"]) for table in tables)
+    if shared and len(runs) > 1:
+        return bootstrap.crossed(np.stack(runs))
+    return bootstrap.nested(runs, [table["rollouts"].to_numpy(dtype=float) for table in tables])
+
+
+def _inflated(estimates: Array, value: float, runs: int) -> Array:
+    """Resampling R runs leaves their variance too small by (R - 1) / R; with few runs that would decide verdicts."""
+    return estimates if runs == 1 else value + (estimates - value) * math.sqrt(runs / (runs - 1))
+
+
+# --- verdicts -----------------------------------------------------------------------------------------------------
+
+
+def p_value(resamples: Array, within: float | None = None) -> float:
+    """Two-sided, that an effect is 0; with ``within``, one-sided, that it lies on the other side of that margin.
+
+    From the share of resamples beyond the null, with one added so that no p is 0. 1 where the effect has no interval.
+    """
+    if not np.isfinite(resamples).all():
+        return 1.0
+    number = len(resamples)
+    if within is None:
+        below, above = (resamples <= 0).sum(), (resamples >= 0).sum()
+        return min(1.0, 2 * (min(below, above) + 1) / (number + 1))
+    inside = np.abs(resamples) <= within
+    if np.abs(resamples.mean()) > within:
+        return (inside.sum() + 1) / (number + 1)
+    return (max((resamples > within).sum(), (resamples < -within).sum()) + 1) / (number + 1)
+
+
+def holm(p: Array) -> Array:
+    """Holm's step-down correction of p-values [tests] (Holm 1979, Scand. J. Stat. 6:65)."""
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted
+
+
+def _judged(rows: list[dict[str, Any]], bootstrap: Bootstrap) -> pd.DataFrame:
+    """The `ledger` table: with p-values, verdicts of the tests and of the claims, and what would decide."""
+    tested = [row for row in rows if row.get("effect") is not None]
+    p = np.array([p_value(row["effect"].resamples, row["within"]) for row in tested])
+    for row, plain, adjusted in zip(tested, p, holm(p), strict=True):
+        row |= {"p": plain, "p_adjusted": adjusted, "confidence": bootstrap.confidence}
+        row["test_verdict"] = _verdict(row["value"], row["within"], adjusted <= 1 - bootstrap.confidence)
+        if row["test_verdict"] == INCONCLUSIVE:
+            row["would_decide"] = _would_decide(row["effect"], row["within"], bootstrap, len(tested))
+    frame = pd.DataFrame(rows).reindex(columns=LEDGER.names)
+    frame["test_verdict"] = frame["test_verdict"].fillna(NOT_TESTABLE)
+    together = frame.groupby(["id", "variant"], sort=False)["test_verdict"]
+    frame["verdict"] = together.transform(lambda verdicts: _overall(list(verdicts)))
+    return frame
+
+
+def _verdict(value: float, within: float | None, significant: bool) -> str:
+    if not significant:
+        return INCONCLUSIVE
+    as_claimed = value > 0 if within is None else abs(value) <= within
+    return HOLDS if as_claimed else CONTRADICTED
+
+
+def _overall(verdicts: list[str]) -> str:
+    """Of a claim: contradicted if one of its tests is; it holds, or cannot be tested, if that is true of all."""
+    for verdict in (CONTRADICTED, CONFLICT):
+        if verdict in verdicts:
+            return verdict
+    testable = [verdict for verdict in verdicts if verdict != NOT_TESTABLE]
+    if not testable:
+        return NOT_TESTABLE
+    return HOLDS if set(verdicts) == {HOLDS} else INCONCLUSIVE
+
+
+def _would_decide(effect: _Effect, within: float | None, bootstrap: Bootstrap, tests: int) -> str:
+    """How much more data an effect of this size would need to be significant at Bonferroni's level."""
+    spread = effect.resamples.std()
+    distance = abs(effect.value) if within is None else abs(within - abs(effect.value))
+    if not np.isfinite(spread):
+        return "more than one problem or run"
+    z = NormalDist().inv_cdf(1 - (1 - bootstrap.confidence) / (2 * tests))
+    factor = math.inf if distance == 0 else (z * spread / distance) ** 2
+    what, have = ("runs", effect.runs) if effect.runs > 1 else ("problems", effect.problems)
+    if factor > FURTHEST:
+        return f"more than {FURTHEST} times as many {what}"
+    return f"about {math.ceil(have * factor)} {what} (here {have})"
+
+
+def _in_words(test: Test) -> str:
+    quantity = {"score": "score", "avg": "accuracy", "L": "length", "E": "markers"}[test.metric]
+    if test.rising is not None:
+        return f"{quantity} of {_name(test.rising)} per doubling of |D| > 0"
+    if test.same is not None:
+        return f"|{quantity} of {_name(test.same[0])} - {_name(test.same[1])}| <= {test.within:g}"
+    less = [_name(cell) for cell in _listed(test.less) if cell is not None]
+    other = less[0] if len(less) == 1 else f"mean of {' and '.join(less)}"
+    return f"{quantity} of {_name(test.more)} > {other}"
+
+
+def _name(cell: Cell) -> str:
+    if cell.setting is not None:
+        return {"unguided": "unguided", "solution": "c = s", "regeneration": "regeneration"}.get(
+            cell.setting, "c = s without think"
+        )
+    if cell.data is not None:
+        return {"base": "base", "unguided": "SFT on D_ug", "guided": "SFT on D_sg"}.get(cell.data, cell.data)
+    context = {"solution": " c = s", "solution_without_thinking": " c = s without think", None: ""}[cell.context]
+    teacher = " with moving teacher" if cell.teacher == "moving" else ""
+    when = {"first": " at the start", "whole": " over all of training"}.get(cell.when or "", "")
+    return (cell.method.upper() if cell.method != "base" else "base") + context + teacher + when

@@ -1,0 +1,131 @@
+"""The claims ledger as Markdown and as a page of its own."""
+
+from html import escape
+
+import pandas as pd
+
+from selfdistill.claims import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
+from selfdistill.studies import stamp_text
+
+ORDER = (HOLDS, CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE, CONFLICT)
+UNITS = {"score": "", "avg": " points", "L": " tokens", "E": " markers"}
+DIGITS = {"score": 2, "avg": 1, "L": 1, "E": 1}
+# Colours that differ in lightness too, and words beside them: nobody has to tell red from green.
+COLOURS = {
+    HOLDS: "#1a7f4b",
+    CONTRADICTED: "#b3261e",
+    INCONCLUSIVE: "#6b6b6b",
+    NOT_TESTABLE: "#9a9a9a",
+    CONFLICT: "#8a5a00",
+}
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
+body { color: #1c1c1c; background: #fff; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .5rem .6rem; border-bottom: 1px solid #ccc; }
+.verdict { font-weight: 600; white-space: nowrap; } .small { font-size: .87em; opacity: .8; }
+li { list-style: none; } ul { margin: 0; padding: 0; }
+@media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616; } th, td { border-color: #444; } }
+@media (max-width: 50rem) {
+  thead { display: none; } td { display: block; border: 0; } tr { border-bottom: 1px solid #888; }
+}
+"""
+
+
+def summary_line(ledger: pd.DataFrame) -> str:
+    """How many statements have which verdict."""
+    counts = _claims(ledger)["verdict"].value_counts()
+    return "; ".join(f"{counts[verdict]} {verdict}" for verdict in ORDER if verdict in counts)
+
+
+def explanation(ledger: pd.DataFrame) -> str:
+    """How verdicts come about, with this ledger's numbers."""
+    tested = ledger["p"].notna()
+    level = ledger.loc[tested, "confidence"].max() if tested.any() else 0.95
+    return (
+        f"Brackets are {100 * level:.0f} % bootstrap intervals over problems, and over runs where there are several. A "
+        f"verdict needs significance at {1 - level:.2g} after Holm's correction over all {int(tested.sum())} tests of "
+        "this ledger; a statement holds when all its tests do. Published values are quoted second-hand, and decide "
+        "nothing."
+    )
+
+
+def markdown(ledger: pd.DataFrame, study: str) -> str:
+    """One line per statement and learning rate."""
+    lines = [
+        f"# Claims ledger: study {study}",
+        "",
+        stamp_text(study),
+        "",
+        summary_line(ledger) + ".",
+        "",
+        explanation(ledger),
+    ]
+    lines += ["", *table_lines(ledger), ""]
+    return "\n".join(line for line in lines if line is not None)
+
+
+def table_lines(ledger: pd.DataFrame) -> list[str]:
+    """The ledger as lines of a Markdown table."""
+    lines = ["| claim | section | statement | verdict | evidence | published (quoted) |", "|---|---|---|---|---|---|"]
+    for claim, tests in _groups(ledger):
+        name = claim["id"] + (f" ({claim['variant']})" if claim["variant"] else "")
+        cells = [name, claim["section"], claim["statement"], f"**{claim['verdict']}**", "<br>".join(_evidence(tests))]
+        cells.append(claim["published"] or "")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return lines
+
+
+def html(ledger: pd.DataFrame, study: str) -> str:
+    """A page without scripts or outside resources, readable in print, on a phone and in the dark."""
+    rows = []
+    for claim, tests in _groups(ledger):
+        evidence = "".join(f"<li>{escape(line)}</li>" for line in _evidence(tests))
+        published = (
+            f"<br><span class='small'>published (quoted): {escape(claim['published'])}</span>"
+            if claim["published"]
+            else ""
+        )
+        variant = f"<br><span class='small'>{escape(claim['variant'])}</span>" if claim["variant"] else ""
+        rows.append(
+            f"<tr id='{escape(claim['id'])}'><td><code>{escape(claim['id'])}</code>{variant}</td>"
+            f"<td>{escape(claim['section'])}</td><td>{escape(claim['statement'])}{published}</td>"
+            f"<td class='verdict' style='color:{COLOURS[claim['verdict']]}'>{escape(claim['verdict'])}</td>"
+            f"<td class='small'><ul>{evidence}</ul></td></tr>"
+        )
+    return (
+        "<!doctype html><html lang='en'><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>Claims ledger: {escape(study)}</title><style>{STYLE}</style>"
+        f"<h1>Claims ledger: study {escape(study)}</h1><p>{escape(stamp_text(study) or '')}</p>"
+        f"<p><strong>{escape(summary_line(ledger))}.</strong></p><p class='small'>{escape(explanation(ledger))}</p>"
+        "<table><thead><tr><th>claim<th>section<th>statement<th>verdict<th>evidence</tr></thead><tbody>"
+        + "".join(rows)
+        + "</tbody></table></html>\n"
+    )
+
+
+def _claims(ledger: pd.DataFrame) -> pd.DataFrame:
+    return ledger.drop_duplicates(["id", "variant"])
+
+
+def _groups(ledger: pd.DataFrame):
+    """Each statement and variant with its tests, in the list's order."""
+    for _, tests in ledger.groupby(["place", "variant"], sort=True):
+        yield tests.iloc[0].to_dict(), tests.to_dict("records")
+
+
+def _evidence(tests: list[dict]) -> list[str]:
+    return [_test_line(test) for test in tests]
+
+
+def _test_line(test: dict) -> str:
+    """A test in words, its effect and interval, its verdict, and what would decide it."""
+    if pd.isna(test["value"]):
+        return test["test"]
+    where = ", ".join(filter(None, [test["benchmark"], f"|D| = {test['sizes']}" if test["sizes"] else ""]))
+    digits = DIGITS[test["metric"]]
+    interval = "" if pd.isna(test["low"]) else f" [{test['low']:.{digits}f}, {test['high']:.{digits}f}]"
+    found = f"{test['value']:.{digits}f}{interval}{UNITS[test['metric']]}: {test['test_verdict']}"
+    decide = f"; would need {test['would_decide']}" if isinstance(test["would_decide"], str) else ""
+    return f"{test['test']}{f' ({where})' if where else ''}: {found}{decide}"
