@@ -9,7 +9,7 @@ TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
 
-.PHONY: help env reproduce test lint format docs lock report compare reference clean
+.PHONY: help env reproduce test lint format docs lock resolve report compare reference clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -24,7 +24,7 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 
 test: env  ## run all tests
 	@$(TIMED); echo "test: unit tests, then workflow tests with a small study end to end; under 15 minutes on 2 cores"; \
-	pytest tests/unit -n 2 -q && pytest tests/workflow -q
+	pytest tests/unit -n 2 -q && pytest tests/workflow -q && pytest tests/slurm -q
 
 lint: env  ## ruff, snakefmt, snakemake --lint
 	@$(TIMED); ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint
@@ -38,6 +38,9 @@ docs: env  ## regenerate config/README.md and the configuration schema
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \
 	  -c envs/torch.txt -o envs/requirements.lock $(TORCH_FAMILY:%=--no-emit-package %)
+
+resolve: env  ## check that the pins of envs/*.yaml fit together (needs the package index; installs nothing)
+	@python envs/resolve.py
 
 report: reproduce  ## results/microcosm/report.zip, readable offline
 	@snakemake --report results/microcosm/report.zip

@@ -1,10 +1,18 @@
-"""The environments: exact pins that agree with each other and resolve, and the image that is made from them."""
+"""The environments: pins that agree with each other and resolve, the image they make, and models without network."""
 
+import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
+from huggingface_hub.errors import GatedRepoError
+from selfdistill import models, stages
+from selfdistill.errors import UserError
+from tiny import save_tiny_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVS = REPOSITORY / "envs"
@@ -77,7 +85,7 @@ def test_other_versions_are_listed(tmp_path, capsys):
 # --- resolution (metadata only; needs the package index) --------------------------------------------------------------
 @pytest.fixture(scope="module")
 def resolved() -> dict[str, dict[str, str]]:
-    if resolve.shutil.which("uv") is None:
+    if resolve.find_uv() is None:
         pytest.skip("uv is not installed")
     try:
         return {environment.path.stem: resolve.resolve(environment) for environment in (BASE, TRAIN, VLLM)}
@@ -151,3 +159,73 @@ def test_the_images_cuda_is_that_of_its_packages(resolved):
     headers, _ = definition()
     major = re.search(r"nvidia/cuda:(\d+)", headers[1]["From"])
     assert major and resolved["train"]["nvidia-cuda-runtime"].startswith(f"{major[1]}.")
+
+
+# --- models without network -------------------------------------------------------------------------------------------
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def lock(tmp_path) -> Path:
+    path = tmp_path / "revisions.json"
+    path.write_text(json.dumps({"who/what": {"kind": "model", "revision": COMMIT}, "who/else": {"revision": COMMIT}}))
+    return path
+
+
+def test_models_are_fetched_at_their_locked_commits(lock, monkeypatch, capsys):
+    asked = []
+
+    def snapshot_download(repo: str, **options: object) -> str:
+        asked.append((repo, options))
+        return f"/cache/{repo}"
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    stages.prefetch(repos=["who/what", "who/else"], lock=lock)
+    assert capsys.readouterr().out.splitlines() == [
+        f"{repo}@0123456789ab: /cache/{repo}" for repo in ("who/what", "who/else")
+    ]
+    assert [repo for repo, _ in asked] == ["who/what", "who/else"]
+    for _, options in asked:
+        assert options["revision"] == COMMIT
+        files = ["model-00001-of-2.safetensors", "tokenizer.json", "chat_template.jinja", "pytorch_model.bin", "x.py"]
+        files += ["original/model.safetensors", "onnx/config.json"]
+        patterns = {key: options[key] for key in ("allow_patterns", "ignore_patterns")}
+        assert list(huggingface_hub.utils.filter_repo_objects(files, **patterns)) == files[:3]
+
+
+def test_a_model_without_a_locked_commit_is_not_fetched(lock, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("fetched"))
+    with pytest.raises(UserError, match=r"no revision of 'who/new'.*`selfdistill resolve-revisions --repos who/new "):
+        stages.prefetch(repos=["who/what", "who/new"], lock=lock)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (GatedRepoError.__new__(GatedRepoError), "who/what is gated: accept its terms on the hub, and set HF_TOKEN"),
+        (OSError("disk full\nand more"), "^who/what@0123456789ab cannot be fetched: OSError: disk full$"),
+    ],
+)
+def test_what_cannot_be_fetched_is_told_in_one_sentence(error, message, monkeypatch):
+    def snapshot_download(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(UserError, match=message):
+        models.fetch("who/what", COMMIT)
+
+
+def test_a_fetched_model_is_loaded_without_network(tmp_path):
+    save_tiny_model(tmp_path / "models--who--what" / "snapshots" / COMMIT)
+    models.save_hub_manifest(tmp_path / "manifest.json", "who/what", COMMIT)
+    program = "import sys; from selfdistill import models; m = sys.argv[1]; models.load_model(m).config; "
+    program += "print(models.load_tokenizer(m).eos_token)"
+    settings = os.environ | {
+        "HF_HUB_CACHE": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "manifest.json")], env=settings, capture_output=True, text=True
+    )
+    assert result.stdout.split() == ["<|im_end|>"], result.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import parse as parse_config
+from selfdistill.errors import UserError
 from selfdistill.problems import pinned_revision
 from selfdistill.runs import expand as expand_runs
 from selfdistill.training.settings import OnPolicySettings
@@ -21,7 +22,8 @@ RESULTS = f"results/{CONFIG.study}"
 WORK = f"work/{CONFIG.study}"
 LOGS = f"logs/{CONFIG.study}"
 SCRIPTS = PACKAGE_ROOT / "scripts"
-ENVIRONMENT = "../../envs/base.yaml"
+# One environment for all rules of a study; vLLM and TRL's trainers, which share a GPU, need the same.
+ENVIRONMENT = f"../../envs/{'train' if CONFIG.engine == 'vllm' else 'base'}.yaml"
 
 MICROCOSM_MODELS = [
     name for name, model in CONFIG.models.items() if model.source == "microcosm"
@@ -84,7 +86,7 @@ EXAMPLES = {
 }
 
 # The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
-OWN_ENVIRONMENTS = "conda" in {
+OWN_ENVIRONMENTS = {"conda", "apptainer"} & {
     str(m) for m in workflow.deployment_settings.deployment_method
 }
 INTERPRETER = (
@@ -169,12 +171,17 @@ def context_table(wildcards):
 
 
 def at_commit(source):
-    """A model or problem set with the lock file's commit in place of ``locked``, so that a new one causes a rerun."""
+    """A model or problem set with the lock file's commit in place of ``locked``, so that a new one causes a rerun.
+
+    One that is not in the lock file stays as it is: the stage that fetches it says what to do.
+    """
     if source.source != "hub":
         return source
-    return source.model_copy(
-        update={"revision": pinned_revision(source.repo, source.revision)}
-    )
+    try:
+        revision = pinned_revision(source.repo, source.revision)
+    except UserError:
+        return source
+    return source.model_copy(update={"revision": revision})
 
 
 def problem_set_flags(wildcards):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from selfdistill.errors import UserError
@@ -11,6 +12,8 @@ AUTHORS_INSTRUCTION = "Please reason step by step, and put your final answer wit
 
 OPEN, CLOSE = "<think>", "</think>"
 _TAG = re.compile(f"({OPEN}|{CLOSE})")
+_CONTROL = re.compile(r"<[^<>\s]+>")  # what the models' control tokens look like
+_PROBE = "\ue000"  # a private character, which no template writes
 
 
 def user_prompt(problem: str, instruction: str = AUTHORS_INSTRUCTION) -> str:
@@ -60,12 +63,36 @@ def remove_thinking(text: str, *, opened: bool = False) -> str:
 def render(tokenizer: Any, user_text: str, *, enable_thinking: bool | None = None) -> list[int]:
     """Token ids of one user turn and the generation prompt; no system turn is added.
 
-    ``enable_thinking`` is handed to the chat template unless it is None.
+    ``enable_thinking`` is handed to the chat template unless it is None. Control tokens that ``user_text`` spells
+    out stay text: a demonstration that names the end of a turn must not end it. Thinking tags become tokens, as
+    they were in the response that ``user_text`` shows.
     """
+    text = _chat(tokenizer, user_text, enable_thinking)
+    parts = [text]
+    if set(_CONTROL.findall(user_text)) - {OPEN, CLOSE}:
+        before = _chat(tokenizer, _PROBE, enable_thinking).partition(_PROBE)[0]
+        if text.startswith(before + user_text):  # else the template rewrites the turn, and it is rendered as it is
+            parts = _parted(tokenizer, before, user_text, text.removeprefix(before + user_text))
+    return [token for part in parts for token in tokenizer(part, add_special_tokens=False)["input_ids"]]
+
+
+def _chat(tokenizer: Any, user_text: str, enable_thinking: bool | None) -> str:
     switch = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
     messages = [{"role": "user", "content": user_text}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switch)
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switch)
+
+
+def _parted(tokenizer: Any, before: str, user_text: str, after: str) -> list[str]:
+    """The three texts as parts to be encoded one by one, which end within each control token of ``user_text``.
+
+    Control tokens are the special ones and those that the template writes around the turn: DeepSeek's turn markers
+    are not marked as special.
+    """
+    tokens = tokenizer.added_tokens_decoder.values()
+    control = {token.content for token in tokens if token.special or token.content in before + after} - {OPEN, CLOSE}
+    found = [match.start() + 1 for match in _CONTROL.finditer(user_text) if match[0] in control]
+    text = before + user_text + after
+    return [text[start:end] for start, end in pairwise([0, *(len(before) + cut for cut in found), len(text)])]
 
 
 def render_shortened(
