@@ -131,7 +131,7 @@ class TestFingerprint:
         for i, (repo, digit) in enumerate([("a/b", "0"), ("a/b", "1"), ("a/c", "0")]):
             models.save_hub_manifest(tmp_path / f"{i}.json", repo, digit * 40)
         assert len({models.fingerprint(tmp_path / f"{i}.json") for i in range(3)}) == 3
-        assert models._location(tmp_path / "1.json") == ("a/b", {"revision": "1" * 40})
+        assert models.location(tmp_path / "1.json") == ("a/b", {"revision": "1" * 40})
 
 
 class TestRefusals:
@@ -194,7 +194,7 @@ def test_a_model_that_shares_weights_is_found_wherever_the_tree_stands(tmp_path)
     assert models.fingerprint(shared) == models.fingerprint(base / "manifest.json")
     (tmp_path / "here").rename(tmp_path / "there")
     moved = tmp_path / "there"
-    assert models._location(moved / "other" / "base" / "manifest.json")[0].endswith("base/../../base")
+    assert models.location(moved / "other" / "base" / "manifest.json")[0].endswith("base/../../base")
 
 
 def test_a_model_that_shares_a_published_one_is_that_one(tmp_path):

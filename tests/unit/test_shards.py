@@ -251,8 +251,8 @@ class TestDamage:
     def test_a_shard_lost_after_drawing_is_an_error_not_a_shorter_table(self, draw, monkeypatch: pytest.MonkeyPatch):
         original = shards._draw
 
-        def drawn_and_lost(request: shards.Request, job: shards.Job) -> tuple[int, int]:
-            counts = original(request, job)
+        def drawn_and_lost(request: shards.Request, room: int, job: shards.Job) -> tuple[int, int]:
+            counts = original(request, room, job)
             job.path.unlink()
             return counts
 
@@ -334,7 +334,7 @@ def is_running(pid: int) -> bool:
 def test_after_a_kill_the_workers_end_and_the_next_run_finishes_with_the_same_bytes(
     draw, prompts: list[Prompt], manifest: Path, tmp_path: Path
 ):
-    asked = {"prompts": prompts, "manifest": manifest, "samples": 24, "sampling": Sampling(1.0, max_tokens=60)}
+    asked = {"prompts": prompts, "manifest": manifest, "samples": 64, "sampling": Sampling(1.0, max_tokens=60)}
     asked |= {"seed": 1, "stream": "test", "work_dir": tmp_path / "work"}
     (tmp_path / "asked").write_bytes(pickle.dumps(asked))
     (tmp_path / "killed.py").write_text(textwrap.dedent(KILLED))
@@ -349,7 +349,7 @@ def test_after_a_kill_the_workers_end_and_the_next_run_finishes_with_the_same_by
     assert not any(map(is_running, workers))
 
     files = {path: state for path, state in shard_files(tmp_path).items() if path.suffix == ".parquet"}
-    assert 1 <= len(files) < 9
+    assert 1 <= len(files) < 24
     resumed = table_bytes(generate(**asked), tmp_path / "resumed.parquet")
     assert shard_files(tmp_path).items() >= files.items()
     whole = generate(**asked | {"work_dir": tmp_path / "undisturbed"})

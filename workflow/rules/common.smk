@@ -154,7 +154,7 @@ def draw_flags(wildcards):
     prompt = (
         f"{instruction_flag(wildcards)} {thinking_flag(wildcards)} --seed {CONFIG.seed}"
     )
-    return f"{prompt} {name_flags(wildcards)} --work-dir {WORK}/traces"
+    return f"{prompt} {name_flags(wildcards)} --engine {CONFIG.engine} --work-dir {WORK}/traces"
 
 
 def train_flags(wildcards):

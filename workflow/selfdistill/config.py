@@ -337,7 +337,9 @@ class Config(Section):
         doc="Name of the study; everything is written to results/{study}.", pattern=r"^[a-z0-9][a-z0-9_-]*$"
     )
     seed: int = key(0, doc="Seed of all sampling and training after pre-training.", ge=0)
-    engine: Literal["transformers"] = key("transformers", doc="Engine that samples.")
+    engine: Literal["transformers", "vllm"] = key(
+        "transformers", doc="What samples: transformers on a CPU, vLLM on GPUs.", paper="vLLM"
+    )
     models: dict[Name, Model] = key(doc="Models by name; null drops one that a lower file defines.", min_length=1)
     pretraining: Pretraining = key(Pretraining, doc="Pre-training of the microcosm's models.")
     problem_sets: dict[Name, ProblemSet] = key(doc="Problem sets by name; null drops one.", min_length=1)

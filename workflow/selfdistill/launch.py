@@ -8,6 +8,7 @@ configuration where there is none), in the environment that `accelerate launch` 
 them: too early for a checkpoint of a large model. Here both signals reach the stage, and nobody is in a hurry.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     configuration, *stage = arguments
     if configuration == ALONE:
+        # A trainer that sees several GPUs would use all of them, with a batch for each.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
         return cli.main(stage)
     try:
         environments = environments_of(Path(configuration))

@@ -124,21 +124,48 @@ def load_model(manifest: Path, *, dtype: str = "float32") -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of reading weights; downloads keep theirs
-    place, options = _location(manifest)
+    place, options = location(manifest)
     return AutoModelForCausalLM.from_pretrained(
         place, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
     )
+
+
+def config(manifest: Path) -> Any:
+    """Its configuration."""
+    from transformers import AutoConfig
+
+    place, options = location(manifest)
+    return AutoConfig.from_pretrained(place, trust_remote_code=False, **options)
+
+
+def generation_config(manifest: Path) -> Any:
+    """How it says that responses are to be drawn, of which only the end tokens count here."""
+    from transformers import GenerationConfig
+
+    place, options = location(manifest)
+    try:
+        return GenerationConfig.from_pretrained(place, **options)
+    except OSError:
+        return GenerationConfig.from_model_config(config(manifest))
+
+
+def end_ids(generation: Any, tokenizer_end: int | None) -> set[int]:
+    """The tokens that end a response: those of a model's generation configuration, and the tokenizer's."""
+    configured = generation.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
+    return {token for token in [*listed, tokenizer_end] if token is not None}
 
 
 def load_tokenizer(manifest: Path) -> Any:
     """Its tokenizer."""
     from transformers import AutoTokenizer
 
-    place, options = _location(manifest)
+    place, options = location(manifest)
     return AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
 
 
-def _location(manifest: Path) -> tuple[str, dict[str, str]]:
+def location(manifest: Path) -> tuple[str, dict[str, str]]:
+    """Where its files are: a folder, checked against the manifest, or a repository and its commit."""
     content = read_manifest(manifest)
     if content["kind"] == "hub":
         return content["repo"], {"revision": content["revision"]}

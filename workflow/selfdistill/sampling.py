@@ -27,6 +27,7 @@ class Sampler:
     run: str = "base"
     instruction: str = ""
     enable_thinking: bool | None = None
+    engine: str = "transformers"
     workers: int = 1
 
     @cached_property
@@ -68,6 +69,7 @@ class Sampler:
             seed=self.seed,
             stream=stream,
             work_dir=self.work_dir,
+            engine=self.engine,
             workers=self.workers,
             first_sample=first_sample,
         )

@@ -58,21 +58,27 @@ class Completion:
     """A drawn response: its token ids without the end token, and ``"stop"`` or ``"length"``.
 
     Where they were asked for, ``logps`` holds the log-probability of every token under the distribution that it was
-    drawn from, the end token's last, and ``end_ids`` the end token (none for a response cut at its limit).
+    drawn from, the end token's last, and ``end_ids`` the end token (none for a response cut at its limit). ``seed`` is
+    the one that it was drawn by, where that is not the row's.
     """
 
     token_ids: list[int]
     finish_reason: str
     logps: list[float] | None = None
     end_ids: tuple[int, ...] = ()
+    seed: int | None = None
 
 
 class Engine(Protocol):
     """Draws a batch of rows. Equal batches give equal completions."""
 
+    room: float  # tokens that a prompt and its response may have together
+
     def draw(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]: ...
 
     def decode(self, token_ids: Sequence[int]) -> str: ...
+
+    def close(self) -> None: ...
 
 
 def sample_seed(seed: int, stream: str, prompt_sha256: str, sample: int) -> int:

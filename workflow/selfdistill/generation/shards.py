@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -44,14 +45,26 @@ COLUMNS = pa.schema(
 )
 
 
-def _transformers(manifest: Path) -> Engine:
+def _transformers(manifest: Path, room: int) -> Engine:
+    """One thread each, so that the order of additions never depends on the machine."""
+    import torch
+
     from selfdistill.generation.transformers_engine import TransformersEngine
 
+    torch.set_num_threads(1)
     return TransformersEngine(manifest)
 
 
-# Functions, not dotted names: the code digest follows them, so a changed engine redraws.
-ENGINES: dict[str, Callable[[Path], Engine]] = {"transformers": _transformers}
+def _vllm(manifest: Path, room: int) -> Engine:
+    from selfdistill.generation.vllm_engine import VllmEngine
+
+    return VllmEngine(manifest, room=room)
+
+
+# By name; ``room`` is the number of tokens of the longest prompt and response together. Functions, not dotted names:
+# the code digest follows them, so a changed engine redraws what it drew.
+ENGINES: dict[str, Callable[[Path, int], Engine]] = {"transformers": _transformers, "vllm": _vllm}
+ALONE = ("vllm",)  # engines that use the whole machine from one process
 
 
 @dataclass(frozen=True)
@@ -95,19 +108,22 @@ def generate(
     """Samples [first_sample, samples) of every prompt, one row each, in the order of the prompts.
 
     ``stream`` names the draw: the same prompt, seed and stream always give the same samples. ``workers`` processes
-    share the shards and do not change the result. Columns: `COLUMNS`.
+    share the shards and do not change the result; an engine that uses the whole machine has one. Columns: `COLUMNS`.
     """
     if engine not in ENGINES:
         raise UserError(f"unknown engine '{engine}'{nearest(engine, ENGINES)}; known: {', '.join(ENGINES)}")
+    workers = 1 if engine in ALONE else workers
     request = Request(Path(manifest), engine, sampling, seed, stream)
     jobs = list(_jobs(prompts, first_sample, samples, Path(work_dir) / _folder(request)))
-    _draw_all([job for job in jobs if _read(job) is None], request, workers)
+    room = max((len(prompt.token_ids) for prompt in prompts), default=0) + sampling.max_tokens
+    _draw_all([job for job in jobs if _read(job) is None], request, room, workers)
     return _in_order([_finished(job) for job in jobs], prompts)
 
 
 def _folder(request: Request) -> str:
     """Named by what decides a sample besides its prompt and number, so that no other sample is taken for it."""
-    parts = [models.fingerprint(request.manifest), code_digest(f"{__name__}:_draw"), *astuple(request)[1:]]
+    code = [code_digest(f"{__name__}:{name}") for name in ("_write_shard", ENGINES[request.engine].__name__)]
+    parts = [models.fingerprint(request.manifest), *code, *astuple(request)[1:]]
     return f"{request.stream}-{sha256_text(repr(parts))[:16]}"
 
 
@@ -127,13 +143,13 @@ def _even_chunk(problems: int) -> int:
     return max(1, math.ceil(problems / shards))
 
 
-def _draw_all(jobs: list[Job], request: Request, workers: int) -> None:
+def _draw_all(jobs: list[Job], request: Request, room: int, workers: int) -> None:
     if not jobs:
         return
     total = sum(job.size for job in jobs)
     with tqdm(total=total, desc=f"sampling {request.stream}", unit="response", mininterval=2) as bar:
         tokens = 0
-        for drawn, count in _map(partial(_draw, request), jobs, workers):
+        for drawn, count in _map(partial(_draw, request, room), jobs, workers):
             tokens += count
             bar.update(drawn)
             elapsed = max(bar.format_dict["elapsed"], 1e-9)
@@ -173,18 +189,29 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-@lru_cache(maxsize=1)
-def _load(engine: str, manifest: Path, fingerprint: str) -> Engine:
-    """The engine; one thread each, so that the order of additions never depends on the machine."""
-    import torch
-
-    torch.set_num_threads(1)
-    return ENGINES[engine](manifest)
+# The engine of this process, and what it was loaded for.
+_held: dict[str, Any] = {}
 
 
-def _draw(request: Request, job: Job) -> tuple[int, int]:
+def _load(name: str, manifest: Path, fingerprint: str, room: int) -> Engine:
+    """The engine; one at a time, as two would not fit on a GPU. One with more room than is needed serves as well."""
+    key = (name, manifest, fingerprint)
+    if _held.get("key") != key or _held["engine"].room < room:
+        if _held:
+            _held["engine"].close()
+            _held.clear()
+        _held.update(key=key, engine=ENGINES[name](manifest, room))
+    return _held["engine"]
+
+
+def _draw(request: Request, room: int, job: Job) -> tuple[int, int]:
     """Draw and write one shard; the numbers of its responses and tokens."""
-    engine = _load(request.engine, request.manifest, models.fingerprint(request.manifest))
+    return _write_shard(
+        _load(request.engine, request.manifest, models.fingerprint(request.manifest), room), request, job
+    )
+
+
+def _write_shard(engine: Engine, request: Request, job: Job) -> tuple[int, int]:
     numbered = [(prompt, number) for prompt in job.prompts for number in range(job.first, job.last)]
     seeds = [sample_seed(request.seed, request.stream, prompt.sha256, number) for prompt, number in numbered]
     rows = [Row(prompt.token_ids, seed) for (prompt, _), seed in zip(numbered, seeds, strict=True)]
@@ -194,7 +221,7 @@ def _draw(request: Request, job: Job) -> tuple[int, int]:
             "problem_id": prompt.problem_id,
             "context_sample": prompt.context_sample,
             "sample": number,
-            "seed": seed,
+            "seed": seed if completion.seed is None else completion.seed,
             "prompt_sha256": prompt.sha256,
             "response": engine.decode(completion.token_ids),
             "response_tokens": len(completion.token_ids),

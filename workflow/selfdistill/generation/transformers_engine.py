@@ -5,6 +5,7 @@ numbers. Here every response has its own counter-based stream (Philox, keyed by 
 keys and values are computed once per distinct prompt, the cache grows in place, and finished rows leave the batch.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from transformers.cache_utils import DynamicLayer
 
 from selfdistill.generation.qwen3_step import Qwen3Step, supports
 from selfdistill.generation.requests import Completion, Row, Sampling
-from selfdistill.models import load_model, load_tokenizer
+from selfdistill.models import end_ids, load_model, load_tokenizer
 
 CACHE_STEP = 64  # positions by which the key-value cache grows
 UNIFORMS_STEP = 256  # random numbers drawn ahead per response
@@ -74,11 +75,13 @@ class ModelSampler:
     tokens everywhere.
     """
 
+    room = math.inf
+
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, largest_batch: int = 1024):
         self.model = model
         self.tokenizer = tokenizer
         self.largest_batch = largest_batch
-        self.end_ids = torch.tensor(sorted(_end_ids(self.model, self.tokenizer.eos_token_id)))
+        self.end_ids = torch.tensor(sorted(end_ids(self.model.generation_config, self.tokenizer.eos_token_id)))
 
     @cached_property
     def takes_key_mask(self) -> bool:
@@ -88,6 +91,9 @@ class ModelSampler:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
+
+    def close(self) -> None:
+        """Nothing is held outside of Python's own memory."""
 
     def draw(self, rows: Sequence[Row], sampling: Sampling, *, logps: bool = False) -> list[Completion]:
         """One completion per row, in order; ``logps`` asks for the log-probabilities of its tokens."""
@@ -264,9 +270,3 @@ def _record_logps(
 def _select(cache: DynamicCache, rows: torch.Tensor) -> None:
     for layer in cache.layers:
         layer.select(rows) if isinstance(layer, GrowingLayer) else layer.batch_select_indices(rows)
-
-
-def _end_ids(model: PreTrainedModel, tokenizer_end: int | None) -> set[int]:
-    configured = model.generation_config.eos_token_id
-    listed = configured if isinstance(configured, list) else [configured]
-    return {token for token in [*listed, tokenizer_end] if token is not None}

@@ -30,6 +30,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import CONFIG_NAME
 
 from selfdistill import models, processes
 
@@ -135,9 +136,8 @@ def export_model(trainer: Trainer, out_dir: Path, *, base: Path | None = None) -
         if base is not None:
             model = _merged(model, weights, base)
             weights = model.state_dict()
-        if trainer.args.bf16:
-            weights = {name: weight.to(torch.bfloat16) for name, weight in weights.items()}
-        save_model(model, trainer.processing_class, out_dir, weights=weights)
+        dtype = torch.bfloat16 if trainer.args.bf16 else None
+        save_model(model, trainer.processing_class, out_dir, weights=weights, dtype=dtype)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -154,16 +154,24 @@ def save_model(
     out_dir: Path,
     *,
     weights: dict[str, torch.Tensor] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Save a model so that ``out_dir`` holds a manifest only when everything that it lists is in place.
 
-    ``weights``: its state, where the model itself holds only a share.
+    ``weights``: its state, where the model itself holds only a share; ``dtype``: saved in this precision.
     """
+    if weights is not None:
+        tied = getattr(model, "all_tied_weights_keys", {}) if model.config.tie_word_embeddings else {}
+        weights = {name: weight.to(dtype or weight.dtype) for name, weight in weights.items() if name not in tied}
     out_dir.mkdir(parents=True, exist_ok=True)
     temporary = out_dir / f".{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         model.save_pretrained(temporary, state_dict=weights)
         tokenizer.save_pretrained(temporary)
+        if dtype is not None:  # transformers writes the precision of the model in memory
+            config = json.loads((temporary / CONFIG_NAME).read_text(encoding="utf-8"))
+            config["dtype"] = str(dtype).removeprefix("torch.")
+            (temporary / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (out_dir / models.MANIFEST).unlink(missing_ok=True)
         for file in sorted(temporary.iterdir()):
             os.replace(file, out_dir / file.name)

@@ -75,6 +75,7 @@ def train_onpolicy(
     folder = work_dir / sha256_text(json.dumps(identity))[:16]
     record = RolloutRecord(folder / "rollouts", study, model_name, run)
     steps = StepCallback(folder / "models", base=manifest if settings.lora_rank else None)
+    on_gpu = torch.cuda.is_available()
     longest = max(len(render(tokenizer, text, enable_thinking=enable_thinking)) for text in _texts(examples))
     trainer = OnPolicyTrainer(
         arm=arm,
@@ -85,7 +86,7 @@ def train_onpolicy(
         opened=contexts.opens_thinking(tokenizer, enable_thinking=enable_thinking),
         teacher=_teacher(arm, settings, manifest),
         record=record,
-        model=models.load_model(manifest),
+        model=models.load_model(manifest, dtype="bfloat16" if settings.lora_rank and on_gpu else "float32"),
         args=trainer_arguments(
             arm,
             settings,

@@ -154,9 +154,8 @@ def _trainer_arguments(settings: SftSettings, *, sequences: int, directory: Path
         bf16=not cpu,  # with float32 master weights, as the authors train (their fsdp_workers.py:325-329)
         full_determinism=cpu,  # on a GPU it would forbid some of the fast kernels
         use_cache=True,  # saved in the config; training itself never caches
-        gradient_checkpointing=not cpu,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
-        activation_checkpointing=False,
+        activation_checkpointing=not cpu,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         save_strategy="no",  # `CheckpointCallback` decides
         save_total_limit=KEPT,
         logging_steps=1,

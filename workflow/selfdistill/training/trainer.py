@@ -19,10 +19,12 @@ import pandas as pd
 import torch
 from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor, Partial, distribute_tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 from trl.models import prepare_fsdp
+from trl.models.utils import disable_gradient_checkpointing
 
 from selfdistill.errors import UserError
 from selfdistill.generation.requests import Completion, Row, Sampling, sample_seed
@@ -83,6 +85,8 @@ class OnPolicyTrainer(GRPOTrainer):
         self.sampler = None
         if not self.use_vllm:
             self.sampler = self._own_sampler()
+        if self.is_fsdp_enabled and self.args.bf16:
+            self._add_up_in_float32()
         if teacher is not None:
             self.teacher = self._placed(teacher.requires_grad_(False).eval())
 
@@ -90,6 +94,14 @@ class OnPolicyTrainer(GRPOTrainer):
         if self.is_fsdp_enabled:
             raise UserError("a sharded model cannot draw its own responses: choose the engine vllm, or ddp.yaml")
         return ModelSampler(self.accelerator.unwrap_model(self.model), self.processing_class)
+
+    def _add_up_in_float32(self) -> None:
+        """Gradients of several processes are summed in float32, as the authors' are (their fsdp_workers.py:493-497);
+        accelerate would sum them in bfloat16.
+        """
+        half = torch.bfloat16
+        policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, output_dtype=half)
+        self.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
 
     def _placed(self, teacher: PreTrainedModel) -> PreTrainedModel:
         """The teacher where the policy lies: sharded like it, or whole on the device."""
@@ -104,13 +116,20 @@ class OnPolicyTrainer(GRPOTrainer):
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         pass
 
+    def _wait(self) -> None:
+        """A GPU works on after the call that gave it work has returned."""
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
         """Adds the seconds inside to a phase of the step."""
+        self._wait()
         started = time.perf_counter()
         try:
             yield
         finally:
+            self._wait()
             self.seconds[phase] += time.perf_counter() - started
 
     @property
@@ -162,7 +181,10 @@ class OnPolicyTrainer(GRPOTrainer):
     def _draw(self, rows: Sequence[Row]) -> list[Completion]:
         """A completion with its log-probabilities for every row."""
         if not self.use_vllm:
-            with self.accelerator.autocast():
+            # In training mode a model that recomputes its activations has no key-value cache.
+            policy = self.accelerator.unwrap_model(self.model)
+            plain = disable_gradient_checkpointing(policy, self.args.gradient_checkpointing_kwargs)
+            with plain, self.accelerator.autocast():
                 return self.sampler.draw(rows, self.sampling, logps=True)
         # TRL has given vLLM the policy's weights by now. Of the seeds vLLM knows nothing.
         prompts = [list(row.token_ids) for row in rows]
@@ -387,7 +409,8 @@ class OnPolicyTrainer(GRPOTrainer):
             visible = torch.cat([inputs["teacher_mask"], mask], dim=1)
             taught, _ = response_states(teacher, ids, visible, responses.size(1))
             teacher_weight = _output_weight(teacher)
-        with self.timed("student"):
+        # In the precision of the forward pass: only there do states and (gathered) weights have one dtype.
+        with self.timed("student"), self.accelerator.autocast():
             ids = torch.cat([inputs["prompt_ids"], responses], dim=1)
             visible = torch.cat([inputs["prompt_mask"], mask], dim=1)
             states, kept = response_states(model, ids, visible, responses.size(1))
@@ -454,8 +477,11 @@ class OnPolicyTrainer(GRPOTrainer):
     def _save_checkpoint(self, model: PreTrainedModel, trial: object) -> None:
         """A moving teacher is saved before the file that marks a checkpoint as complete."""
         if self.arm.teacher_update_rate:
-            weights = {name: _whole(weight) for name, weight in _own_weights(self.teacher)}
-            if self.accelerator.is_main_process:
+            main = self.accelerator.is_main_process
+            gathered = ((name, _whole(weight)) for name, weight in _own_weights(self.teacher))
+            # One at a time: a whole teacher would fill a GPU that holds a share of it.
+            weights = {name: weight.cpu() if main else weight[:0] for name, weight in gathered}
+            if main:
                 folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
                 folder.mkdir(parents=True, exist_ok=True)
                 save_file(weights, folder / TEACHER_WEIGHTS)
@@ -526,7 +552,7 @@ def response_states(
     of one position only are formed.
     """
     ids, mask, left = without_padding(ids, mask, kept)
-    output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, logits_to_keep=1, use_cache=False)
+    output = model(input_ids=ids, attention_mask=mask, output_hidden_states=[-1], logits_to_keep=1, use_cache=False)
     return output.hidden_states[-1][:, -left - 1 : -1], left
 
 
@@ -625,8 +651,8 @@ def trainer_arguments(
         use_cpu=cpu,
         bf16=not cpu,  # with float32 master weights, as the authors train (their fsdp_workers.py:325-329)
         full_determinism=cpu,
-        gradient_checkpointing=not cpu,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
+        activation_checkpointing=not cpu,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         save_strategy="no",  # `CheckpointCallback` decides
         save_total_limit=2,
         logging_steps=settings.updates_per_step,
