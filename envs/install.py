@@ -36,9 +36,9 @@ def main() -> int:
     STAMP.unlink(missing_ok=True)
     if Path(sys.prefix).resolve() != VENV.resolve():  # else this interpreter is the environment's own: keep it
         venv.create(VENV, with_pip=True, clear=True)
-    install_torch()
-    pip("--require-hashes", "--no-deps", "-r", str(LOCK))
-    pip("--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    install_torch(PYTHON)
+    pip(PYTHON, "--require-hashes", "--no-deps", "-r", str(LOCK))
+    pip(PYTHON, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
     STAMP.write_text(wanted)
     print(f"environment: ready after {time.monotonic() - started:.0f} s", flush=True)
     return 0
@@ -50,22 +50,23 @@ def fingerprint() -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def install_torch() -> None:
+def install_torch(python: Path) -> None:
     requirement = TORCH.read_text().strip()
     if platform.system() != "Linux" or shutil.which("nvidia-smi"):
-        pip(requirement)
-        return
-    cpu_build = f"{requirement}+cpu"
-    if pip("--no-deps", cpu_build, quiet_failure=True):
-        return
-    if pip("--no-deps", "--index-url", CPU_INDEX, "--timeout", "15", "--retries", "1", cpu_build, quiet_failure=True):
-        return
-    print("environment: no CPU build of torch at hand, taking the default build with its CUDA libraries", flush=True)
-    pip(requirement)
+        pip(python, requirement)
+    elif not install_cpu_torch(python):
+        print("environment: no CPU build of torch at hand, taking the default one with its CUDA libraries", flush=True)
+        pip(python, requirement)
 
 
-def pip(*arguments: str, quiet_failure: bool = False) -> bool:
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+def install_cpu_torch(python: Path) -> bool:
+    build = ("--no-deps", f"{TORCH.read_text().strip()}+cpu")
+    elsewhere = ("--index-url", CPU_INDEX, "--timeout", "15", "--retries", "1")
+    return pip(python, *build, quiet_failure=True) or pip(python, *elsewhere, *build, quiet_failure=True)
+
+
+def pip(python: Path, *arguments: str, quiet_failure: bool = False) -> bool:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     result = subprocess.run(command, stderr=subprocess.DEVNULL if quiet_failure else None)
     if result.returncode and not quiet_failure:
         sys.exit(f"environment: failed: {' '.join(command)}")

@@ -137,6 +137,11 @@ def test_the_engine_is_told_how_long_prompts_and_responses_get(vllm, manifest: P
         draw(manifest, tmp_path / "e", tokens=1999)
 
 
+def test_a_temperature_beyond_vllms_is_told_in_a_sentence(vllm, manifest: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=r"vLLM takes temperatures up to 2, found 2\.5"):
+        draw(manifest, tmp_path, sampling=Sampling(2.5, max_tokens=40))
+
+
 def test_another_model_takes_the_place_of_the_first(vllm, manifest: Path, tmp_path: Path):
     other = save_tiny_model(tmp_path / "other", seed=5)
     for model in (manifest, other, manifest):

@@ -18,6 +18,7 @@ from selfdistill.generation.requests import Completion, Row, Sampling
 # Prompts and responses have to fit; a little more room than this call needs lets the next call use the same engine.
 ROOM_STEP = 512
 LARGEST_SEED = 2**63  # of torch's generators
+HOTTEST = 2  # temperature that vLLM accepts
 CPU_CACHE_GIB = "1"
 CPU_MEMORY_SHARE = 0.3
 
@@ -72,6 +73,8 @@ class VllmEngine:
     def _parameters(self, request: list[Row], sampling: Sampling) -> Any:
         from vllm import SamplingParams
 
+        if sampling.temperature > HOTTEST:
+            raise UserError(f"vLLM takes temperatures up to {HOTTEST}, found {sampling.temperature:g}")
         return SamplingParams(
             n=len(request),
             temperature=sampling.temperature,
