@@ -1,8 +1,8 @@
 """Tokens per second of both engines on a CPU: `python benchmarks/engines.py --model MANIFEST [--json FILE]`.
 
-512 sequences of up to 200 tokens from one model and the same prompts, each engine in a process of its own, one after the
-other; vLLM's runs in `.venv-vllm` (envs/install_vllm_cpu.py). Seconds are those of drawing: imports and loading stand
-beside them. The ratio is to transformers.
+512 sequences of up to 200 tokens from one model and the same prompts, each engine in a process of its own, one after
+the other; vLLM's runs in `.venv-vllm` (envs/install_vllm_cpu.py). Seconds are those of drawing: imports and loading
+stand beside them. The ratio is to transformers.
 """
 
 import argparse
@@ -43,8 +43,11 @@ def main() -> None:
 
 def in_its_environment(engine: str, model: Path) -> dict:
     environment = os.environ | {
-        "PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1",
-    }  # fmt: skip
+        "PYTHONPATH": str(ROOT / "workflow"),
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "passive",
+        "HF_HUB_OFFLINE": "1",
+    }
     command = [PYTHONS[engine], __file__, "--model", model.resolve(), "--engine", engine]
     output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
