@@ -379,7 +379,7 @@ def _judged(rows: list[dict[str, Any]], bootstrap: Bootstrap) -> pd.DataFrame:
     frame = pd.DataFrame(rows).reindex(columns=LEDGER.names)
     frame["test_verdict"] = frame["test_verdict"].fillna(NOT_TESTABLE)
     together = frame.groupby(["id", "variant"], sort=False)["test_verdict"]
-    frame["verdict"] = together.transform(lambda verdicts: _overall(list(verdicts)))
+    frame["verdict"] = together.transform(lambda verdicts: overall_verdict(list(verdicts)))
     return frame
 
 
@@ -390,7 +390,7 @@ def _verdict(value: float, within: float | None, significant: bool) -> str:
     return HOLDS if as_claimed else CONTRADICTED
 
 
-def _overall(verdicts: list[str]) -> str:
+def overall_verdict(verdicts: list[str]) -> str:
     """Of a claim: contradicted if one of its tests is; it holds, or cannot be tested, if that is true of all."""
     for verdict in (CONTRADICTED, CONFLICT):
         if verdict in verdicts:

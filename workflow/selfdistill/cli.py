@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(stage.__name__.replace("_", "-"), help=summary, description=inspect.getdoc(stage))
         command.set_defaults(stage=stage)
         for name, kind, default in _parameters(stage):
-            _add_flag(command, name, kind, default)
+            _add_flag(command, name, kind, default, positional=name in _positional(stage))
     return parser
 
 
@@ -62,6 +62,12 @@ def _parameters(target: Callable[..., object]) -> Iterator[tuple[str, object, ob
             yield name, hints[name], parameter.default
 
 
+def _positional(stage: Callable[..., object]) -> set[str]:
+    """Parameters that are given without a flag: those before the ``*`` of a signature."""
+    free = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return {name for name, parameter in inspect.signature(stage).parameters.items() if parameter.kind is free}
+
+
 def _arguments(target: Callable[..., object], flags: dict[str, object]) -> dict[str, object]:
     """The flags put back into the stage's parameters."""
     hints = typing.get_type_hints(target)
@@ -72,7 +78,10 @@ def _arguments(target: Callable[..., object], flags: dict[str, object]) -> dict[
     }
 
 
-def _add_flag(command: argparse.ArgumentParser, name: str, kind: object, default: object) -> None:
+def _add_flag(command: argparse.ArgumentParser, name: str, kind: object, default: object, *, positional: bool) -> None:
+    if positional:
+        command.add_argument(name, type=_converter(kind))
+        return
     required = default is inspect.Parameter.empty
     settings = {"dest": name, "required": required, "default": None if required else default}
     if typing.get_origin(kind) is list:

@@ -498,6 +498,24 @@ def compare(*, fresh: Path, reference: Path) -> int:
     return 0 if agree else 1
 
 
+def trace(file: Path) -> None:
+    """Print the chain from a table or figure down to raw data and seeds."""
+    from selfdistill.lineage import trace as chain
+
+    print("\n".join(chain(file)))
+
+
+def verify(results: Path) -> int:
+    """Check hashes, schemas, records and ledger of a results tree, computing nothing; status 1 if one is wrong."""
+    from selfdistill import lineage
+
+    problems = lineage.verify(results)
+    print("\n".join(problems))
+    held = ", ".join(f"{number} {what}" for what, number in lineage.counts(results).items())
+    print(f"{results}: {held}; " + (f"{len(problems)} problems" if problems else "all as recorded"))
+    return 1 if problems else 0
+
+
 def resolve_revisions(*, repos: list[str], kind: str = "dataset", lock: Path) -> None:
     """Look up the newest commits of hub repositories and add them to the lock file (needs the network)."""
     from selfdistill.problems import lock_revisions
@@ -556,6 +574,8 @@ STAGES = (
     make_ledger,
     render_ledger,
     compare,
+    trace,
+    verify,
     resolve_revisions,
     prefetch,
     document_config,
