@@ -7,6 +7,7 @@ import shutil
 import pandas as pd
 import pytest
 from selfdistill import tables
+from selfdistill.claims import read_claims
 from selfdistill.config import FIGURES
 
 from .conftest import PART, ROOT, Project
@@ -106,6 +107,21 @@ def test_curves_and_their_table_hold_every_arm(finished):
     assert ((known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)).all()
     final = tables.read(folder / "tables" / "table_onpolicy.parquet", "summary")
     assert final["row"].nunique() == 10
+
+
+def test_the_ledger_judges_every_statement_and_the_tree_is_as_recorded(finished):
+    folder = finished.folder / "results" / "smoke"
+    ledger = tables.read(folder / "claims" / "ledger.parquet", "ledger")
+    claims = read_claims(finished.folder / "config" / "claims.yaml")
+    assert set(ledger["id"]) == {claim.id for claim in claims}
+    tested = ledger[ledger["p"].notna()]
+    assert set(tested["of"]) == {"guidance", "sft", "training", "evaluation"} and len(tested) > 30
+    page = (folder / "claims" / "ledger.html").read_text()
+    assert all(claim.id in page for claim in claims)
+    status, output = finished.run("selfdistill", "verify", str(folder))
+    assert status == 0 and "all as recorded" in output, output
+    status, output = finished.run("selfdistill", "trace", str(folder / "figures" / "fig_7.pdf"))
+    assert status == 0 and "by pretrain-model; seed 0, preset smoke" in output and "CHANGED" not in output
 
 
 def test_a_run_on_one_core_gives_equal_bytes(finished, tmp_path):
