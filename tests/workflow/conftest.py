@@ -67,13 +67,13 @@ class Project:
         return output
 
     def pending(self) -> dict[str, int]:
-        """Jobs by rule that the next run would execute, the default target aside."""
+        """Jobs by rule that the next run would execute, but for the default target and the copy of all keys."""
         output = self.snakemake("--dry-run")
         if "Nothing to be done" in output:
             return {}
         table = output.rpartition("Job stats:")[2].partition("total")[0]
         jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.MULTILINE)}
-        return {rule: count for rule, count in jobs.items() if rule != "default"}
+        return {rule: count for rule, count in jobs.items() if rule not in ("default", "record_config")}
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self.folder / file

@@ -120,6 +120,9 @@ def test_the_ledger_judges_every_statement_and_the_tree_is_as_recorded(finished)
     assert all(claim.id in page for claim in claims)
     status, output = finished.run("selfdistill", "verify", str(folder))
     assert status == 0 and "all as recorded" in output, output
+    status, output = finished.run("selfdistill", "diff", str(folder), str(folder))
+    assert status == 0 and output.count("no difference") == 3, output
+    assert "steps: 3\n" in (folder / "config.yaml").read_text()
     status, output = finished.run("selfdistill", "trace", str(folder / "figures" / "fig_7.pdf"))
     assert status == 0 and "by pretrain-model; seed 0, preset smoke" in output and "CHANGED" not in output
 

@@ -36,6 +36,23 @@ rule make_ledger:
         "--out {output} 2>&1 | tee {log}"
 
 
+rule record_config:
+    """The configuration that the results were made with."""
+    output:
+        f"{RESULTS}/config.yaml",
+    log:
+        f"{LOGS}/record_config.log",
+    benchmark:
+        f"{LOGS}/record_config.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("record_config"),
+        values=config_values(),
+    shell:
+        "python -m selfdistill record-config --values {params.values} --out {output} 2>&1 | tee {log}"
+
+
 rule render_ledger:
     """The ledger as a page, which is the front page of the report."""
     input:

@@ -284,6 +284,11 @@ def view(figure):
     return {**dict(chosen), "benchmarks": benchmarks["broad"]}
 
 
+def config_values():
+    """The whole configuration as one line of JSON."""
+    return shlex.quote(CONFIG.model_dump_json())
+
+
 def claim_roles():
     """Which models stand for the paper's in its statements, as one line of JSON."""
     roles = {

@@ -516,6 +516,25 @@ def verify(results: Path) -> int:
     return 1 if problems else 0
 
 
+def diff(first: Path, second: Path) -> None:
+    """Print what differs between two results trees: configuration, responses with paired intervals, verdicts."""
+    from selfdistill import diff as comparison
+    from selfdistill.statistics import Bootstrap
+
+    print("\n".join(comparison.diff(first, second, bootstrap=Bootstrap())))
+
+
+def record_config(*, values: str, out: Path) -> None:
+    """Write the configuration of a study (JSON) beside its results."""
+    import json
+
+    import yaml
+
+    from selfdistill.provenance import write_text
+
+    write_text(out, yaml.safe_dump(json.loads(values), sort_keys=False))
+
+
 def resolve_revisions(*, repos: list[str], kind: str = "dataset", lock: Path) -> None:
     """Look up the newest commits of hub repositories and add them to the lock file (needs the network)."""
     from selfdistill.problems import lock_revisions
@@ -576,6 +595,8 @@ STAGES = (
     compare,
     trace,
     verify,
+    diff,
+    record_config,
     resolve_revisions,
     prefetch,
     document_config,

@@ -1,0 +1,71 @@
+"""Two results trees: what is said of a changed key, of changed responses and of a verdict that flipped."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from selfdistill import tables
+from selfdistill.diff import diff, flat
+from selfdistill.errors import UserError
+from selfdistill.statistics import Bootstrap
+
+BOOTSTRAP = Bootstrap(resamples=500)
+
+
+def tree(folder: Path, *, steps: int = 30, longer: int = 0, correct: int = 4, verdict: str = "holds") -> Path:
+    """20 problems with 8 responses each, of which ``correct`` are right, ``longer`` tokens longer than usual."""
+    (folder).mkdir()
+    (folder / "config.yaml").write_text(f"study: s\nonpolicy:\n  steps: {steps}\n  runs: [1, 2]\n")
+    rows = [(f"p{n:02d}", sample) for n in range(20) for sample in range(8)]
+    frame = pd.DataFrame(rows, columns=["problem_id", "sample"])
+    for column in tables.TRACES.names:
+        if column not in frame:
+            frame[column] = 0 if column.startswith(("substring", "word")) else "x"
+    lengths = 100 + longer + frame["problem_id"].str[1:].astype(int)
+    frame = frame.assign(
+        seed=1, context_sample=None, step=None, correct=frame["sample"] < correct, response_tokens=lengths
+    )
+    tables.write(frame.assign(setting="easy"), folder / "evaluations/m/base/easy.parquet", "traces")
+    ledger = {name: None for name in tables.LEDGER.names} | {
+        "place": 0,
+        "id": "c",
+        "variant": "lr 1",
+        "verdict": verdict,
+    }
+    tables.write(
+        pd.DataFrame([ledger | {"test": "t", "benchmark": "", "sizes": ""}]), folder / "claims/ledger.parquet", "ledger"
+    )
+    return folder
+
+
+def test_equal_trees_have_no_difference(tmp_path: Path):
+    lines = diff(tree(tmp_path / "a"), tree(tmp_path / "b"), bootstrap=BOOTSTRAP)
+    assert lines.count("  no difference") == 3 and len(lines) == 6
+
+
+def test_what_changed_is_named_with_its_interval(tmp_path: Path):
+    first = tree(tmp_path / "a")
+    second = tree(tmp_path / "b", steps=20, longer=7, verdict="contradicted")
+    lines = diff(first, second, bootstrap=BOOTSTRAP)
+    assert "  onpolicy.steps: 30 -> 20" in lines
+    assert "  c lr 1: holds -> contradicted" in lines
+    (changed,) = [line for line in lines if "easy.parquet" in line]
+    assert "(20 problems)" in changed and "L +7.0 [7.0, 7.0]" in changed and changed.endswith("*")
+    assert "score +0.000" in changed
+
+
+def test_a_table_on_one_side_only_is_said(tmp_path: Path):
+    first, second = tree(tmp_path / "a"), tree(tmp_path / "b")
+    (second / "evaluations/m/base/easy.parquet").rename(second / "evaluations/m/base/hard.parquet")
+    lines = diff(first, second, bootstrap=BOOTSTRAP)
+    assert "  evaluations/m/base/easy.parquet: only in the first" in lines
+    assert "  evaluations/m/base/hard.parquet: only in the second" in lines
+
+
+def test_a_missing_tree_is_told(tmp_path: Path):
+    with pytest.raises(UserError, match="no such results tree"):
+        diff(tmp_path / "nowhere", tmp_path, bootstrap=BOOTSTRAP)
+
+
+def test_keys_are_joined_by_dots():
+    assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}

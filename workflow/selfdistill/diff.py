@@ -1,0 +1,103 @@
+"""What differs between two results trees: configuration, responses with paired intervals, verdicts of the ledger."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from selfdistill import tables
+from selfdistill.artifacts import per_problem
+from selfdistill.curves import READ
+from selfdistill.errors import UserError
+from selfdistill.statistics import Bootstrap
+
+CONFIG = "config.yaml"
+METRICS = {"score": 3, "L": 1, "E_substring": 2}  # digits shown
+# Tables of responses that are comparable problem by problem; rollouts answer to what was drawn before them.
+RESPONSES = ("evaluations/*/*/*.parquet", "traces/*/*.parquet")
+
+
+def diff(first: Path, second: Path, *, bootstrap: Bootstrap) -> list[str]:
+    """Lines on every difference; ``first`` and ``second`` are folders such as ``results/microcosm``.
+
+    Responses to the same problems are compared by the mean over problems of the difference, second minus first, with
+    its interval; a line that ends with * has an interval without 0.
+    """
+    for tree in (first, second):
+        if not tree.is_dir():
+            raise UserError(f"{tree}: no such results tree")
+    parts = {
+        "configuration": list(_config_lines(_config(first), _config(second))),
+        "responses (second minus first)": list(_response_lines(first, second, bootstrap)),
+        "verdicts": list(_verdict_lines(first, second)),
+    }
+    return [line for title, lines in parts.items() for line in (f"{title}:", *(lines or ["  no difference"]))]
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name: value}
+    return found
+
+
+def _config(tree: Path) -> dict[str, Any]:
+    path = tree / CONFIG
+    return flat(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _config_lines(first: dict[str, Any], second: dict[str, Any]) -> Iterator[str]:
+    for name in sorted(first.keys() | second.keys()):
+        old, new = first.get(name, "absent"), second.get(name, "absent")
+        if old != new:
+            yield f"  {name}: {old} -> {new}"
+
+
+def _response_lines(first: Path, second: Path, bootstrap: Bootstrap) -> Iterator[str]:
+    here, there = ({str(p.relative_to(t)): p for kind in RESPONSES for p in t.glob(kind)} for t in (first, second))
+    for name in sorted(here.keys() - there.keys()):
+        yield f"  {name}: only in the first"
+    for name in sorted(there.keys() - here.keys()):
+        yield f"  {name}: only in the second"
+    for name in sorted(here.keys() & there.keys()):
+        if here[name].read_bytes() != there[name].read_bytes():
+            yield from _paired_lines(name, here[name], there[name], bootstrap)
+
+
+def _paired_lines(name: str, first: Path, second: Path, bootstrap: Bootstrap) -> Iterator[str]:
+    """One line per setting or step: the change of each metric over the problems that both tables hold."""
+    old, new = (tables.read(path, "traces", READ) for path in (first, second))
+    for (setting, step), part in old.groupby(["setting", "step"], dropna=False):
+        same_step = new["step"].isna() if step is None or step != step else new["step"] == step
+        other = new[(new["setting"] == setting) & same_step.fillna(False)]
+        before, after = per_problem(part), per_problem(other)
+        shared = before.index.intersection(after.index)
+        label = f"  {name} {setting}" + ("" if step is None or step != step else f" step {step}")
+        if len(shared) < 2:
+            yield f"{label}: {len(shared)} problems in both, nothing to compare"
+            continue
+        changes, clear = [], False
+        for metric, digits in METRICS.items():
+            values = (after.loc[shared, metric] - before.loc[shared, metric]).to_numpy()
+            low, high = bootstrap.interval(values)
+            clear |= low > 0 or high < 0
+            changes.append(f"{metric} {values.mean():+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+        yield f"{label} ({len(shared)} problems): {', '.join(changes)}{' *' if clear else ''}"
+
+
+def _verdict_lines(first: Path, second: Path) -> Iterator[str]:
+    verdicts = [_verdicts(tree) for tree in (first, second)]
+    for key in sorted(verdicts[0].keys() | verdicts[1].keys()):
+        old, new = (found.get(key, "absent") for found in verdicts)
+        if old != new:
+            yield f"  {' '.join(filter(None, key))}: {old} -> {new}"
+
+
+def _verdicts(tree: Path) -> dict[tuple[str, str], str]:
+    path = tree / "claims" / "ledger.parquet"
+    if not path.is_file():
+        return {}
+    ledger = tables.read(path, "ledger").drop_duplicates(["id", "variant"])
+    return {(row.id, row.variant): row.verdict for row in ledger.itertuples()}
