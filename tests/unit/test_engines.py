@@ -51,6 +51,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> type[PretendedLLM]:
     module = types.ModuleType("vllm")
     module.LLM, module.SamplingParams = PretendedLLM, lambda **options: types.SimpleNamespace(**options)
     monkeypatch.setitem(sys.modules, "vllm", module)
+    monkeypatch.setattr(shards, "find_spec", lambda name: module)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(shards, "_held", {})
@@ -91,6 +92,11 @@ def test_an_unknown_engine_names_those_there_are(manifest: Path, tmp_path: Path)
             work_dir=tmp_path,
             engine="vlm",
         )
+
+
+def test_without_vllm_its_engine_says_where_to_find_it(manifest: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=r"the engine vllm needs vLLM, .* envs/train\.yaml has it"):
+        draw(manifest, tmp_path)
 
 
 def test_each_problem_is_one_request_with_its_first_samples_seed(vllm, manifest: Path, tmp_path: Path):

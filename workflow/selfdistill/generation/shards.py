@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def _transformers(manifest: Path, room: int) -> Engine:
 
 
 def _vllm(manifest: Path, room: int) -> Engine:
+    if find_spec("vllm") is None:
+        raise UserError("the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it")
     from selfdistill.generation.vllm_engine import VllmEngine
 
     return VllmEngine(manifest, room=room)
