@@ -1,7 +1,5 @@
 """Low-rank adapters: the model without the adapter is the fixed teacher, and what is evaluated has it merged in."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -10,8 +8,7 @@ from selfdistill import models
 from selfdistill.errors import UserError
 from selfdistill.generation.requests import Row
 from selfdistill.training.settings import Arm
-from selfdistill.training.trainer import OnPolicyTrainer
-from test_onpolicy import ARMS, FIXED, STEPS, as_before, train  # noqa: F401 (a fixture)
+from test_onpolicy import ARMS, FIXED, STEPS, as_before, stop_in_second_step, train  # noqa: F401 (a fixture)
 from tiny import save_tiny_model
 
 ADAPTED = {"lora_rank": 4}
@@ -76,14 +73,7 @@ def test_rollouts_come_from_the_adapted_model(run):
 
 def test_a_stopped_run_continues_to_the_same_end(run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patch:
-        original = OnPolicyTrainer._roll_out
-
-        def roll_out(trainer: OnPolicyTrainer, *arguments: object) -> dict:
-            if trainer.trainer_step == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return original(trainer, *arguments)
-
-        patch.setattr(OnPolicyTrainer, "_roll_out", roll_out)
+        stop_in_second_step(patch)
         with pytest.raises(SystemExit):
             train(manifest, tmp_path, FIXED, **ADAPTED)
     assert train(manifest, tmp_path, FIXED, **ADAPTED).digests() == run.digests()

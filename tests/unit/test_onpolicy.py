@@ -284,19 +284,24 @@ def test_a_killed_run_continues_to_the_same_bytes(killed, finished, manifest: Pa
     assert continued.digests() == finished(name).digests()
 
 
+def stop_in_second_step(patch: pytest.MonkeyPatch) -> None:
+    """SIGTERM reaches the process while the second step's rollouts are drawn."""
+    original = OnPolicyTrainer._roll_out
+
+    def roll_out(trainer: OnPolicyTrainer, *arguments: object) -> dict:
+        if trainer.trainer_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(trainer, *arguments)
+
+    patch.setattr(OnPolicyTrainer, "_roll_out", roll_out)
+
+
 @pytest.mark.parametrize("name", ["grpo", "sdpo-ema"])
 def test_a_stopped_run_ends_with_status_75_and_continues_to_the_same_bytes(
     finished, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ):
     with monkeypatch.context() as patch:
-        original = OnPolicyTrainer._roll_out
-
-        def roll_out(trainer: OnPolicyTrainer, *arguments: object) -> dict:
-            if trainer.trainer_step == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return original(trainer, *arguments)
-
-        patch.setattr(OnPolicyTrainer, "_roll_out", roll_out)
+        stop_in_second_step(patch)
         with pytest.raises(SystemExit) as stopped:
             train(manifest, tmp_path, ARMS[name])
     assert stopped.value.code == 75
