@@ -3,10 +3,7 @@
 `config/claims.yaml` says what is claimed and how it is tested; roles say which of a study's models a statement is
 about. A test compares means over responses; problems are resampled, together wherever two means share them, and runs
 where there are several. A statement holds when all its tests do.
-
-Verdicts: "holds" and "contradicted" where an effect has the claimed or the opposite sign and is significant after
-Holm's correction over all tests of the ledger; "inconclusive" otherwise; "not testable" where the study lacks the
-runs; "conflict" for statements that contradict each other as published.
+`verdicts` says what follows from the effects.
 """
 
 import itertools
@@ -14,7 +11,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -25,12 +21,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from selfdistill.errors import UserError
 from selfdistill.statistics import Array, Bootstrap
 from selfdistill.tables import LEDGER
+from selfdistill.verdicts import (
+    CONFLICT,
+    INCONCLUSIVE,
+    NOT_TESTABLE,
+    Effect,
+    holm,
+    overall_verdict,
+    p_value,
+    verdict_of,
+    would_decide,
+)
 
 FEW = 128  # |D| that Section 6.2 calls small: "when |D| <= 128"
-HOLDS, CONTRADICTED, INCONCLUSIVE = "holds", "contradicted", "inconclusive"
-NOT_TESTABLE, CONFLICT = "not testable in this study", "conflict as published"
-# How many times as much data is still worth a number; beyond it the effect is as good as absent.
-FURTHEST = 1000
 
 Of = Literal["guidance", "sft", "training", "evaluation"]
 Metric = Literal["score", "avg", "L", "E"]
@@ -102,16 +105,6 @@ class Role:
     rates: Mapping[str, Sequence[float]]  # by method; each of SDPO's is tested
     top_k: int
     hardest: str
-
-
-@dataclass(frozen=True)
-class _Effect:
-    """An effect with its resamples, oriented so that the claim says that it is above 0."""
-
-    value: float
-    resamples: Array
-    runs: int
-    problems: int
 
 
 def read_claims(path: Path) -> list[Claim]:
@@ -291,7 +284,7 @@ def _result(test: Test, instance: _Instance | None, bootstrap: Bootstrap) -> dic
     return {**row, "value": effect.value, "low": low[0], "high": high[0], **counts, "effect": effect}
 
 
-def _effect(instance: _Instance, bootstrap: Bootstrap) -> _Effect | None:
+def _effect(instance: _Instance, bootstrap: Bootstrap) -> Effect | None:
     """The weighted sum of the cells' means, over the replicates (models, seeds) that all cells have."""
     replicates = sorted(set.intersection(*(set(cell["replicate"]) for cell in instance.cells)))
     if not replicates:
@@ -318,7 +311,7 @@ def _effect(instance: _Instance, bootstrap: Bootstrap) -> _Effect | None:
     means = np.array([np.mean([np.average(t["value"], weights=t["rollouts"]) for t in cell]) for cell in tables])
     value = float(means @ weights)
     problems = min(sum(len(table) for table in cell) // len(cell) for cell in tables)
-    return _Effect(value, _inflated(estimates, value, len(replicates)), len(replicates), problems)
+    return Effect(value, _inflated(estimates, value, len(replicates)), len(replicates), problems)
 
 
 def _of(cell: pd.DataFrame, replicate: str) -> pd.DataFrame:
@@ -338,81 +331,20 @@ def _inflated(estimates: Array, value: float, runs: int) -> Array:
     return estimates if runs == 1 else value + (estimates - value) * math.sqrt(runs / (runs - 1))
 
 
-# --- verdicts -----------------------------------------------------------------------------------------------------
-
-
-def p_value(resamples: Array, within: float | None = None) -> float:
-    """Two-sided, that an effect is 0; with ``within``, one-sided, that it lies on the other side of that margin.
-
-    From the share of resamples beyond the null, with one added so that no p is 0. 1 where the effect has no interval.
-    """
-    if not np.isfinite(resamples).all():
-        return 1.0
-    number = len(resamples)
-    if within is None:
-        below, above = (resamples <= 0).sum(), (resamples >= 0).sum()
-        return min(1.0, 2 * (min(below, above) + 1) / (number + 1))
-    inside = np.abs(resamples) <= within
-    if np.abs(resamples.mean()) > within:
-        return (inside.sum() + 1) / (number + 1)
-    return (max((resamples > within).sum(), (resamples < -within).sum()) + 1) / (number + 1)
-
-
-def holm(p: Array) -> Array:
-    """Holm's step-down correction of p-values [tests] (Holm 1979, Scand. J. Stat. 6:65)."""
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(stepped, 1)
-    return adjusted
-
-
 def _judged(rows: list[dict[str, Any]], bootstrap: Bootstrap) -> pd.DataFrame:
     """The `ledger` table: with p-values, verdicts of the tests and of the claims, and what would decide."""
     tested = [row for row in rows if row.get("effect") is not None]
     p = np.array([p_value(row["effect"].resamples, row["within"]) for row in tested])
     for row, plain, adjusted in zip(tested, p, holm(p), strict=True):
         row |= {"p": plain, "p_adjusted": adjusted, "confidence": bootstrap.confidence}
-        row["test_verdict"] = _verdict(row["value"], row["within"], adjusted <= 1 - bootstrap.confidence)
+        row["test_verdict"] = verdict_of(row["value"], row["within"], adjusted <= 1 - bootstrap.confidence)
         if row["test_verdict"] == INCONCLUSIVE:
-            row["would_decide"] = _would_decide(row["effect"], row["within"], bootstrap, len(tested))
+            row["would_decide"] = would_decide(row["effect"], row["within"], bootstrap, len(tested))
     frame = pd.DataFrame(rows).reindex(columns=LEDGER.names)
     frame["test_verdict"] = frame["test_verdict"].fillna(NOT_TESTABLE)
     together = frame.groupby(["id", "variant"], sort=False)["test_verdict"]
     frame["verdict"] = together.transform(lambda verdicts: overall_verdict(list(verdicts)))
     return frame
-
-
-def _verdict(value: float, within: float | None, significant: bool) -> str:
-    if not significant:
-        return INCONCLUSIVE
-    as_claimed = value > 0 if within is None else abs(value) <= within
-    return HOLDS if as_claimed else CONTRADICTED
-
-
-def overall_verdict(verdicts: list[str]) -> str:
-    """Of a claim: contradicted if one of its tests is; it holds, or cannot be tested, if that is true of all."""
-    for verdict in (CONTRADICTED, CONFLICT):
-        if verdict in verdicts:
-            return verdict
-    testable = [verdict for verdict in verdicts if verdict != NOT_TESTABLE]
-    if not testable:
-        return NOT_TESTABLE
-    return HOLDS if set(verdicts) == {HOLDS} else INCONCLUSIVE
-
-
-def _would_decide(effect: _Effect, within: float | None, bootstrap: Bootstrap, tests: int) -> str:
-    """How much more data an effect of this size would need to be significant at Bonferroni's level."""
-    spread = effect.resamples.std()
-    distance = abs(effect.value) if within is None else abs(within - abs(effect.value))
-    if not np.isfinite(spread):
-        return "more than one problem or run"
-    z = NormalDist().inv_cdf(1 - (1 - bootstrap.confidence) / (2 * tests))
-    factor = math.inf if distance == 0 else (z * spread / distance) ** 2
-    what, have = ("runs", effect.runs) if effect.runs > 1 else ("problems", effect.problems)
-    if factor > FURTHEST:
-        return f"more than {FURTHEST} times as many {what}"
-    return f"about {math.ceil(have * factor)} {what} (here {have})"
 
 
 def _in_words(test: Test) -> str:

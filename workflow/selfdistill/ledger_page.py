@@ -4,8 +4,8 @@ from html import escape
 
 import pandas as pd
 
-from selfdistill.claims import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
 from selfdistill.studies import stamp_text
+from selfdistill.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
 
 ORDER = (HOLDS, CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE, CONFLICT)
 UNITS = {"score": "", "avg": " points", "L": " tokens", "E": " markers"}

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from selfdistill import tables
-from selfdistill.claims import NOT_TESTABLE, holm, overall_verdict
 from selfdistill.errors import UserError
 from selfdistill.provenance import sha256_file, sidecar_path
+from selfdistill.verdicts import NOT_TESTABLE, holm, overall_verdict
 
 SIDECAR = ".provenance.json"
 FIGURES = (".png", ".svg", ".pdf")
