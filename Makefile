@@ -33,8 +33,9 @@ lint: env  ## ruff, snakefmt, snakemake --lint
 format: env  ## let ruff and snakefmt rewrite the sources
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
-docs: env  ## regenerate config/README.md and the configuration schema
+docs: env  ## regenerate config/README.md, the configuration schema and the README's verdicts
 	@selfdistill document-config --page config/README.md --schema workflow/schemas/config.schema.yaml
+	@selfdistill show-verdicts --ledger results/reference/microcosm/claims/ledger.parquet --page README.md
 
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \
@@ -52,7 +53,7 @@ compare: env  ## a fresh run against the reference results, value by value
 reference: reproduce  ## make this run's tables, figures and provenance the reference
 	@rm -rf results/reference/microcosm; \
 	cd results/microcosm; \
-	find tables figures datasets curves.parquet -type f ! -path 'datasets/*.parquet' \
+	find tables figures claims datasets curves.parquet config.yaml -type f ! -path 'datasets/*.parquet' \
 	  -exec install -m 644 -D {} ../reference/microcosm/{} \; ; \
 	find . -name '*.provenance.json' -exec install -m 644 -D {} ../reference/microcosm/{} \;
 

@@ -32,7 +32,7 @@ def main() -> int:
     if not install.install_cpu_torch(PYTHON):
         sys.exit("environment: vLLM's CPU build needs the CPU build of torch, and none was found")
     # pip would take three times as long.
-    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(PYTHON)]
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--system-certs", "--python", str(PYTHON)]
     subprocess.run([*uv, "--no-deps", "-r", str(LOCK)], check=True)
     STAMP.write_text(wanted)
     print(f"environment: ready after {time.monotonic() - started:.0f} s", flush=True)

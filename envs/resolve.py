@@ -72,7 +72,7 @@ def resolve(environment: Environment) -> dict[str, str]:
     or `Unreachable`.
     """
     command = [
-        *(find_uv() or "uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"),
+        *(find_uv() or "uv", "pip", "compile", "-", "--quiet", "--system-certs", "--no-header", "--no-annotate"),
         *("--python-version", environment.python, "--python-platform", PLATFORM),
     ]
     result = subprocess.run(command, input="\n".join(environment.requirements), text=True, capture_output=True)

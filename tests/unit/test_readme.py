@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from selfdistill import tables
+from selfdistill.ledger_page import with_verdicts
+
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference" / "microcosm"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -10,10 +13,16 @@ VALUE = re.compile(r"-?[\d,.]+ \[-?[\d,.]+, -?[\d,.]+\]")
 
 
 def test_every_number_with_an_interval_stands_in_a_reference_table():
-    tables = "".join(path.read_text(encoding="utf-8") for path in (REFERENCE / "tables").glob("*.md"))
-    shown, known = set(VALUE.findall(README)), set(VALUE.findall(tables))
+    text = "".join(path.read_text(encoding="utf-8") for path in (REFERENCE / "tables").glob("*.md"))
+    shown, known = set(VALUE.findall(README)), set(VALUE.findall(text))
     assert len(shown) > 20
     assert shown <= known
+
+
+def test_the_ledger_is_that_of_the_reference_run():
+    ledger = tables.read(REFERENCE / "claims" / "ledger.parquet", "ledger")
+    assert ledger["id"].nunique() >= 35
+    assert with_verdicts(README, ledger) == README
 
 
 def test_every_local_link_and_picture_exists():

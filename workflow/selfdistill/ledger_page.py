@@ -4,9 +4,11 @@ from html import escape
 
 import pandas as pd
 
+from selfdistill.errors import UserError
 from selfdistill.studies import stamp_text
 from selfdistill.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
 
+MARKS = ("<!-- ledger -->", "<!-- end of ledger -->")
 ORDER = (HOLDS, CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE, CONFLICT)
 UNITS = {"score": "", "avg": " points", "L": " tokens", "E": " markers"}
 DIGITS = {"score": 2, "avg": 1, "L": 1, "E": 1}
@@ -74,6 +76,20 @@ def table_lines(ledger: pd.DataFrame) -> list[str]:
         cells.append(claim["published"] or "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return lines
+
+
+def with_verdicts(page: str, ledger: pd.DataFrame) -> str:
+    """``page`` with a short table of all verdicts between its two marks; `UserError` where it has none."""
+    begin, end = MARKS
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise UserError(f"the page has no place for the ledger (expected {begin} and {end}, once each)")
+    lines = ["| section | statement | verdict |", "|---|---|---|"]
+    for claim, _ in _groups(ledger):
+        variant = f" ({claim['variant']})" if claim["variant"] else ""
+        cells = [claim["section"], claim["statement"] + variant, claim["verdict"]]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n{summary_line(ledger)}.\n\n" + "\n".join(lines) + f"\n{end}{rest.split(end)[1]}"
 
 
 def html(ledger: pd.DataFrame, study: str) -> str:

@@ -478,6 +478,14 @@ def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Pat
     write_text(out_html, ledger_page.html(table, study))
 
 
+def show_verdicts(*, ledger: Path, page: Path) -> None:
+    """Put a ledger's verdicts into a page, such as the README, between its marks."""
+    from selfdistill import ledger_page, tables
+    from selfdistill.provenance import write_text
+
+    write_text(page, ledger_page.with_verdicts(page.read_text(encoding="utf-8"), tables.read(ledger, "ledger")))
+
+
 def render_table(*, table: Path, out_csv: Path, out_markdown: Path, out_latex: Path) -> None:
     """Write a summary as CSV (every number), Markdown and LaTeX (values with intervals)."""
     from selfdistill import rendering, tables
@@ -592,6 +600,7 @@ STAGES = (
     render_table,
     make_ledger,
     render_ledger,
+    show_verdicts,
     compare,
     trace,
     verify,
