@@ -19,7 +19,7 @@ env:  ## install everything into .venv (idempotent)
 	@$(PYTHON) envs/install.py
 
 reproduce: env  ## run the default study: every table and figure, on this machine
-	@$(TIMED); echo "reproduce: the microcosm study, about 40 minutes on 2 cores; results/ says what lies where"; \
+	@$(TIMED); echo "reproduce: the microcosm study, about half an hour on 2 idle cores; results/ says what lies where"; \
 	snakemake --cores $(CORES)
 
 test: env  ## run all tests
