@@ -1,7 +1,24 @@
-"""The claims ledger: every empirical statement of the paper, with a verdict and an interval.
+"""The claims ledger: every empirical statement of the paper, with a verdict and an interval; and the reading room.
 
-Reads config/claims.yaml, the traces of Section 3, all evaluations and all rollouts; writes claims/. Seconds at either scale.
+Reads config/claims.yaml and all traces; writes claims/ and reading_room/. Seconds at either scale.
 """
+
+# Everything that a model said.
+ALL_TRACES = sorted(
+    {
+        *rules.make_table_1.input.selection,
+        *SECTION_3,
+        *expand(
+            f"{RESULTS}/traces/{{model}}/sft_{{setting}}.parquet",
+            model=CONFIG.sft.models,
+            setting=["unguided", "solution"],
+        ),
+        *SECTION_4,
+        *ROLLOUTS,
+        *rules.make_curves.input.evaluations,
+        *rules.make_curves.input.bases,
+    }
+)
 
 
 rule make_ledger:
@@ -77,3 +94,34 @@ rule render_ledger:
     shell:
         "python -m selfdistill render-ledger --ledger {input} --study {params.study} "
         "--out-markdown {output.markdown} --out-html {output.html} 2>&1 | tee {log}"
+
+
+rule build_reading_room:
+    """A page to read the responses behind every number, side by side."""
+    input:
+        traces=ALL_TRACES,
+        problem_sets=expand(
+            f"{RESULTS}/problems/{{problem_set}}.parquet",
+            problem_set=CONFIG.problem_sets,
+        ),
+        runs=rules.list_runs.output,
+        page="workflow/reading_room/page.html",
+        style="workflow/reading_room/style.css",
+        script="workflow/reading_room/script.js",
+    output:
+        page=f"{RESULTS}/reading_room/index.html",
+        data=directory(f"{RESULTS}/reading_room/data"),
+    log:
+        f"{LOGS}/build_reading_room.log",
+    benchmark:
+        f"{LOGS}/build_reading_room.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("build_reading_room"),
+        study=CONFIG.study,
+        limits=flags(CONFIG.reading_room),
+    shell:
+        "python -m selfdistill build-reading-room --traces {input.traces} --problem-sets {input.problem_sets} "
+        "--runs {input.runs} --page {input.page} --style {input.style} --script {input.script} {params.limits} "
+        "--study {params.study} --out {output.page} --out-data {output.data} 2>&1 | tee {log}"

@@ -332,6 +332,12 @@ class Statistics(Section):
     seed: int = key(0, doc="Seed of the bootstrap.", ge=0)
 
 
+class ReadingRoom(Section):
+    problems: int = key(100, doc="Problems shown of each source and step, the first by their hash.", paper="none", gt=0)
+    samples: int = key(16, doc="Responses shown to each, the first.", paper="none", gt=0)
+    steps: int = key(30, doc="Steps shown of each training run, evenly spaced.", paper="none", gt=0)
+
+
 class Config(Section):
     study: str = key(
         doc="Name of the study; everything is written to results/{study}.", pattern=r"^[a-z0-9][a-z0-9_-]*$"
@@ -352,6 +358,7 @@ class Config(Section):
     evaluation: Evaluation = key(doc="Accuracy on unseen problems.")
     statistics: Statistics = key(Statistics, doc="Uncertainty.")
     claims: Claims = key(Claims, doc="The claims ledger.")
+    reading_room: ReadingRoom = key(ReadingRoom, doc="How many responses can be read in the reading room.")
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Config":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from selfdistill import processes
 from selfdistill.generation.requests import Sampling
+from selfdistill.reading_room import Limits
 from selfdistill.sampling import Sampler
 from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
 
@@ -478,6 +479,27 @@ def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Pat
     write_text(out_html, ledger_page.html(table, study))
 
 
+def build_reading_room(
+    *,
+    traces: list[Path],
+    problem_sets: list[Path],
+    runs: Path,
+    page: Path,
+    style: Path,
+    script: Path,
+    limits: Limits,
+    study: str,
+    out: Path,
+    out_data: Path,
+) -> None:
+    """Make the page on which all responses can be read side by side, with its data beside it."""
+    from selfdistill import reading_room, tables
+
+    parts = reading_room.Parts(page, style, script)
+    known = tables.read(runs, "runs")
+    reading_room.build(traces, problem_sets, known, parts=parts, study=study, limits=limits, out=out, data=out_data)
+
+
 def show_verdicts(*, ledger: Path, page: Path) -> None:
     """Put a ledger's verdicts into a page, such as the README, between its marks."""
     from selfdistill import ledger_page, tables
@@ -600,6 +622,7 @@ STAGES = (
     render_table,
     make_ledger,
     render_ledger,
+    build_reading_room,
     show_verdicts,
     compare,
     trace,
