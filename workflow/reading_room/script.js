@@ -128,8 +128,9 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
-// Letters beyond A-Z have no part in a marker, and lower-casing them could change the length of the text.
-const lower = (text) => text.replace(/[A-Z\u212A]/g, (letter) => letter.toLowerCase());
+// Lower case as far as markers are concerned, every letter in its place. In Python, whose counts these are, the capital dotted
+// I becomes two characters, of which the second is no letter.
+const lower = (text) => text.replace(/[A-Z\u212A]/g, (letter) => letter.toLowerCase()).replace(/\u0130/g, "\u0307");
 
 function piecesOf(text) {
   const pieces = [];

@@ -1,8 +1,8 @@
 """The reading room: a page to read the traces behind every number, side by side, without a server or a network.
 
-``index.html`` loads ``data/{digest}.js``: one index with the numbers of every response, and shards with the texts, loaded
-when they are read. They are scripts because a page opened from a folder may load no other data; gzip in base64, which every
-browser since 2023 unpacks. All text travels as data and is shown as text: nothing of it becomes markup.
+``index.html`` loads ``data/{digest}.js``: one index with the numbers of every response, and shards with the texts,
+loaded when they are read. They are scripts because a page opened from a folder may load no other data; gzip in base64,
+which every browser since 2023 unpacks. All text travels as data and is shown as text: nothing of it becomes markup.
 """
 
 import base64
@@ -111,8 +111,8 @@ def build(
 ) -> int:
     """Write the page ``out`` and its ``data`` folder beside it; returns how many responses it holds.
 
-    ``traces`` and ``problems``: Parquet files of these schemas; ``runs``: the `runs` schema. Texts are streamed: memory is
-    bounded by the numbers of the responses and one row group of text.
+    ``traces`` and ``problems``: Parquet files of these schemas; ``runs``: the `runs` schema. Texts are streamed:
+    memory is bounded by the numbers of the responses and one row group of text.
     """
     data.mkdir(parents=True, exist_ok=True)
     shards = _Shards(data)
@@ -144,7 +144,7 @@ def _page(parts: Parts, study: str, index: str) -> str:
 
 
 def _take(path: Path, limits: Limits, shards: _Shards) -> pd.DataFrame:
-    """The numbers of the responses of ``path`` that are shown, in file order (that of `KEYS`); texts go to ``shards``."""
+    """The numbers of the responses of ``path`` that are shown, in file order; texts go to ``shards``."""
     numbers = tables.read(path, "traces", NUMBERS)
     chosen = _chosen(numbers, limits)
     begin = 0
@@ -195,15 +195,13 @@ def _index(rows: pd.DataFrame, known: pd.DataFrame, runs: pd.DataFrame) -> dict[
     steps = rows["step"].astype("Int64")
     block = pd.MultiIndex.from_frame(rows[SOURCE].assign(step=steps.fillna(-1))).to_flat_index()
     starts = [i for i in range(len(block)) if i == 0 or block[i] != block[i - 1]]
-    if len({block[i] for i in starts}) < len(starts):
+    if len({block[i] for i in starts}) < len(starts) or rows.duplicated(KEYS).any():
         raise UserError("two traces tables hold responses of the same model, run, stage, setting and step")
     sources = list(dict.fromkeys(block[i][:4] for i in starts))
     place = {source: i for i, source in enumerate(sources)}
     return {
         "responses": len(rows),
-        "problems": known.loc[problem_ids, ["problem_type", "source", "problem", "answer"]]
-        .reset_index()
-        .values.tolist(),
+        "problems": problems.reset_index().to_numpy().tolist(),
         "sources": [{"id": "/".join(source), "label": _label(source)} for source in sources],
         # first response, source, step (null outside of training runs)
         "blocks": [[i, place[block[i][:4]], None if block[i][4] < 0 else int(block[i][4])] for i in starts],
