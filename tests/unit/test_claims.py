@@ -293,3 +293,10 @@ def test_pages_say_verdict_interval_and_what_is_quoted_and_escape_text():
     assert "not the paper's models" in text and "not the paper&#x27;s models" in page and "nan" not in text
     assert "A &lt;b&gt;bold&lt;/b&gt; claim" in page and "<script" not in page
     assert "published (quoted): 54.7" in page and " points: holds" in page
+
+
+def test_every_statement_says_where_a_reader_sees_it():
+    drawn = {path.stem.removeprefix("draw_") for path in (CONFIG.parent / "workflow/scripts").glob("draw_*.py")}
+    tables_made = {"table_1", "table_a1", "table_2", "table_3", "table_onpolicy", "table_rates"}
+    for claim in read_claims(CONFIG / "claims.yaml"):
+        assert claim.shown_in and set(claim.shown_in) <= drawn | tables_made, claim.id

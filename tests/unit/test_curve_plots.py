@@ -64,6 +64,15 @@ VIEWS = {figure: VIEW for figure in FIGURES} | {
 }
 
 
+# Where responses are read: rollouts on the figure's problem set, else a benchmark.
+ROOMS = {
+    "fig_1": "training/narrow/m-on",
+    "fig_5": "training/train/m-off",
+    "fig_8": "evaluation/easy/m-on",
+    "fig_d1": "training/train/m-off",
+}
+
+
 def curves(runs: int = 1) -> pd.DataFrame:
     rows = []
     for number, arm in enumerate(ARMS):
@@ -80,6 +89,10 @@ def curves(runs: int = 1) -> pd.DataFrame:
 
 
 def draw(figure: str, frame: pd.DataFrame):
+    return drawn(figure, frame).figure
+
+
+def drawn(figure: str, frame: pd.DataFrame):
     return runpy.run_path(str(SCRIPTS / f"draw_{figure}.py"))["draw"](frame, VIEWS[figure], "microcosm")
 
 
@@ -93,11 +106,21 @@ def line(axes, colour: str):
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_every_figure_is_drawn_and_stamped(figure):
-    drawn = draw(figure, curves())
-    drawn.draw_without_rendering()
-    text = drawn.get_supxlabel()
+    made = draw(figure, curves())
+    made.draw_without_rendering()
+    text = made.get_supxlabel()
     assert "not the paper's models" in text
     assert "95 % intervals over problems, one run each" in text
+    assert f"reading_room/index.html#view={ROOMS.get(figure, 'training/train/m-on')}" in text
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_the_rows_beside_a_figure_are_what_its_lines_show(figure):
+    made = drawn(figure, curves())
+    lines = [line for axes in made.figure.axes for line in axes.lines if len(line.get_xdata()) > 1]
+    shown = {round(float(y), 6) for line in lines for y in line.get_ydata()} - {0.0}
+    assert shown == {round(value, 6) for value in made.data["value"]}
+    assert len(made.data) < len(curves()) and not made.data.duplicated().any()
 
 
 @pytest.mark.parametrize("figure", FIGURES)

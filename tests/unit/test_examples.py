@@ -14,7 +14,7 @@ HOSTILE = '<script>alert(1)</script> wait <img src=x onerror="alert(2)"> & </div
 def traces(rows: list[tuple[str, int, str, bool]], model: str = "base") -> pd.DataFrame:
     """Rows are (problem_id, sample, response, correct)."""
     frame = pd.DataFrame(rows, columns=["problem_id", "sample", "response", "correct"]).assign(
-        model=model, run="run", setting="easy", response_tokens=5, finish_reason="stop", answer="17"
+        model=model, run="run", stage="evaluation", setting="easy", response_tokens=5, finish_reason="stop", answer="17"
     )
     for mode in tables.COUNT_MODES:
         frame[tables.MARKER_COLUMNS[mode]] = count_table(frame["response"], mode).to_numpy()
@@ -183,6 +183,16 @@ def test_model_text_is_shown_and_never_becomes_markup():
         "not the <paper's>",
     ):
         assert shown in page.text
+
+
+def test_the_page_leads_to_the_responses_in_the_reading_room():
+    base, trained = (
+        traces([("a", 4, "wait 17", True), ("a", 5, "1", False)]),
+        traces([("a", 2, "3", False)], model="trained"),
+    )
+    page = examples.to_html(examples.choose_examples(base, trained), problems("a"), stamp="", description="")
+    columns = "trained/run/evaluation/easy,base/run/evaluation/easy"
+    assert f'href="../reading_room/index.html#columns={columns}&amp;problem=a&amp;sample=2,4"' in page
 
 
 def test_markers_are_marked():

@@ -39,12 +39,13 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     figure = plt.figure()
     description = plotting.record(study="small", rule="draw_it", code="0123", inputs=[runs])
     (root / "figures").mkdir()
-    plotting.save(figure, [root / f"figures/it.{kind}" for kind in ("png", "svg", "pdf")], description)
+    images = [root / f"figures/it.{kind}" for kind in ("png", "svg", "pdf", "csv")]
+    plotting.save(figure, images, description, pd.DataFrame({"value": [1]}))
     plt.close(figure)
     return root
 
 
-@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf", "csv"])
 def test_a_figure_is_traced_to_the_seed(tree: Path, kind: str):
     lines = lineage.trace(tree / "figures" / f"it.{kind}")
     assert lines[0].startswith(f"figures/it.{kind} ")

@@ -31,6 +31,8 @@ MARKDOWN = r"""**smoke study: a tiny model trained from scratch on CPU; not the 
 Brackets: 95% bootstrap interval with problems as the resampling unit.
 
 Quoted: Table 1 of the paper, second-hand (three independent notes agree); E per 1,000 tokens is derived.
+
+The responses: [reading room](../reading_room/index.html#view=guidance).
 """
 
 LATEX = r"""\begin{tabular}{llll}

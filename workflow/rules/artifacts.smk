@@ -16,14 +16,7 @@ SECTION_4 = expand(
 )
 TABLES = expand(
     f"{RESULTS}/tables/{{table}}.{{kind}}",
-    table=[
-        "table_1",
-        "table_a1",
-        "table_2",
-        "table_3",
-        "table_onpolicy",
-        "table_rates",
-    ],
+    table=TABLE_SECTIONS,
     kind=["csv", "md", "tex"],
 )
 FIGURES = expand(
@@ -37,7 +30,7 @@ FIGURES = expand(
         "fig_2",
         *CONFIG.figures.views,
     ],
-    kind=["png", "svg", "pdf"],
+    kind=["png", "svg", "pdf", "csv"],
 )
 
 
@@ -94,8 +87,8 @@ rule render_table:
         csv=report(
             f"{RESULTS}/tables/{{table}}.csv",
             caption="../report/tables.rst",
-            category="Tables",
-            labels={"table": "{table}", "format": "csv"},
+            category=table_section,
+            labels=table_labels,
         ),
         markdown=f"{RESULTS}/tables/{{table}}.md",
         latex=f"{RESULTS}/tables/{{table}}.tex",
@@ -104,7 +97,7 @@ rule render_table:
     benchmark:
         f"{LOGS}/render_table/{{table}}.benchmark.tsv"
     wildcard_constraints:
-        table="table_1|table_a1|table_2|table_3|table_onpolicy|table_rates",
+        table="|".join(TABLE_SECTIONS),
     conda:
         ENVIRONMENT
     params:
@@ -227,7 +220,7 @@ rule draw_fig_2:
             f"{RESULTS}/figures/fig_2.html",
             caption="../report/fig_2.rst",
             category="Section 2",
-            labels={"figure": "fig_2", "format": "html"},
+            labels=shown("fig_2", "page"),
         ),
     log:
         f"{LOGS}/draw_fig_2.log",

@@ -80,8 +80,9 @@ rule render_ledger:
             f"{RESULTS}/claims/ledger.html",
             caption="../report/ledger.rst",
             category="Claims",
-            labels={"figure": "claims ledger", "format": "html"},
+            labels={"shows": "claims ledger", "as": "page", "claims": "all"},
         ),
+        front=f"{RESULTS}/claims/front.html",
     log:
         f"{LOGS}/render_ledger.log",
     benchmark:
@@ -93,7 +94,7 @@ rule render_ledger:
         study=CONFIG.study,
     shell:
         "python -m selfdistill render-ledger --ledger {input} --study {params.study} "
-        "--out-markdown {output.markdown} --out-html {output.html} 2>&1 | tee {log}"
+        "--out-markdown {output.markdown} --out-html {output.html} --out-front {output.front} 2>&1 | tee {log}"
 
 
 rule build_reading_room:

@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from selfdistill.claims import read_claims
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
@@ -83,6 +84,16 @@ EXAMPLES = {
     "model": CONFIG.sft.models[0],
     "run": f"sft-guided-lr{max(CONFIG.sft.learning_rates):g}",
     "benchmark": CONFIG.evaluation.benchmarks[-1],
+}
+
+CLAIMS = read_claims(Path("config/claims.yaml"))
+TABLE_SECTIONS = {
+    "table_1": "Section 3",
+    "table_a1": "Section 3",
+    "table_2": "Section 4",
+    "table_onpolicy": "Section 5",
+    "table_rates": "Section 5",
+    "table_3": "Section 6",
 }
 
 # The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
@@ -309,14 +320,26 @@ def sft_set(wildcards):
     return f"{RESULTS}/datasets/{wildcards.model}/{dataset}.parquet"
 
 
+def shown(artifact, form):
+    """How the report lists a table or figure: with the statements of the ledger that it is about."""
+    ids = [claim.id for claim in CLAIMS if artifact in claim.shown_in]
+    return {"shows": artifact, "as": form, "claims": ", ".join(ids)}
+
+
 def figure_files(figure, section):
-    """A figure in its three formats; the report shows the SVG with its caption."""
+    """A figure in its three formats, and its rows; the report shows SVG and rows with the caption."""
     stem = f"{RESULTS}/figures/{figure}"
-    labels = {"figure": figure, "format": "svg"}
-    shown = report(
-        f"{stem}.svg",
-        caption=f"../report/{figure}.rst",
-        category=section,
-        labels=labels,
-    )
-    return f"{stem}.png", shown, f"{stem}.pdf"
+    about = {"caption": f"../report/{figure}.rst", "category": section}
+    drawn = report(f"{stem}.svg", labels=shown(figure, "figure"), **about)
+    rows = report(f"{stem}.csv", labels=shown(figure, "data table"), **about)
+    return f"{stem}.png", drawn, f"{stem}.pdf", rows
+
+
+def table_section(wildcards):
+    """The section of the paper that a table belongs to."""
+    return TABLE_SECTIONS[wildcards.table]
+
+
+def table_labels(wildcards):
+    """How the report lists a table."""
+    return shown(wildcards.table, "data table")

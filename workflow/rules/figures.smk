@@ -9,7 +9,7 @@ rule draw_fig_1:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_1", "Sections 5 and 6"),
+        *figure_files("fig_1", "Section 1"),
     log:
         f"{LOGS}/draw_fig_1.log",
     benchmark:
@@ -29,7 +29,7 @@ rule draw_fig_3:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_3", "Sections 5 and 6"),
+        *figure_files("fig_3", "Section 5"),
     log:
         f"{LOGS}/draw_fig_3.log",
     benchmark:
@@ -49,7 +49,7 @@ rule draw_fig_4:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_4", "Sections 5 and 6"),
+        *figure_files("fig_4", "Section 5"),
     log:
         f"{LOGS}/draw_fig_4.log",
     benchmark:
@@ -69,7 +69,7 @@ rule draw_fig_5:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_5", "Sections 5 and 6"),
+        *figure_files("fig_5", "Section 5"),
     log:
         f"{LOGS}/draw_fig_5.log",
     benchmark:
@@ -89,7 +89,7 @@ rule draw_fig_6:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_6", "Sections 5 and 6"),
+        *figure_files("fig_6", "Section 5"),
     log:
         f"{LOGS}/draw_fig_6.log",
     benchmark:
@@ -109,7 +109,7 @@ rule draw_fig_7:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_7", "Sections 5 and 6"),
+        *figure_files("fig_7", "Section 6"),
     log:
         f"{LOGS}/draw_fig_7.log",
     benchmark:
@@ -129,7 +129,7 @@ rule draw_fig_8:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_8", "Sections 5 and 6"),
+        *figure_files("fig_8", "Section 6"),
     log:
         f"{LOGS}/draw_fig_8.log",
     benchmark:
@@ -149,7 +149,7 @@ rule draw_fig_d1:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_d1", "Sections 5 and 6"),
+        *figure_files("fig_d1", "Appendix"),
     log:
         f"{LOGS}/draw_fig_d1.log",
     benchmark:
@@ -169,7 +169,7 @@ rule draw_fig_e:
     input:
         curves=rules.make_curves.output.curves,
     output:
-        *figure_files("fig_e", "Sections 5 and 6"),
+        *figure_files("fig_e", "Appendix"),
     log:
         f"{LOGS}/draw_fig_e.log",
     benchmark:

@@ -4,22 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from selfdistill import curve_plots
-from selfdistill.curve_plots import LENGTH, SCORE, accuracy, by_method, draw_grid, in_view
+from selfdistill.curve_plots import LENGTH, SCORE, Drawn, accuracy, by_method, draw_grid, in_view
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
+def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
     """One row per problem set: score and length in training, accuracy on its first benchmark."""
     rows = []
     for name in ("narrow", "broad"):
         shown = by_method(in_view(curves, view, problem_set=view[name], context=None))
         shown = [curve for curve in shown if curve.look.label in ("GRPO", "SDPO (c = s)")]
         rows.append([(panel, shown) for panel in (SCORE, LENGTH, accuracy(view["benchmarks"][name][0]))])
-    figure = draw_grid(rows, study)
-    for axes, letter in zip(figure.axes[::3], ("(a) one type", "(b) many types"), strict=True):
+    drawn = draw_grid(rows, study)
+    for axes, letter in zip(drawn.figure.axes[::3], ("(a) one type", "(b) many types"), strict=True):
         axes.set_title(letter, loc="left")
-    return figure
+    return drawn
 
 
 if __name__ == "__main__":

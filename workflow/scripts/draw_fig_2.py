@@ -42,7 +42,7 @@ def draw(chosen: pd.DataFrame, problems: pd.DataFrame, study: str) -> Figure:
     for place, ((_, example), text) in enumerate(zip(chosen.iterrows(), texts, strict=True)):
         note = examples.describe(example, answer)
         _draw_box(axes, MARGIN + place * (BOX + GAP), top, example["panel"], note, text)
-    plotting.stamp(figure, study)
+    plotting.stamp(figure, study, view="sft")
     return figure
 
 
@@ -92,6 +92,7 @@ if __name__ == "__main__":
     problems = tables.read(job.input.problems, "problems")
     made_from = plotting.record(study=study, rule=job.rule, code=job.params.code, inputs=job.input)
     images = [path for path in job.output if not path.endswith(".html")]
-    plotting.save(draw(chosen, problems, study), images, made_from)
+    facts = ["panel", "model", "run", "problem_id", "sample", "response_tokens", "answer", "correct", "E"]
+    plotting.save(draw(chosen, problems, study), images, made_from, chosen.reindex(columns=facts))
     page = examples.to_html(chosen, problems, stamp=plotting.stamp_text(study), description=made_from)
     provenance.write_text(job.output.html, page)

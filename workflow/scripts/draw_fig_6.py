@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from selfdistill import curve_plots
-from selfdistill.curve_plots import METHODS, MOVING, SDPO, TRAINING, Curve, accuracy, draw_grid, in_view
+from selfdistill.curve_plots import METHODS, MOVING, SDPO, TRAINING, Curve, Drawn, accuracy, draw_grid, in_view
 from selfdistill.plotting import Look
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
+def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
     """Training above, accuracy on problems of unseen types below."""
     rows = in_view(curves, view, method="sdpo", context="solution", teacher_update_rate=None)
     fixed = Look("SDPO, fixed teacher", METHODS[SDPO].colour)

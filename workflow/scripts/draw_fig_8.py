@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from selfdistill import curve_plots
-from selfdistill.curve_plots import Panel, accuracy
+from selfdistill.curve_plots import Drawn, Panel, accuracy
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
+def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
     """Accuracy and markers of each benchmark from the top down."""
     panels = [
         panel

@@ -1,21 +1,19 @@
 """Appendix D.1: markers with thinking switched off, in training and on problems of unseen types."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from selfdistill import curve_plots
-from selfdistill.curve_plots import EPISTEMIC, Panel, by_method, draw_grid, draw_marker_change, in_view
+from selfdistill.curve_plots import EPISTEMIC, Drawn, Panel, by_method, draw_grid, in_view
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
+def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
     """E against steps above; below, the change of every marker from the base model to the last checkpoint."""
     shown = by_method(in_view(curves, view))
     benchmarks = [Panel("E_substring", f"markers E on\n{name}", name) for name in view["benchmarks"]]
     panels = [(panel, shown) for panel in (EPISTEMIC, *benchmarks)]
-    return draw_grid([panels], study, below=partial(draw_marker_change, curves=shown))
+    return draw_grid([panels], study, marker_change=shown)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from selfdistill import curve_plots
-from selfdistill.curve_plots import LENGTH, SCORE, Curve, accuracy, by_value, draw_grid, in_view
+from selfdistill.curve_plots import LENGTH, SCORE, Curve, Drawn, accuracy, by_value, draw_grid, in_view
 from selfdistill.plotting import rate_label
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Figure:
+def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
     """From the top down: GRPO by rate, SDPO by rate, SDPO by top-k; score, length, accuracy on the last benchmark."""
     sdpo = {"method": "sdpo", "context": "solution"}
     rows = [

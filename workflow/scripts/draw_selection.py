@@ -21,7 +21,7 @@ def draw(frame: pd.DataFrame, study: str, low: float, high: float) -> Figure:
     figure, blocks = plotting.blocks_by_model(counts, height=2.6)
     for block, of_model in blocks:
         _draw_histogram(block.subplots(), of_model.assign(right=of_model["row"].astype(int)), low, high)
-    plotting.stamp(figure, study)
+    plotting.stamp(figure, study, view="guidance")
     return figure
 
 
@@ -57,4 +57,4 @@ if __name__ == "__main__":
     histogram = tables.read(job.input.table, "summary")
     figure = draw(histogram, job.params.study, low=job.params.low, high=job.params.high)
     made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(figure, job.output, made_from)
+    plotting.save(figure, job.output, made_from, histogram)

@@ -29,7 +29,7 @@ def draw(steps: pd.DataFrame, study: str) -> Figure:
             panel.set(title=f"{model}, {title}" if len(models) > 1 else title, xlabel="optimizer step")
         row[0].set_ylabel("loss per response token")
     plotting.draw_legend(figure, [_entry(name) for name in datasets])
-    plotting.stamp(figure, study)
+    plotting.stamp(figure, study, view="sft")
     return figure
 
 
@@ -60,4 +60,4 @@ if __name__ == "__main__":
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     steps = pd.concat([tables.read(path, "training_steps") for path in job.input], ignore_index=True)
     made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(draw(steps, job.params.study), job.output, made_from)
+    plotting.save(draw(steps, job.params.study), job.output, made_from, steps[steps["metric"] == "loss"])

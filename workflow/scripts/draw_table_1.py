@@ -31,7 +31,7 @@ def draw(frame: pd.DataFrame, study: str) -> Figure:
     figure, blocks = plotting.blocks_by_model(frame, height=1.3 + 0.56 * len(settings))
     for block, of_model in blocks:
         _draw_block(block, of_model, settings)
-    plotting.stamp(figure, study)
+    plotting.stamp(figure, study, view="guidance")
     return figure
 
 
@@ -65,4 +65,5 @@ if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(draw(tables.read(job.input.table, "summary"), job.params.study), job.output, made_from)
+    table = tables.read(job.input.table, "summary")
+    plotting.save(draw(table, job.params.study), job.output, made_from, table)

@@ -27,7 +27,7 @@ def draw(frame: pd.DataFrame, study: str) -> Figure:
     present = plotting.in_order(frame["dataset"], plotting.DATASETS)
     entries = [plotting.legend_entry(plotting.DATASETS[name], interval=True) for name in present]
     plotting.draw_legend(figure, entries)
-    plotting.stamp(figure, study)
+    plotting.stamp(figure, study, view="sft")
     return figure
 
 
@@ -81,4 +81,5 @@ if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(draw(tables.read(job.input.table, "summary"), job.params.study), job.output, made_from)
+    table = tables.read(job.input.table, "summary")
+    plotting.save(draw(table, job.params.study), job.output, made_from, table)

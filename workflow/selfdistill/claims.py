@@ -83,6 +83,7 @@ class Claim(_Strict):
     id: str
     section: str
     statement: str
+    shown_in: list[str] = []  # names of figures and tables
     role: str | None = None
     published: str = ""
     tests: list[Test] = []

@@ -6,7 +6,6 @@ Everything shown is a row of the `curves` table, selected by its columns; a view
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,14 @@ class Curve:
     look: Look
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, and the rows of the `curves` table that it shows."""
+
+    figure: Figure
+    data: pd.DataFrame
+
+
 def in_view(curves: pd.DataFrame, view: Mapping[str, Any], **conditions: object) -> pd.DataFrame:
     """Rows of ``curves`` that a view shows and that meet ``conditions`` (column: value, or None for any).
 
@@ -114,7 +121,7 @@ def by_size(curves: pd.DataFrame) -> list[Curve]:
 def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     """Lines with bands; on a benchmark the base model, at step 0, is a line and a band across."""
     for curve in curves:
-        rows = curve.rows[(curve.rows["metric"] == panel.metric) & (curve.rows["benchmark"] == panel.benchmark)]
+        rows = _shown(panel, curve)
         if rows.duplicated(["step"]).any():
             raise UserError(f"'{curve.look.label}' is more than one arm in the panel '{panel.metric}'")
         rows = rows.sort_values("step")
@@ -127,6 +134,10 @@ def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     axes.set_ylabel(panel.label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlim(left=0)
+
+
+def _shown(panel: Panel, curve: Curve) -> pd.DataFrame:
+    return curve.rows[(curve.rows["metric"] == panel.metric) & (curve.rows["benchmark"] == panel.benchmark)]
 
 
 def _draw_base(axes: Axes, rows: pd.DataFrame) -> None:
@@ -144,15 +155,15 @@ def draw_grid(
     *,
     titles: Sequence[str] = (),
     legend_per_row: bool = False,
-    below: Callable[[Axes], None] | None = None,
-) -> Figure:
+    marker_change: Sequence[Curve] = (),
+) -> Drawn:
     """A grid of panels, one list of curves each.
 
-    ``titles`` stand above the columns, whose panels then share the scale of their row. ``below`` draws a last row in
-    one panel of the full width.
+    ``titles`` stand above the columns, whose panels then share the scale of their row. Of the curves in
+    ``marker_change``, a last row shows how each marker's count changed (`draw_marker_change`).
     """
     plotting.use_style()
-    height = len(rows) + (below is not None)
+    height = len(rows) + bool(marker_change)
     figure = plotting.new_figure(height=0.55 + PANEL_HEIGHT * height)
     grid = figure.add_gridspec(height, max(map(len, rows)))
     for number, row in enumerate(rows):
@@ -167,17 +178,26 @@ def draw_grid(
                 axes.set_title(titles[column])
         if legend_per_row and first is not None:
             first.legend(fontsize=6.5, handlelength=1.4)
-    if below is not None:
-        below(figure.add_subplot(grid[-1, :]))
+    if marker_change:
+        draw_marker_change(figure.add_subplot(grid[-1, :]), marker_change)
     panels = [panel for row in rows for panel, _ in row]
     entries = [] if legend_per_row else _entries([curve for row in rows for _, curves in row for curve in curves])
     if any(panel.benchmark for panel in panels):
         entries.append(Line2D([], [], color=BASE.colour, linewidth=0.9, dashes=(4, 2), label=BASE.label))
     if entries:
         figure.legend(handles=entries, loc="outside upper left", ncols=5, columnspacing=1.4, handlelength=1.6)
-    shown = pd.concat([curve.rows for row in rows for _, curves in row for curve in curves])
-    plotting.stamp(figure, study, f"Bands: {band_text(shown)}.")
-    return figure
+    shown = [_shown(panel, curve) for row in rows for panel, curves in row for curve in curves]
+    shown += [changes for curve in marker_change for changes in _last_changes(curve).values()]
+    data = pd.concat(shown).drop_duplicates().sort_values(tables.SORT_KEYS["curves"], ignore_index=True)
+    plotting.stamp(figure, study, f"Bands: {band_text(data)}.", view=_view(data))
+    return Drawn(figure, data)
+
+
+def _view(data: pd.DataFrame) -> str:
+    """The comparison of the reading room that ``data`` are about: rollouts, if there are any."""
+    first = data.sort_values("benchmark", kind="stable").iloc[0]
+    place = f"evaluation/{first['benchmark']}" if first["benchmark"] else f"training/{first['problem_set']}"
+    return f"{place}/{first['family']}-{first['thinking']}"
 
 
 def _entries(curves: Sequence[Curve]) -> list[Line2D]:
@@ -196,15 +216,15 @@ def band_text(rows: pd.DataFrame) -> str:
     return f"{level} over runs and problems, {runs}"
 
 
-def comparison(curves: pd.DataFrame, view: Mapping[str, Any], study: str, *, with_markers: bool) -> Figure:
+def comparison(curves: pd.DataFrame, view: Mapping[str, Any], study: str, *, with_markers: bool) -> Drawn:
     """Figures 3-5: training above; below, accuracy on unseen types and, if wanted, the change of every marker."""
     shown = by_method(in_view(curves, view))
     below = [(accuracy(benchmark), shown) for benchmark in view["benchmarks"]]
     rows = [[(panel, shown) for panel in TRAINING], below]
-    return draw_grid(rows, study, below=partial(draw_marker_change, curves=shown) if with_markers else None)
+    return draw_grid(rows, study, marker_change=shown if with_markers else ())
 
 
-def by_number_of_problems(curves: pd.DataFrame, view: Mapping[str, Any], study: str, panels: Sequence[Panel]) -> Figure:
+def by_number_of_problems(curves: pd.DataFrame, view: Mapping[str, Any], study: str, panels: Sequence[Panel]) -> Drawn:
     """Figures 7 and 8: one row per panel, GRPO left and SDPO right on the same scales, one line per |D|."""
     grpo = by_size(in_view(curves, view, method="grpo", whole_set=None))
     sdpo = by_size(in_view(curves, view, method="sdpo", context="solution", whole_set=None))
@@ -218,23 +238,31 @@ def draw_marker_change(axes: Axes, curves: Sequence[Curve]) -> None:
     Points are the benchmarks' own changes with their intervals.
     """
     offsets = np.linspace(-0.25, 0.25, len(curves)) if len(curves) > 1 else [0.0]
-    benchmarks = sorted({name for curve in curves for name in curve.rows["benchmark"].unique() if name})
+    benchmarks = sorted({name for curve in curves for name in _last_changes(curve)})
     shifts = np.linspace(-0.06, 0.06, len(benchmarks)) if len(benchmarks) > 1 else [0.0]
     for curve, offset in zip(curves, offsets, strict=True):
         for benchmark, shift in zip(benchmarks, shifts, strict=True):
-            rows = curve.rows[curve.rows["benchmark"] == benchmark]
-            last = rows[rows["step"] == rows["step"].max()].set_index("metric")
-            changes = last.loc[[f"substring_{marker}_difference_to_base" for marker in MARKERS]]
             places = np.arange(len(MARKERS)) + offset + shift
-            plotting.draw_points(axes, places, changes, curve.look, along="y")
+            plotting.draw_points(axes, places, _last_changes(curve)[benchmark], curve.look, along="y")
     axes.axhline(0, color=INK, linewidth=0.9)
     axes.set_xticks(range(len(MARKERS)), MARKERS)
     axes.set_ylabel("change per response,\n" + " and ".join(benchmarks))
 
 
-def run(job: Any, draw: Callable[[pd.DataFrame, Mapping[str, Any], str], Figure]) -> None:
+def _last_changes(curve: Curve) -> dict[str, pd.DataFrame]:
+    """By benchmark: each marker's change from the base model to the last checkpoint, in the order of the markers."""
+    metrics = [f"substring_{marker}_difference_to_base" for marker in MARKERS]
+    found = {}
+    for benchmark, rows in curve.rows[curve.rows["benchmark"] != ""].groupby("benchmark"):
+        last = rows[rows["step"] == rows["step"].max()].set_index("metric", drop=False)
+        found[benchmark] = last.loc[metrics]
+    return found
+
+
+def run(job: Any, draw: Callable[[pd.DataFrame, Mapping[str, Any], str], Drawn]) -> None:
     """What every script of these figures does with its job."""
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     curves = tables.read(Path(job.input.curves), "curves")
     made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(draw(curves, job.params.view, job.params.study), job.output, made_from)
+    drawn = draw(curves, job.params.view, job.params.study)
+    plotting.save(drawn.figure, job.output, made_from, drawn.data)

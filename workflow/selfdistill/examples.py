@@ -7,6 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
+from selfdistill import reading_room
 from selfdistill.epistemic import MARKERS
 from selfdistill.errors import UserError, nearest
 from selfdistill.tables import MARKER_COLUMNS
@@ -155,6 +156,7 @@ def to_html(examples: pd.DataFrame, problems: pd.DataFrame, *, stamp: str, descr
         articles = "\n".join(_article(row, problem["answer"]) for _, row in examples.iterrows())
         question = html.escape(printable(problem["problem"]))
         body = f'<h2>Problem</h2>\n<div class="text">{question}</div>\n<div class="traces">\n{articles}\n</div>'
+        body += f'\n<p><a href="{html.escape(_address(examples))}">Both, and the other responses, side by side</a></p>'
     return _PAGE.format(
         title="Figure 2: reasoning with and without epistemic markers",
         body=body,
@@ -162,6 +164,13 @@ def to_html(examples: pd.DataFrame, problems: pd.DataFrame, *, stamp: str, descr
         stamp=html.escape(stamp),
         description=html.escape(description),
     )
+
+
+def _address(examples: pd.DataFrame) -> str:
+    """The reading room, opened at the chosen responses."""
+    sources = examples[reading_room.SOURCE].agg("/".join, axis=1)
+    samples = ",".join(map(str, examples["sample"]))
+    return reading_room.link(columns=",".join(sources), problem=examples["problem_id"].iloc[0], sample=samples)
 
 
 def problem_of(examples: pd.DataFrame, problems: pd.DataFrame) -> pd.Series:

@@ -4,6 +4,7 @@ from html import escape
 
 import pandas as pd
 
+from selfdistill import reading_room
 from selfdistill.errors import UserError
 from selfdistill.studies import stamp_text
 from selfdistill.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
@@ -20,16 +21,19 @@ COLOURS = {
     NOT_TESTABLE: "#9a9a9a",
     CONFLICT: "#8a5a00",
 }
-STYLE = """
+PAGE_STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 body { color: #1c1c1c; background: #fff; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .5rem .6rem; border-bottom: 1px solid #ccc; }
-.verdict { font-weight: 600; white-space: nowrap; } .small { font-size: .87em; opacity: .8; }
-li { list-style: none; } ul { margin: 0; padding: 0; }
-@media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616; } th, td { border-color: #444; } }
+@media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616; } }
+"""
+TABLE_STYLE = """
+.ledger table { border-collapse: collapse; width: 100%; }
+.ledger th, .ledger td { text-align: left; vertical-align: top; padding: .5rem .6rem; border-bottom: 1px solid #8886; }
+.ledger .verdict { font-weight: 600; } .ledger .small { font-size: .87em; opacity: .8; }
+.ledger li { list-style: none; } .ledger ul { margin: 0; padding: 0; } .ledger a { color: inherit; }
 @media (max-width: 50rem) {
-  thead { display: none; } td { display: block; border: 0; } tr { border-bottom: 1px solid #888; }
+  .ledger thead { display: none; } .ledger td { display: block; border: 0; }
+  .ledger tr { border-bottom: 1px solid #888; }
 }
 """
 
@@ -72,7 +76,13 @@ def table_lines(ledger: pd.DataFrame) -> list[str]:
     lines = ["| claim | section | statement | verdict | evidence | published (quoted) |", "|---|---|---|---|---|---|"]
     for claim, tests in _groups(ledger):
         name = claim["id"] + (f" ({claim['variant']})" if claim["variant"] else "")
-        cells = [name, claim["section"], claim["statement"], f"**{claim['verdict']}**", "<br>".join(_evidence(tests))]
+        cells = [
+            name,
+            claim["section"],
+            claim["statement"],
+            f"**{claim['verdict']}**",
+            "<br>".join(map(_test_line, tests)),
+        ]
         cells.append(claim["published"] or "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return lines
@@ -94,31 +104,43 @@ def with_verdicts(page: str, ledger: pd.DataFrame) -> str:
 
 def html(ledger: pd.DataFrame, study: str) -> str:
     """A page without scripts or outside resources, readable in print, on a phone and in the dark."""
-    rows = []
-    for claim, tests in _groups(ledger):
-        evidence = "".join(f"<li>{escape(line)}</li>" for line in _evidence(tests))
-        published = (
-            f"<br><span class='small'>published (quoted): {escape(claim['published'])}</span>"
-            if claim["published"]
-            else ""
-        )
-        variant = f"<br><span class='small'>{escape(claim['variant'])}</span>" if claim["variant"] else ""
-        rows.append(
-            f"<tr id='{escape(claim['id'])}'><td><code>{escape(claim['id'])}</code>{variant}</td>"
-            f"<td>{escape(claim['section'])}</td><td>{escape(claim['statement'])}{published}</td>"
-            f"<td class='verdict' style='color:{COLOURS[claim['verdict']]}'>{escape(claim['verdict'])}</td>"
-            f"<td class='small'><ul>{evidence}</ul></td></tr>"
-        )
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Claims ledger: {escape(study)}</title><style>{STYLE}</style>"
-        f"<h1>Claims ledger: study {escape(study)}</h1><p>{escape(stamp_text(study) or '')}</p>"
-        f"<p><strong>{escape(summary_line(ledger))}.</strong></p><p class='small'>{escape(explanation(ledger))}</p>"
-        "<table><thead><tr><th>claim<th>section<th>statement<th>verdict<th>evidence</tr></thead><tbody>"
-        + "".join(rows)
-        + "</tbody></table></html>\n"
+        f"<title>Claims ledger: {escape(study)}</title><style>{PAGE_STYLE}</style>"
+        f"<h1>Claims ledger: study {escape(study)}</h1><p>{escape(stamp_text(study))}</p>"
+        f"{_ledger(ledger, linked=True)}</html>\n"
     )
+
+
+def front(ledger: pd.DataFrame) -> str:
+    """The ledger as a part of another page, which may lie anywhere: without links to the study's folder."""
+    return _ledger(ledger, linked=False) + "\n"
+
+
+def _ledger(ledger: pd.DataFrame, *, linked: bool) -> str:
+    rows = "".join(_row(claim, tests, linked) for claim, tests in _groups(ledger))
+    return (
+        f"<style>{TABLE_STYLE}</style><div class='ledger'>"
+        f"<p><strong>{escape(summary_line(ledger))}.</strong></p><p class='small'>{escape(explanation(ledger))}</p>"
+        "<table><thead><tr><th>claim<th>section<th>statement<th>verdict<th>evidence</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(claim: dict, tests: list[dict], linked: bool) -> str:
+    evidence = "".join(f"<li>{escape(_test_line(test))}{_responses(test) if linked else ''}</li>" for test in tests)
+    published = f"published (quoted): {claim['published']}" if claim["published"] else ""
+    return (
+        f"<tr id='{escape(claim['id'])}'><td><code>{escape(claim['id'])}</code>{_aside(claim['variant'])}</td>"
+        f"<td>{escape(claim['section'])}</td><td>{escape(claim['statement'])}{_aside(published)}</td>"
+        f"<td class='verdict' style='color:{COLOURS[claim['verdict']]}'>{escape(claim['verdict'])}</td>"
+        f"<td class='small'><ul>{evidence}</ul></td></tr>"
+    )
+
+
+def _aside(text: str) -> str:
+    return f"<br><span class='small'>{escape(text)}</span>" if text else ""
 
 
 def _claims(ledger: pd.DataFrame) -> pd.DataFrame:
@@ -131,8 +153,12 @@ def _groups(ledger: pd.DataFrame):
         yield tests.iloc[0].to_dict(), tests.to_dict("records")
 
 
-def _evidence(tests: list[dict]) -> list[str]:
-    return [_test_line(test) for test in tests]
+def _responses(test: dict) -> str:
+    """A link to the responses that a test is about; none where nothing was tested."""
+    if pd.isna(test["value"]):
+        return ""
+    view = f"{test['of']}/{test['benchmark']}" if test["benchmark"] else test["of"]
+    return f" <a href='{escape(reading_room.link(view=view))}'>responses</a>"
 
 
 def _test_line(test: dict) -> str:

@@ -85,6 +85,8 @@ def read_record(path: Path) -> Record | None:
     """The record of a file, which itself may be gone; None where there is none. `UserError` for a broken one."""
     if sidecar_path(path).is_file():
         return _from_sidecar(sidecar_path(path))
+    if path.suffix == ".csv":  # the rows of a figure
+        path = path.with_suffix(".png")
     if path.suffix in FIGURES and path.is_file():
         return _from_metadata(path)
     return None

@@ -21,8 +21,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from selfdistill import reading_room
 from selfdistill.errors import UserError, nearest
-from selfdistill.provenance import atomic_path, sha256_file
+from selfdistill.provenance import atomic_path, sha256_file, write_text
 from selfdistill.studies import stamp_text
 
 WIDTH = 7.0  # inches: the text width of a page; nothing is scaled down when the figure is set there
@@ -242,10 +243,15 @@ def draw_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
     figure.legend(handles=entries, loc="outside upper left", ncols=len(entries), **spacing)
 
 
-def stamp(figure: Figure, study: str, note: str = "") -> None:
-    """Write `stamp_text`, and a ``note`` on the line after it, below the figure, where no other piece covers it."""
-    if text := "\n".join(line for line in (stamp_text(study), note) if line):
-        figure.supxlabel(text, x=0.01, ha="left", fontsize=7, color=MUTED, style="italic")
+def stamp(figure: Figure, study: str, note: str = "", *, view: str) -> None:
+    """Write `stamp_text`, a ``note`` and where the responses are read below the figure, where no other piece covers it.
+
+    ``view``: the comparison of the reading room (`reading_room.link`); in SVG and PDF the text is a link.
+    """
+    address = reading_room.link(view=view)
+    lines = [stamp_text(study), note, f"Responses: {address.removeprefix('../')}"]
+    text = figure.supxlabel("\n".join(filter(None, lines)), x=0.01, ha="left", fontsize=7, color=MUTED, style="italic")
+    text.set_url(address)
 
 
 def record(*, study: str, rule: str, code: str, inputs: Iterable[str | Path]) -> str:
@@ -254,13 +260,17 @@ def record(*, study: str, rule: str, code: str, inputs: Iterable[str | Path]) ->
     return json.dumps({"study": study, "rule": rule, "code": code, "inputs": digests}, sort_keys=True)
 
 
-def save(figure: Figure, paths: Iterable[str | Path], description: str) -> None:
+def save(figure: Figure, paths: Iterable[str | Path], description: str, data: pd.DataFrame) -> None:
     """Write ``figure`` to each of ``paths``, in the format of its suffix: .png (200 dpi), .svg or .pdf.
 
-    ``description`` (see `record`) goes to the PNG text chunk and the SVG element called Description, and to
-    the PDF's Subject. Nothing volatile is written, so that equal figures give equal bytes.
+    A path in .csv gets ``data``, the rows that the figure shows. ``description`` (see `record`) goes to the PNG text
+    chunk and the SVG element called Description, and to the PDF's Subject. Nothing volatile is
+    written, so that equal figures give equal bytes.
     """
     for path in map(Path, paths):
+        if path.suffix == ".csv":
+            write_text(path, data.to_csv(index=False))
+            continue
         metadata = _metadata(path, description)
         with mpl.rc_context(_RC), atomic_path(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:], dpi=200, metadata=metadata)

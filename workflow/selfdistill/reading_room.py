@@ -15,6 +15,7 @@ from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,15 @@ LABELS = {
     "training": lambda run, setting: f"{run}: rollouts",
     "evaluation": lambda run, setting: f"{run} on {setting}",
 }
+
+
+def link(**address: object) -> str:
+    """Where the responses of a table or figure can be read, from any folder of a study's results.
+
+    ``address``: view (a comparison, or the beginning of its name: see `_views`) or columns, problem, sample, step, ...
+    as the page writes them into its own address.
+    """
+    return f"../reading_room/index.html#{urlencode(address, safe='/,')}"
 
 
 @dataclass(frozen=True)
@@ -232,15 +242,16 @@ def _views(sources: list[tuple[str, ...]], runs: pd.DataFrame) -> Iterator[dict[
         yield from view(f"guidance/{model}", f"Section 3: four settings of guidance, {model}", settings)
     for model, setting in dict.fromkeys((s[0], s[3]) for s in sources if s[2] == "evaluation"):
         trained = [(model, run, "evaluation", setting) for run in ["base", *_strongest_sft(sources, model)]]
-        yield from view(f"sft/{model}/{setting}", f"Section 4: before and after SFT, {model} on {setting}", trained)
-    for (model, problem_set), rows in runs.groupby(["model", "problem_set"], sort=False):
-        arms = _arms(rows)
+        yield from view(f"sft/{setting}/{model}", f"Section 4: before and after SFT, {model} on {setting}", trained)
+    by = ["model", "family", "thinking", "problem_set"]
+    for (model, family, thinking, problem_set), rows in runs.groupby(by, sort=False):
+        arms, name = _arms(rows), f"{family}-{thinking}/{model}"
         title = f"Section 5: rollouts of GRPO and SDPO, {model} on {problem_set}"
-        yield from view(f"training/{model}/{problem_set}", title, [(model, run, "training", run) for run in arms])
+        yield from view(f"training/{problem_set}/{name}", title, [(model, run, "training", run) for run in arms])
         for setting in dict.fromkeys(s[3] for s in sources if s[:3] in {(model, run, "evaluation") for run in arms}):
             trained = [(model, run, "evaluation", setting) for run in ["base", *arms]]
             title = f"Section 5: before and after training, {model} on {setting}"
-            yield from view(f"evaluation/{model}/{setting}", title, trained)
+            yield from view(f"evaluation/{setting}/{name}", title, trained)
 
 
 def _strongest_sft(sources: list[tuple[str, ...]], model: str) -> list[str]:

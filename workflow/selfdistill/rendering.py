@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from selfdistill import artifacts, quoted
+from selfdistill import artifacts, quoted, reading_room
 from selfdistill.studies import stamp_text
 
 # Digits after the point, by the beginning of a metric's name.
@@ -14,6 +14,8 @@ DIGITS = {"score": 3, "truncated": 3, "avg": 1, "L": 1, "E_per": 2, **SHARES, **
 QUOTED_DIGITS = {"score": 2, "avg": 2, "L": 0, "E_per": 2, "E": 1, **SHARES, **COUNTS}  # as published
 MARKS = {"measured": "", "quoted": " (quoted)", "derived": " (derived)"}
 MOST_COLUMNS = 10
+# Which comparison of the reading room a table's responses are in.
+VIEWS = {"table_1": "guidance", "table_a1": "guidance", "table_2": "sft", "table_onpolicy": "training"}
 LATEX_WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 ROW_ORDER = (
     artifacts.SELECTION_DRAW,
@@ -72,7 +74,13 @@ def markdown(summary: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(map(_escape_markdown, row)) + " |" for row in table.itertuples(index=False)]
     rule = "|" + "---|" * len(table.columns)
     parts = [f"**{_escape_markdown(stamp)}**" for stamp in _stamps(summary)]
-    return "\n\n".join([*parts, "\n".join([head, rule, *lines]), *_notes(summary)]) + "\n"
+    return "\n\n".join([*parts, "\n".join([head, rule, *lines]), *_notes(summary), *_responses(summary)]) + "\n"
+
+
+def _responses(summary: pd.DataFrame) -> list[str]:
+    """Where the responses of a measured table can be read."""
+    view = VIEWS.get(summary["artifact"].iloc[0])
+    return [f"The responses: [reading room]({reading_room.link(view=view)})."] if view else []
 
 
 def latex(summary: pd.DataFrame) -> str:

@@ -469,14 +469,15 @@ def make_ledger(
     tables.write(ledger(read_claims(claims), pd.concat(units), known, bootstrap=bootstrap), out, "ledger")
 
 
-def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Path) -> None:
-    """Write the claims ledger as Markdown and as a page."""
+def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Path, out_front: Path) -> None:
+    """Write the claims ledger as Markdown, as a page, and as the part of a page that the report begins with."""
     from selfdistill import ledger_page, tables
     from selfdistill.provenance import write_text
 
     table = tables.read(ledger, "ledger")
     write_text(out_markdown, ledger_page.markdown(table, study))
     write_text(out_html, ledger_page.html(table, study))
+    write_text(out_front, ledger_page.front(table))
 
 
 def build_reading_room(
