@@ -1,7 +1,5 @@
 """The reading room as a reader meets it: opened from a folder, in a browser, with text that nobody should trust."""
 
-import base64
-import gzip
 import hashlib
 import json
 import shutil
@@ -11,10 +9,11 @@ from urllib.parse import quote
 
 import pandas as pd
 import pytest
-import rooms
 from playwright.sync_api import Page
-from selfdistill import reading_room
+from selfdistill import provenance, reading_room, verification
 from selfdistill.errors import UserError
+
+from browser import rooms
 
 HOSTILE = '</script><script>window.ran = 1</script><img src=x onerror="window.ran = 1">&lt;b&gt; wait 7'
 # Where markers are hard to tell: inside words, capitals, letters that change length or kind in lower case.
@@ -274,10 +273,6 @@ def index_of(room: Path) -> Path:
     return room.parent / room.read_text().partition('<script src="')[2].partition('"')[0]
 
 
-def payload(script: Path) -> Any:
-    return json.loads(gzip.decompress(base64.b64decode(script.read_text().partition('"')[2].partition('"')[0])))
-
-
 def test_opening_loads_what_is_shown_and_no_more(page: Page, tmp_path: Path):
     problems = [f"problem {n}" for n in range(30)]
     frames = [
@@ -315,9 +310,22 @@ def test_names_are_digests_and_equal_inputs_give_equal_bytes(room: Path, frames,
     assert files(rooms.build(tmp_path, frames, rooms.problems_of(TEXTS))) == files(room)
 
 
+def test_verify_knows_the_data_that_a_page_needs(room: Path, tmp_path: Path):
+    shutil.copytree(room.parent, tmp_path / "reading_room")
+    page = tmp_path / "reading_room/index.html"
+    provenance.write_sidecar(page, command=["selfdistill", "x"], inputs={}, parameters={}, seconds=1.0)
+    assert verification.verify(tmp_path) == []
+    texts = next(p for p in (tmp_path / "reading_room/data").iterdir() if p.name != index_of(room).name)
+    content = texts.read_text()
+    texts.unlink()
+    assert verification.verify(tmp_path) == ["reading_room: 1 of its data files are missing"]
+    texts.write_text(content + " ")
+    assert verification.verify(tmp_path) == [f"reading_room/data/{texts.name}: differs from its digest"]
+
+
 def test_limits_leave_out_by_number_and_keep_the_same_problems_everywhere(tmp_path: Path, frames):
     room = rooms.build(tmp_path, frames, rooms.problems_of(TEXTS), reading_room.Limits(problems=3, samples=2, steps=2))
-    index = payload(index_of(room))
+    index = reading_room._read_script(index_of(room))
     first = sorted(map(rooms.problem_id, TEXTS))[:3]
     guidance_rows = 4 * 3 * 2
     kept = [index["problems"][p][0] for p in index["problem"][:guidance_rows]]

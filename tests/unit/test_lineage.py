@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from selfdistill import cli, lineage, plotting, provenance, tables
+from selfdistill import cli, lineage, plotting, provenance, tables, verification
 from selfdistill.errors import UserError
 from tiny import problems_of
 
@@ -63,7 +63,7 @@ def test_a_tree_that_was_moved_and_lost_its_data_is_traced_all_the_same(tree: Pa
     lines = lineage.trace(moved / "figures/it.png")
     assert any(line.strip().startswith("problems/train.parquet") and "(not here)" in line for line in lines)
     assert any("seed 7" in line for line in lines)
-    assert lineage.verify(moved) == []
+    assert verification.verify(moved) == []
 
 
 def test_a_changed_input_shows_in_the_chain(tree: Path):
@@ -108,11 +108,45 @@ def lose_metadata(tree: Path) -> None:
     ],
 )
 def test_damage_is_found_and_named(tree: Path, damage: Callable[[Path], None], sentences: list[str]):
-    assert lineage.verify(tree) == []
+    assert verification.verify(tree) == []
     damage(tree)
-    found = "\n".join(lineage.verify(tree))
+    found = "\n".join(verification.verify(tree))
     for sentence in sentences:
         assert sentence in found
+
+
+def traces_of(problem_ids: list[str], samples: int, **labels: object) -> pd.DataFrame:
+    pairs = [(problem, sample) for problem in problem_ids for sample in range(samples)]
+    frame = pd.DataFrame(pairs, columns=["problem_id", "sample"])
+    values = {"study": "small", "model": "m", "run": "base", "stage": "evaluation", "setting": "easy", "response": "7"}
+    return frame.assign(**values | labels).reindex(columns=tables.TRACES.names)
+
+
+@pytest.mark.parametrize(
+    ("maker", "told", "drop", "sentence"),
+    [
+        ("evaluate-model", {"samples": 2}, [], None),
+        ("evaluate-model", {"samples": 2}, [3], "not every problem has 2 responses"),
+        (
+            "evaluate-model",
+            {"samples": 2},
+            [2, 3],
+            "holds responses to 1 problems, not to all of problems/train.parquet",
+        ),
+        ("select-borderline", {"rollouts": 2}, [], None),
+        ("select-borderline", {"rollouts": 3}, [], "not every problem has 3 responses"),
+        ("train-onpolicy", {"steps": 1, "batch_size": 2, "rollouts": 2}, [], None),
+        ("train-onpolicy", {"steps": 2, "batch_size": 2, "rollouts": 2}, [], "holds 4 responses, expected 8"),
+        ("collect-correct", {"per_problem": 8}, [3], None),
+    ],
+)
+def test_missing_responses_are_found(tree: Path, maker: str, told: dict, drop: list[int], sentence: str | None):
+    problems = tables.read(tree / "problems/train.parquet", "problems")["problem_id"].sort_values().tolist()
+    table = tree / "traces/m/some.parquet"
+    tables.write(traces_of(problems, 2).drop(index=drop), table, "traces")
+    record(table, maker, tree / "problems/train.parquet", **told)
+    found = verification.verify(tree)
+    assert found == ([f"traces/m/some.parquet: {sentence}"] if sentence else [])
 
 
 def test_a_verdict_that_does_not_follow_is_found(tree: Path):
@@ -132,7 +166,7 @@ def test_a_verdict_that_does_not_follow_is_found(tree: Path):
     def write(**changes: object) -> list[str]:
         tables.write(pd.DataFrame([rows | {"test_verdict": "holds", "verdict": "holds"} | changes]), ledger, "ledger")
         record(ledger, "make-ledger")
-        return lineage.verify(tree)
+        return verification.verify(tree)
 
     assert write() == []
     assert "the verdict of 'c'" in write(verdict="contradicted")[0]
@@ -152,7 +186,7 @@ def test_the_command_line_takes_a_place_and_says_what_it_found(tree: Path, capsy
 
 def test_what_is_no_results_tree_or_no_record_is_told(tree: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no results tree"):
-        lineage.verify(tmp_path / "nothing")
+        verification.verify(tmp_path / "nothing")
     (tree / f"problems/train.parquet{SIDECAR}").write_text(json.dumps({"command": []}))
     with pytest.raises(UserError, match="not a provenance record"):
-        lineage.verify(tree)
+        verification.verify(tree)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from browser.conftest import browser, page  # noqa: F401 (fixtures)
 
 # Sections 3 and 4, and of the on-policy runs one of each method: what a second study has to make for comparison.
 PART = [

@@ -135,13 +135,6 @@ def test_a_run_on_one_core_gives_equal_bytes(finished, tmp_path):
     assert [name for name in found if expected[name] != found[name]] == []
 
 
-def test_the_report_builds_with_captions(finished, tmp_path):
-    report = tmp_path / "report.html"
-    finished.snakemake("--report", str(report))
-    text = report.read_text(encoding="utf-8")
-    assert "table_1" in text and "Section 4" in text
-
-
 def test_every_rule_has_log_and_benchmark():
     for file in (ROOT / "workflow" / "rules").glob("*.smk"):
         for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:

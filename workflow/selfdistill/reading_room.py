@@ -139,6 +139,12 @@ def build(
     return len(rows)
 
 
+def needed(page: Path) -> set[str]:
+    """Names of the data files that a page of `build` needs; only the index's where that is missing."""
+    index = page.parent / page.read_text(encoding="utf-8").partition('<script src="')[2].partition('"')[0]
+    return {index.stem, *(name for name, _ in (_read_script(index)["shards"] if index.is_file() else []))}
+
+
 def _page(parts: Parts, study: str, index: str) -> str:
     text = parts.page.read_text(encoding="utf-8")
     contents = {
@@ -283,3 +289,9 @@ def _write_script(folder: Path, content: Any) -> str:
     with atomic_path(folder / f"{name}.js") as temporary:
         temporary.write_text(text, encoding="ascii")
     return name
+
+
+def _read_script(path: Path) -> Any:
+    """What `_write_script` wrote."""
+    packed = path.read_text(encoding="ascii").partition('"')[2].partition('"')[0]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))

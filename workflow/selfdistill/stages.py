@@ -538,11 +538,11 @@ def trace(file: Path) -> None:
 
 def verify(results: Path) -> int:
     """Check hashes, schemas, records and ledger of a results tree, computing nothing; status 1 if one is wrong."""
-    from selfdistill import lineage
+    from selfdistill import verification
 
-    problems = lineage.verify(results)
+    problems = verification.verify(results)
     print("\n".join(problems))
-    held = ", ".join(f"{number} {what}" for what, number in lineage.counts(results).items())
+    held = ", ".join(f"{number} {what}" for what, number in verification.counts(results).items())
     print(f"{results}: {held}; " + (f"{len(problems)} problems" if problems else "all as recorded"))
     return 1 if problems else 0
 
