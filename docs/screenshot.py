@@ -1,4 +1,4 @@
-"""A picture of a reading room: `python docs/screenshot.py results/STUDY/reading_room/index.html OUT.png` (needs Chromium)."""
+"""A picture of a reading room (needs Chromium): `python docs/screenshot.py PATH/TO/index.html OUT.png`."""
 
 import shutil
 import sys

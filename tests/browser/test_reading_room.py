@@ -203,7 +203,7 @@ def test_a_link_leads_back_to_what_was_shown(page: Page, room: Path):
 
 def test_a_link_may_name_the_beginning_of_a_comparison_and_foreign_words_do_no_harm(page: Page, room: Path):
     visit(page, room, view="training")
-    assert address(page)["view"] == "training/m/all"
+    assert address(page)["view"] == "training/all/m-on/m"
     visit(
         page, room, view="no such", problem="zz", step="x", correct="perhaps", tokens="a-b", columns="<img>", sample="q"
     )
@@ -232,7 +232,7 @@ def test_keys_move_between_problems_and_responses(page: Page, room: Path):
 
 
 def test_grpo_stands_beside_sdpo_at_a_step(page: Page, room: Path):
-    visit(page, room, view="training/m/all")
+    visit(page, room, view="training/all/m-on/m")
     assert shown(page) == ["grpo at 3: 7", "sdpo at 3: 7"]
     page.keyboard.press("[")
     page.wait_for_function("document.querySelector('#step-now').textContent === '2'")

@@ -250,10 +250,8 @@ def _views(sources: list[tuple[str, ...]], runs: pd.DataFrame) -> Iterator[dict[
         trained = [(model, run, "evaluation", setting) for run in ["base", *_strongest_sft(sources, model)]]
         yield from view(f"sft/{setting}/{model}", f"Section 4: before and after SFT, {model} on {setting}", trained)
     by = ["model", "family", "thinking", "problem_set"]
-    most = sorted(
-        runs.groupby(by, sort=False), key=lambda group: -len(group[1])
-    )  # what most runs are about comes first
-    for (model, family, thinking, problem_set), rows in most:
+    groups = sorted(runs.groupby(by, sort=False), key=lambda group: -len(group[1]))  # what most runs are about first
+    for (model, family, thinking, problem_set), rows in groups:
         arms, name = _arms(rows), f"{family}-{thinking}/{model}"
         title = f"Section 5: rollouts of GRPO and SDPO, {model} on {problem_set}"
         yield from view(f"training/{problem_set}/{name}", title, [(model, run, "training", run) for run in arms])
