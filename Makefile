@@ -4,12 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
+STUDY ?= microcosm
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
 TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
 
-.PHONY: help env reproduce test lint format docs lock resolve report compare reference clean
+.PHONY: help env reproduce thorough test lint format docs lock resolve report compare reference clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -21,6 +22,9 @@ env:  ## install everything into .venv (idempotent)
 reproduce: env  ## run the default study: every table and figure, on this machine
 	@$(TIMED); echo "reproduce: the microcosm study, about half an hour on 2 idle cores; results/ says what lies where"; \
 	snakemake --cores $(CORES)
+
+thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
+	@$(TIMED); snakemake --cores $(CORES) --configfile config/thorough.yaml
 
 test: env  ## run all tests
 	@$(TIMED); echo "test: units, pages in Chromium, a small study end to end, a SLURM cluster, vLLM on the CPU; about 20 minutes on 2 cores"; \
@@ -48,14 +52,15 @@ report: reproduce  ## results/microcosm/report.zip, readable offline
 	@snakemake --report results/microcosm/report.zip
 
 compare: env  ## a fresh run against the reference results, value by value
-	@selfdistill compare --fresh results/microcosm --reference results/reference/microcosm
+	@selfdistill compare --fresh results/$(STUDY) --reference results/reference/$(STUDY)
 
-reference: reproduce  ## make this run's tables, figures and provenance the reference
-	@rm -rf results/reference/microcosm; \
-	cd results/microcosm; \
+reference:  ## make a finished run's tables, figures and provenance the reference (STUDY=microcosm_thorough for that one)
+	@test -f results/$(STUDY)/claims/ledger.parquet || { echo "results/$(STUDY) is not finished"; exit 1; }; \
+	rm -rf results/reference/$(STUDY); \
+	cd results/$(STUDY); \
 	find tables figures claims datasets curves.parquet config.yaml -type f ! -path 'datasets/*.parquet' \
-	  -exec install -m 644 -D {} ../reference/microcosm/{} \; ; \
-	find . -name '*.provenance.json' -exec install -m 644 -D {} ../reference/microcosm/{} \;
+	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
+	find . -name '*.provenance.json' ! -path './reading_room/*' -exec install -m 644 -D {} ../reference/$(STUDY)/{} \;
 
 clean:  ## remove results and intermediate files of all studies
 	@rm -rf work logs .snakemake $$(find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name reference)
