@@ -30,6 +30,12 @@ CONSTANTS = "FACTOR = 2\nLIMIT = 10\nOTHER = 3\n"
 LAZY = "def value():\n    return 5\n"
 
 
+def forget() -> None:
+    """Sources are read once in a process."""
+    digest_module._load.cache_clear()
+    digest_module._expand.cache_clear()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     folder = tmp_path / "selfdistill"
@@ -38,9 +44,9 @@ def package(tmp_path, monkeypatch):
     for name, text in files.items():
         (folder / f"{name}.py").write_text(text)
     monkeypatch.setattr(digest_module, "PACKAGE_ROOT", tmp_path)
-    digest_module._load.cache_clear()
+    forget()
     yield folder
-    digest_module._load.cache_clear()
+    forget()
 
 
 def edited(package, module, old, new):
@@ -49,7 +55,7 @@ def edited(package, module, old, new):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    digest_module._load.cache_clear()
+    forget()
     return before, code_digest("selfdistill.stage:stage")
 
 
@@ -93,10 +99,10 @@ def test_script_counts_itself_and_what_it_imports(package, tmp_path):
     script.write_text("from selfdistill.constants import FACTOR\ncolour = 'blue'\nprint(FACTOR)\n")
     second = code_digest(script)
     (package / "constants.py").write_text(CONSTANTS.replace("OTHER = 3", "OTHER = 9"))
-    digest_module._load.cache_clear()
+    forget()
     third = code_digest(script)
     (package / "constants.py").write_text(CONSTANTS.replace("FACTOR = 2", "FACTOR = 9"))
-    digest_module._load.cache_clear()
+    forget()
     assert first != second == third != code_digest(script)
 
 

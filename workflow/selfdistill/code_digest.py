@@ -66,13 +66,14 @@ def _reachable(start: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
         key = pending.pop()
         if key in found:
             continue
-        statements, followed = _expand(*key)
-        found[key] = "\n".join(_dump(statement) for statement in statements)
+        found[key], followed = _expand(*key)
         pending.extend(followed)
     return found
 
 
-def _expand(module_name: str, symbol: str) -> tuple[list[ast.stmt], list[tuple[str, str]]]:
+@cache  # stages share most of what they reach
+def _expand(module_name: str, symbol: str) -> tuple[str, list[tuple[str, str]]]:
+    """The normalised source of a definition, and the definitions that it names."""
     module = _load(module_name)
     if symbol == WHOLE_MODULE:
         statements = [s for group in module.definitions.values() for s in group] + module.loose
@@ -84,7 +85,7 @@ def _expand(module_name: str, symbol: str) -> tuple[list[ast.stmt], list[tuple[s
     for statement in statements:
         imports = module.imports | _imports_of(statement)
         followed.extend(_references(statement, imports, module, module_name))
-    return statements, followed
+    return "\n".join(map(_dump, statements)), followed
 
 
 def _references(
