@@ -1,10 +1,13 @@
 """Marker counts against independent references."""
 
 import re
+import sys
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from selfdistill import epistemic
 from selfdistill.epistemic import MARKERS, count_markers, count_table
 from selfdistill.errors import UserError
 
@@ -62,6 +65,21 @@ def test_table_has_one_row_per_text_and_one_column_per_marker(mode):
     empty = count_table([], mode)
     assert empty.shape == (0, 10)
     assert set(map(str, [*table.dtypes, *empty.dtypes])) == {"int32"}
+
+
+@given(st.lists(TEXTS, max_size=8), st.integers(1, 40))
+def test_texts_are_counted_alone_wherever_a_chunk_ends(texts, size):
+    with patch.object(epistemic, "CHUNK_CHARACTERS", size):
+        counted = epistemic.count_tables(texts)
+    for mode, table in counted.items():
+        assert table.to_dict("records") == [count_markers(text, mode) for text in texts]
+
+
+def test_only_two_characters_become_letters_of_ascii_and_no_other_joins_or_leaves_a_word_in_lower_case():
+    beyond = [chr(code) for code in range(128, sys.maxunicode + 1)]
+    like_ascii = {letter for letter in beyond if any(small.isascii() for small in letter.lower())}
+    assert like_ascii == set(epistemic._LIKE_ASCII)
+    assert {letter for letter in beyond if letter.isalnum() != letter.lower()[-1].isalnum()} <= like_ascii
 
 
 def test_unknown_way_of_counting_is_refused_with_the_nearest_spelling():

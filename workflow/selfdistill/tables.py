@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from selfdistill.epistemic import MARKERS
+from selfdistill.epistemic import MARKERS, MODES
 from selfdistill.errors import UserError, nearest
 from selfdistill.provenance import atomic_path
 
 # How a marker is counted (see `epistemic.count_markers`); a traces table holds both counts of each marker.
-COUNT_MODES = ("substring", "word")
+COUNT_MODES = MODES
 MARKER_COLUMNS = {mode: [f"{mode}_{marker}" for marker in MARKERS] for mode in COUNT_MODES}
 
 

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from selfdistill.epistemic import count_table
+from selfdistill.epistemic import count_tables
 from selfdistill.grading import extract_answer, grade_many
-from selfdistill.tables import COUNT_MODES, TRACES
+from selfdistill.tables import TRACES
 
 
 def annotate(
@@ -32,5 +32,5 @@ def annotate(
     labels = {"study": study, "model": model, "run": run, "stage": stage, "setting": setting}
     steps = pd.array([step] * len(generated), dtype="Int32")
     frame = generated.assign(**labels, step=steps, answer=answers, correct=grade_many(pairs, workers=workers))
-    counts = [count_table(generated["response"], mode).add_prefix(f"{mode}_") for mode in COUNT_MODES]
+    counts = [counts.add_prefix(f"{mode}_") for mode, counts in count_tables(generated["response"]).items()]
     return pd.concat([frame.reset_index(drop=True), *counts], axis=1)[TRACES.names]
