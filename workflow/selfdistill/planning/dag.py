@@ -29,9 +29,9 @@ INTERNALS = {
     "snakemake.jobs:Job": ("params", "resources", "threads", "benchmark", "wildcards_dict"),
     "snakemake.jobs:Reason": (
         "missing_output", "incomplete_output", "updated_input", "updated_input_run", "input_changed", "code_changed",
-        "params_changed", "software_stack_changed", "forced",
+        "software_stack_changed", "forced",
     ),
-    "snakemake.persistence.file:FilePersistence": ("save_iocache", "drop_iocache"),
+    "snakemake.persistence.file:FilePersistence": ("save_iocache", "drop_iocache", "params_changed"),
 }  # fmt: skip
 
 
@@ -43,6 +43,7 @@ class Cause:
     """
 
     missing: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()  # missing because temporary, and needed again
     incomplete: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()  # inputs that changed since
     remade: tuple[str, ...] = ()  # inputs that another pending job makes
@@ -280,16 +281,18 @@ def _job(job: Any, dag: Any) -> Job:
         resources=dict(job.resources.items()),
         benchmark=None if job.benchmark is None else str(job.benchmark),
         pending=pending,
-        cause=_cause(dag.reason(job)) if pending else Cause(),
+        cause=_cause(dag.reason(job), dag.workflow.persistence.params_changed(job)) if pending else Cause(),
         needs=frozenset(dag.jobid(other) for other in dag.dependencies[job]),
     )
 
 
-def _cause(reason: Any) -> Cause:
-    changed = reason.params_changed
+def _cause(reason: Any, changed: Any) -> Cause:
+    """``changed``: parameters against the record, which a reason tells only of jobs whose outputs are there."""
+    temporary = {name for name in reason.missing_output if _is_temporary(name)}
     remade = set(reason.updated_input_run)
     return Cause(
-        missing=_names(reason.missing_output),
+        missing=_names(set(reason.missing_output) - temporary),
+        deleted=_names(temporary),
         incomplete=_names(reason.incomplete_output),
         newer=_names(set(reason.updated_input) - remade),
         remade=_names(remade),
@@ -300,6 +303,11 @@ def _cause(reason: Any) -> Cause:
         software_changed=bool(reason.software_stack_changed),
         forced=bool(reason.forced),
     )
+
+
+def _is_temporary(name: Any) -> bool:
+    """Whether Snakemake deletes an output once nothing needs it."""
+    return bool(getattr(name, "flags", {}).get("temp"))
 
 
 def _names(files: Iterable[Any]) -> tuple[str, ...]:
