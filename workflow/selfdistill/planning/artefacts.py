@@ -90,7 +90,9 @@ def claim_jobs(graph: Graph, study: Study) -> dict[str, set[int]]:
     maker = makers(graph)
     files = [path for path, _ in _labelled(study)]
     units = pd.DataFrame([_unit(place, labels) for place, (_, labels) in enumerate(_labelled(study))])
-    roles = {name: None if role is None else Role(**role.model_dump()) for name, role in study.config.claims.roles.items()}
+    roles = {
+        name: None if role is None else Role(**role.model_dump()) for name, role in study.config.claims.roles.items()
+    }
     found: dict[str, set[int]] = {}
     for claim in read_claims(study.root / CLAIMS):
         cells = compared(claim, roles.get(claim.role or ""), units) if claim.tests else []

@@ -59,7 +59,7 @@ class Assumptions:
 
     @property
     def origin(self) -> str:
-        """"measured elsewhere" or "assumed"."""
+        """ "measured elsewhere" or "assumed"."""
         return str(self.values["origin"])
 
     @property

@@ -10,7 +10,8 @@ import graphlib
 import importlib
 import inspect
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def _build(flags: list[str]) -> Graph:
     from snakemake import api, cli
 
     told = io.StringIO()
-    with contextlib.redirect_stderr(told):
+    with contextlib.redirect_stderr(told), _without_logging():
         try:
             _, args = cli.parse_args(flags)
         except SystemExit:
@@ -157,6 +158,17 @@ def _build(flags: list[str]) -> Graph:
             except Exception as error:  # whatever a Snakefile may raise
                 raise _not_built(error) from None
             return _graph(workflow, args)
+
+
+@contextlib.contextmanager
+def _without_logging() -> Iterator[None]:
+    """Snakemake tells its progress also to the handlers of this program."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _not_built(error: Exception) -> UserError:
