@@ -155,7 +155,7 @@ def ledger(
 
 
 def compared(claim: Claim, role: Role | None, units: pd.DataFrame) -> list[pd.DataFrame]:
-    """What a claim's tests compare, one frame per mean, with the tested metric as ``value``; none where not testable."""
+    """What a claim's tests compare: one frame per mean, the tested metric as ``value``; none where not testable."""
     if role is None:
         return []
     variants = [rate for _, rate in _variants(claim, role, units)]

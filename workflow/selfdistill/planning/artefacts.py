@@ -40,7 +40,7 @@ NUMBERED = re.compile(r"(table|fig)_(\d+)")
 
 
 def name_of(path: str) -> str:
-    """What a reader calls the artefact in a file of the default target; `UserError` saying what to add for a new one."""
+    """What a reader calls the artefact in a file of the default rule; `UserError` saying what to add for a new one."""
     stem, folder = Path(path).stem, Path(path).parent.name
     numbered = NUMBERED.fullmatch(stem)
     drawn = " (drawn)" if folder == "figures" and stem.startswith("table_") else ""
@@ -84,7 +84,7 @@ def below(graph: Graph) -> dict[int, set[int]]:
 def claim_jobs(graph: Graph, study: Study) -> dict[str, set[int]]:
     """By claim, the jobs whose responses its tests compare.
 
-    Empty for a statement that is in conflict with another as published, or about a model that has no counterpart here: its
+    Empty for a statement that is in conflict with another as published, or about a model without counterpart here: its
     verdict needs the ledger only.
     """
     maker = makers(graph)

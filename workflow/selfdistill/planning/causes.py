@@ -1,7 +1,7 @@
 """Why a job is pending, in words, from Snakemake's records.
 
-Records hold a job's earlier parameters as values without names. A changed one is set beside the earlier value of its kind
-that resembles it most.
+Records hold a job's earlier parameters as values without names. A changed one is set beside the earlier value of its
+kind that resembles it most.
 """
 
 import ast
@@ -18,7 +18,7 @@ SHOWN = 60  # characters of a value
 
 
 def changed_parameters(job: Job) -> dict[str, tuple[Any, Any]]:
-    """Parameters that differ from the record: {name: (earlier value, value now)}; None for a value that is not there."""
+    """Parameters that differ from the record: {name: (earlier value, value now)}; None where there is no such value."""
     earlier = [ast.literal_eval(text) for text in sorted(job.cause.before)]
     now = {name: value for name, value in job.params.items() if repr(value) in job.cause.now}
     changed: dict[str, tuple[Any, Any]] = {}

@@ -1,7 +1,7 @@
 """What each job costs: expected seconds from the cost table, scaled by what finished jobs took.
 
-The scale of a rule is measured / expected over its finished jobs: its median, and as a range its 10th and 90th percentile;
-with fewer than five jobs their extremes, widened by half. Three sources, in this order: finished jobs of this study;
+The scale of a rule is measured / expected over its finished jobs: its median, and as a range its 10th and 90th
+percentile; with fewer than five jobs their extremes, widened by half. Three sources, in this order: finished jobs of this study;
 those of another study with the same kind of models; the table itself, with its stated spread.
 """
 
@@ -97,12 +97,15 @@ def expected_seconds(rule: str, work: Work, study: Study, devices: int) -> Range
 def finished(graph: Graph, study: Study) -> list[Finished]:
     """Jobs of this study whose benchmark file is of the configuration as it is.
 
-    One whose outputs are gone, or whose parameters changed other than by their code, may have been another.
+    One whose outputs are gone, or whose parameters or those of a job that it needs changed other than by their code,
+    may have been another.
     """
+    other: set[int] = set()
+    for job in graph.jobs:
+        if job.needs & other or set(changed_parameters(job)) - {"code"}:
+            other.add(job.id)
     jobs = [
-        job
-        for job in graph.jobs
-        if any((study.root / name).exists() for name in job.outputs) and not set(changed_parameters(job)) - {"code"}
+        job for job in graph.jobs if job.id not in other and any((study.root / name).exists() for name in job.outputs)
     ]
     pairs = [(job, Path(job.benchmark)) for job in jobs if job.benchmark]
     found = [_finished(job.rule, job.wildcards, path, study, gpus_of(job, study) or job.threads) for job, path in pairs]
@@ -152,9 +155,9 @@ def _finished(rule: str, wildcards: Wildcards, path: Path, study: Study, devices
 def measured_seconds(path: Path, threads: int | None) -> float | None:
     """Seconds that a benchmarked job takes on an idle machine; None where the file is missing or cut off.
 
-    With ``threads`` (a job on the CPU), the wall clock times the share of its threads that it was given: a job beside others
-    waits for processors, which is not its cost. The benchmark knows processor time only up to its last look, so the share
-    is of the time until then. Shorter jobs than a few looks, and jobs on GPUs (None), count by the wall clock.
+    With ``threads`` (a job on the CPU), the wall clock times the share of its threads that it was given: a job beside
+    others waits for processors, which is not its cost. The benchmark knows processor time only up to its last look, so
+    the share is of the time until then. Jobs shorter than a few looks, and jobs on GPUs (None), count by the wall clock.
     """
     try:
         row = pd.read_csv(path, sep="\t").iloc[-1]

@@ -1,8 +1,8 @@
 """The jobs of a study as plain values, read from Snakemake's own graph.
 
-This module alone touches Snakemake's internals. It builds the graph as a dry run does, but Snakemake's dry run writes an
-inventory and makes folders in ``.snakemake``; here records are only read, and nothing is locked, so that a plan can be
-made beside a running workflow.
+This module alone touches Snakemake's internals. It builds the graph as a dry run does, but Snakemake's dry run writes
+an inventory and makes folders in ``.snakemake``; here records are only read, and nothing is locked, so that a plan can
+be made beside a running workflow.
 """
 
 import contextlib
@@ -18,8 +18,7 @@ from typing import Any
 
 from selfdistill.errors import UserError, nearest
 
-# What is used of Snakemake beyond its documented API (`snakemake.api`), by where it stands; attributes that only instances
-# have are met when they are missing.
+# What is used of Snakemake beyond its documented API (`snakemake.api`), by where it stands.
 INTERNALS = {
     "snakemake.cli": ("parse_args", "parse_config"),
     "snakemake.exceptions": ("print_exception",),

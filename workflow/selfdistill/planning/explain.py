@@ -1,4 +1,4 @@
-"""`selfdistill explain`: why each pending job is run, at which cost, and which tables, figures and claims hang on it."""
+"""`selfdistill explain`: why each pending job is run, what it costs, and what hangs on it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,7 +51,8 @@ def _who(rule: str, group: Sequence[Job]) -> str:
 
 def _below(plan: Plan, reached: set[int]) -> str:
     """Artefacts and claims among the jobs ``reached``."""
-    names = [name for name, jobs in artefacts.artefacts(plan.graph).items() if jobs & reached]
+    every = artefacts.artefacts(plan.graph)
+    names = [name for name, jobs in every.items() if jobs & reached]
     testable = {claim for claim, jobs in plan.claims.items() if jobs}
     claims = [claim for claim, jobs in plan.claims.items() if jobs & reached]
     if not claims and "Claims ledger" in names:
@@ -60,11 +61,13 @@ def _below(plan: Plan, reached: set[int]) -> str:
         told = f"all {len(claims)} claims that this study can test"
     else:
         told = f"{len(claims)} claims: {', '.join(claims)}" if claims else "no claim"
+    if len(names) >= len(every) - 1:  # one tells only the configuration
+        return f"every table and figure; {told}"
     return f"{', '.join(names) or 'no table or figure'}; {told}"
 
 
 def _needed(graph: Graph, targets: Sequence[str]) -> set[int]:
-    """The jobs that make ``targets`` (files, rules or artefacts), and those that they need; all jobs without targets."""
+    """The jobs that make ``targets`` (files, rules or artefacts), and those that they need; without targets, all."""
     if not targets:
         return {job.id for job in graph.jobs}
     wanted = set().union(*(_makers(graph, target) for target in targets))
@@ -82,7 +85,7 @@ def _makers(graph: Graph, target: str) -> set[int]:
     known = {**files, **rules, **artefacts.artefacts(graph)}
     if target not in known:
         raise UserError(
-            f"--target: nothing of this study is called '{target}'{nearest(target, known)}; allowed are files that a job "
-            "makes, rules, and names such as 'Figure 3'"
+            f"--target: nothing of this study is called '{target}'{nearest(target, known)}; allowed are files that a "
+            "job makes, rules, and names such as 'Figure 3'"
         )
     return known[target]

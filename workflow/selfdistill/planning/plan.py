@@ -97,8 +97,8 @@ def read(configfile: Sequence[Path], profile: Sequence[Path], cores: int | None,
 
 def lines(plan: Plan, price: float | None) -> Iterator[str]:
     """The plan as text."""
-    done = len(plan.graph.jobs) - len(plan.pending)
-    yield f"Study '{plan.study.config.study}' on {plan.where}: {len(plan.graph.jobs)} jobs, {done} done, {len(plan.pending)} to do."
+    jobs, to_do = len(plan.graph.jobs), len(plan.pending)
+    yield f"Study '{plan.study.config.study}' on {plan.where}: {jobs} jobs, {jobs - to_do} done, {to_do} to do."
     yield ""
     yield from _cost_lines(plan, price)
     yield ""
@@ -124,8 +124,8 @@ def _cost_lines(plan: Plan, price: float | None) -> Iterator[str]:
     if price is not None and not plan.on_gpus:
         yield "No job holds a GPU, so no money is asked."
     yield from wrapped(
-        f"Trained: tokens times passes (forward and backward). Bounds are added up, as if all jobs were slow, or fast, together. "
-        f"{_source_words(plan)}"
+        "Trained: tokens times passes (forward and backward). Bounds are added up, as if all jobs were slow, or fast, "
+        f"together. {_source_words(plan)}"
     )
 
 
@@ -184,7 +184,7 @@ def _claim_lines(plan: Plan) -> Iterator[str]:
     when = {claim: _latest(plan, jobs) for claim, jobs in plan.claims.items() if jobs}
     untested = [claim for claim, jobs in plan.claims.items() if not jobs]
     yield ""
-    yield "CLAIMS whose responses are complete (their verdicts come with the claims ledger, which corrects over all tests)"
+    yield "CLAIMS whose responses are complete (verdicts come with the claims ledger, which corrects over all tests)"
     there = [claim for claim, time in when.items() if time is None]
     if there:
         yield from entry("there already", ", ".join(there))
@@ -213,7 +213,7 @@ def _by_time(when: dict[str, Range | None]) -> list[tuple[Range, list[str]]]:
 
 
 def _error_lines(measured: list[costs.Finished]) -> Iterator[str]:
-    yield f"HOW GOOD THE MODEL IS ({len(measured)} finished jobs of this study, each predicted from the others of its rule)"
+    yield f"HOW GOOD THE MODEL IS: {len(measured)} finished jobs, each predicted from the others of its rule"
     shown, seconds = [], []
     for rule, error in costs.errors(measured).items():
         if error.left_out:
@@ -225,4 +225,5 @@ def _error_lines(measured: list[costs.Finished]) -> Iterator[str]:
             seconds.append(error.median)
     yield from table(["rule", "jobs", "median error", "worst", "within the range", "measured / table"], shown)
     if seconds:
-        yield f"{len(seconds)} rules with one finished job, against the table: median {sorted(seconds)[len(seconds) // 2]:.0%}, worst {max(seconds):.0%}."
+        median, worst = sorted(seconds)[len(seconds) // 2], max(seconds)
+        yield f"{len(seconds)} rules with one finished job, against the table: median {median:.0%}, worst {worst:.0%}."

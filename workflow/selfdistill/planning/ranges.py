@@ -9,7 +9,7 @@ from selfdistill.errors import UserError
 
 @dataclass(frozen=True)
 class Range:
-    """``low`` <= ``typical`` <= ``high``. Sums and products are taken bound by bound: as if all were low, or high, together."""
+    """``low`` <= ``typical`` <= ``high``; sums and products bound by bound, as if all were low, or high, together."""
 
     low: float
     typical: float

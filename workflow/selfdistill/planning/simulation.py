@@ -17,9 +17,9 @@ class Task:
 def end_times(tasks: Mapping[int, Task], capacity: Mapping[str, int]) -> dict[int, float]:
     """Seconds from the start at which each task ends; tasks outside ``tasks`` that one waits for count as done.
 
-    A task starts as soon as what it needs is there and its share of ``capacity`` is free; of several, the one that became
-    ready first, then the one that stands first in ``tasks``. A smaller task may pass one that does not fit. A task that
-    asks for more than there is gets all there is, as Snakemake scales threads down.
+    A task starts as soon as what it needs is there and its share of ``capacity`` is free; of several, the one that
+    became ready first, then the one that stands first in ``tasks``. A smaller task may pass one that does not fit. One
+    that asks for more than there is gets all there is, as Snakemake scales threads down.
     """
     place = {name: number for number, name in enumerate(tasks)}
     waiting = {name: set(task.needs & tasks.keys()) for name, task in tasks.items()}

@@ -1,6 +1,6 @@
 """How much work a job is: tokens drawn, rolled out and trained, and what it leaves on disk.
 
-Follows from the configuration and the job's wildcards alone; lengths of responses are expectations from config/costs.yaml.
+Follows from the configuration and the job's wildcards alone; lengths of responses are expectations (config/costs.yaml).
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ GIGABYTE = 1e9
 
 @dataclass(frozen=True)
 class Work:
-    """Tokens by what is done with them, and gigabytes kept. ``trained`` are tokens times passes (see config/costs.yaml)."""
+    """Tokens by what is done with them, and gigabytes kept. Trained are tokens times passes (config/costs.yaml)."""
 
     drawn: Range = ZERO
     rolled_out: Range = ZERO
@@ -55,13 +55,15 @@ class Study:
         return {(run.model, run.id): run for run in expand(rows)}
 
     def problems(self, problem_set: str, at_most: int | None = None) -> Range:
-        """Problems in a set: as loaded, else as configured, else as published."""
+        """Problems in a set: as configured, else as loaded, else as published."""
         loaded = self.root / f"results/{self.config.study}/problems/{problem_set}.parquet"
         size = self.config.problem_sets[problem_set].size
-        if loaded.is_file():
+        if size is not None:
+            found = exactly(size)
+        elif loaded.is_file():
             found = exactly(pq.ParquetFile(loaded).metadata.num_rows)
         else:
-            found = self.assumed.known_size(problem_set) if size is None else exactly(size)
+            found = self.assumed.known_size(problem_set)
         return found if at_most is None else found.map(lambda number: min(number, at_most))
 
     def length(self, what: str, model: str) -> Range:
