@@ -1,8 +1,8 @@
 """What each job costs: expected seconds from the cost table, scaled by what finished jobs took.
 
 The scale of a rule is measured / expected over its finished jobs: its median, and as a range its 10th and 90th
-percentile; with fewer than five jobs their extremes, widened by half. Three sources, in this order: finished jobs of this study;
-those of another study with the same kind of models; the table itself, with its stated spread.
+percentile; with fewer than five jobs their extremes, widened by half. Three sources, in this order: finished jobs of
+this study; those of another study with the same kind of models; the table itself, with its stated spread.
 """
 
 import math
@@ -157,12 +157,14 @@ def measured_seconds(path: Path, threads: int | None) -> float | None:
 
     With ``threads`` (a job on the CPU), the wall clock times the share of its threads that it was given: a job beside
     others waits for processors, which is not its cost. The benchmark knows processor time only up to its last look, so
-    the share is of the time until then. Jobs shorter than a few looks, and jobs on GPUs (None), count by the wall clock.
+    the share is of the time until then. Jobs of a few looks, and jobs on GPUs (None), count by the wall clock.
     """
     try:
         row = pd.read_csv(path, sep="\t").iloc[-1]
-        seconds, processor = float(row["s"]), float(pd.to_numeric(row["cpu_time"], errors="coerce"))
+        seconds, processor = (float(pd.to_numeric(row[name], errors="coerce")) for name in ("s", "cpu_time"))
     except (OSError, ValueError, KeyError, IndexError):
+        return None
+    if not seconds > 0:
         return None
     looked = SHORT * math.floor(seconds / SHORT)
     if seconds >= UNTIL:

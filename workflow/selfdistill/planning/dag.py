@@ -82,7 +82,7 @@ class Graph:
 
     jobs: tuple[Job, ...]
     config: Mapping[str, Any]
-    rules: tuple[str, ...]
+    rules: tuple[str, ...]  # those that make files
     targets: tuple[str, ...]  # inputs of the default rule
     cores: int
     nodes: int | None
@@ -260,7 +260,7 @@ def _graph(workflow: Any, args: Any) -> Graph:
     return Graph(
         jobs=tuple(_job(job, dag) for job in jobs),
         config=dict(workflow.config),
-        rules=tuple(sorted(rule.name for rule in workflow.rules if rule != default)),
+        rules=tuple(sorted(rule.name for rule in workflow.rules if rule.output)),
         targets=tuple(map(str, target.input)),
         cores=args.cores or 1,
         nodes=None if local else args.jobs,
