@@ -115,11 +115,11 @@ def lines(plan: Plan, price: float | None) -> Iterator[str]:
 def _cost_lines(plan: Plan, price: float | None) -> Iterator[str]:
     paid = price is not None and plan.on_gpus
     unit = "GPU-hours" if plan.on_gpus else f"min on {plan.graph.cores} cores"
-    head = ["rule", "jobs", "to do", f"{unit}, all", "to do [low-high]", "tokens drawn", "trained", "GB kept"]
-    head += ["money, to do"] if paid else []
+    head = ["rule", "jobs", "to do", "time, all", "time, to do", "drawn", "trained", "GB"]
+    head += ["money"] if paid else []
     rows = [_row(plan, name, jobs, price if paid else None) for name, jobs in _groups(plan)]
     rows.append(_row(plan, "total", list(plan.graph.jobs), price if paid else None))
-    yield f"COST ({unit}; tokens, GB" + (" and money" if paid else "") + " of what is to do)"
+    yield f"COST (time: {unit} [low-high]; tokens, GB kept" + (" and money" if paid else "") + ": of what is to do)"
     yield from table([*head, "source"], rows)
     if price is not None and not plan.on_gpus:
         yield "No job holds a GPU, so no money is asked."
