@@ -180,6 +180,20 @@ def test_jobs_of_another_configuration_are_not_taken_for_measurements(default: p
     assert not any(job.rule == "evaluate_model" for job in costs.finished(changed.graph, changed.study))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("--steps 30", "--steps 30 --engine transformers --rank 0", False),
+        ("--steps 30", "--steps 60", True),
+        ("--steps 30", "--steps 30 --size 50", True),
+        (30, 60, True),
+    ],
+)
+def test_a_flag_that_a_new_version_brings_leaves_the_measurement_valid(old: object, new: object, changed: bool):
+    job = job_with(Cause(before=frozenset({repr(old)}), now=frozenset({repr(new)})), flags=new)
+    assert causes.may_change_work(job) == changed
+
+
 def test_another_study_of_the_same_models_stands_in(default: plan.Plan, tmp_path: Path):
     there = planted(default, tmp_path, factor=3.0)
     recorded = tmp_path / "results" / "microcosm" / "config.yaml"
@@ -239,8 +253,8 @@ def test_every_table_and_figure_has_a_name_and_a_job(default: plan.Plan):
 
 
 def test_an_artefact_without_a_name_says_what_to_add():
-    with pytest.raises(UserError, match="add 'reading_room' to NAMES"):
-        artefacts.name_of("results/microcosm/reading_room.html")
+    with pytest.raises(UserError, match="add 'index', or 'atlas', to NAMES"):
+        artefacts.name_of("results/microcosm/atlas/index.html")
 
 
 def test_every_claim_hangs_on_a_rule(default: plan.Plan):

@@ -22,7 +22,7 @@ from selfdistill.planning.work import Study
 from selfdistill.runs import Run
 
 CLAIMS = Path("config/claims.yaml")
-# Artefacts that are no numbered table or figure of the paper, by the stem of their files.
+# Artefacts that are no numbered table or figure of the paper, by the stem of their files or by their folder.
 NAMES = {
     "table_1": "Table 1",
     "table_a1": "Table A.1.1",
@@ -33,8 +33,8 @@ NAMES = {
     "sft_curves": "Figure of fine-tuning losses",
     "fig_d1": "Figure D.1",
     "fig_e": "Figures of Appendix E",
-    "ledger": "Claims ledger",
     "config": "Recorded configuration",
+    "claims": "Claims ledger",
 }
 NUMBERED = re.compile(r"(table|fig)_(\d+)")
 
@@ -46,12 +46,13 @@ def name_of(path: str) -> str:
     drawn = " (drawn)" if folder == "figures" and stem.startswith("table_") else ""
     if numbered:
         return f"{'Table' if numbered[1] == 'table' else 'Figure'} {numbered[2]}{drawn}"
-    if stem not in NAMES:
+    known = next((key for key in (stem, folder) if key in NAMES), None)
+    if known is None:
         raise UserError(
-            f"{path}: no name for this artefact of the default rule; add '{stem}' to NAMES in "
+            f"{path}: no name for this artefact of the default rule; add '{stem}', or '{folder}', to NAMES in "
             "workflow/selfdistill/planning/artefacts.py"
         )
-    return NAMES[stem] + drawn
+    return NAMES[known] + drawn
 
 
 def artefacts(graph: Graph) -> dict[str, set[int]]:

@@ -31,6 +31,23 @@ def changed_parameters(job: Job) -> dict[str, tuple[Any, Any]]:
     return changed | {f"(dropped {number})": (old, None) for number, old in enumerate(earlier, 1)}
 
 
+def may_change_work(job: Job) -> bool:
+    """Whether a job's changed parameters, its code's digest aside, may have changed how much there is to do.
+
+    Flags come and go with versions of the program, where their default is what was done before; one with a number, such
+    as a limit, may be a choice.
+    """
+    return any(_may_change_work(old, new) for name, (old, new) in changed_parameters(job).items() if name != "code")
+
+
+def _may_change_work(old: Any, new: Any) -> bool:
+    before, after = _parts(old), _parts(new)
+    if before is None or after is None:
+        return True
+    differing = [(before.get(name), after.get(name)) for name in before | after if before.get(name) != after.get(name)]
+    return any(None not in pair or re.search("[1-9]", f"{pair[0]}{pair[1]}") for pair in differing)
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, str):
         return "digest" if DIGEST.fullmatch(value) else "flags" if value.lstrip().startswith("--") else "text"
@@ -42,11 +59,11 @@ def difference(old: Any, new: Any) -> str:
     before, after = _parts(old), _parts(new)
     if before is None or after is None:
         return f"{_short(old)} -> {_short(new)}"
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    names = [name for name in before | after if before.get(name) != after.get(name)]
     return ", ".join(f"{name} {_short(before.get(name))} -> {_short(after.get(name))}" for name in names)
 
 
-def _parts(value: Any) -> Mapping[str, Any] | None:
+def _parts(value: Any) -> dict[str, Any] | None:
     """A value's named parts: keys of a dictionary, or flags of a command line."""
     if isinstance(value, dict):
         return value

@@ -17,7 +17,7 @@ import yaml
 from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
 from selfdistill.planning.assumptions import kind_of, read
-from selfdistill.planning.causes import changed_parameters
+from selfdistill.planning.causes import may_change_work
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.ranges import Range, exactly
 from selfdistill.planning.work import Study, Wildcards, Work, work_of
@@ -97,12 +97,12 @@ def expected_seconds(rule: str, work: Work, study: Study, devices: int) -> Range
 def finished(graph: Graph, study: Study) -> list[Finished]:
     """Jobs of this study whose benchmark file is of the configuration as it is.
 
-    One whose outputs are gone, or whose parameters or those of a job that it needs changed other than by their code,
-    may have been another.
+    One whose outputs are gone, or where parameters of the job, or of one that it needs, changed in a way that may
+    change the work, may have been another.
     """
     other: set[int] = set()
     for job in graph.jobs:
-        if job.needs & other or set(changed_parameters(job)) - {"code"}:
+        if job.needs & other or may_change_work(job):
             other.add(job.id)
     jobs = [
         job for job in graph.jobs if job.id not in other and any((study.root / name).exists() for name in job.outputs)
