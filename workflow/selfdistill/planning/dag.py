@@ -254,7 +254,8 @@ def _records(workflow: Any) -> Any:
 def _graph(workflow: Any, args: Any) -> Graph:
     dag = workflow.dag
     default = _default_rule(workflow)
-    jobs = [job for job in _in_order(dag) if job.rule != default]
+    place = {rule: number for number, rule in enumerate(workflow.rules)}
+    jobs = [job for job in _in_order(dag, place) if job.rule != default]
     target = next(job for job in dag.jobs if job.rule == default)
     local = args.executor in (None, "local")
     return Graph(
@@ -267,13 +268,13 @@ def _graph(workflow: Any, args: Any) -> Graph:
     )
 
 
-def _in_order(dag: Any) -> list[Any]:
-    """Jobs after what they need; among those that may come next, the one that Snakemake numbered first."""
+def _in_order(dag: Any, place: Mapping[Any, int]) -> list[Any]:
+    """Jobs after what they need; of those that may come next, in the order of their rules, then of their outputs."""
     sorter = graphlib.TopologicalSorter({job: list(dag.dependencies[job]) for job in dag.jobs})
     sorter.prepare()
     ordered = []
     while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=dag.jobid)
+        ready = sorted(sorter.get_ready(), key=lambda job: (place[job.rule], _names(job.output)))
         ordered += ready
         sorter.done(*ready)
     return ordered
