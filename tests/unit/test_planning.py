@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,7 @@ from selfdistill import cli
 from selfdistill.claims import read_claims
 from selfdistill.config import parse
 from selfdistill.errors import UserError
-from selfdistill.planning import artefacts, assumptions, causes, costs, dag, explain, plan
-from selfdistill.planning.costs import Finished
+from selfdistill.planning import artefacts, assumptions, causes, costs, dag, explain, measured, plan
 from selfdistill.planning.dag import Cause, Job
 from selfdistill.planning.ranges import Range, exactly, total
 from selfdistill.planning.ranges import parse as parse_range
@@ -101,19 +101,19 @@ def benchmark(path: Path, seconds: float, processor: float) -> None:
 
 def test_a_job_that_waited_for_processors_costs_what_it_computed(tmp_path: Path):
     benchmark(tmp_path / "b.tsv", 246.0, 0.5 * 225.5)  # the last look was at 15.5 + 7 x 30 = 225.5 s
-    assert costs.measured_seconds(tmp_path / "b.tsv", threads=1) == pytest.approx(123.0)
-    assert costs.measured_seconds(tmp_path / "b.tsv", threads=None) == 246.0
+    assert measured.measured_seconds(tmp_path / "b.tsv", threads=1) == pytest.approx(123.0)
+    assert measured.measured_seconds(tmp_path / "b.tsv", threads=None) == 246.0
 
 
 def test_a_job_that_ran_alone_costs_its_wall_clock_though_the_benchmark_did_not_see_its_end(tmp_path: Path):
     benchmark(tmp_path / "b.tsv", 25.52, 15.5)
-    assert costs.measured_seconds(tmp_path / "b.tsv", threads=1) == pytest.approx(25.52)
+    assert measured.measured_seconds(tmp_path / "b.tsv", threads=1) == pytest.approx(25.52)
 
 
 @pytest.mark.parametrize("content", ["", "s\tcpu_time\n", "s\tcpu_time\nNA\tNA\n"])
 def test_a_benchmark_that_was_cut_off_is_no_measurement(tmp_path: Path, content: str):
     (tmp_path / "b.tsv").write_text(content, encoding="utf-8")
-    assert costs.measured_seconds(tmp_path / "b.tsv", threads=1) is None
+    assert measured.measured_seconds(tmp_path / "b.tsv", threads=1) is None
 
 
 def planted(default: plan.Plan, root: Path, factor: float, spread: float = 0.0) -> plan.Plan:
@@ -144,7 +144,7 @@ def test_planted_rates_are_found_again(default: plan.Plan, tmp_path: Path):
             assert learned.source == costs.HERE
         else:
             assert learned == table
-    error = costs.errors(costs.finished(found.graph, found.study))["evaluate_model"]
+    error = costs.errors(measured.finished(found.graph, found.study))["evaluate_model"]
     assert error.worst < 0.01
     assert error.scale == pytest.approx(3.0, rel=0.01)
 
@@ -155,12 +155,12 @@ def test_the_range_holds_the_planted_truth_and_says_how_far_it_was_off(default: 
     truth = 2.0 * default.costs[job.id].seconds.typical
     learned = found.costs[job.id].seconds
     assert learned.low < 0.9 * truth < truth < 1.1 * truth < learned.high
-    error = costs.errors(costs.finished(found.graph, found.study))["evaluate_model"]
+    error = costs.errors(measured.finished(found.graph, found.study))["evaluate_model"]
     assert 0.1 < error.median < error.worst < 0.8
 
 
 def test_few_measured_jobs_give_a_wider_range():
-    few = [Finished("rule", 10.0, seconds) for seconds in (20.0, 22.0)]
+    few = [measured.Finished("rule", 10.0, seconds) for seconds in (20.0, 22.0)]
     errors = costs.errors([*few, *few])["rule"]
     assert errors.inside == 4
     scale = costs._scale(few, costs.HERE)
@@ -177,7 +177,7 @@ def test_jobs_of_another_configuration_are_not_taken_for_measurements(default: p
     }
     jobs = tuple(stale.get(job.id, job) for job in found.graph.jobs)
     changed = plan.Plan(replace(found.graph, jobs=jobs), found.study)
-    assert not any(job.rule == "evaluate_model" for job in costs.finished(changed.graph, changed.study))
+    assert not any(job.rule == "evaluate_model" for job in measured.finished(changed.graph, changed.study))
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,19 @@ def test_jobs_of_another_configuration_are_not_taken_for_measurements(default: p
 def test_a_flag_that_a_new_version_brings_leaves_the_measurement_valid(old: object, new: object, changed: bool):
     job = job_with(Cause(before=frozenset({repr(old)}), now=frozenset({repr(new)})), flags=new)
     assert causes.may_change_work(job) == changed
+
+
+def test_after_a_change_of_the_configuration_jobs_count_by_the_one_they_ran_with(default: plan.Plan, tmp_path: Path):
+    ran = planted(default, tmp_path, factor=3.0)
+    recorded = tmp_path / "results" / "microcosm" / "config.yaml"
+    recorded.write_text(yaml.safe_dump(json.loads(ran.study.config.model_dump_json())), encoding="utf-8")
+    values = json.loads(ran.study.config.model_dump_json())
+    values["evaluation"]["samples"] *= 4
+    now = plan.Plan(ran.graph, replace(ran.study, config=parse(values)))
+    table = plan.Plan(default.graph, replace(default.study, config=parse(values)))
+    for job in now.graph.jobs:
+        if job.rule == "evaluate_model":
+            assert now.costs[job.id].seconds.typical == pytest.approx(3 * table.costs[job.id].seconds.typical, rel=0.01)
 
 
 def test_another_study_of_the_same_models_stands_in(default: plan.Plan, tmp_path: Path):
@@ -334,6 +347,13 @@ def test_a_changed_flag_is_named_with_both_values():
         "the code of train changed (digest 0123456789abcdef -> 0123456789abcde0)",
         "parameter `flags` changed: --low 0.125 -> 0.25",
     ]
+
+
+def test_of_a_configuration_only_the_changed_keys_are_named():
+    old, new = ({"seed": 0, "selection": {"low": low, "high": 0.5}} for low in (0.125, 0.25))
+    assert (
+        causes.difference(shlex.quote(json.dumps(old)), shlex.quote(json.dumps(new))) == "selection.low 0.125 -> 0.25"
+    )
 
 
 def test_a_job_without_files_was_never_made():

@@ -5,6 +5,7 @@ kind that resembles it most.
 """
 
 import ast
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -64,9 +65,11 @@ def difference(old: Any, new: Any) -> str:
 
 
 def _parts(value: Any) -> dict[str, Any] | None:
-    """A value's named parts: keys of a dictionary, or flags of a command line."""
+    """A value's named parts: keys of a dictionary, also of one in quoted JSON, or flags of a command line."""
     if isinstance(value, dict):
-        return value
+        return _flat(value)
+    if _kind(value) == "text" and value.startswith("'{"):
+        return _flat(json.loads(shlex.split(value)[0]))
     if _kind(value) != "flags":
         return None
     parts: dict[str, str] = {}
@@ -78,6 +81,14 @@ def _parts(value: Any) -> dict[str, Any] | None:
         else:
             parts[name] = f"{parts[name]} {word}".strip()
     return parts
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _short(value: Any) -> str:

@@ -9,6 +9,8 @@ from selfdistill.errors import UserError
 from selfdistill.planning import artefacts, costs, dag
 from selfdistill.planning.costs import Cost
 from selfdistill.planning.dag import Graph, Job
+from selfdistill.planning.measured import Finished
+from selfdistill.planning.measured import finished as measured_jobs
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
 from selfdistill.planning.simulation import Task, end_times
 from selfdistill.planning.text import bracketed, count, digits, duration, entry, table, wrapped
@@ -103,7 +105,7 @@ def lines(plan: Plan, price: float | None) -> Iterator[str]:
     yield from _cost_lines(plan, price)
     yield ""
     yield from _appearance_lines(plan)
-    measured = costs.finished(plan.graph, plan.study)
+    measured = measured_jobs(plan.graph, plan.study)
     if measured:
         yield ""
         yield from _error_lines(measured)
@@ -212,7 +214,7 @@ def _by_time(when: dict[str, Range | None]) -> list[tuple[Range, list[str]]]:
 # --- how good -----------------------------------------------------------------------------------------------------
 
 
-def _error_lines(measured: list[costs.Finished]) -> Iterator[str]:
+def _error_lines(measured: list[Finished]) -> Iterator[str]:
     yield f"HOW GOOD THE MODEL IS: {len(measured)} finished jobs, each predicted from the others of its rule"
     shown, seconds = [], []
     for rule, error in costs.errors(measured).items():

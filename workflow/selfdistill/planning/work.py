@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from selfdistill.config import Config
 from selfdistill.planning.assumptions import Assumptions
+from selfdistill.planning.dag import Job
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
 from selfdistill.runs import Run, expand
 
@@ -86,6 +87,21 @@ def work_of(rule: str, wildcards: Wildcards, study: Study) -> Work:
         return Work()
     size = study.parameters(wildcards["model"]) / study.assumed.default_parameters
     return replace(RULES[rule](wildcards, study), size=size)
+
+
+def gpus_of(job: Job, study: Study) -> int:
+    """GPUs that a job holds: as its profile says, else as the table does for jobs that sample or train."""
+    work = work_of(job.rule, job.wildcards, study)
+    needed = study.assumed.gpus if work.tokens.high + work.trained.high else 0
+    return int(job.resources.get("gpu", needed))
+
+
+def expected_seconds(rule: str, work: Work, study: Study, devices: int) -> Range:
+    """Wall clock of a job by the table alone, its tokens divided among ``devices`` (cores or GPUs)."""
+    rates = study.assumed
+    busy = work.drawn / rates.rate("draw") + work.rolled_out / rates.rate("rollout")
+    busy += work.sft / rates.rate("sft") + work.onpolicy / rates.rate("onpolicy")
+    return rates.seconds(rule) * work.share + busy * (work.size / devices)
 
 
 def _drawn(tokens: Range, study: Study) -> Work:
