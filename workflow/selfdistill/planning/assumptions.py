@@ -9,7 +9,7 @@ import yaml
 
 from selfdistill.config import Config
 from selfdistill.errors import UserError, nearest
-from selfdistill.planning.ranges import Range, exactly, parse
+from selfdistill.planning.ranges import Range, parse
 
 COSTS = Path("config/costs.yaml")
 Kind = Literal["microcosm", "published"]
@@ -79,7 +79,7 @@ class Assumptions:
 
     def known_size(self, problem_set: str) -> Range:
         """Problems in a set of which a configuration keeps all."""
-        return self.number("problems", problem_set) if problem_set in self.values["problems"] else exactly(1000)
+        return self.number("problems", problem_set if problem_set in self.values["problems"] else "other")
 
 
 def kind_of(config: Config) -> Kind:

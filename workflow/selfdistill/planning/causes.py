@@ -20,7 +20,7 @@ SHOWN = 60  # characters of a value
 
 def changed_parameters(job: Job) -> dict[str, tuple[Any, Any]]:
     """Parameters that differ from the record: {name: (earlier value, value now)}; None where there is no such value."""
-    earlier = [ast.literal_eval(text) for text in sorted(job.cause.before)]
+    earlier = [_value(text) for text in sorted(job.cause.before)]
     now = {name: value for name, value in job.params.items() if repr(value) in job.cause.now}
     changed: dict[str, tuple[Any, Any]] = {}
     for name, value in now.items():
@@ -30,6 +30,13 @@ def changed_parameters(job: Job) -> dict[str, tuple[Any, Any]]:
             earlier.remove(old)
         changed[name] = old, value
     return changed | {f"(dropped {number})": (old, None) for number, old in enumerate(earlier, 1)}
+
+
+def _value(literal: str) -> Any:
+    try:
+        return ast.literal_eval(literal)
+    except (ValueError, SyntaxError):  # "inf"
+        return literal
 
 
 def may_change_work(job: Job) -> bool:

@@ -7,7 +7,6 @@ this study; those of another study with the same kind of models; the table itsel
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -105,7 +104,7 @@ def _error(jobs: list[Finished]) -> Error:
     return Error(len(jobs), median, max(absolute), inside, _scale(jobs, HERE).factor.typical, len(jobs) > 1)
 
 
-def study_of(graph: Graph, root: Path = Path()) -> Study:
+def study_of(graph: Graph) -> Study:
     """The study that a graph is of, with the table's part for its models."""
     config = parse_config(dict(graph.config))
-    return Study(config, read(config, root), root)
+    return Study(config, read(config))

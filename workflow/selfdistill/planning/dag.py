@@ -111,27 +111,20 @@ def _moved(what: str) -> UserError:
     )
 
 
-def read(
-    *, configfiles: Sequence[Path] = (), profiles: Sequence[Path] = (), cores: int | None = None, root: Path = Path()
-) -> Graph:
-    """The graph of the workflow in the repository ``root``, as ``snakemake --dry-run`` with these flags sees it.
+def read(*, configfiles: Sequence[Path] = (), profiles: Sequence[Path] = (), cores: int | None = None) -> Graph:
+    """The graph of the workflow in the current folder, as ``snakemake --dry-run`` with these flags sees it.
 
     `UserError` for a file or profile that is not there, a folder that is no repository, a configuration that is wrong,
     or a graph that cannot be built.
     """
-    if not (root / "Snakefile").is_file():
-        raise UserError(f"{root.resolve()}: no Snakefile here; run this in the root of the repository")
+    if not Path("Snakefile").is_file():
+        raise UserError(f"{Path.cwd()}: no Snakefile here; run this in the root of the repository")
     for path in [*configfiles, *[profile / "config.yaml" for profile in profiles]]:
         _check_file(path)
     check_internals()
-    flags = ["--directory", str(root)]
-    if profiles:
-        flags += ["--profile", *map(str, profiles)]
-    if configfiles:
-        flags += ["--configfile", *map(str, configfiles)]
-    if cores is not None:
-        flags += ["--cores", str(cores)]
-    return _build(flags)
+    flags = ["--profile", *map(str, profiles)] if profiles else []
+    flags += ["--configfile", *map(str, configfiles)] if configfiles else []
+    return _build(flags if cores is None else [*flags, "--cores", str(cores)])
 
 
 def _check_file(path: Path) -> None:
@@ -201,7 +194,6 @@ def _workflow(session: Any, args: Any) -> Any:
         ),
         config_settings=api.ConfigSettings(config=cli.parse_config(args.config), configfiles=args.configfile),
         deployment_settings=api.DeploymentSettings(deployment_method=args.software_deployment_method),
-        workdir=args.directory,
     )
     workflow_api.dag(
         api.DAGSettings(
