@@ -155,6 +155,15 @@ def ledger(
     return _judged(rows, bootstrap)
 
 
+def compared(claim: Claim, role: Role | None, units: pd.DataFrame) -> list[pd.DataFrame]:
+    """What a claim's tests compare: one frame per mean, the tested metric as ``value``; none where not testable."""
+    if role is None:
+        return []
+    variants = [rate for _, rate in _variants(claim, role, units)]
+    instances = [_instances(test, role, units, rate) for test in claim.tests for rate in variants]
+    return [cell for found in instances for instance in found if instance is not None for cell in instance.cells]
+
+
 def _results(
     claim: Claim, role: Role | None, units: pd.DataFrame, rate: float | None, bootstrap: Bootstrap
 ) -> Iterator[dict[str, Any]]:

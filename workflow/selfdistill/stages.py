@@ -555,6 +555,33 @@ def diff(first: Path, second: Path) -> None:
     print("\n".join(comparison.diff(first, second, bootstrap=Bootstrap())))
 
 
+def plan(
+    *,
+    configfile: list[Path] = [],  # noqa: B006 (read only)
+    profile: list[Path] = [],  # noqa: B006 (read only)
+    price: float | None = None,
+    cores: int | None = None,
+) -> None:
+    """Print what a study costs (``price``: money per GPU-hour), what is missing, and when each result appears."""
+    from selfdistill.planning import plan as planning
+
+    print("\n".join(planning.lines(planning.read(configfile, profile, cores, price), price)))
+
+
+def explain(
+    *,
+    configfile: list[Path] = [],  # noqa: B006 (read only)
+    profile: list[Path] = [],  # noqa: B006 (read only)
+    cores: int | None = None,
+    target: list[str] = [],  # noqa: B006 (read only)
+) -> None:
+    """Print why each pending job is run, at which cost, and which tables, figures and claims hang on it."""
+    from selfdistill.planning import explain as explaining
+    from selfdistill.planning import plan as planning
+
+    print("\n".join(explaining.lines(planning.read(configfile, profile, cores, None), target)))
+
+
 def record_config(*, values: str, out: Path) -> None:
     """Write the configuration of a study (JSON) beside its results."""
     import json
@@ -629,6 +656,8 @@ STAGES = (
     trace,
     verify,
     diff,
+    plan,
+    explain,
     record_config,
     resolve_revisions,
     prefetch,

@@ -1,0 +1,528 @@
+"""What a study costs, why its jobs run and what hangs on them: planted costs, a tiny workflow, the study itself."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from selfdistill import cli
+from selfdistill.claims import read_claims
+from selfdistill.config import parse
+from selfdistill.errors import UserError
+from selfdistill.planning import artefacts, assumptions, causes, costs, dag, explain, measured, plan
+from selfdistill.planning.dag import Cause, Job
+from selfdistill.planning.ranges import Range, exactly, total
+from selfdistill.planning.ranges import parse as parse_range
+from selfdistill.planning.simulation import Task, end_times
+from selfdistill.planning.text import count, duration
+from selfdistill.planning.work import RULES, Study, work_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def default() -> plan.Plan:
+    """The plan of the default study where nothing has been run: its graph is read from a copy without results."""
+    before = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        graph = dag.read(cores=2)
+    finally:
+        os.chdir(before)
+    return plan.Plan(graph, Study(parse(dict(graph.config)), assumptions.read(parse(dict(graph.config)), ROOT), ROOT))
+
+
+# --- the schedule -------------------------------------------------------------------------------------------------
+
+# 1 (3 s) and 2 (2 s) are free to start; 3 (4 s) needs 1; 4 (1 s) needs 1 and 2; 5 (1 s) needs 3 and 4
+DIAMOND = {1: (3, ()), 2: (2, ()), 3: (4, (1,)), 4: (1, (1, 2)), 5: (1, (3, 4))}
+
+
+def tasks(threads: int = 1) -> dict[int, Task]:
+    return {name: Task(seconds, frozenset(needs), {"cores": threads}) for name, (seconds, needs) in DIAMOND.items()}
+
+
+def test_two_cores_reach_the_critical_path():
+    assert end_times(tasks(), {"cores": 2}) == {1: 3, 2: 2, 3: 7, 4: 4, 5: 8}
+
+
+def test_one_core_does_one_job_after_the_other_first_come_first_served():
+    assert end_times(tasks(), {"cores": 1}) == {1: 3, 2: 5, 3: 9, 4: 10, 5: 11}
+
+
+def test_a_job_with_more_threads_than_cores_takes_them_all():
+    assert end_times(tasks(threads=8), {"cores": 2})[5] == 11
+
+
+def test_a_smaller_job_passes_one_that_does_not_fit():
+    wide = {1: Task(5, frozenset(), {"cores": 1}), 2: Task(5, frozenset(), {"cores": 2})}
+    assert end_times({**wide, 3: Task(1, frozenset(), {"cores": 1})}, {"cores": 2}) == {1: 5, 3: 1, 2: 10}
+
+
+def test_jobs_that_are_done_hold_nothing_up():
+    assert end_times({2: Task(4, frozenset({1}), {"cores": 1})}, {"cores": 1}) == {2: 4}
+
+
+# --- ranges and their words ---------------------------------------------------------------------------------------
+
+
+def test_dividing_by_a_range_turns_its_bounds_around():
+    assert Range(10, 20, 40) / Range(1, 2, 4) == Range(2.5, 10, 40)
+
+
+@pytest.mark.parametrize("value", ["fast", [1, 2], [3, 2, 1], -1, None])
+def test_a_malformed_number_of_the_table_is_named(value: object):
+    with pytest.raises(UserError, match="expected a number or"):
+        parse_range(value, "rates.draw")
+
+
+def test_words_keep_one_unit_for_value_and_range():
+    assert duration(Range(60 * 17, 60 * 34, 60 * 68)) == "34 min [17-68]"
+    assert duration(Range(3600, 3600 * 5, 3600 * 50)) == "5.0 h [1.0-50]"
+    assert count(exactly(1_700_000)) == "1.7M"
+
+
+# --- rates from measured jobs -------------------------------------------------------------------------------------
+
+
+def benchmark(path: Path, seconds: float, processor: float) -> None:
+    """A benchmark file as Snakemake writes one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
+    path.write_text(f"{head}\n{seconds:.2f}\t0:00:00\t1\t1\t1\t1\t0\t0\t0\t{processor:.2f}\n", encoding="utf-8")
+
+
+def test_a_job_that_waited_for_processors_costs_what_it_computed(tmp_path: Path):
+    benchmark(tmp_path / "b.tsv", 246.0, 0.5 * 225.5)  # the last look was at 15.5 + 7 x 30 = 225.5 s
+    assert measured.measured_seconds(tmp_path / "b.tsv", threads=1) == pytest.approx(123.0)
+    assert measured.measured_seconds(tmp_path / "b.tsv", threads=None) == 246.0
+
+
+def test_a_job_that_ran_alone_costs_its_wall_clock_though_the_benchmark_did_not_see_its_end(tmp_path: Path):
+    benchmark(tmp_path / "b.tsv", 25.52, 15.5)
+    assert measured.measured_seconds(tmp_path / "b.tsv", threads=1) == pytest.approx(25.52)
+
+
+@pytest.mark.parametrize("content", ["", "s\tcpu_time\n", "s\tcpu_time\nNA\tNA\n"])
+def test_a_benchmark_that_was_cut_off_is_no_measurement(tmp_path: Path, content: str):
+    (tmp_path / "b.tsv").write_text(content, encoding="utf-8")
+    assert measured.measured_seconds(tmp_path / "b.tsv", threads=1) is None
+
+
+def planted(default: plan.Plan, root: Path, factor: float, spread: float = 0.0) -> plan.Plan:
+    """The default study in ``root`` with all jobs of fine-tuning and evaluation done, at ``factor`` times the table."""
+    shutil.copytree(ROOT / "config", root / "config")
+    study = replace(default.study, root=root)
+    jobs = []
+    for number, job in enumerate(default.graph.jobs):
+        if job.rule in ("train_sft", "evaluate_model"):
+            work = work_of(job.rule, job.wildcards, study)
+            expected = costs.expected_seconds(job.rule, work, study, job.threads).typical
+            seconds = expected * factor * (1 + spread * (number % 5 - 2))
+            benchmark(root / str(job.benchmark), seconds, seconds)
+            for name in job.outputs:
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).touch()
+            job = replace(job, pending=False, cause=Cause())
+        jobs.append(job)
+    return plan.Plan(replace(default.graph, jobs=tuple(jobs)), study)
+
+
+def test_planted_rates_are_found_again(default: plan.Plan, tmp_path: Path):
+    found = planted(default, tmp_path, factor=3.0)
+    for job in found.graph.jobs:
+        table, learned = default.costs[job.id], found.costs[job.id]
+        if job.rule in ("train_sft", "evaluate_model"):
+            assert learned.seconds.typical == pytest.approx(3 * table.seconds.typical, rel=0.01)
+            assert learned.source == costs.HERE
+        else:
+            assert learned == table
+    error = costs.errors(measured.finished(found.graph, found.study))["evaluate_model"]
+    assert error.worst < 0.01
+    assert error.scale == pytest.approx(3.0, rel=0.01)
+
+
+def test_the_range_holds_the_planted_truth_and_says_how_far_it_was_off(default: plan.Plan, tmp_path: Path):
+    found = planted(default, tmp_path, factor=2.0, spread=0.2)
+    job = next(job for job in found.graph.jobs if job.rule == "evaluate_model")
+    truth = 2.0 * default.costs[job.id].seconds.typical
+    learned = found.costs[job.id].seconds
+    assert learned.low < 0.9 * truth < truth < 1.1 * truth < learned.high
+    error = costs.errors(measured.finished(found.graph, found.study))["evaluate_model"]
+    assert 0.1 < error.median < error.worst < 0.8
+
+
+def test_few_measured_jobs_give_a_wider_range():
+    few = [measured.Finished("rule", 10.0, seconds) for seconds in (20.0, 22.0)]
+    errors = costs.errors([*few, *few])["rule"]
+    assert errors.inside == 4
+    scale = costs._scale(few, costs.HERE)
+    assert scale.factor.low < 2.0 / 1.4
+    assert scale.factor.high > 2.2 * 1.4
+
+
+def test_jobs_of_another_configuration_are_not_taken_for_measurements(default: plan.Plan, tmp_path: Path):
+    found = planted(default, tmp_path, factor=3.0)
+    stale = {
+        job.id: replace(job, cause=Cause(before=frozenset({"4"}), now=frozenset({"16"})), pending=True)
+        for job in found.graph.jobs
+        if job.rule == "evaluate_model" and job.params["samples"] == 16
+    }
+    jobs = tuple(stale.get(job.id, job) for job in found.graph.jobs)
+    changed = plan.Plan(replace(found.graph, jobs=jobs), found.study)
+    assert not any(job.rule == "evaluate_model" for job in measured.finished(changed.graph, changed.study))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("--steps 30", "--steps 30 --engine transformers --rank 0", False),
+        ("--steps 30", "--steps 60", True),
+        ("--steps 30", "--steps 30 --size 50", True),
+        (30, 60, True),
+    ],
+)
+def test_a_flag_that_a_new_version_brings_leaves_the_measurement_valid(old: object, new: object, changed: bool):
+    job = job_with(Cause(before=frozenset({repr(old)}), now=frozenset({repr(new)})), flags=new)
+    assert causes.may_change_work(job) == changed
+
+
+def test_after_a_change_of_the_configuration_jobs_count_by_the_one_they_ran_with(default: plan.Plan, tmp_path: Path):
+    ran = planted(default, tmp_path, factor=3.0)
+    recorded = tmp_path / "results" / "microcosm" / "config.yaml"
+    recorded.write_text(yaml.safe_dump(json.loads(ran.study.config.model_dump_json())), encoding="utf-8")
+    values = json.loads(ran.study.config.model_dump_json())
+    values["evaluation"]["samples"] *= 4
+    now = plan.Plan(ran.graph, replace(ran.study, config=parse(values)))
+    table = plan.Plan(default.graph, replace(default.study, config=parse(values)))
+    for job in now.graph.jobs:
+        if job.rule == "evaluate_model":
+            assert now.costs[job.id].seconds.typical == pytest.approx(3 * table.costs[job.id].seconds.typical, rel=0.01)
+
+
+def test_another_study_of_the_same_models_stands_in(default: plan.Plan, tmp_path: Path):
+    there = planted(default, tmp_path, factor=3.0)
+    recorded = tmp_path / "results" / "microcosm" / "config.yaml"
+    recorded.write_text(yaml.safe_dump(json.loads(there.study.config.model_dump_json())), encoding="utf-8")
+    config = there.study.config.model_copy(update={"study": "mine"})
+    jobs = tuple(replace(job, outputs=("results/mine/nothing",)) for job in default.graph.jobs)
+    mine = plan.Plan(replace(default.graph, jobs=jobs), replace(there.study, config=config))
+    costs_here = [mine.costs[job.id] for job in mine.graph.jobs if job.rule == "train_sft"]
+    assert {cost.source for cost in costs_here} == {costs.ELSEWHERE}
+    tables = [default.costs[job.id].seconds.typical for job in mine.graph.jobs if job.rule == "train_sft"]
+    assert [cost.seconds.typical for cost in costs_here] == pytest.approx([3 * s for s in tables], rel=0.01)
+
+
+# --- work ---------------------------------------------------------------------------------------------------------
+
+
+def test_work_follows_the_configuration(default: plan.Plan):
+    """Twice the samples, twice the tokens; half of the steps, half of the rollouts."""
+    values = json.loads(default.study.config.model_dump_json())
+    values["evaluation"]["samples"] *= 2
+    values["onpolicy"]["steps"] //= 2
+    other = replace(default.study, config=parse(values))
+    base = {"model": "microcosm", "run": "base", "benchmark": "easy"}
+    run = {"model": "microcosm", "run": "grpo-train-lr0.0003-seed0"}
+    for rule, wildcards, factor in (("evaluate_model", base, 2.0), ("train_onpolicy", run, 0.5)):
+        before, after = (work_of(rule, wildcards, study).tokens.typical for study in (default.study, other))
+        assert after == pytest.approx(factor * before)
+
+
+def test_every_rule_has_a_cost(default: plan.Plan):
+    """A new rule needs a line in config/costs.yaml; the sentence says which."""
+    for rule in default.graph.rules:
+        default.study.assumed.seconds(rule)
+    other = replace(default.study.assumed, kind="published")
+    for rule in default.graph.rules:
+        other.seconds(rule)
+    assert set(RULES) <= set(default.graph.rules), "work.RULES names a rule that the workflow does not have"
+    assert set(other.rules) <= set(default.graph.rules), (
+        "config/costs.yaml names a rule that the workflow does not have"
+    )
+
+
+def test_a_rule_without_a_cost_says_what_to_add(default: plan.Plan):
+    with pytest.raises(UserError, match=r"no line for rule 'draw_fig_33' \(did you mean 'draw_fig_3'\?\); add one"):
+        default.study.assumed.seconds("draw_fig_33")
+
+
+# --- artefacts and claims -----------------------------------------------------------------------------------------
+
+
+def test_every_table_and_figure_has_a_name_and_a_job(default: plan.Plan):
+    names = artefacts.artefacts(default.graph)
+    assert {f"Figure {number}" for number in range(1, 9)} | {"Table 1", "Table 2", "Table 3"} <= set(names)
+    made = artefacts.makers(default.graph)
+    assert set(default.graph.targets) <= set(made)
+    assert len({artefacts.name_of(path) for path in default.graph.targets}) == len(names)
+
+
+def test_an_artefact_without_a_name_says_what_to_add():
+    with pytest.raises(UserError, match="add 'index', or 'atlas', to NAMES"):
+        artefacts.name_of("results/microcosm/atlas/index.html")
+
+
+def test_every_claim_hangs_on_a_rule(default: plan.Plan):
+    """On the responses that its tests compare; one without tests or without a model on the ledger."""
+    claims = read_claims(ROOT / "config" / "claims.yaml")
+    assert list(default.claims) == [claim.id for claim in claims]
+    roles = default.study.config.claims.roles
+    for claim in claims:
+        testable = bool(claim.tests) and roles[str(claim.role)] is not None
+        assert bool(default.claims[claim.id]) == testable, claim.id
+    ledger = artefacts.artefacts(default.graph)["Claims ledger"]
+    everything = artefacts.below(default.graph)
+    makes_ledger = next(job for job in default.graph.jobs if job.rule == "make_ledger")
+    assert ledger <= everything[makes_ledger.id]
+
+
+def test_a_claim_hangs_on_the_responses_that_it_compares(default: plan.Plan):
+    jobs = {job.id: "/".join([job.rule, *job.wildcards.values()]) for job in default.graph.jobs}
+    assert {jobs[job] for job in default.claims["moving-teacher-shortens"]} == {
+        "train_onpolicy/microcosm/sdpo-train-lr0.0003-k100-seed0",
+        "train_onpolicy/microcosm/sdpo-ema0.05-train-lr0.0003-k100-seed0",
+    }
+    assert {jobs[job] for job in default.claims["guidance-raises-score"]} == {
+        "sample_guidance/microcosm/unguided",
+        "sample_guidance/microcosm/solution",
+    }
+
+
+def test_a_plan_of_a_study_never_run_shows_every_artefact_and_claim_with_a_time(default: plan.Plan):
+    text = "\n".join(plan.lines(default, None))
+    for name in [*artefacts.artefacts(default.graph), *default.claims]:
+        assert name in " ".join(text.split())
+    assert "there already" not in text
+    assert max(map(len, text.splitlines())) <= 120
+    last = default.ends[next(iter(artefacts.artefacts(default.graph)["Claims ledger"]))]
+    whole = total(default.time([job]) for job in default.graph.jobs)
+    assert whole.typical <= last.typical <= 1.2 * whole.typical  # two cores are kept busy nearly all the time
+
+
+def test_figure_3_waits_for_every_run_and_table_1_for_none(default: plan.Plan):
+    hanging = artefacts.below(default.graph)
+    named = artefacts.artefacts(default.graph)
+    runs = [job for job in default.graph.jobs if job.rule == "train_onpolicy"]
+    assert all(named["Figure 3"] & hanging[job.id] for job in runs)
+    assert not any(named["Table 1"] & hanging[job.id] for job in runs)
+
+
+def test_money_is_gpu_hours_times_its_price(default: plan.Plan):
+    jobs = tuple(
+        replace(job, resources={**job.resources, "gpu": 4}) if job.rule == "train_sft" else job
+        for job in default.graph.jobs
+    )
+    on_gpus = plan.Plan(replace(default.graph, jobs=jobs), default.study)
+    hours = total(on_gpus.costs[job.id].gpu_hours for job in jobs)
+    assert on_gpus.time(jobs).typical / 3600 == pytest.approx(hours.typical)
+    assert hours.typical > 0
+    row = next(line for line in plan.lines(on_gpus, 1000.0) if line.startswith("train_sft"))
+    assert plan.bracketed(hours * 1000.0) in row
+    assert "money" not in "\n".join(plan.lines(on_gpus, None))
+    assert "no money is asked" in "\n".join(plan.lines(default, 2.5))
+
+
+# --- causes -------------------------------------------------------------------------------------------------------
+
+
+def job_with(cause: Cause, **params: object) -> Job:
+    return Job(1, "train", {}, (), ("out",), params, 1, {}, None, True, cause, frozenset())
+
+
+def test_a_changed_flag_is_named_with_both_values():
+    now = "--rollouts 8 --low 0.25 --high 0.5"
+    before = frozenset({repr("--rollouts 8 --low 0.125 --high 0.5"), repr("0123456789abcdef")})
+    job = job_with(
+        Cause(before=before, now=frozenset({repr(now), repr("0123456789abcde0")})), code="0123456789abcde0", flags=now
+    )
+    assert causes.in_words(job, {}, ever_made=True) == [
+        "the code of train changed (digest 0123456789abcdef -> 0123456789abcde0)",
+        "parameter `flags` changed: --low 0.125 -> 0.25",
+    ]
+
+
+def test_of_a_configuration_only_the_changed_keys_are_named():
+    old, new = ({"seed": 0, "selection": {"low": low, "high": 0.5}} for low in (0.125, 0.25))
+    assert (
+        causes.difference(shlex.quote(json.dumps(old)), shlex.quote(json.dumps(new))) == "selection.low 0.125 -> 0.25"
+    )
+
+
+def test_a_job_without_files_was_never_made():
+    assert causes.in_words(job_with(Cause(missing=("out",), remade=("in",))), {}, ever_made=False) == ["never made"]
+
+
+TINY = """
+rule all:
+    input: "results/tiny/tables/table_1.md", "results/tiny/figures/fig_3.svg"
+rule sample:
+    output: "results/tiny/responses.txt"
+    params: code="0123456789abcdef", flags=f"--samples {config['samples']} --low {config['low']}"
+    shell: "echo {params.flags} > {output}"
+rule render:
+    input: rules.sample.output
+    output: "results/tiny/tables/table_1.md"
+    shell: "cp {input} {output}"
+rule paint:
+    output: "results/tiny/figures/fig_3.svg"
+    shell: "touch {output}"
+"""
+
+
+@pytest.fixture(scope="module")
+def finished_workflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workflow of three rules, run once with Snakemake."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "Snakefile").write_text("configfile: 'settings.yaml'\n" + TINY, encoding="utf-8")
+    (folder / "settings.yaml").write_text("{samples: 8, low: 0.125}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(finished_workflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(finished_workflow, tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(folder.rglob("*"))}
+
+
+def test_a_changed_value_is_explained_with_old_and_new_value_and_what_hangs_on_it(tiny: Path):
+    (tiny / "settings.yaml").write_text("{samples: 8, low: 0.25}\n", encoding="utf-8")
+    before = snapshot(tiny)
+    graph = dag.read()
+    assert snapshot(tiny) == before
+    jobs = {job.rule: job for job in graph.jobs}
+    assert {rule for rule, job in jobs.items() if job.pending} == {"sample", "render"}
+    maker = {path: job.rule for path, job in artefacts.makers(graph).items()}
+    assert causes.in_words(jobs["sample"], maker, ever_made=True) == ["parameter `flags` changed: --low 0.125 -> 0.25"]
+    assert causes.in_words(jobs["render"], maker, ever_made=True) == ["inputs will be remade by sample"]
+    hanging = artefacts.below(graph)[jobs["sample"].id]
+    reached = {name for name, made in artefacts.artefacts(graph).items() if made & hanging}
+    assert reached == {"Table 1"}
+
+
+def test_nothing_pending_is_told_in_one_line(tiny: Path):
+    graph = dag.read()
+    assert not any(job.pending for job in graph.jobs)
+    done = plan.Plan(graph, SimpleNamespace())  # type: ignore[arg-type]
+    assert list(explain.lines(done, [])) == [
+        "Nothing is to be done: every table and figure of the study is up to date."
+    ]
+    assert list(explain.lines(done, ["Figure 3"])) == ["Nothing is to be done: Figure 3 is up to date."]
+
+
+def test_a_missing_output_and_a_lock_of_another_run_are_no_hindrance(tiny: Path):
+    (tiny / "results/tiny/figures/fig_3.svg").unlink()
+    locks = tiny / ".snakemake" / "locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.output.lock").write_text(f"{tiny}/results/tiny/figures/fig_3.svg\n", encoding="utf-8")
+    before = snapshot(tiny)
+    pending = [job for job in dag.read().jobs if job.pending]
+    assert [job.rule for job in pending] == ["paint"]
+    assert causes.in_words(pending[0], {}, ever_made=True) == ["an output is not there any more"]
+    assert snapshot(tiny) == before
+
+
+def test_a_folder_without_records_stays_without(tiny: Path):
+    shutil.rmtree(tiny / ".snakemake")
+    before = snapshot(tiny)
+    dag.read()
+    assert snapshot(tiny) == before
+
+
+# --- explain on the study -----------------------------------------------------------------------------------------
+
+
+def test_a_target_limits_the_explanation_to_what_it_needs(default: plan.Plan):
+    text = "\n".join(explain.lines(default, ["Table 1"]))
+    assert "5 jobs of sample_guidance" in text
+    assert "train_onpolicy" not in text
+    assert "17 jobs of train_onpolicy" in "\n".join(explain.lines(default, []))
+
+
+def test_an_explanation_names_only_the_claims_that_hang_on_a_job(default: plan.Plan):
+    jobs = tuple(
+        replace(job, pending=job.rule == "train_sft", cause=Cause(rule_changed=True)) for job in default.graph.jobs
+    )
+    text = " ".join(" ".join(explain.lines(plan.Plan(replace(default.graph, jobs=jobs), default.study), [])).split())
+    assert "guided-sft-degrades" in text
+    assert "Table 2" in text
+    assert "grpo-improves-training" not in text
+    assert "Figure 3" not in text
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            ["plan", "--configfile", "config/papr.yaml"],
+            "config/papr.yaml: not there (did you mean 'config/paper.yaml'?)",
+        ),
+        (["plan", "--profile", "profiles/slrm"], "profiles/slrm: not there (did you mean 'profiles/slurm'?)"),
+        (["plan", "--price", "-1"], "--price: -1; money per GPU-hour must be 0 or more"),
+        (["explain", "--cores", "0"], "--cores: 0; it must be 1 or more"),
+        (
+            ["explain", "--target", "Figure 33"],
+            "nothing of this study is called 'Figure 33' (did you mean 'Figure 3'?)",
+        ),
+    ],
+)
+def test_bad_input_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, command: list[str], sentence: str
+):
+    monkeypatch.chdir(ROOT)
+    assert cli.main(command) == 2
+    told = capsys.readouterr()
+    assert sentence in told.err
+    assert told.out == ""
+
+
+def test_outside_a_repository_it_says_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no Snakefile here; run this in the root of the repository"):
+        dag.read()
+
+
+def test_a_wrong_configuration_is_told_in_its_own_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "my.yaml").write_text("selection: {rolouts: 8}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"unknown key 'selection.rolouts' \(did you mean 'rollouts'\?\)"):
+        dag.read(configfiles=[tmp_path / "my.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [("snakemake.dag:DAG", "needrun"), ("snakemake.jobs:Reason", "missing_output")]
+)
+def test_a_snakemake_without_what_is_read_is_told(monkeypatch: pytest.MonkeyPatch, place: str, name: str):
+    monkeypatch.setitem(dag.INTERNALS, place, (f"{name}_of_old",))
+    with pytest.raises(UserError, match=f"no longer has {place}.{name}_of_old.*dag.py"):
+        dag.check_internals()
+
+
+def test_the_paper_study_is_planned_through_its_profile(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    monkeypatch.chdir(ROOT)
+    files = {str(path) for folder in (".snakemake", "results", "work", "logs") for path in Path(folder).rglob("*")}
+    paper = ["--configfile", "config/paper.yaml", "--profile", "profiles/slurm"]
+    assert cli.main(["plan", *paper, "--price", "2.5"]) == 0
+    text = capsys.readouterr().out
+    assert "on a cluster, 40 jobs at a time" in text
+    assert "measured" not in text
+    assert "assumed" in text
+    assert "GPU-hours" in text and "money" in text
+    assert files == {str(p) for folder in (".snakemake", "results", "work", "logs") for p in Path(folder).rglob("*")}

@@ -1,0 +1,164 @@
+"""What a reader waits for: the tables and figures that a study's files hold, and the claims that its responses decide.
+
+A claim's files are found by the selection that the ledger itself makes (`claims.compared`), on units that hold a file's
+place in the list instead of a measured value.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from selfdistill.claim_units import LABELS, VALUES
+from selfdistill.claims import Role, compared, read_claims
+from selfdistill.config import Config
+from selfdistill.errors import UserError
+from selfdistill.planning.dag import Graph, Job
+from selfdistill.planning.work import Study
+from selfdistill.runs import Run
+
+CLAIMS = Path("config/claims.yaml")
+# Artefacts that are no numbered table or figure of the paper, by the stem of their files or by their folder.
+NAMES = {
+    "table_1": "Table 1",
+    "table_a1": "Table A.1.1",
+    "table_onpolicy": "Table of on-policy runs",
+    "table_rates": "Table of GRPO's rates",
+    "marker_breakdown": "Figure of A.1.1 (markers)",
+    "selection": "Figure of solve rates",
+    "sft_curves": "Figure of fine-tuning losses",
+    "fig_d1": "Figure D.1",
+    "fig_e": "Figures of Appendix E",
+    "config": "Recorded configuration",
+    "claims": "Claims ledger",
+}
+NUMBERED = re.compile(r"(table|fig)_(\d+)")
+
+
+def name_of(path: str) -> str:
+    """What a reader calls the artefact in a file of the default rule; `UserError` saying what to add for a new one."""
+    stem, folder = Path(path).stem, Path(path).parent.name
+    numbered = NUMBERED.fullmatch(stem)
+    drawn = " (drawn)" if folder == "figures" and stem.startswith("table_") else ""
+    if numbered:
+        return f"{'Table' if numbered[1] == 'table' else 'Figure'} {numbered[2]}{drawn}"
+    known = next((key for key in (stem, folder) if key in NAMES), None)
+    if known is None:
+        raise UserError(
+            f"{path}: no name for this artefact of the default rule; add '{stem}', or '{folder}', to NAMES in "
+            "workflow/selfdistill/planning/artefacts.py"
+        )
+    return NAMES[known] + drawn
+
+
+def artefacts(graph: Graph) -> dict[str, set[int]]:
+    """The artefacts of the default rule, by name, with the ids of the jobs that make their files."""
+    maker = makers(graph)
+    found: dict[str, set[int]] = {}
+    for path in graph.targets:
+        if path in maker:
+            found.setdefault(name_of(path), set()).add(maker[path].id)
+    return found
+
+
+def makers(graph: Graph) -> dict[str, Job]:
+    """The job that makes each file."""
+    return {path: job for job in graph.jobs for path in job.outputs}
+
+
+def below(graph: Graph) -> dict[int, set[int]]:
+    """By job, itself and every job that hangs on it."""
+    found: dict[int, set[int]] = {job.id: {job.id} for job in graph.jobs}
+    for job in reversed(graph.jobs):
+        for need in job.needs:
+            found[need] |= found[job.id]
+    return found
+
+
+# --- claims -------------------------------------------------------------------------------------------------------
+
+
+def claim_jobs(graph: Graph, study: Study) -> dict[str, set[int]]:
+    """By claim, the jobs whose responses its tests compare.
+
+    Empty for a statement that is in conflict with another as published, or about a model without counterpart here: its
+    verdict needs the ledger only.
+    """
+    maker = makers(graph)
+    files = [path for path, _ in _labelled(study)]
+    units = pd.DataFrame([_unit(place, labels) for place, (_, labels) in enumerate(_labelled(study))])
+    roles = {
+        name: None if role is None else Role(**role.model_dump()) for name, role in study.config.claims.roles.items()
+    }
+    found: dict[str, set[int]] = {}
+    for claim in read_claims(study.root / CLAIMS):
+        cells = compared(claim, roles.get(claim.role or ""), units) if claim.tests else []
+        places = {int(place) for cell in cells for place in cell["value"]}
+        found[claim.id] = {maker[files[place]].id for place in places if files[place] in maker}
+    return found
+
+
+def _unit(place: int, labels: Mapping[str, Any]) -> dict[str, Any]:
+    return {**LABELS, "problem_id": str(place), **dict.fromkeys(VALUES, place), **labels}
+
+
+def _labelled(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every file of responses that the ledger reads, with the labels that `claim_units` gives its responses."""
+    yield from _guidance(study.config)
+    yield from _fine_tuned(study.config)
+    for run in study.runs.values():
+        yield from _on_policy(run, study)
+
+
+def _results(config: Config) -> str:
+    return f"results/{config.study}"
+
+
+def _family(config: Config, model: str) -> dict[str, str]:
+    entry = config.models[model]
+    return {"family": entry.family or model, "thinking": "off" if entry.enable_thinking is False else "on"}
+
+
+def _guidance(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    for model in config.selection.models:
+        family = _family(config, model)["family"]
+        for setting in ("unguided", "solution", "solution_without_thinking", "regeneration"):
+            labels = {"of": "guidance", "setting": setting, "replicate": model, "family": family}
+            yield f"{_results(config)}/traces/{model}/{setting}.parquet", labels
+
+
+def _fine_tuned(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    data = [("base", "base", np.nan)]
+    for name in ("unguided", "guided", "unguided_unfiltered"):
+        data += [(f"sft-{name}-lr{rate:g}", name, rate) for rate in config.sft.learning_rates]
+    for model in config.sft.models:
+        common = {"of": "sft", "replicate": model, "family": _family(config, model)["family"]}
+        for run, name, rate in data:
+            for benchmark in config.evaluation.benchmarks:
+                labels = {**common, "data": name, "learning_rate": rate, "benchmark": benchmark}
+                yield f"{_results(config)}/evaluations/{model}/{run}/{benchmark}.parquet", labels
+
+
+def _on_policy(run: Run, study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
+    config, results = study.config, _results(study.config)
+    common = {**_family(config, run.model), "replicate": f"{run.model}/{run.seed}"}
+    whole = study.problems(run.problem_set).typical
+    labels = {
+        **common,
+        **{name: asdict(run)[name] for name in ("problem_set", "learning_rate", "method", "context", "top_k")},
+        "teacher_update_rate": run.teacher_update_rate,
+        "size": np.inf if run.problems is None else float(run.problems),
+        "whole_size": whole,
+    }
+    for when in ("first", "last", "whole"):
+        rollouts = f"{results}/traces/{run.model}/rollouts/{run.id}.parquet"
+        yield rollouts, {**labels, "of": "training", "when": when}
+    for benchmark in config.onpolicy.benchmarks[run.problem_set]:
+        along = f"{results}/evaluations/{run.model}/{run.id}/along_training.parquet"
+        yield along, {**labels, "of": "evaluation", "benchmark": benchmark}
+        base = f"{results}/evaluations/{run.model}/base/{benchmark}.parquet"
+        yield base, {**common, "of": "evaluation", "method": "base", "benchmark": benchmark}

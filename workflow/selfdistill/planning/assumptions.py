@@ -1,0 +1,97 @@
+"""What config/costs.yaml says a job costs before any is measured: rates, lengths and seconds by kind of models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from selfdistill.config import Config
+from selfdistill.errors import UserError, nearest
+from selfdistill.planning.ranges import Range, parse
+
+COSTS = Path("config/costs.yaml")
+Kind = Literal["microcosm", "published"]
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """The part of the cost table for one kind of models."""
+
+    kind: Kind
+    values: Mapping[str, Any]
+    rules: Mapping[str, Mapping[str, Any]]
+
+    def number(self, *keys: str) -> Range:
+        """The entry under ``keys``; `UserError` where the table has none."""
+        found: Any = self.values
+        for key in keys:
+            if not isinstance(found, Mapping) or key not in found:
+                raise UserError(f"{COSTS}: {self.kind}: no '{'.'.join(keys)}'")
+            found = found[key]
+        return parse(found, f"{COSTS}: {self.kind}.{'.'.join(keys)}")
+
+    def length(self, what: str, thinking: bool) -> Range:
+        """Expected tokens of a response; one without thinking may have an entry of its own, ``what``_off."""
+        own = f"{what}_off"
+        return self.number("responses", own if not thinking and own in self.values["responses"] else what)
+
+    def seconds(self, rule: str) -> Range:
+        """Seconds of a job of ``rule`` beside its tokens; `UserError` saying what to add where there is no line."""
+        if rule not in self.rules:
+            raise UserError(
+                f"{COSTS}: rules: no line for rule '{rule}'{nearest(rule, self.rules)}; add one such as "
+                f"'{rule}: {{microcosm: 2, published: [2, 10, 60]}}', seconds of one job, and, if the rule samples or "
+                "trains, a function in workflow/selfdistill/planning/work.py"
+            )
+        return parse(self.rules[rule].get(self.kind), f"{COSTS}: rules.{rule}.{self.kind}")
+
+    def parameters(self, repo: str | None) -> float:
+        """Parameters of a model, by its repository."""
+        known = self.values["parameters"]
+        return float(known.get(repo, known["default"]))
+
+    @property
+    def default_parameters(self) -> float:
+        """Those of the models that the rates were stated for."""
+        return float(self.values["parameters"]["default"])
+
+    @property
+    def origin(self) -> str:
+        """ "measured elsewhere" or "assumed"."""
+        return str(self.values["origin"])
+
+    @property
+    def spread(self) -> Range:
+        """Factor by which another machine or study may differ."""
+        low, high = self.values["spread"]
+        return Range(low, 1.0, high)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of a job that samples or trains, where no profile says; 0 for models that run on a CPU."""
+        return int(self.values.get("gpus", 0))
+
+    def rate(self, name: str) -> Range:
+        """Tokens per second and device."""
+        return self.number("rates", name)
+
+    def known_size(self, problem_set: str) -> Range:
+        """Problems in a set of which a configuration keeps all."""
+        return self.number("problems", problem_set if problem_set in self.values["problems"] else "other")
+
+
+def kind_of(config: Config) -> Kind:
+    """Which part of the table is about a study's models."""
+    sources = {model.source for model in config.models.values()} - {"model"}
+    return "microcosm" if sources == {"microcosm"} else "published"
+
+
+def read(config: Config, root: Path = Path()) -> Assumptions:
+    """The table's part for ``config``'s models; `UserError` where the file is missing or is no table."""
+    try:
+        content = yaml.safe_load((root / COSTS).read_text(encoding="utf-8"))
+        return Assumptions(kind_of(config), content[kind_of(config)], content["rules"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise UserError(f"{root / COSTS}: expected a table with 'microcosm', 'published' and 'rules'") from None

@@ -1,0 +1,195 @@
+"""How much work a job is: tokens drawn, rolled out and trained, and what it leaves on disk.
+
+Follows from the configuration and the job's wildcards alone; lengths of responses are expectations (config/costs.yaml).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from selfdistill.config import Config
+from selfdistill.planning.assumptions import Assumptions
+from selfdistill.planning.dag import Job
+from selfdistill.planning.ranges import ZERO, Range, exactly, total
+from selfdistill.runs import Run, expand
+
+Wildcards = Mapping[str, str]
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class Work:
+    """Tokens by what is done with them, and gigabytes kept. Trained are tokens times passes (config/costs.yaml)."""
+
+    drawn: Range = ZERO
+    rolled_out: Range = ZERO
+    sft: Range = ZERO
+    onpolicy: Range = ZERO
+    kept: Range = ZERO
+    share: float = 1.0  # of the rule's seconds
+    size: float = 1.0  # of the model, over that which the rates are stated for
+
+    @property
+    def tokens(self) -> Range:
+        return self.drawn + self.rolled_out
+
+    @property
+    def trained(self) -> Range:
+        return self.sft + self.onpolicy
+
+
+@dataclass(frozen=True)
+class Study:
+    """A configuration with what is assumed about its models; ``root`` is where its results lie."""
+
+    config: Config
+    assumed: Assumptions
+    root: Path = Path()
+
+    @cached_property
+    def runs(self) -> dict[tuple[str, str], Run]:
+        default = self.config.onpolicy.batch_size
+        rows = ({**dict(row), "batch_size": row.batch_size or default} for row in self.config.onpolicy.runs)
+        return {(run.model, run.id): run for run in expand(rows)}
+
+    def problems(self, problem_set: str, at_most: int | None = None) -> Range:
+        """Problems in a set: as configured, else as loaded, else as published."""
+        loaded = self.root / f"results/{self.config.study}/problems/{problem_set}.parquet"
+        size = self.config.problem_sets[problem_set].size
+        if size is not None:
+            found = exactly(size)
+        elif loaded.is_file():
+            found = exactly(pq.ParquetFile(loaded).metadata.num_rows)
+        else:
+            found = self.assumed.known_size(problem_set)
+        return found if at_most is None else found.map(lambda number: min(number, at_most))
+
+    def length(self, what: str, model: str) -> Range:
+        return self.assumed.length(what, self.config.models[model].enable_thinking is not False)
+
+    def parameters(self, model: str) -> float:
+        entry = self.config.models[model]
+        return self.assumed.parameters(self.config.models[entry.of].repo if entry.of else entry.repo)
+
+    def responses_on_disk(self, tokens: Range) -> Range:
+        return tokens * self.assumed.number("bytes_per_token") * (1 / GIGABYTE)
+
+    def weights_on_disk(self, model: str) -> Range:
+        return self.assumed.number("bytes_per_parameter") * (self.parameters(model) / GIGABYTE)
+
+
+def work_of(rule: str, wildcards: Wildcards, study: Study) -> Work:
+    """The work of a job; none for a rule that neither samples nor trains."""
+    if rule not in RULES:
+        return Work()
+    size = study.parameters(wildcards["model"]) / study.assumed.default_parameters
+    return replace(RULES[rule](wildcards, study), size=size)
+
+
+def gpus_of(job: Job, study: Study) -> int:
+    """GPUs that a job holds: as its profile says, else as the table does for jobs that sample or train."""
+    work = work_of(job.rule, job.wildcards, study)
+    needed = study.assumed.gpus if work.tokens.high + work.trained.high else 0
+    return int(job.resources.get("gpu", needed))
+
+
+def expected_seconds(rule: str, work: Work, study: Study, devices: int) -> Range:
+    """Wall clock of a job by the table alone, its tokens divided among ``devices`` (cores or GPUs)."""
+    rates = study.assumed
+    busy = work.drawn / rates.rate("draw") + work.rolled_out / rates.rate("rollout")
+    busy += work.sft / rates.rate("sft") + work.onpolicy / rates.rate("onpolicy")
+    return rates.seconds(rule) * work.share + busy * (work.size / devices)
+
+
+def _drawn(tokens: Range, study: Study) -> Work:
+    return Work(drawn=tokens, kept=study.responses_on_disk(tokens))
+
+
+def _select_borderline(wildcards: Wildcards, study: Study) -> Work:
+    """Whole batches, until the share of suitable problems gives the target."""
+    wanted = study.config.selection
+    asked = (exactly(wanted.target) / study.assumed.number("borderline")).map(
+        lambda number: wanted.batch * -(-number // wanted.batch)
+    )
+    size = study.problems(wanted.problem_set)
+    asked = Range(*(min(a, b) for a, b in zip(_bounds(asked), _bounds(size), strict=True)))
+    return _drawn(asked * study.length("selection", wildcards["model"]) * wanted.rollouts, study)
+
+
+def _bounds(value: Range) -> tuple[float, float, float]:
+    return value.low, value.typical, value.high
+
+
+def _sample_guidance(wildcards: Wildcards, study: Study) -> Work:
+    number = study.config.selection.target * study.config.guidance.samples
+    return _drawn(study.length(wildcards["setting"], wildcards["model"]) * number, study)
+
+
+def _collect_correct(wildcards: Wildcards, study: Study) -> Work:
+    """As many draws as give the wanted number of correct ones, at most `max_draws`; Section 3 shares the first."""
+    sft, setting, shared = study.config.sft, wildcards["setting"], study.config.guidance.samples
+    draws = (exactly(sft.per_problem) / study.assumed.number("score", setting)).map(
+        lambda number: max(0, min(number, sft.max_draws) - shared)
+    )
+    tokens = draws * study.length(f"collect_{setting}", wildcards["model"]) * study.config.selection.target
+    return _drawn(tokens, study)
+
+
+def _train_sft(wildcards: Wildcards, study: Study) -> Work:
+    sft, model = study.config.sft, wildcards["model"]
+    length = study.length(f"data_{_data(wildcards['run'])}", model).map(lambda tokens: min(tokens, sft.max_tokens))
+    return Work(sft=length * (sft.responses * sft.epochs), kept=study.weights_on_disk(model))
+
+
+def _data(run: str) -> str:
+    return run.removeprefix("sft-").rpartition("-lr")[0]
+
+
+def _evaluate_model(wildcards: Wildcards, study: Study) -> Work:
+    run, config = wildcards["run"], study.config
+    length = study.length("base" if run == "base" else f"sft_{_data(run)}", wildcards["model"])
+    return _drawn(study.problems(wildcards["benchmark"]) * length * config.evaluation.samples, study)
+
+
+def _method(run: Run) -> str:
+    return "sdpo_nothink" if run.context == "solution_without_thinking" else run.method
+
+
+def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
+    """Every rollout is drawn once and trained on once, with the passes that the method's loss asks for."""
+    run, config = study.runs[wildcards["model"], wildcards["run"]], study.config.onpolicy
+    length = study.length(_method(run), run.model).map(lambda n: min(n, study.config.sampling.train.max_tokens))
+    tokens = length * (config.steps * run.batch_size * config.rollouts)
+    kept = study.responses_on_disk(tokens)
+    if config.keep_checkpoints:
+        kept += study.weights_on_disk(run.model) * len(config.checkpoint_steps)
+    trained = tokens * study.assumed.number("passes", run.method)
+    return Work(rolled_out=tokens, onpolicy=trained, kept=kept)
+
+
+def _evaluate_checkpoints(wildcards: Wildcards, study: Study) -> Work:
+    run, config = study.runs[wildcards["model"], wildcards["run"]], study.config.onpolicy
+    asked = total(study.problems(name, config.evaluation_problems) for name in config.benchmarks[run.problem_set])
+    drawn = asked * study.length(f"along_{_method(run)}", run.model)
+    return _drawn(drawn * (config.evaluation_samples * len(config.checkpoint_steps)), study)
+
+
+def _pretrain_model(wildcards: Wildcards, study: Study) -> Work:
+    share = study.assumed.number("preset", study.config.pretraining.preset).typical
+    return Work(share=share, kept=study.weights_on_disk(wildcards["model"]))
+
+
+# Rules that sample or train; all others cost the seconds that config/costs.yaml gives them.
+RULES: dict[str, Callable[[Wildcards, Study], Work]] = {
+    "pretrain_model": _pretrain_model,
+    "select_borderline": _select_borderline,
+    "sample_guidance": _sample_guidance,
+    "collect_correct": _collect_correct,
+    "train_sft": _train_sft,
+    "evaluate_model": _evaluate_model,
+    "train_onpolicy": _train_onpolicy,
+    "evaluate_checkpoints": _evaluate_checkpoints,
+}
