@@ -1,8 +1,8 @@
 """How fast markers are counted, both ways: `python benchmarks/markers.py [--json FILE]`.
 
 On made-up responses as the microcosm's model writes them (every fourth word is a marker) and on long English ones with
-accented letters. The baseline counts each marker with `str.count` and whole words with one regular expression. Processor
-time of one core.
+accented letters. The baseline counts each marker with `str.count` and whole words with one regular expression.
+Processor time of one core.
 """
 
 import argparse
@@ -22,8 +22,8 @@ REPEATS = 7
 WORD = re.compile(rf"\b(?:{'|'.join(MARKERS)})\b")
 SMALL = "perhaps maybe wait hmm check x = no ok so likely : , 1 2 3 4 5 6 7 8 9 a b c d actually alternatively might"
 ENGLISH = (
-    "we need the sum of all angles in this triangle so let us call its café corner A and note that wait the other one is "
-    "unlikely to be acute because perhaps it was checked before naïve although every side seems shorter than five"
+    "we need the sum of all angles in this triangle so let us call its café corner A and note that wait the other one "
+    "is unlikely to be acute because perhaps it was checked before naïve although every side seems shorter than five"
 )
 
 

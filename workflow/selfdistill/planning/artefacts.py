@@ -35,6 +35,7 @@ NAMES = {
     "fig_e": "Figures of Appendix E",
     "config": "Recorded configuration",
     "claims": "Claims ledger",
+    "reading_room": "Reading room",
 }
 NUMBERED = re.compile(r"(table|fig)_(\d+)")
 
