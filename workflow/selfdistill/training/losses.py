@@ -3,9 +3,11 @@
 Shapes: B sequences, T response tokens, V vocabulary, H width of the hidden states.
 """
 
+from typing import Any
+
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from selfdistill.errors import UserError, nearest
 from selfdistill.training.settings import AGGREGATIONS
@@ -14,6 +16,8 @@ from selfdistill.training.settings import AGGREGATIONS
 LARGEST_LOG_RATIO = 20.0
 # The top-k mass may round to 1; the tail bucket needs a mass above 0 (TRL's `add_tail_bucket`).
 LARGEST_LOG_MASS = -1e-7
+# Of how many tokens logits exist at a time.
+CHUNK_TOKENS = 1024
 
 
 def topk_divergence(
@@ -30,12 +34,21 @@ def topk_divergence(
     top, support = student.topk(min(k, student.size(-1)), dim=-1)
     student_logps = top - student.logsumexp(dim=-1, keepdim=True)
     teacher_logps = teacher.gather(-1, support) - teacher.logsumexp(dim=-1, keepdim=True)
-    complete = _with_tail if tail else _renormalised
-    return _divergence(complete(student_logps), complete(teacher_logps), alpha)
+    return _divergence_of_top(student_logps, teacher_logps, alpha=alpha, tail=tail)
 
 
 def _wide(logits: torch.Tensor) -> torch.Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
+    return logits.to(_wide_dtype(logits.dtype))
+
+
+def _wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _divergence_of_top(student: torch.Tensor, teacher: torch.Tensor, *, alpha: float, tail: bool) -> torch.Tensor:
+    """From log-probabilities [..., k] of the student's likeliest tokens to [...]."""
+    complete = _with_tail if tail else _renormalised
+    return _divergence(complete(student), complete(teacher), alpha)
 
 
 def _with_tail(logps: torch.Tensor) -> torch.Tensor:
@@ -75,32 +88,139 @@ def distillation_terms(
     k: int,
     alpha: float,
     tail: bool,
-    chunk_tokens: int = 1024,
+    chunk_tokens: int = CHUNK_TOKENS,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Per token [B, T]: `topk_divergence`, the student's log-probability of ``token_ids`` [B, T], and its entropy.
 
-    Takes hidden states [B, T, H] and output weights [V, H] (``teacher_weight`` None: the student's), and forms the
-    logits of ``chunk_tokens`` tokens at a time, again in the backward pass, so that no [B, T, V] exists. Only the
-    divergence carries a gradient.
+    Takes hidden states [B, T, H] and output weights [V, H] (``teacher_weight`` None: the student's). No [B, T, V] is
+    formed, and for the backward pass k numbers per token are kept. Only the divergence carries a gradient.
     """
-    theirs = weight.detach() if teacher_weight is None else teacher_weight.detach()
+    own = student_hidden.flatten(0, 1), weight, bias, token_ids.reshape(-1, 1)
+    logps, chosen, entropy = _ChunkedLogps.apply(*own, temperature, k, chunk_tokens)
+    with torch.no_grad():
+        theirs = weight if teacher_weight is None else teacher_weight, teacher_bias
+        teacher_logps, _, _ = _ChunkedLogps.apply(
+            teacher_hidden.flatten(0, 1), *theirs, chosen[:, 1:], temperature, 0, chunk_tokens
+        )
+    divergence = _divergence_of_top(logps[:, 1:], teacher_logps, alpha=alpha, tail=tail)
+    return tuple(column.view(token_ids.shape) for column in (divergence, logps[:, 0].detach(), entropy))
 
-    def chunk(own: torch.Tensor, taught: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        logits = F.linear(own, weight, bias) / temperature
-        with torch.no_grad():
-            teacher_logits = F.linear(taught, theirs, teacher_bias) / temperature
-            logps = _wide(logits).log_softmax(dim=-1)
-            entropy = -(logps.exp() * logps).sum(dim=-1)
-            sampled = logps.gather(-1, ids[:, None]).squeeze(-1)
-        return topk_divergence(logits, teacher_logits, k=k, alpha=alpha, tail=tail), sampled, entropy
 
-    columns = student_hidden.flatten(0, 1), teacher_hidden.detach().flatten(0, 1), token_ids.flatten()
-    parts = [
-        checkpoint(chunk, *pieces, use_reentrant=False)
-        for pieces in zip(*(column.split(chunk_tokens) for column in columns), strict=True)
-    ]
-    divergence, sampled, entropy = (torch.cat(part).view(token_ids.shape) for part in zip(*parts, strict=True))
-    return divergence, sampled, entropy
+def token_logps(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    token_ids: torch.Tensor,
+    *,
+    bias: torch.Tensor | None = None,
+    temperature: float = 1.0,
+    chunk_tokens: int = CHUNK_TOKENS,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Per token [B, T]: the log-probability of ``token_ids`` [B, T], and the entropy, which carries no gradient.
+
+    Takes hidden states [B, T, H] and the output layer's weight [V, H] and bias [V]; no [B, T, V] is formed.
+    """
+    columns = hidden.flatten(0, 1), weight, bias, token_ids.reshape(-1, 1)
+    logps, _, entropy = _ChunkedLogps.apply(*columns, temperature, 0, chunk_tokens)
+    return logps.view(token_ids.shape), entropy.view(token_ids.shape)
+
+
+class _ChunkedLogps(torch.autograd.Function):
+    """Log-probabilities of given and of the k likeliest tokens, from the logits of ``chunk_tokens`` tokens at a time.
+
+    As d logps_i / d logits_j = [i = j] - p_j, the backward pass needs only the normaliser of every token: it forms the
+    logits of a chunk again and turns them into their own gradient in place. What chunks give to the gradient of the
+    weight is added up in single precision, whatever that of the forward pass.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        token_ids: torch.Tensor,
+        temperature: float,
+        k: int,
+        chunk_tokens: int,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """From hidden [N, H], weight [V, H], bias [V] and token_ids [N, c] to log-probabilities [N, c + k], the tokens
+        [N, c + k] that they are of, and entropies [N].
+        """
+        ctx.temperature, ctx.chunk_tokens, ctx.dtype = temperature, chunk_tokens, _forward_dtype(weight)
+        layer = _cast(ctx.dtype, weight, bias)
+        parts = [
+            _chunk_logps(_logits(states.to(ctx.dtype), *layer, temperature), ids, k)
+            for states, ids in zip(hidden.split(chunk_tokens), token_ids.split(chunk_tokens), strict=True)
+        ]
+        logps, chosen, entropy, normaliser = (torch.cat(part) for part in zip(*parts, strict=True))
+        ctx.save_for_backward(hidden, weight, bias, chosen, normaliser)
+        ctx.mark_non_differentiable(chosen, entropy)
+        return logps, chosen, entropy
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor, *_: None) -> tuple[torch.Tensor | None, ...]:
+        hidden, weight, bias, chosen, normaliser = ctx.saved_tensors
+        layer = _cast(ctx.dtype, weight, bias)
+        of_hidden, of_weight, of_bias = (
+            torch.zeros_like(value, dtype=_wide_dtype(ctx.dtype)) if needed else None
+            for value, needed in zip((hidden, weight, bias), ctx.needs_input_grad[:3], strict=True)
+        )
+        for first in range(0, len(hidden), ctx.chunk_tokens):
+            rows = slice(first, first + ctx.chunk_tokens)
+            states = hidden[rows].to(ctx.dtype)
+            of_logits = _logits(states, *layer, ctx.temperature)
+            of_logps = gradient[rows] / ctx.temperature
+            of_logits.sub_(normaliser[rows]).exp_().mul_(-of_logps.sum(dim=-1, keepdim=True))
+            of_logits.scatter_add_(-1, chosen[rows], of_logps)
+            of_logits = of_logits.to(ctx.dtype)
+            if of_hidden is not None:
+                of_hidden[rows] = of_logits @ layer[0]
+            if of_weight is not None:
+                _add_product(of_weight, of_logits.T, states)
+            if of_bias is not None:
+                of_bias += of_logits.sum(dim=0, dtype=of_bias.dtype)
+        found = zip((of_hidden, of_weight, of_bias), (hidden, weight, bias), strict=True)
+        return *(None if value is None else value.to(like.dtype) for value, like in found), None, None, None, None
+
+
+def _forward_dtype(weight: torch.Tensor) -> torch.dtype:
+    """Of matrix products with ``weight``, here and in the backward pass, which autocast does not reach."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+
+
+def _cast(dtype: torch.dtype, *tensors: torch.Tensor | None) -> list[torch.Tensor | None]:
+    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+
+
+def _logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, temperature: float) -> torch.Tensor:
+    logits = _wide(F.linear(hidden, weight, bias))
+    return logits if temperature == 1 else logits.div_(temperature)
+
+
+def _chunk_logps(
+    logits: torch.Tensor, token_ids: torch.Tensor, k: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What `_ChunkedLogps` gives, and normalisers [N, 1], from logits [N, V], which are overwritten."""
+    chosen = token_ids
+    if k:
+        chosen = torch.cat([token_ids, logits.topk(min(k, logits.size(-1)), dim=-1).indices], dim=-1)
+    largest = logits.amax(dim=-1, keepdim=True)
+    logits.sub_(largest)
+    powers = logits.exp()
+    total = powers.sum(dim=-1, keepdim=True)
+    logps = logits.gather(-1, chosen) - total.log()
+    entropy = total.log() - powers.mul_(logits).sum(dim=-1, keepdim=True) / total
+    return logps, chosen, entropy.squeeze(-1), largest + total.log()
+
+
+def _add_product(total: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> None:
+    """``total`` += ``first`` @ ``second``."""
+    if total.dtype == first.dtype:
+        total.addmm_(first, second)
+    else:
+        total += first @ second
 
 
 def topk_divergence_from_hidden(

@@ -33,7 +33,7 @@ from selfdistill.prompts import render
 from selfdistill.provenance import sha256_text
 from selfdistill.training.checkpoints import export_model
 from selfdistill.training.demonstrations import choose_demonstrations, group_statistics, teacher_prompt
-from selfdistill.training.losses import aggregate, distillation_terms, truncated_ratio
+from selfdistill.training.losses import aggregate, distillation_terms, token_logps, truncated_ratio
 from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
 
@@ -374,27 +374,32 @@ class OnPolicyTrainer(GRPOTrainer):
         attention_mask: torch.Tensor,
         logits_to_keep: int,
         batch_size: int | None = None,
-        **options: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        **_: object,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         """The same numbers [B, T] as TRL's, with the sequences grouped by length and without their common padding.
 
         Scored again without gradient are the rollouts just drawn, whose log-probabilities the sampler may know.
         """
-        if not torch.is_grad_enabled() and self.draws_from_policy:
+        training = torch.is_grad_enabled()
+        if not training and self.draws_from_policy:
             drawn = [torch.tensor(logps) for logps in self._drawn_logps]
             padded = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
             return _widened(padded, logits_to_keep).to(input_ids.device), None, None
         order = attention_mask[:, -logits_to_keep:].sum(dim=1).argsort(descending=True, stable=True)
-        parts: list[tuple[torch.Tensor | None, ...]] = []
-        with self.timed("student" if torch.is_grad_enabled() else "rescoring"):
+        responses, seen = input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:]
+        parts = []
+        with self.timed("student" if training else "rescoring"), self.accelerator.autocast():
             for rows in order.split(batch_size or len(order)):
-                ids, mask, kept = without_padding(input_ids[rows], attention_mask[rows], logits_to_keep)
-                found = super()._get_per_token_logps_and_entropies(model, ids, mask, kept, **options)
-                parts.append(tuple(None if x is None else _widened(x, logits_to_keep) for x in found[:2]))
-                if found[1] is not None:
-                    self._note_mean("entropy", found[1].detach(), mask[:, -kept:].float())
+                states, kept = response_states(model, input_ids[rows], attention_mask[rows], logits_to_keep)
+                weight, bias = _output_layer(self.accelerator.unwrap_model(model))
+                logps, entropy = token_logps(
+                    states, weight, responses[rows, :kept], bias=bias, temperature=self.temperature
+                )
+                parts.append((_widened(logps, logits_to_keep), _widened(entropy, logits_to_keep)))
+                if training:
+                    self._note_mean("entropy", entropy, seen[rows, :kept].float())
         back = order.argsort()
-        logps, entropies = (None if part[0] is None else torch.cat(part)[back] for part in zip(*parts, strict=True))
+        logps, entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
         return logps, entropies, None
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -408,19 +413,22 @@ class OnPolicyTrainer(GRPOTrainer):
             ids = torch.cat([inputs["teacher_ids"], responses], dim=1)
             visible = torch.cat([inputs["teacher_mask"], mask], dim=1)
             taught, _ = response_states(teacher, ids, visible, responses.size(1))
-            teacher_weight = _output_weight(teacher)
+            teacher_weight, teacher_bias = _output_layer(teacher)
         # In the precision of the forward pass: only there do states and (gathered) weights have one dtype.
         with self.timed("student"), self.accelerator.autocast():
             ids = torch.cat([inputs["prompt_ids"], responses], dim=1)
             visible = torch.cat([inputs["prompt_mask"], mask], dim=1)
             states, kept = response_states(model, ids, visible, responses.size(1))
             mask = mask[:, :kept].float()
+            weight, bias = _output_layer(self.accelerator.unwrap_model(model))
             divergence, logps, entropy = distillation_terms(
                 states,
                 taught,
-                _output_weight(self.accelerator.unwrap_model(model)),
+                weight,
                 responses[:, :kept],
+                bias=bias,
                 teacher_weight=teacher_weight,
+                teacher_bias=teacher_bias,
                 temperature=self.temperature,
                 k=self.arm.distillation_top_k,
                 alpha=self.settings.divergence_alpha,
@@ -560,9 +568,13 @@ def _widened(values: torch.Tensor, width: int) -> torch.Tensor:
     return torch.nn.functional.pad(values, (0, width - values.size(1)))
 
 
-def _output_weight(model: PreTrainedModel) -> torch.Tensor:
-    """The output layer's weight [V, H]; of a sharded model gathered, its gradient averaged over the processes."""
-    weight = model.get_output_embeddings().weight
+def _output_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The output layer's weight [V, H] and bias [V]; of a sharded model gathered, gradients averaged over processes."""
+    layer = model.get_output_embeddings()
+    return _gathered(layer.weight), None if layer.bias is None else _gathered(layer.bias)
+
+
+def _gathered(weight: torch.Tensor) -> torch.Tensor:
     if not isinstance(weight, DTensor):
         return weight
     whole = weight.full_tensor(grad_placements=[Partial()] * weight.device_mesh.ndim)
