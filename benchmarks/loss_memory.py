@@ -1,0 +1,300 @@
+"""Peak extra memory and seconds of the losses, forward and backward, against TRL's and the authors' formula.
+
+    python benchmarks/loss_memory.py [--cases 256:151936:100:1024 ...] [--dtypes bfloat16 float32] [--repeats 3]
+                                     [--json FILE]
+
+A case is T:V:k:H: from hidden states [T, H] and the output layer's weight [V, H] to the gradients of both, SDPO with
+the student's k likeliest tokens and a tail, GRPO with the log-probability of the sampled token and the entropy. Weights
+have the dtype of the hidden states: the gradient of the weight, which all must make, is in every number.
+
+Every measurement is made in a fresh process of one thread, after a call with 8 tokens that warms up. Extra memory is,
+on a CPU, the peak of the process's resident memory (VmHWM of /proc/self/status, reset before) minus what was resident
+before, and on a GPU torch.cuda.max_memory_allocated minus what was allocated. Seconds are processor time on a CPU,
+which other programs disturb least, and a clock's on a GPU. Ratios are to the first baseline, repeat by repeat: median,
+least and most. Where a loss is measured at two T, each of at least a chunk, the line a + b T through the medians of the
+memory gives that of the paper's T, printed as computed. On a GPU the paper's T itself is the default.
+
+In float32 all must find the same loss. In bfloat16 TRL's stock SDPO adds up probabilities in bfloat16 and finds another
+one; where logits reach it in float32, as under autocast, it needs more memory than shown.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+
+import torch
+from selfdistill.training.losses import CHUNK_TOKENS, distillation_terms, token_logps, truncated_ratio
+from torch.nn import functional as F
+from trl.experimental.sdpo.loss_utils import (
+    add_tail_bucket,
+    apply_importance_sampling_clipping,
+    compute_divergence,
+    compute_topk_self_distillation_loss,
+)
+from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE, ChunkedLogProbFunction
+from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_entropy
+
+PAPER_TOKENS = 20_480
+# Tokens from which on the memory of an implementation is a line: it forms the logits of so many.
+CHUNKS = {"ours": CHUNK_TOKENS, "TRL fused": TOKEN_CHUNK_SIZE}
+ALPHA, CLIP = 0.5, 2.0
+CPU_CASES = ["256:151936:100:1024", "512:151936:100:1024", "1024:151936:100:1024", "6400:102:100:128"]
+CUDA_CASES = [f"{PAPER_TOKENS}:151936:100:1024", f"{PAPER_TOKENS}:151936:100:4096"]
+# Largest relative difference between the losses of two implementations in float32.
+AGREEMENT = 1e-4
+
+
+@dataclass(frozen=True)
+class Case:
+    tokens: int
+    vocabulary: int
+    k: int
+    hidden: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Case":
+        return cls(*map(int, text.split(":")))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Hidden states of student and teacher [1, T, H], weight [V, H], tokens and their old log-probabilities [1, T]."""
+
+    student: torch.Tensor
+    teacher: torch.Tensor
+    weight: torch.Tensor
+    ids: torch.Tensor
+    old: torch.Tensor
+    k: int
+
+    @classmethod
+    def draw(cls, case: Case, dtype: torch.dtype, device: str) -> "Inputs":
+        torch.manual_seed(0)
+        student, noise = (torch.randn(1, case.tokens, case.hidden, device=device) for _ in range(2))
+        weight = torch.randn(case.vocabulary, case.hidden, device=device).to(dtype) / case.hidden**0.5
+        ids = torch.randint(case.vocabulary, (1, case.tokens), device=device)
+        old = torch.full((1, case.tokens), -10.0, device=device)
+        teacher = (student + noise / 2).to(dtype)
+        return cls(student.to(dtype).requires_grad_(), teacher, weight.requires_grad_(), ids, old, case.k)
+
+
+# --- what is measured: each returns a scalar loss -------------------------------------------------------------------
+def sdpo_ours(inputs: Inputs) -> torch.Tensor:
+    divergence, logps, _ = distillation_terms(
+        inputs.student, inputs.teacher, inputs.weight, inputs.ids, k=inputs.k, alpha=ALPHA, tail=True
+    )
+    return (divergence * truncated_ratio(logps, inputs.old, clip=CLIP)).mean()
+
+
+def both_logits(inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of student and teacher [1, T, V], divided by the temperature, as SDPOTrainer and the authors form them."""
+    with torch.no_grad():
+        teacher = F.linear(inputs.teacher, inputs.weight) / 1.0
+    return F.linear(inputs.student, inputs.weight) / 1.0, teacher
+
+
+def sdpo_trl(inputs: Inputs) -> torch.Tensor:
+    """TRL 1.16.0: `SDPOTrainer._compute_self_distillation_loss` with topk_logits and a clipped importance weight."""
+    student, teacher = both_logits(inputs)
+    divergence = compute_topk_self_distillation_loss(
+        student, teacher, distillation_topk=inputs.k, distillation_alpha=ALPHA, distillation_add_tail=True
+    )
+    logps = selective_log_softmax(student, inputs.ids)
+    return apply_importance_sampling_clipping(divergence, logps, inputs.old, CLIP).mean()
+
+
+def sdpo_authors(inputs: Inputs) -> torch.Tensor:
+    """BASELINE, not used anywhere else: the authors' formula on full log-softmaxes of both models, in float32."""
+    student, teacher = (logits.float().log_softmax(dim=-1) for logits in both_logits(inputs))
+    top, support = student.topk(inputs.k, dim=-1)
+    taught = add_tail_bucket(teacher.gather(-1, support))
+    divergence = compute_divergence(add_tail_bucket(top), taught, ALPHA)
+    logps = student.gather(-1, inputs.ids[..., None]).squeeze(-1)
+    return apply_importance_sampling_clipping(divergence, logps, inputs.old, CLIP).mean()
+
+
+def grpo_ours(inputs: Inputs) -> torch.Tensor:
+    logps, _ = token_logps(inputs.student, inputs.weight, inputs.ids)
+    return clipped(logps, inputs)
+
+
+def grpo_trl(inputs: Inputs) -> torch.Tensor:
+    """TRL 1.16.0's log-probabilities and entropy from logits."""
+    logits = F.linear(inputs.student, inputs.weight)
+    logps, _ = selective_log_softmax_and_entropy(logits, inputs.ids, entropy_requires_grad=False)
+    return clipped(logps, inputs)
+
+
+def grpo_fused(inputs: Inputs) -> torch.Tensor:
+    """The head that TRL 1.16.0's GRPOTrainer puts on its model, on response tokens alone."""
+    tile = 32_768
+    states, ids = inputs.student.flatten(0, 1), inputs.ids.flatten()
+    logps = ChunkedLogProbFunction.apply(states, inputs.weight, None, ids, 1.0, tile, None, 1.0, ("entropy",))[0]
+    return clipped(logps, inputs)
+
+
+def clipped(logps: torch.Tensor, inputs: Inputs) -> torch.Tensor:
+    """GRPO's objective with advantages 1: the ratio, at most 1 + 0.28, and its gradient."""
+    return -(logps - inputs.old).exp().clamp(max=1.28).mean()
+
+
+LOSSES: dict[str, dict[str, Callable[[Inputs], torch.Tensor]]] = {
+    "sdpo": {"TRL stock": sdpo_trl, "authors": sdpo_authors, "ours": sdpo_ours},
+    "grpo": {"TRL logits": grpo_trl, "TRL fused": grpo_fused, "ours": grpo_ours},
+}
+
+
+# --- one measurement, in a process of its own -----------------------------------------------------------------------
+def measure(loss: str, name: str, case: Case, dtype: str) -> dict[str, float]:
+    """Peak extra bytes, seconds, and the value of the loss."""
+    torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    compute = LOSSES[loss][name]
+    step(compute, Inputs.draw(Case(8, case.vocabulary, case.k, case.hidden), getattr(torch, dtype), device))
+    inputs = Inputs.draw(case, getattr(torch, dtype), device)
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    before, started = reset_peak(device), clock()
+    value = step(compute, inputs)
+    return {"seconds": clock() - started, "bytes": peak(device) - before, "loss": value}
+
+
+def step(compute: Callable[[Inputs], torch.Tensor], inputs: Inputs) -> float:
+    """The loss, after its gradients were made; `item` waits for the device."""
+    loss = compute(inputs)
+    gradients = torch.autograd.grad(loss, (inputs.student, inputs.weight))
+    return loss.item() + 0 * gradients[1][0, 0].item()
+
+
+def reset_peak(device: str) -> int:
+    """Bytes now in use, above which the peak is counted."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")
+    return resident("VmRSS")
+
+
+def peak(device: str) -> int:
+    return torch.cuda.max_memory_allocated() if device == "cuda" else resident("VmHWM")
+
+
+def resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+Key = tuple[str, Case, str]  # loss, case, dtype
+Measured = dict[Key, dict[str, list[dict[str, float]]]]  # of every implementation, one per repeat
+
+
+def measure_all(cases: Iterable[Case], dtypes: Iterable[str], repeats: int) -> Measured:
+    measured: Measured = {}
+    # A fork has the libraries loaded; CUDA does not survive one.
+    with get_context("spawn" if torch.cuda.is_available() else "fork").Pool(1, maxtasksperchild=1) as fresh:
+        for case in cases:
+            for dtype in dtypes:
+                for loss, implementations in LOSSES.items():
+                    found = measured[loss, case, dtype] = defaultdict(list)
+                    for name in repeats * [*implementations]:
+                        found[name].append(fresh.apply(measure, (loss, name, case, dtype)))
+                    if dtype == "float32":
+                        agree(found)
+                    for row in rows(loss, case, dtype, found):
+                        print(line(row), flush=True)
+    return measured
+
+
+def agree(found: Mapping[str, list[dict[str, float]]]) -> None:
+    values = {name: repeats[0]["loss"] for name, repeats in found.items()}
+    if max(values.values()) - min(values.values()) > AGREEMENT * abs(values["ours"]):
+        raise SystemExit(f"the implementations do not compute the same: {values}")
+
+
+def rows(loss: str, case: Case, dtype: str, found: Mapping[str, list[dict[str, float]]]) -> list[dict[str, object]]:
+    base = next(iter(found.values()))
+    kept = []
+    for name, repeats in found.items():
+        row = {"loss": loss, "T": case.tokens, "V": case.vocabulary, "k": case.k, "H": case.hidden, "dtype": dtype}
+        row |= {"name": name, "value": repeats[0]["loss"]}
+        for quantity in ("bytes", "seconds"):
+            row[quantity] = spread(repeat[quantity] for repeat in repeats)
+            row[f"{quantity} ratio"] = spread(
+                repeat[quantity] / other[quantity] for repeat, other in zip(repeats, base, strict=True)
+            )
+        kept.append(row)
+    return kept
+
+
+def spread(values: Iterable[float]) -> list[float]:
+    """Median, least, most."""
+    values = list(values)
+    return [statistics.median(values), min(values), max(values)]
+
+
+HEADER = (
+    f"{'loss':<5}{'T':>6}{'V':>8}{'k':>4}{'H':>6} {'dtype':<9}{'by':<11}{'value':>9}{'extra MiB':>10}{'ratio':>21}"
+    f"{'seconds':>9}{'ratio':>18}"
+)
+
+
+def line(row: Mapping[str, object]) -> str:
+    memory, seconds = "{:.3f} ({:.3f}-{:.3f})", "{:.2f} ({:.2f}-{:.2f})"
+    return (
+        f"{row['loss']:<5}{row['T']:>6}{row['V']:>8}{row['k']:>4}{row['H']:>6} {row['dtype']:<9}{row['name']:<11}"
+        f"{row['value']:>9.5f}{row['bytes'][0] / 2**20:>10.0f}{memory.format(*row['bytes ratio']):>21}"
+        f"{row['seconds'][0]:>9.3f}{seconds.format(*row['seconds ratio']):>18}"
+    )
+
+
+def computed(measured: Measured) -> list[dict[str, object]]:
+    """The memory at the paper's T, from a line through the medians of one loss, implementation, dtype, V, k and H."""
+    points = defaultdict(list)
+    for (loss, case, dtype), found in measured.items():
+        for name, repeats in found.items():
+            if case.tokens >= CHUNKS.get(name, 0):
+                middle = statistics.median(repeat["bytes"] for repeat in repeats)
+                points[loss, name, dtype, case.vocabulary, case.k, case.hidden].append((case.tokens, middle))
+    lines = {key: statistics.linear_regression(*zip(*of, strict=True)) for key, of in points.items() if len(of) > 1}
+    return [
+        dict(zip(("loss", "name", "dtype", "V", "k", "H"), key, strict=True))
+        | {"a": fit.intercept, "b": fit.slope, "bytes": fit.intercept + fit.slope * PAPER_TOKENS}
+        for key, fit in lines.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cuda = torch.cuda.is_available()
+    cases = [Case.parse(text) for text in (CUDA_CASES if cuda else CPU_CASES)]
+    parser.add_argument("--cases", nargs="+", type=Case.parse, default=cases)
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    print(f"{'CUDA' if cuda else 'CPU, 1 thread'}; load {os.getloadavg()[0]:.1f}; {given.repeats} repeats")
+    print(HEADER)
+    measured = measure_all(given.cases, given.dtypes, given.repeats)
+    extrapolated = computed(measured)
+    for row in extrapolated:
+        fit = f"{row['a'] / 2**20:.0f} MiB + {row['b'] / 2**10:.0f} KiB T = {row['bytes'] / 2**30:.2f} GiB"
+        case = f"T {PAPER_TOKENS:,}, V {row['V']:,}, k {row['k']}, H {row['H']:,}"
+        print(f"computed, not measured: {row['loss']} {row['dtype']} {row['name']}, {case}: {fit}")
+    if given.json:
+        shown = [row for key, found in measured.items() for row in rows(*key, found)]
+        text = json.dumps({"device": "cuda" if cuda else "cpu", "measured": shown, "computed": extrapolated}, indent=2)
+        given.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
