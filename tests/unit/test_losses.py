@@ -1,4 +1,4 @@
-"""SDPO's divergence against two references, in values and gradients, and without ever holding all logits."""
+"""Divergence and log-probabilities against references, in values and gradients, without ever holding all logits."""
 
 import math
 
@@ -8,6 +8,7 @@ from selfdistill.errors import UserError
 from selfdistill.training.losses import (
     aggregate,
     distillation_terms,
+    token_logps,
     topk_divergence,
     topk_divergence_from_hidden,
     truncated_ratio,
@@ -116,31 +117,35 @@ def test_half_precision_is_computed_in_single():
     assert torch.allclose(found, topk_divergence(student.float(), teacher.float(), k=5, alpha=0.5, tail=True))
 
 
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("k", [5, VOCABULARY + 4])
 @pytest.mark.parametrize("chunk", [4, 7, 100])
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("tied", [True, False])
-def test_from_hidden_states_it_is_the_same(chunk, biased, tied):
-    hidden, taught = logits(2, 6, 8).requires_grad_(), logits(2, 6, 8, seed=1).requires_grad_()
-    weight, bias = logits(VOCABULARY, 8, seed=2).requires_grad_(), logits(VOCABULARY, seed=3).requires_grad_()
-    other = (
-        {} if tied else {"teacher_weight": logits(VOCABULARY, 8, seed=4), "teacher_bias": logits(VOCABULARY, seed=5)}
-    )
-    options = {"k": 5, "alpha": 0.5, "tail": True}
+def test_from_hidden_states_it_is_the_same(tied, biased, chunk, k, dtype, within):
+    hidden, taught = (logits(2, 6, 8, seed=seed, dtype=dtype).div(4).requires_grad_() for seed in (0, 1))
+    weight = logits(VOCABULARY, 8, seed=2, dtype=dtype).requires_grad_()
+    bias = logits(VOCABULARY, seed=3, dtype=dtype).requires_grad_()
+    other = {"teacher_weight": logits(VOCABULARY, 8, seed=4, dtype=dtype),
+             "teacher_bias": logits(VOCABULARY, seed=5, dtype=dtype)}  # fmt: skip
+    other = {} if tied else other
+    options = {"k": k, "alpha": 0.5, "tail": True}
     found = topk_divergence_from_hidden(
         hidden, taught, weight, bias=bias if biased else None, temperature=0.7, chunk_tokens=chunk, **other, **options
     )
     own = (hidden @ weight.T + (bias if biased else 0)) / 0.7
     theirs = (taught @ other.get("teacher_weight", weight).T + other.get("teacher_bias", 0)) / 0.7
     expected = topk_divergence(own, theirs, **options)
-    assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+    assert torch.allclose(found, expected, rtol=0, atol=within)
     upon = [hidden, weight, bias] if biased else [hidden, weight]
-    weights = logits(2, 6, seed=6)
+    weights = logits(2, 6, seed=6, dtype=dtype) * torch.tensor([[1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]])
     for ours, plain in zip(
         torch.autograd.grad((found * weights).sum(), upon),
         torch.autograd.grad((expected * weights).sum(), upon),
         strict=True,
     ):
-        assert torch.allclose(ours, plain, rtol=0, atol=1e-10)
+        assert torch.allclose(ours, plain, rtol=0, atol=10 * within)
+        assert ours.dtype == dtype and ours.abs().max() > 1e-2
     assert taught.grad is None
 
 
@@ -148,12 +153,66 @@ def test_log_probabilities_and_entropy_come_along():
     hidden, weight = logits(2, 6, 8), logits(VOCABULARY, 8, seed=2)
     ids = torch.arange(12).view(2, 6) % VOCABULARY
     _, sampled, entropy = distillation_terms(
-        hidden, logits(2, 6, 8, seed=1), weight, ids, k=5, alpha=0.5, tail=True, temperature=2.0, chunk_tokens=5
-    )
+        hidden.requires_grad_(), logits(2, 6, 8, seed=1), weight, ids, k=5, alpha=0.5, tail=True, temperature=2.0,
+        chunk_tokens=5,
+    )  # fmt: skip
     expected = torch.distributions.Categorical(logits=hidden @ weight.T / 2.0)
     assert torch.allclose(sampled, expected.log_prob(ids))
     assert torch.allclose(entropy, expected.entropy())
     assert not sampled.requires_grad and not entropy.requires_grad
+
+
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("chunk", [1, 5, 100])
+@pytest.mark.parametrize("biased", [True, False])
+def test_log_probabilities_from_hidden_states_are_those_of_all_logits(biased, chunk, dtype, within):
+    hidden = logits(2, 6, 8, dtype=dtype).div(4).requires_grad_()
+    weight = logits(VOCABULARY, 8, seed=2, dtype=dtype).requires_grad_()
+    bias = logits(VOCABULARY, seed=3, dtype=dtype).requires_grad_() if biased else None
+    ids = (torch.arange(24).view(2, 12) % VOCABULARY)[:, :6]  # not contiguous, as a batch's responses
+    found, entropy = token_logps(hidden, weight, ids, bias=bias, temperature=0.7, chunk_tokens=chunk)
+    expected = torch.distributions.Categorical(logits=torch.nn.functional.linear(hidden, weight, bias) / 0.7)
+    assert torch.allclose(found, expected.log_prob(ids), rtol=0, atol=within)
+    assert torch.allclose(entropy, expected.entropy(), rtol=0, atol=within)
+    assert found.requires_grad and not entropy.requires_grad
+    weights = logits(2, 6, seed=6, dtype=dtype) * torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]])
+    upon = [hidden, weight, bias] if biased else [hidden, weight]
+    for ours, plain in zip(
+        torch.autograd.grad((found * weights).sum(), upon),
+        torch.autograd.grad((expected.log_prob(ids) * weights).sum(), upon),
+        strict=True,
+    ):
+        assert torch.allclose(ours, plain, rtol=0, atol=10 * within)
+
+
+def test_a_frozen_output_layer_gets_no_gradient_and_the_states_the_same():
+    weight, ids = logits(VOCABULARY, 8, seed=2), torch.arange(6)[None]
+    found = []
+    for trained in (True, False):
+        hidden = logits(1, 6, 8).requires_grad_()
+        frozen = weight.clone().requires_grad_(trained)
+        token_logps(hidden, frozen, ids, chunk_tokens=4)[0].sum().backward()
+        assert (frozen.grad is not None) == trained
+        found.append(hidden.grad)
+    assert torch.equal(*found)
+
+
+def test_under_autocast_products_are_in_half_and_their_sum_over_chunks_is_in_single_precision():
+    states, taught = (logits(1, 300, 16, seed=seed, dtype=torch.float32).div(2).requires_grad_() for seed in (0, 1))
+    weight = logits(500, 16, seed=2, dtype=torch.float32).requires_grad_()
+    options = {"k": 20, "alpha": 0.5, "tail": True}
+    with torch.autocast("cpu", torch.bfloat16):
+        found = topk_divergence_from_hidden(states, taught, weight, chunk_tokens=7, **options)
+        rounded = [x.detach().bfloat16().double().requires_grad_() for x in (states, taught, weight)]
+    plain = topk_divergence(
+        *((rounded[i] @ rounded[2].T).bfloat16().double() for i in (0, 1)), **options
+    )  # the logits rounded, all else exact
+    assert found.dtype == torch.float32 and torch.allclose(found.double(), plain, rtol=0, atol=1e-3)
+    ours = torch.autograd.grad(found.sum(), (states, weight))
+    exact = torch.autograd.grad(plain.sum(), (rounded[0], rounded[2]))
+    for gradient, wanted in zip(ours, exact, strict=True):
+        assert gradient.dtype == torch.float32
+        assert (gradient - wanted).norm() < 5e-3 * wanted.norm()  # a unit in the last place of bfloat16 is 8e-3
 
 
 class Largest(TorchDispatchMode):
@@ -169,19 +228,37 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def test_all_logits_never_exist_at_once():
-    tokens, vocabulary = 64, 500
-    hidden = logits(1, tokens, 4).requires_grad_()
-    weight = logits(vocabulary, 4, seed=2).requires_grad_()
-    options = {"k": 5, "alpha": 0.5, "tail": True}
-    with Largest() as chunked:
-        topk_divergence_from_hidden(
-            hidden, logits(1, tokens, 4, seed=1), weight, chunk_tokens=8, **options
-        ).sum().backward()
-    assert chunked.numel < tokens * vocabulary / 4
-    with Largest() as plain:
-        topk_divergence(hidden @ weight.T, hidden.detach() @ weight.T, **options).sum().backward()
-    assert plain.numel >= tokens * vocabulary
+TOKENS, MANY = 64, 500
+
+
+def plain_divergence(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return topk_divergence(hidden @ weight.T, hidden.detach() @ weight.T, k=5, alpha=0.5, tail=True)
+
+
+def chunked_divergence(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return topk_divergence_from_hidden(hidden, hidden.detach(), weight, k=5, alpha=0.5, tail=True, chunk_tokens=8)
+
+
+def chunked_logps(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return token_logps(hidden, weight, torch.zeros(hidden.shape[:2], dtype=torch.long), chunk_tokens=8)[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "spares"), [(plain_divergence, False), (chunked_divergence, True), (chunked_logps, True)]
+)
+def test_all_logits_never_exist_at_once_nor_are_a_chunks_kept(loss, spares):
+    hidden, weight = logits(1, TOKENS, 4).requires_grad_(), logits(MANY, 4, seed=2).requires_grad_()
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.numel()
+        return tensor
+
+    with Largest() as largest, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = loss(hidden, weight).sum()
+        value.backward()
+    assert (largest.numel <= 8 * MANY) == spares
+    assert (sum(kept.values()) < TOKENS * MANY / 4) == spares
 
 
 def test_ratios_are_truncated_detached_and_safe():
