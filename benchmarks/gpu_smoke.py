@@ -50,14 +50,19 @@ from selfdistill.microcosm.pretrain import PRESETS, pretrain
 from selfdistill.microcosm.reasoner import Reasoner
 from selfdistill.problems import load_problem_set
 from selfdistill.training import onpolicy, sft, trainer
-from selfdistill.training.losses import aggregate, distillation_terms, topk_divergence, topk_divergence_from_hidden
+from selfdistill.training.losses import (
+    CHUNK_TOKENS,
+    aggregate,
+    distillation_terms,
+    topk_divergence,
+    topk_divergence_from_hidden,
+)
 from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
 from selfdistill.training.trainer import PHASES, response_states
 from torch.nn import functional as F
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
 
 GIB = 2**30
-CHUNK_TOKENS = 1024  # of `distillation_terms`
 SHORTEST_RESPONSE = 16
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SETTINGS = OnPolicySettings(checkpoint_steps=[1])  # the paper's: learning goes by them in both parts
@@ -465,8 +470,7 @@ def sdpo_step(
     with phases("loss"), half():
         weights = (model.get_output_embeddings().weight for model in (student, teacher))
         divergence, _, _ = distillation_terms(
-            states, taught, next(weights), own[:, -kept:], teacher_weight=next(weights), chunk_tokens=CHUNK_TOKENS,
-            **LOSS,
+            states, taught, next(weights), own[:, -kept:], teacher_weight=next(weights), **LOSS
         )  # fmt: skip
         loss = aggregate(divergence, torch.ones_like(divergence), how=SETTINGS.aggregation)
     with phases("backward"):
@@ -482,12 +486,13 @@ def memory_model(shape: Shape, lengths: Lengths, teacher_dtype: torch.dtype) -> 
     """Bytes by what they are for, and an estimate of the peak.
 
     Bytes per token of one layer are those that autograd keeps of a Qwen3 layer under autocast and half as much for the
-    gradients of its backward pass; per entry of the logits it is 24: both models' in bfloat16 and float32, softmax and
-    gradients. The sum was within 4 % of what a count of all allocations gives (fake tensors, 1.7 B and 8 B).
+    gradients of its backward pass; per entry of a chunk's logits 8, logits and their powers in float32, or in the
+    backward pass 6, the gradient in float32 and bfloat16, beside that of the output's weight.
     """
     count, size = shape.parameters(), teacher_dtype.itemsize
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     output = 4 * shape.vocabulary * shape.hidden  # gradient of the output's weight, the first one to exist
+    logits = min(CHUNK_TOKENS, lengths.response) * shape.vocabulary
     passing = 16 * shape.hidden + 6 * shape.intermediate  # bytes per token of a layer without gradient
     found = {
         "teacher": size * count,
@@ -499,7 +504,7 @@ def memory_model(shape: Shape, lengths: Lengths, teacher_dtype: torch.dtype) -> 
         "last states": 4 * 2 * lengths.response * shape.hidden,
         "one layer": lengths.student * (39 * shape.hidden + 15 * (queries + keys) + 12 * shape.intermediate),
         "teacher's layer": lengths.teacher * passing,
-        "logits": 24 * min(CHUNK_TOKENS, lengths.response) * shape.vocabulary + 6 * shape.vocabulary * shape.hidden,
+        "logits": max(8 * logits + output // 2, 6 * logits + output + output // 2),
     }
     updated = found["teacher"] + found["master weights"] + found["Adam states"]
     stored = found["checkpoints"] + found["last states"]

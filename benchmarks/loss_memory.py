@@ -20,6 +20,7 @@ one; where logits reach it in float32, as under autocast, it needs more memory t
 
 import argparse
 import json
+import math
 import os
 import statistics
 import time
@@ -82,7 +83,7 @@ class Inputs:
         student, noise = (torch.randn(1, case.tokens, case.hidden, device=device) for _ in range(2))
         weight = torch.randn(case.vocabulary, case.hidden, device=device).to(dtype) / case.hidden**0.5
         ids = torch.randint(case.vocabulary, (1, case.tokens), device=device)
-        old = torch.full((1, case.tokens), -10.0, device=device)
+        old = torch.full((1, case.tokens), -math.log(case.vocabulary), device=device)
         teacher = (student + noise / 2).to(dtype)
         return cls(student.to(dtype).requires_grad_(), teacher, weight.requires_grad_(), ids, old, case.k)
 

@@ -12,6 +12,7 @@ import transformers
 import trl
 from datasets import Dataset
 from selfdistill import contexts, models, traces
+from selfdistill.errors import UserError
 from selfdistill.generation import Sampling, shards
 from selfdistill.generation.requests import Completion
 from selfdistill.training import trainer as trainer_module
@@ -416,6 +417,36 @@ def test_without_thinking_the_teacher_sees_the_answer_part_and_empty_ones_are_co
     whole, stripped = shown["solution"], shown["solution_without_thinking"]
     assert "hmm </think> ok 5 Correctly" in whole[0] and "no Correctly" in whole[1]
     assert "solution : ok 5 Correctly" in stripped[0] and "solution : Correctly" in stripped[1]
+
+
+# --- output layers --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("method", ["grpo", "sdpo"])
+def test_a_biased_untied_output_layer_is_the_models(tmp_path: Path, method: str):
+    """Parity with the formulas, which take the model's own logits."""
+    manifest = save_tiny_model(tmp_path / "model", tie_word_embeddings=False)
+    trainer = make_trainer(tmp_path, manifest, method)
+    student = models.load_model(manifest)
+    for seed, model in enumerate([trainer.model, student, *([trainer.teacher] if method == "sdpo" else [])]):
+        draw = torch.Generator().manual_seed(max(seed, 1))  # student and trainer the same, the teacher another
+        bias = torch.nn.Parameter(torch.randn(model.config.vocab_size, generator=draw))
+        model.lm_head.bias = bias.requires_grad_(model is not trainer.teacher)
+    batch = make_batch(student)
+    if method == "sdpo":
+        loss, per_row = trainer._compute_loss(trainer.model, batch), sdpo_by_hand(student, trainer.teacher, batch)
+    else:
+        weighted = batch["advantages"][:, None] * batch["rollout_weights"]
+        loss = trainer._compute_loss(trainer.model, batch | {"advantages": weighted})
+        per_row = grpo_by_hand(student, batch)
+    wanted = aggregated(per_row, batch, "authors")
+    ours, theirs = gradients(loss, trainer.model), gradients(wanted, student)
+    assert {"lm_head.weight", "lm_head.bias"} <= ours.keys()
+    assert_equal(loss, wanted, ours, theirs, 1e-5)
+
+
+def test_a_model_whose_logits_are_not_its_output_layers_is_refused(tmp_path: Path):
+    manifest = save_tiny_model(tmp_path / "model", final_logit_softcapping=30.0)
+    with pytest.raises(UserError, match=r"changes the logits of its output layer \(final_logit_softcapping 30.0\)"):
+        make_trainer(tmp_path, manifest, "grpo")
 
 
 # --- micro-batches --------------------------------------------------------------------------------------------------

@@ -49,6 +49,10 @@ OVERRIDDEN = {
 # Share of a GPU's memory for vLLM's weights and cache; beside them lie the shards of model, optimizer and teacher.
 VLLM_MEMORY = 0.45
 TEACHER_WEIGHTS = "teacher.safetensors"
+# What configurations of transformers call a change of the logits behind the output layer, of which the losses know not.
+CHANGED_LOGITS = (
+    "final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier",
+)  # fmt: skip
 # Seconds of a step; "rescoring" is the policy's log-probabilities of what another engine or precision has drawn.
 PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward", "optimizer")
 
@@ -82,6 +86,7 @@ class OnPolicyTrainer(GRPOTrainer):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
             super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
+        _require_plain_logits(self.model)
         self.sampler = None
         if not self.use_vllm:
             self.sampler = self._own_sampler()
@@ -566,6 +571,16 @@ def response_states(
 
 def _widened(values: torch.Tensor, width: int) -> torch.Tensor:
     return torch.nn.functional.pad(values, (0, width - values.size(1)))
+
+
+def _require_plain_logits(model: PreTrainedModel) -> None:
+    config = model.config.get_text_config()
+    changed = {name: getattr(config, name, None) for name in CHANGED_LOGITS}
+    changed = [f"{name} {value}" for name, value in changed.items() if value not in (None, 1)]
+    if changed:
+        raise UserError(
+            f"the model changes the logits of its output layer ({', '.join(changed)}): it cannot be trained"
+        )
 
 
 def _output_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor | None]:
