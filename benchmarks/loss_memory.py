@@ -1,11 +1,13 @@
 """Peak extra memory and seconds of the losses, forward and backward, against TRL's and the authors' formula.
 
-    python benchmarks/loss_memory.py [--cases 256:151936:100:1024 ...] [--dtypes bfloat16 float32] [--repeats 3]
+    python benchmarks/loss_memory.py [--cases 256:151936:100:1024 ...] [--precisions autocast float32] [--repeats 3]
                                      [--json FILE]
 
 A case is T:V:k:H: from hidden states [T, H] and the output layer's weight [V, H] to the gradients of both, SDPO with
-the student's k likeliest tokens and a tail, GRPO with the log-probability of the sampled token and the entropy. Weights
-have the dtype of the hidden states: the gradient of the weight, which all must make, is in every number.
+the student's k likeliest tokens and a tail, GRPO with the log-probability of the sampled token and the entropy. The
+gradient of the weight, which all must make, is in every number. Precisions: float32; autocast, as training on GPUs does
+(weights in float32, products in bfloat16, logits handed to stock losses in float32, as accelerate does); and bfloat16
+for weights too, where stock losses are lightest, but TRL's adds up probabilities in bfloat16 and finds another value.
 
 Every measurement is made in a fresh process of one thread, after a call with 8 tokens that warms up. Extra memory is,
 on a CPU, the peak of the process's resident memory (VmHWM of /proc/self/status, reset before) minus what was resident
@@ -13,9 +15,6 @@ before, and on a GPU torch.cuda.max_memory_allocated minus what was allocated. S
 which other programs disturb least, and a clock's on a GPU. Ratios are to the first baseline, repeat by repeat: median,
 least and most. Where a loss is measured at two T, each of at least a chunk, the line a + b T through the medians of the
 memory gives that of the paper's T, printed as computed. On a GPU the paper's T itself is the default.
-
-In float32 all must find the same loss. In bfloat16 TRL's stock SDPO adds up probabilities in bfloat16 and finds another
-one; where logits reach it in float32, as under autocast, it needs more memory than shown.
 """
 
 import argparse
@@ -26,7 +25,8 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -45,13 +45,13 @@ from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE, ChunkedLogProbFunction
 from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_entropy
 
 PAPER_TOKENS = 20_480
-# Tokens from which on the memory of an implementation is a line: it forms the logits of so many.
-CHUNKS = {"ours": CHUNK_TOKENS, "TRL fused": TOKEN_CHUNK_SIZE}
+CHUNKS = {"TRL fused": TOKEN_CHUNK_SIZE}  # tokens; of all others `CHUNK_TOKENS`, so that lines have the same points
 ALPHA, CLIP = 0.5, 2.0
 CPU_CASES = ["256:151936:100:1024", "512:151936:100:1024", "1024:151936:100:1024", "6400:102:100:128"]
 CUDA_CASES = [f"{PAPER_TOKENS}:151936:100:1024", f"{PAPER_TOKENS}:151936:100:4096"]
-# Largest relative difference between the losses of two implementations in float32.
-AGREEMENT = 1e-4
+WEIGHTS = {"float32": torch.float32, "autocast": torch.float32, "bfloat16": torch.bfloat16}  # dtype by precision
+# Largest relative difference between the losses of two implementations, where logits have one dtype in all.
+AGREEMENT = {"float32": 1e-4, "autocast": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,13 @@ def sdpo_ours(inputs: Inputs) -> torch.Tensor:
 def both_logits(inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
     """Of student and teacher [1, T, V], divided by the temperature, as SDPOTrainer and the authors form them."""
     with torch.no_grad():
-        teacher = F.linear(inputs.teacher, inputs.weight) / 1.0
-    return F.linear(inputs.student, inputs.weight) / 1.0, teacher
+        teacher = logits_of(inputs.teacher, inputs.weight) / 1.0
+    return logits_of(inputs.student, inputs.weight) / 1.0, teacher
+
+
+def logits_of(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Under autocast converted to the float32 of the weight."""
+    return F.linear(states, weight).to(weight.dtype)
 
 
 def sdpo_trl(inputs: Inputs) -> torch.Tensor:
@@ -130,7 +135,7 @@ def grpo_ours(inputs: Inputs) -> torch.Tensor:
 
 def grpo_trl(inputs: Inputs) -> torch.Tensor:
     """TRL 1.16.0's log-probabilities and entropy from logits."""
-    logits = F.linear(inputs.student, inputs.weight)
+    logits = logits_of(inputs.student, inputs.weight)
     logps, _ = selective_log_softmax_and_entropy(logits, inputs.ids, entropy_requires_grad=False)
     return clipped(logps, inputs)
 
@@ -155,24 +160,27 @@ LOSSES: dict[str, dict[str, Callable[[Inputs], torch.Tensor]]] = {
 
 
 # --- one measurement, in a process of its own -----------------------------------------------------------------------
-def measure(loss: str, name: str, case: Case, dtype: str) -> dict[str, float]:
+def measure(loss: str, name: str, case: Case, precision: str) -> dict[str, float]:
     """Peak extra bytes, seconds, and the value of the loss."""
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    compute = LOSSES[loss][name]
-    step(compute, Inputs.draw(Case(8, case.vocabulary, case.k, case.hidden), getattr(torch, dtype), device))
-    inputs = Inputs.draw(case, getattr(torch, dtype), device)
+    step = partial(gradients, LOSSES[loss][name], half=torch.autocast(device, torch.bfloat16, precision == "autocast"))
+    step(Inputs.draw(replace(case, tokens=8), WEIGHTS[precision], device))
+    inputs = Inputs.draw(case, WEIGHTS[precision], device)
     clock = time.perf_counter if device == "cuda" else time.process_time
     before, started = reset_peak(device), clock()
-    value = step(compute, inputs)
+    value = step(inputs)
     return {"seconds": clock() - started, "bytes": peak(device) - before, "loss": value}
 
 
-def step(compute: Callable[[Inputs], torch.Tensor], inputs: Inputs) -> float:
-    """The loss, after its gradients were made; `item` waits for the device."""
-    loss = compute(inputs)
-    gradients = torch.autograd.grad(loss, (inputs.student, inputs.weight))
-    return loss.item() + 0 * gradients[1][0, 0].item()
+def gradients(compute: Callable[[Inputs], torch.Tensor], inputs: Inputs, *, half: torch.autocast) -> float:
+    """The loss, after its gradients were made."""
+    with half:
+        loss = compute(inputs)
+    torch.autograd.grad(loss, (inputs.student, inputs.weight))
+    if loss.is_cuda:
+        torch.cuda.synchronize()
+    return loss.item()
 
 
 def reset_peak(device: str) -> int:
@@ -195,39 +203,39 @@ def resident(field: str) -> int:
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
-Key = tuple[str, Case, str]  # loss, case, dtype
+Key = tuple[str, Case, str]  # loss, case, precision
 Measured = dict[Key, dict[str, list[dict[str, float]]]]  # of every implementation, one per repeat
 
 
-def measure_all(cases: Iterable[Case], dtypes: Iterable[str], repeats: int) -> Measured:
+def measure_all(cases: Iterable[Case], precisions: Iterable[str], repeats: int) -> Measured:
     measured: Measured = {}
     # A fork has the libraries loaded; CUDA does not survive one.
     with get_context("spawn" if torch.cuda.is_available() else "fork").Pool(1, maxtasksperchild=1) as fresh:
         for case in cases:
-            for dtype in dtypes:
+            for precision in precisions:
                 for loss, implementations in LOSSES.items():
-                    found = measured[loss, case, dtype] = defaultdict(list)
+                    found = measured[loss, case, precision] = defaultdict(list)
                     for name in repeats * [*implementations]:
-                        found[name].append(fresh.apply(measure, (loss, name, case, dtype)))
-                    if dtype == "float32":
-                        agree(found)
-                    for row in rows(loss, case, dtype, found):
+                        found[name].append(fresh.apply(measure, (loss, name, case, precision)))
+                    if precision in AGREEMENT:
+                        agree(found, AGREEMENT[precision])
+                    for row in rows(loss, case, precision, found):
                         print(line(row), flush=True)
     return measured
 
 
-def agree(found: Mapping[str, list[dict[str, float]]]) -> None:
+def agree(found: Mapping[str, list[dict[str, float]]], within: float) -> None:
     values = {name: repeats[0]["loss"] for name, repeats in found.items()}
-    if max(values.values()) - min(values.values()) > AGREEMENT * abs(values["ours"]):
+    if max(values.values()) - min(values.values()) > within * abs(values["ours"]):
         raise SystemExit(f"the implementations do not compute the same: {values}")
 
 
-def rows(loss: str, case: Case, dtype: str, found: Mapping[str, list[dict[str, float]]]) -> list[dict[str, object]]:
+def rows(loss: str, case: Case, precision: str, found: Mapping[str, list[dict[str, float]]]) -> list[dict[str, object]]:
     base = next(iter(found.values()))
     kept = []
     for name, repeats in found.items():
-        row = {"loss": loss, "T": case.tokens, "V": case.vocabulary, "k": case.k, "H": case.hidden, "dtype": dtype}
-        row |= {"name": name, "value": repeats[0]["loss"]}
+        row = {"loss": loss, "T": case.tokens, "V": case.vocabulary, "k": case.k, "H": case.hidden}
+        row |= {"precision": precision, "name": name, "value": repeats[0]["loss"]}
         for quantity in ("bytes", "seconds"):
             row[quantity] = spread(repeat[quantity] for repeat in repeats)
             row[f"{quantity} ratio"] = spread(
@@ -244,7 +252,7 @@ def spread(values: Iterable[float]) -> list[float]:
 
 
 HEADER = (
-    f"{'loss':<5}{'T':>6}{'V':>8}{'k':>4}{'H':>6} {'dtype':<9}{'by':<11}{'value':>9}{'extra MiB':>10}{'ratio':>21}"
+    f"{'loss':<5}{'T':>6}{'V':>8}{'k':>4}{'H':>6} {'precision':<10}{'by':<11}{'value':>9}{'extra MiB':>10}{'ratio':>21}"
     f"{'seconds':>9}{'ratio':>18}"
 )
 
@@ -252,23 +260,23 @@ HEADER = (
 def line(row: Mapping[str, object]) -> str:
     memory, seconds = "{:.3f} ({:.3f}-{:.3f})", "{:.2f} ({:.2f}-{:.2f})"
     return (
-        f"{row['loss']:<5}{row['T']:>6}{row['V']:>8}{row['k']:>4}{row['H']:>6} {row['dtype']:<9}{row['name']:<11}"
+        f"{row['loss']:<5}{row['T']:>6}{row['V']:>8}{row['k']:>4}{row['H']:>6} {row['precision']:<10}{row['name']:<11}"
         f"{row['value']:>9.5f}{row['bytes'][0] / 2**20:>10.0f}{memory.format(*row['bytes ratio']):>21}"
         f"{row['seconds'][0]:>9.3f}{seconds.format(*row['seconds ratio']):>18}"
     )
 
 
 def computed(measured: Measured) -> list[dict[str, object]]:
-    """The memory at the paper's T, from a line through the medians of one loss, implementation, dtype, V, k and H."""
+    """The memory at the paper's T, from a line through the medians of all T that share everything else."""
     points = defaultdict(list)
-    for (loss, case, dtype), found in measured.items():
+    for (loss, case, precision), found in measured.items():
         for name, repeats in found.items():
-            if case.tokens >= CHUNKS.get(name, 0):
+            if case.tokens >= CHUNKS.get(name, CHUNK_TOKENS):
                 middle = statistics.median(repeat["bytes"] for repeat in repeats)
-                points[loss, name, dtype, case.vocabulary, case.k, case.hidden].append((case.tokens, middle))
+                points[loss, name, precision, case.vocabulary, case.k, case.hidden].append((case.tokens, middle))
     lines = {key: statistics.linear_regression(*zip(*of, strict=True)) for key, of in points.items() if len(of) > 1}
     return [
-        dict(zip(("loss", "name", "dtype", "V", "k", "H"), key, strict=True))
+        dict(zip(("loss", "name", "precision", "V", "k", "H"), key, strict=True))
         | {"a": fit.intercept, "b": fit.slope, "bytes": fit.intercept + fit.slope * PAPER_TOKENS}
         for key, fit in lines.items()
     ]
@@ -279,18 +287,18 @@ def main() -> None:
     cuda = torch.cuda.is_available()
     cases = [Case.parse(text) for text in (CUDA_CASES if cuda else CPU_CASES)]
     parser.add_argument("--cases", nargs="+", type=Case.parse, default=cases)
-    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
+    parser.add_argument("--precisions", nargs="+", choices=WEIGHTS, default=["autocast", "float32"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     print(f"{'CUDA' if cuda else 'CPU, 1 thread'}; load {os.getloadavg()[0]:.1f}; {given.repeats} repeats")
     print(HEADER)
-    measured = measure_all(given.cases, given.dtypes, given.repeats)
+    measured = measure_all(given.cases, given.precisions, given.repeats)
     extrapolated = computed(measured)
     for row in extrapolated:
         fit = f"{row['a'] / 2**20:.0f} MiB + {row['b'] / 2**10:.0f} KiB T = {row['bytes'] / 2**30:.2f} GiB"
         case = f"T {PAPER_TOKENS:,}, V {row['V']:,}, k {row['k']}, H {row['H']:,}"
-        print(f"computed, not measured: {row['loss']} {row['dtype']} {row['name']}, {case}: {fit}")
+        print(f"computed, not measured: {row['loss']} {row['precision']} {row['name']}, {case}: {fit}")
     if given.json:
         shown = [row for key, found in measured.items() for row in rows(*key, found)]
         text = json.dumps({"device": "cuda" if cuda else "cpu", "measured": shown, "computed": extrapolated}, indent=2)
