@@ -471,7 +471,7 @@ def sdpo_step(
         weights = (model.get_output_embeddings().weight for model in (student, teacher))
         divergence, _, _ = distillation_terms(
             states, taught, next(weights), own[:, -kept:], teacher_weight=next(weights), **LOSS
-        )  # fmt: skip
+        )
         loss = aggregate(divergence, torch.ones_like(divergence), how=SETTINGS.aggregation)
     with phases("backward"):
         loss.backward()

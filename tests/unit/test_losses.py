@@ -1,6 +1,7 @@
 """Divergence and log-probabilities against references, in values and gradients, without ever holding all logits."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -259,6 +260,39 @@ def test_all_logits_never_exist_at_once_nor_are_a_chunks_kept(loss, spares):
         value.backward()
     assert (largest.numel <= 8 * MANY) == spares
     assert (sum(kept.values()) < TOKENS * MANY / 4) == spares
+
+
+class Live(TorchDispatchMode):
+    """Remembers the most bytes of made tensors that lived at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.alive:
+                place = tensor.untyped_storage().data_ptr()
+                self.alive[place] = tensor.untyped_storage().nbytes()
+                weakref.finalize(tensor, self.alive.pop, place, None)
+        self.peak = max(self.peak, sum(self.alive.values()))
+        return result
+
+
+@pytest.mark.parametrize("loss", [chunked_divergence, chunked_logps])
+def test_many_chunks_need_no_more_memory_than_one(loss):
+    vocabulary, peaks = 4000, []
+    for tokens in (8, 64):
+        hidden = logits(1, tokens, 4, dtype=torch.float32).requires_grad_()
+        weight = logits(vocabulary, 4, seed=2, dtype=torch.float32).requires_grad_()
+        with Live() as live:
+            loss(hidden, weight).sum().backward()
+        peaks.append(live.peak)
+    chunk = 8 * vocabulary * 4  # bytes
+    assert peaks[0] >= 2 * chunk
+    assert peaks[1] < peaks[0] + chunk / 4
 
 
 def test_ratios_are_truncated_detached_and_safe():

@@ -169,17 +169,17 @@ class _ChunkedLogps(torch.autograd.Function):
         for first in range(0, len(hidden), ctx.chunk_tokens):
             rows = slice(first, first + ctx.chunk_tokens)
             states = hidden[rows].to(ctx.dtype)
-            of_logits = _logits(states, *layer, ctx.temperature)
-            of_logps = gradient[rows] / ctx.temperature
-            of_logits.sub_(normaliser[rows]).exp_().mul_(-of_logps.sum(dim=-1, keepdim=True))
-            of_logits.scatter_add_(-1, chosen[rows], of_logps)
+            logits = _logits(states, *layer, ctx.temperature)
+            of_logits = _chunk_gradient(logits, normaliser[rows], chosen[rows], gradient[rows] / ctx.temperature)
             of_logits = of_logits.to(ctx.dtype)
+            del logits  # which it overwrote
             if of_hidden is not None:
                 of_hidden[rows] = of_logits @ layer[0]
             if of_weight is not None:
                 _add_product(of_weight, of_logits.T, states)
             if of_bias is not None:
                 of_bias += of_logits.sum(dim=0, dtype=of_bias.dtype)
+            del of_logits  # before the next chunk's
         found = zip((of_hidden, of_weight, of_bias), (hidden, weight, bias), strict=True)
         return *(None if value is None else value.to(like.dtype) for value, like in found), None, None, None, None
 
@@ -215,6 +215,14 @@ def _chunk_logps(
     return logps, chosen, entropy.squeeze(-1), largest + total.log()
 
 
+def _chunk_gradient(
+    logits: torch.Tensor, normaliser: torch.Tensor, chosen: torch.Tensor, of_logps: torch.Tensor
+) -> torch.Tensor:
+    """Gradient of logits [N, V], which it overwrites, from that of the log-probabilities [N, c] of tokens [N, c]."""
+    of_logits = logits.sub_(normaliser).exp_().mul_(-of_logps.sum(dim=-1, keepdim=True))
+    return of_logits.scatter_add_(-1, chosen, of_logps)
+
+
 @torch.no_grad()
 def _logps_of(
     chosen: torch.Tensor,
@@ -224,17 +232,24 @@ def _logps_of(
     temperature: float,
     chunk_tokens: int,
 ) -> torch.Tensor:
-    """Log-probabilities [N, k] of the tokens ``chosen`` [N, k], by the arithmetic of `_chunk_logps`: equal logits of
+    """Log-probabilities [N, k] of the tokens ``chosen`` [N, k]."""
+    dtype = _forward_dtype(weight)
+    layer = _cast(dtype, weight, bias)
+    return torch.cat(
+        [
+            _chunk_logps_of(_logits(states.to(dtype), *layer, temperature), tokens)
+            for states, tokens in zip(hidden.split(chunk_tokens), chosen.split(chunk_tokens), strict=True)
+        ]
+    )
+
+
+def _chunk_logps_of(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities from logits [N, V], which are overwritten, by the arithmetic of `_chunk_logps`: equal logits of
     two models shall not diverge at all.
     """
-    dtype, parts = _forward_dtype(weight), []
-    layer = _cast(dtype, weight, bias)
-    for states, tokens in zip(hidden.split(chunk_tokens), chosen.split(chunk_tokens), strict=True):
-        logits = _logits(states.to(dtype), *layer, temperature)
-        logits.sub_(logits.amax(dim=-1, keepdim=True))
-        logps = logits.gather(-1, tokens)
-        parts.append(logps - logits.exp_().sum(dim=-1, keepdim=True).log())
-    return torch.cat(parts)
+    logits.sub_(logits.amax(dim=-1, keepdim=True))
+    logps = logits.gather(-1, chosen)
+    return logps - logits.exp_().sum(dim=-1, keepdim=True).log()
 
 
 def _add_product(total: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> None:

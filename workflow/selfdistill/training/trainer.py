@@ -49,7 +49,7 @@ OVERRIDDEN = {
 # Share of a GPU's memory for vLLM's weights and cache; beside them lie the shards of model, optimizer and teacher.
 VLLM_MEMORY = 0.45
 TEACHER_WEIGHTS = "teacher.safetensors"
-# What configurations of transformers call a change of the logits behind the output layer, of which the losses know not.
+# What configurations of transformers call a change of the logits behind the output layer, which the losses leave out.
 CHANGED_LOGITS = (
     "final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier",
 )  # fmt: skip
