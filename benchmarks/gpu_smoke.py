@@ -83,9 +83,10 @@ TOLERANCES = {
     "sdpo divergence": (0.35, True),
     "sdpo rollout_ratio": (0.02, False),
 }
-# Largest relative difference of the memory-saving loss to the plain one, in either precision: values add up in
-# another order only, gradients of the weight also in other portions.
-LOSS_TOLERANCES = {"float32": 1e-4, "bfloat16": 3e-2}
+# Largest relative difference of the memory-saving loss to the plain one, in either precision: sums in another order and
+# other portions. In float32 the logarithm of a small tail loses digits: gradients of both differ from those in float64
+# by 1e-4.
+LOSS_TOLERANCES = {"float32": 5e-4, "bfloat16": 3e-2}
 
 
 @dataclass(frozen=True)
