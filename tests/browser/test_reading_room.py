@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 from selfdistill import provenance, reading_room, verification
 from selfdistill.errors import UserError
 
@@ -80,20 +80,27 @@ def visit(page: Page, room: Path, **address: object) -> Page:
     return page
 
 
+def rest(page: Page) -> None:
+    """Wait until what was asked for is drawn; events that are on their way come first."""
+    page.evaluate("new Promise(resolve => setTimeout(resolve, 50))")
+    page.wait_for_selector("body:not([data-busy])")
+
+
 def shown(page: Page) -> list[str]:
     """The responses on the page, column by column, once it is at rest."""
-    page.wait_for_timeout(60)
+    rest(page)
     return page.locator("#columns article").evaluate_all(
         "all => all.map(one => one.querySelector('.text')?.textContent ?? '')"
     )
 
 
 def address(page: Page) -> dict[str, Any]:
+    rest(page)
     return page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
 
 
 def listed(page: Page) -> int:
-    page.wait_for_timeout(60)
+    rest(page)
     return page.locator("#problems li").count()
 
 
@@ -172,15 +179,15 @@ def test_filters_are_set_by_hand_and_cleared(page: Page, room: Path):
     page.select_option("#correct", "wrong")
     page.fill("#text", "unguided 2")
     page.press("#text", "Enter")
-    page.wait_for_function("document.querySelectorAll('#problems li').length === 1")
+    expect(page.locator("#problems li")).to_have_count(1)
     assert shown(page)[0].startswith("<think> hmm hmm unguided 2-2")
     assert page.locator("mark.found").first.inner_text() == "unguided 2"
     assert address(page)["correct"] == "wrong" and address(page)["text"] == "unguided 2"
     page.click("text=Clear")
-    page.wait_for_function(f"document.querySelectorAll('#problems li').length === {len(TEXTS)}")
+    expect(page.locator("#problems li")).to_have_count(len(TEXTS))
     page.fill("#text", "is in no response")
     page.press("#text", "Enter")
-    page.wait_for_function("document.querySelectorAll('#problems li').length === 0")
+    expect(page.locator("#problems li")).to_have_count(0)
     assert "No problem has a response" in page.inner_text("#problem")
 
 
@@ -193,11 +200,11 @@ def test_a_link_leads_back_to_what_was_shown(page: Page, room: Path):
     page.keyboard.press("j")
     assert shown(page) != before and page.url != link
     page.goto(link)
-    page.wait_for_function(f"location.href === {json.dumps(link)}")
+    rest(page)
     assert shown(page) == before
     visit(page, room)
     page.evaluate(f"location.hash = {json.dumps(link.partition('#')[2])}")
-    page.wait_for_function(f"document.querySelector('#problem').textContent.includes({json.dumps(TEXTS[4])})")
+    expect(page.locator("#problem")).to_contain_text(TEXTS[4])
     assert shown(page) == before
 
 
@@ -235,18 +242,18 @@ def test_grpo_stands_beside_sdpo_at_a_step(page: Page, room: Path):
     visit(page, room, view="training/all/m-on/m")
     assert shown(page) == ["grpo at 3: 7", "sdpo at 3: 7"]
     page.keyboard.press("[")
-    page.wait_for_function("document.querySelector('#step-now').textContent === '2'")
+    expect(page.locator("#step-now")).to_have_text("2")
     assert shown(page) == ["grpo at 2: 7", "sdpo at 2: 7"]
     assert listed(page) == 2 and address(page)["step"] == "2"
     page.locator("#step").fill("0")
-    page.wait_for_function("document.querySelector('#step-now').textContent === '1'")
+    expect(page.locator("#step-now")).to_have_text("1")
     assert shown(page) == ["grpo at 1: 7", "sdpo at 1: 7"]
 
 
 def test_any_source_can_stand_in_any_column(page: Page, room: Path):
     visit(page, room)
     page.locator("#columns select").nth(1).select_option(label="m: unguided, c = ∅")
-    page.wait_for_function("new URLSearchParams(location.hash.slice(1)).has('columns')")
+    assert "columns" in address(page)
     texts = shown(page)
     assert texts[0] == texts[1] != texts[2]
     page.reload()

@@ -28,8 +28,7 @@ def report(finished, tmp_path_factory) -> Path:
 
 def in_room(page: Page) -> dict[str, list[str]]:
     """What the reading room's address says once it is open."""
-    page.wait_for_selector("body[data-ready=true]")
-    page.wait_for_timeout(100)
+    page.wait_for_selector("body[data-ready=true]:not([data-busy])")
     return parse_qs(urlsplit(page.url).fragment)
 
 

@@ -244,9 +244,11 @@ async function drawColumn(source, place) {
 }
 
 let drawing = 0;
+const busy = (is) => document.body.toggleAttribute("data-busy", is); // also for whoever waits for the page to rest
 
 async function draw() {
   const mine = ++drawing;
+  busy(true);
   const found = problemsFound();
   if (!found.includes(state.problem)) state.problem = found[0] ?? null;
   drawControls();
@@ -258,10 +260,11 @@ async function draw() {
   } catch (error) {
     $("columns").replaceChildren(element("p", { textContent: `${error.message}: the folder of this page is not complete.` }));
   }
-  writeAddress();
+  if (mine === drawing) { writeAddress(); busy(false); }
 }
 
 async function update() {
+  busy(true);
   const steps = stepsShown();
   if (!steps.includes(state.step)) state.step = steps.at(-1) ?? null;
   await search();
