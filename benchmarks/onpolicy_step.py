@@ -1,11 +1,12 @@
 """Seconds per on-policy step by phase, against TRL's stock GRPOTrainer and SDPOTrainer on the same model and prompts.
 
-    python benchmarks/onpolicy_step.py [--model MANIFEST] [--problems PARQUET] [--steps 5] [--out FILE.json]
+    python benchmarks/onpolicy_step.py [--model MANIFEST] [--problems PARQUET] [--steps 8] [--json FILE]
 
 One process, one thread, one trainer after the other: 8 prompts x 8 rollouts in two updates, up to 400 tokens, settings
 of the default study. Stock trainers sample with HF generate. The first step of each warms up and is left out. Seconds
 are processor time of this process, which other programs disturb least; "wall" is what a clock showed. Rollouts differ
-between implementations, so the ratio (stock / ours) is one of seconds per 1,000 response tokens.
+between implementations, so the ratio (stock / ours) is one of seconds per 1,000 response tokens, and steps per minute
+are those of responses as long as ours: median, least and most over the steps, whose prompts are the same.
 """
 
 import argparse
@@ -240,29 +241,30 @@ def sdpo_arguments(args: GRPOConfig, shared: OnPolicySettings) -> SDPOConfig:
 
 
 def table(measured: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """A row per method and trainer: medians of steps, the range of seconds per step, the ratio to ours per token."""
+    """A row per method and trainer: medians of steps, and how many times the seconds of ours a token takes."""
     rows = []
     for (method, whose), frame in measured.items():
-        kept = frame.iloc[1:]
-        base = measured[method, "ours"].iloc[1:]
+        kept, base = frame.iloc[1:], measured[method, "ours"].iloc[1:]
+        ratio = per_1000(kept) / per_1000(base)
         row = {
             "method": method,
             "trainer": whose,
             "s/step": kept["seconds"].median(),
-            "min": kept["seconds"].min(),
-            "max": kept["seconds"].max(),
             "wall": kept["wall"].median(),
             "tokens": kept["tokens"].median(),
-            "s/1000": per_1000(kept),
-            "ratio": per_1000(kept) / per_1000(base),
+            "s/1000": per_1000(kept).median(),
+            "steps/min": 60_000 / (per_1000(kept) * base["tokens"]).median(),
+            "ratio": ratio.median(),
+            "least": ratio.min(),
+            "most": ratio.max(),
         }
         rows.append(row | kept[[*PHASES, "other"]].median().to_dict())
     return pd.DataFrame(rows).round(2)
 
 
-def per_1000(frame: pd.DataFrame) -> float:
-    """Seconds per 1,000 response tokens, over all rows."""
-    return 1000 * frame["seconds"].sum() / frame["tokens"].sum()
+def per_1000(frame: pd.DataFrame) -> pd.Series:
+    """Seconds per 1,000 response tokens, step by step."""
+    return 1000 * frame["seconds"] / frame["tokens"]
 
 
 def main() -> None:
@@ -270,8 +272,8 @@ def main() -> None:
     base = Path("results/microcosm")
     parser.add_argument("--model", type=Path, default=base / "models" / "microcosm" / "base" / "manifest.json")
     parser.add_argument("--problems", type=Path, default=base / "problems" / "train.parquet")
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if given.steps < 2:
         parser.error("--steps must be 2 or more: the first is left out")
@@ -287,13 +289,13 @@ def main() -> None:
             print(f"{method}, {whose}: {measured[method, whose]['seconds'].round(2).to_list()} s", flush=True)
     shown = table(measured)
     print(shown.to_string(index=False))
-    if given.out:
+    if given.json:
         steps = [
             {"method": method, "trainer": whose, "steps": frame.round(4).to_dict("records")}
             for (method, whose), frame in measured.items()
         ]
         text = json.dumps({"summary": shown.to_dict("records"), "steps": steps}, indent=2)
-        given.out.write_text(text + "\n", encoding="utf-8")
+        given.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
