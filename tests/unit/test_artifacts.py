@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from selfdistill import artifacts, quoted, tables
+from selfdistill import artifacts, quoted, responses, tables
 from selfdistill.errors import UserError
 from selfdistill.statistics import Bootstrap
 
@@ -28,6 +28,19 @@ A = traces(
 )
 
 
+def reduced(frame):
+    return responses.reduce([frame], "made up")
+
+
+def table_1(settings, selection):
+    settings = {name: reduced(frame) for name, frame in settings.items()}
+    return artifacts.table_1(settings, reduced(selection), bootstrap=BOOTSTRAP)
+
+
+def table_2(evaluations):
+    return artifacts.table_2({key: reduced(frame) for key, frame in evaluations.items()}, bootstrap=BOOTSTRAP)
+
+
 def value(frame, **labels):
     for name, wanted in labels.items():
         frame = frame[frame[name] == wanted]
@@ -36,7 +49,7 @@ def value(frame, **labels):
 
 
 def test_table_1_by_hand():
-    table = artifacts.table_1({"unguided": A}, A, bootstrap=BOOTSTRAP)
+    table = table_1({"unguided": A}, A)
     row = {"row": "unguided", "origin": "measured"}
     assert value(table, metric="score", **row) == 0.75
     assert value(table, metric="L", **row) == 25
@@ -51,18 +64,18 @@ def test_table_1_by_hand():
 
 def test_problems_weigh_alike_whatever_their_samples():
     uneven = pd.concat([A, traces([("q", 2, False, 30, 0, 0, "stop"), ("q", 3, False, 30, 0, 0, "stop")])])
-    table = artifacts.table_1({"unguided": uneven}, uneven, bootstrap=BOOTSTRAP)
+    table = table_1({"unguided": uneven}, uneven)
     assert value(table, metric="score", row="unguided", origin="measured") == (0.5 + 0.5) / 2
 
 
 def test_the_selection_draw_covers_the_selected_problems_only():
     drawn = pd.concat([A, traces([("never selected", 0, False, 999, 0, 0, "stop")])])
-    table = artifacts.table_1({"unguided": A}, drawn, bootstrap=BOOTSTRAP)
+    table = table_1({"unguided": A}, drawn)
     assert value(table, metric="L", row=artifacts.SELECTION_DRAW, origin="measured") == 25
 
 
 def test_table_a1_counts_each_marker():
-    table = artifacts.table_a1({"unguided": A}, bootstrap=BOOTSTRAP)
+    table = artifacts.table_a1({"unguided": reduced(A)}, bootstrap=BOOTSTRAP)
     assert value(table, metric="substring_wait") == 3
     assert value(table, metric="word_wait") == 1.5
     assert value(table, metric="word_hmm") == 0
@@ -70,7 +83,7 @@ def test_table_a1_counts_each_marker():
 
 
 def test_selection_histogram_counts_problems_by_correct_rollouts():
-    table = artifacts.selection_histogram(A)
+    table = artifacts.selection_histogram(reduced(A))
     assert table.set_index("row")["value"].to_dict() == {"0": 0, "1": 1, "2": 1}
     # Another two problems like these would have been 0, 1 or 2 of either kind.
     assert table.set_index("row")[["low", "high"]].to_numpy().tolist() == [[0, 0], [0, 2], [0, 2]]
@@ -79,7 +92,7 @@ def test_selection_histogram_counts_problems_by_correct_rollouts():
 def test_table_2_by_hand():
     worse = A.assign(correct=[False, False, True, False])
     evaluations = {("base", "hard"): A, ("sft-guided-lr0.1", "hard"): worse}
-    table = artifacts.table_2(evaluations, bootstrap=BOOTSTRAP)
+    table = table_2(evaluations)
     assert value(table, row="base", metric="avg", origin="measured") == 75
     assert value(table, row="sft-guided-lr0.1", metric="avg", origin="measured") == 25
     assert value(table, row="sft-guided-lr0.1", metric="avg_difference_to_base", origin="measured") == -50
@@ -89,10 +102,10 @@ def test_table_2_by_hand():
 
 def test_uneven_samples_and_other_problems_are_refused():
     with pytest.raises(UserError, match="fewer samples than others"):
-        artifacts.table_2({("base", "b"): A.iloc[:3]}, bootstrap=BOOTSTRAP)
+        table_2({("base", "b"): A.iloc[:3]})
     other = A.assign(problem_id=A["problem_id"].replace("q", "r"))
     with pytest.raises(UserError, match="not evaluated on the same problems"):
-        artifacts.table_2({("base", "b"): A, ("sft-x-lr1", "b"): other}, bootstrap=BOOTSTRAP)
+        table_2({("base", "b"): A, ("sft-x-lr1", "b"): other})
 
 
 # Problem p: half the tokens and a quarter of the markers of A; problem q: as in A.
@@ -115,7 +128,7 @@ def line(frame, **labels):
 
 
 def test_ratios_divide_means_of_the_same_problems():
-    table = artifacts.table_1({"unguided": A, "solution": B}, A, bootstrap=BOOTSTRAP)
+    table = table_1({"unguided": A, "solution": B}, A)
     row = {"row": "solution"}
     assert value(table, metric="L_ratio", **row) == (10 + 30) / (20 + 30)
     assert value(table, metric="E_substring_ratio", **row) == (1.5 + 3) / (3 + 3)
@@ -132,7 +145,7 @@ def test_ratios_divide_means_of_the_same_problems():
 
 def test_what_has_no_ratio_is_left_out_and_the_rest_stays():
     silent = A.assign(response_tokens=0, substring_wait=0, word_wait=0)
-    table = artifacts.table_1({"unguided": silent, "solution": B}, silent, bootstrap=BOOTSTRAP)
+    table = table_1({"unguided": silent, "solution": B}, silent)
     assert set(table["metric"]) == set(artifacts.MEANS) | set(artifacts.DENSITIES)
     assert set(table.loc[table["metric"].isin(artifacts.DENSITIES), "row"]) == {"solution"}
     assert np.isfinite(table["value"]).all()
@@ -140,7 +153,7 @@ def test_what_has_no_ratio_is_left_out_and_the_rest_stays():
 
 def test_a_ratio_that_some_resamples_lack_has_no_interval():
     rare = A.assign(word_wait=[0, 0, 0, 1])  # problem p has none: a resample of p alone has no ratio
-    table = artifacts.table_1({"unguided": rare, "solution": B}, rare, bootstrap=BOOTSTRAP)
+    table = table_1({"unguided": rare, "solution": B}, rare)
     row = line(table, metric="E_word_ratio", row="solution")
     assert row["value"] == 2 / 0.5
     assert row[["low", "high"]].isna().all()
@@ -149,25 +162,20 @@ def test_a_ratio_that_some_resamples_lack_has_no_interval():
 def test_table_1_refuses_what_it_cannot_compare():
     other = B.assign(problem_id=B["problem_id"].replace("q", "r"))
     with pytest.raises(UserError, match="'solution' was not sampled on the same problems as 'unguided'"):
-        artifacts.table_1({"unguided": A, "solution": other}, A, bootstrap=BOOTSTRAP)
+        table_1({"unguided": A, "solution": other}, A)
     with pytest.raises(UserError, match="needs traces of the setting 'unguided'; found: solution"):
-        artifacts.table_1({"solution": B}, A, bootstrap=BOOTSTRAP)
-    with pytest.raises(UserError, match="no traces of 'selection draw'"):
-        artifacts.table_1({"unguided": A}, A.iloc[:0], bootstrap=BOOTSTRAP)
+        table_1({"solution": B}, A)
+    with pytest.raises(UserError, match="'selection draw' was not sampled on the same problems as 'unguided'"):
+        table_1({"unguided": A}, A.assign(problem_id="r", sample=range(4)))
     twice = pd.concat([A, A.assign(stage="sft")])
     with pytest.raises(UserError, match=r"twice in the traces of 'unguided' \(stages found: x, sft\)"):
-        artifacts.table_1({"unguided": twice}, A, bootstrap=BOOTSTRAP)
-
-
-def test_a_histogram_of_nothing_is_refused():
-    with pytest.raises(UserError, match="no traces of 'the selection draw'"):
-        artifacts.selection_histogram(A.iloc[:0])
+        table_1({"unguided": twice}, A)
 
 
 def test_the_paired_difference_is_taken_problem_by_problem():
     # 50 points fewer on either problem, whatever the problem: the interval has no width, that of avg has.
     base, run = A.assign(correct=[True, False, True, True]), A.assign(correct=[False, False, True, False])
-    table = artifacts.table_2({("base", "b"): base, ("sft-x-lr1", "b"): run}, bootstrap=BOOTSTRAP)
+    table = table_2({("base", "b"): base, ("sft-x-lr1", "b"): run})
     difference = line(table, metric="avg_difference_to_base")
     assert difference[["value", "low", "high"]].tolist() == [-50, -50, -50]
     # Of each problem's two samples one lost 100 points: other samples could have lost all or nothing.
@@ -178,7 +186,7 @@ def test_the_paired_difference_is_taken_problem_by_problem():
 
 def test_table_2_needs_the_base_model():
     with pytest.raises(UserError, match="'sft-x-lr1' was evaluated on 'easy', the base model was not"):
-        artifacts.table_2({("base", "hard"): A, ("sft-x-lr1", "easy"): A}, bootstrap=BOOTSTRAP)
+        table_2({("base", "hard"): A, ("sft-x-lr1", "easy"): A})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from jinja2 import Template
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from PIL import Image
-from selfdistill import artifacts, examples, plotting, provenance, tables
+from selfdistill import artifacts, examples, plotting, provenance, responses, tables
 from selfdistill import quoted as quoted_values
 from selfdistill.epistemic import MARKERS, count_table
 from selfdistill.errors import UserError
@@ -382,20 +382,21 @@ def test_fig_2_says_when_no_problem_satisfies_the_rule():
 
 def test_figures_draw_what_the_tables_hold():
     """The metrics and rows that the scripts look for are those that `artifacts` writes."""
-    settings = {name: BASE_TRACES.assign(setting=name) for name in SETTINGS[1:]}
+    drawn = responses.reduce([BASE_TRACES], "made up")
+    settings = {name: responses.reduce([BASE_TRACES.assign(setting=name)], "made up") for name in SETTINGS[1:]}
     bootstrap = Bootstrap(resamples=50)
-    table = pd.concat([artifacts.table_1(settings, BASE_TRACES, bootstrap=bootstrap), quoted_values.table_1()])
+    table = pd.concat([artifacts.table_1(settings, drawn, bootstrap=bootstrap), quoted_values.table_1()])
     figure = functions("table_1")["draw"](table, "microcosm")
     assert len(points(panel(figure, "density E / L"))) == 2 * len(SETTINGS)
     assert len(points(panel(figure, "score"), hollow=True)) == len(quoted_values.TABLE_1)
     breakdown = functions("marker_breakdown")["draw"](artifacts.table_a1(settings, bootstrap=bootstrap), "microcosm")
     assert len(points(panel(breakdown, "wait"))) == 2 * len(settings)
-    runs = {(run, "easy"): BASE_TRACES for run in ("base", *RUNS)}
+    runs = {(run, "easy"): drawn for run in ("base", *RUNS)}
     table = pd.concat([artifacts.table_2(runs, bootstrap=bootstrap), quoted_values.table_2()])
     accuracy = functions("table_2")["draw"](table, "microcosm")
     assert len(points(panel(accuracy, "easy"))) == len(RUNS)
     assert len(points(panel(accuracy, "paper (quoted)"), hollow=True)) == 3 * 4
-    histogram = functions("selection")["draw"](artifacts.selection_histogram(BASE_TRACES), "microcosm", 0.125, 0.5)
+    histogram = functions("selection")["draw"](artifacts.selection_histogram(drawn), "microcosm", 0.125, 0.5)
     assert histogram.subfigs[0].axes[0].get_title(loc="left").startswith("1 of 1 problems")
 
 

@@ -5,6 +5,7 @@ import statistics as plain
 
 import numpy as np
 import pytest
+from selfdistill import statistics
 from selfdistill.errors import UserError
 from selfdistill.statistics import Bootstrap
 
@@ -253,3 +254,10 @@ def test_no_runs_are_refused():
         FEW.nested([])
     with pytest.raises(UserError, match="an interval needs finite values"):
         FEW.nested([np.array([[np.nan], [1.0]]), np.ones((2, 1))])
+
+
+def test_samples_are_redrawn_alike_however_few_at_a_time(monkeypatch):
+    points = np.random.default_rng(0).binomial(1, 0.3, (9, 5)).astype(float)
+    wanted = FEW.sampling_interval(points)
+    monkeypatch.setattr(statistics, "LARGEST_DRAW", 7 * points.size)
+    assert FEW.sampling_interval(points) == wanted

@@ -6,50 +6,30 @@ import numpy as np
 import pandas as pd
 
 from selfdistill.errors import UserError
+from selfdistill.responses import MARKER_MEANS, MEANS, Responses
 from selfdistill.statistics import Array, Bootstrap
-from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS, SUMMARY
+from selfdistill.tables import COUNT_MODES, SUMMARY
 
 SELECTION_DRAW = "selection draw"
 # Metric -> (numerator, denominator, factor): ratios of totals over problems, so that long responses count by length.
 DENSITIES = {f"E_per_1000_tokens_{mode}": (f"E_{mode}", "L", 1000.0) for mode in COUNT_MODES}
-MEANS = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
-MARKER_MEANS = tuple(column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode])
 REFERENCE = "unguided"
 # Ratio to the setting `REFERENCE` -> what is divided.
 RATIOS = {f"{name}_ratio": name for name in ("L", *(f"E_{mode}" for mode in COUNT_MODES), *DENSITIES)}
 
 
-def per_problem(traces: pd.DataFrame) -> pd.DataFrame:
-    """Means over a problem's samples, indexed by problem_id: score, L, E, each marker, share truncated.
-
-    Averaging within problems first is the authors' way (make_report.py).
-    """
-    if traces.duplicated(["problem_id", "sample"]).any():
-        setting, stages = traces["setting"].iloc[0], ", ".join(traces["stage"].unique())
-        raise UserError(f"some samples stand twice in the traces of '{setting}' (stages found: {stages})")
-    totals = {f"E_{mode}": traces[columns].sum(axis=1) for mode, columns in MARKER_COLUMNS.items()}
-    frame = traces.assign(
-        **totals,
-        score=traces["correct"].astype(float),
-        L=traces["response_tokens"],
-        truncated=(traces["finish_reason"] == "length").astype(float),
-    )
-    return frame.groupby("problem_id")[[*MEANS, *MARKER_MEANS]].mean().astype(float)
-
-
-def table_1(settings: Mapping[str, pd.DataFrame], selection: pd.DataFrame, *, bootstrap: Bootstrap) -> pd.DataFrame:
+def table_1(settings: Mapping[str, Responses], selection: Responses, *, bootstrap: Bootstrap) -> pd.DataFrame:
     """Table 1: score, L, E and E per 1,000 tokens in each setting, and the last three as ratios to unguided.
 
-    ``settings``: traces by setting. ``selection``: all traces of the draw that selected the problems; its row
-    covers the selected problems and shows what taking score and selection from one draw would have done.
+    ``settings``: responses by setting. ``selection``: all of the draw that selected the problems; its row covers the
+    selected problems and shows what taking score and selection from one draw would have done.
     """
     if REFERENCE not in settings:
         raise UserError(f"Table 1 needs traces of the setting '{REFERENCE}'; found: {', '.join(settings) or 'none'}")
-    reference = per_problem(settings[REFERENCE])
-    selected = selection[selection["problem_id"].isin(reference.index)]
+    reference = settings[REFERENCE].means
     rows = []
-    for name, traces in {SELECTION_DRAW: selected, **settings}.items():
-        labels, problems = _labels(traces, "table_1", name), per_problem(traces)
+    for name, responses in {SELECTION_DRAW: selection.of(reference.index), **settings}.items():
+        labels, problems = _labels(responses, "table_1", name), responses.means
         if not problems.index.equals(reference.index):
             raise UserError(f"Table 1: '{name}' was not sampled on the same problems as '{REFERENCE}'")
         rows += [{**labels, **row} for row in _measure(problems, bootstrap)]
@@ -57,41 +37,40 @@ def table_1(settings: Mapping[str, pd.DataFrame], selection: pd.DataFrame, *, bo
     return _frame(rows)
 
 
-def table_a1(settings: Mapping[str, pd.DataFrame], *, bootstrap: Bootstrap) -> pd.DataFrame:
+def table_a1(settings: Mapping[str, Responses], *, bootstrap: Bootstrap) -> pd.DataFrame:
     """Appendix A.1.1: mean count of every marker per response in each setting."""
     rows = []
-    for name, traces in settings.items():
-        labels, problems = _labels(traces, "table_a1", name), per_problem(traces)
+    for name, responses in settings.items():
+        labels, problems = _labels(responses, "table_a1", name), responses.means
         rows += [{**labels, **_mean_row(problems, column, bootstrap)} for column in MARKER_MEANS]
     return _frame(rows)
 
 
-def selection_histogram(selection: pd.DataFrame, *, bootstrap: Bootstrap = Bootstrap()) -> pd.DataFrame:  # noqa: B008
+def selection_histogram(selection: Responses, *, bootstrap: Bootstrap = Bootstrap()) -> pd.DataFrame:  # noqa: B008
     """Number of drawn problems by number of correct rollouts; the interval is that of as many other problems."""
     labels = _labels(selection, "selection", "")
-    correct = selection.groupby("problem_id")["correct"].agg(["sum", "size"])
     rows = []
-    for number in range(int(correct["size"].max()) + 1):
-        share = (correct["sum"] == number).to_numpy().astype(float)
+    for number in range(int(selection.sums["samples"].max()) + 1):
+        share = (selection.sums["score"] == number).to_numpy().astype(float)
         interval = bootstrap.interval(len(share) * share)
         rows.append({**labels, "row": str(number), **_row("problems", share.sum(), *interval, bootstrap)})
     return _frame(rows)
 
 
-def table_2(evaluations: Mapping[tuple[str, str], pd.DataFrame], *, bootstrap: Bootstrap) -> pd.DataFrame:
+def table_2(evaluations: Mapping[tuple[str, str], Responses], *, bootstrap: Bootstrap) -> pd.DataFrame:
     """Table 2: avg@k (percent), L and E of every run on every benchmark, and its paired difference to the base.
 
-    ``evaluations``: traces by (run, benchmark); run ``base`` must be among them for every benchmark.
+    ``evaluations``: responses by (run, benchmark); run ``base`` must be among them for every benchmark.
     """
     rows = []
-    for (run, benchmark), traces in evaluations.items():
+    for (run, benchmark), responses in evaluations.items():
         if ("base", benchmark) not in evaluations:
             raise UserError(f"Table 2: '{run}' was evaluated on '{benchmark}', the base model was not")
-        labels = {**_labels(traces, "table_2", run), "benchmark": benchmark}
-        rows += [{**labels, **row} for row in _measure(per_problem(traces), bootstrap) if row["metric"] != "score"]
-        rows.append({**labels, **_average(traces, bootstrap)})
+        labels = {**_labels(responses, "table_2", run), "benchmark": benchmark}
+        rows += [{**labels, **row} for row in _measure(responses.means, bootstrap) if row["metric"] != "score"]
+        rows.append({**labels, **_average(responses, bootstrap)})
         if run != "base":
-            rows.append({**labels, **_difference(traces, evaluations["base", benchmark], bootstrap)})
+            rows.append({**labels, **_difference(responses, evaluations["base", benchmark], bootstrap)})
     return _frame(rows)
 
 
@@ -126,29 +105,21 @@ def _statistic_row(
         yield _row(metric, value, *bootstrap.interval_of(statistic, *columns), bootstrap)
 
 
-def _average(traces: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, object]:
+def _average(responses: Responses, bootstrap: Bootstrap) -> dict[str, object]:
     """avg@k in percent, with the interval over problems and the one with problems held fixed."""
-    points = _points(traces).to_numpy()
+    points = responses.points.to_numpy()
     row = _row("avg", points.mean(), *bootstrap.interval(points.mean(axis=1)), bootstrap)
     return row | _sampling(points, bootstrap)
 
 
-def _difference(traces: pd.DataFrame, base: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, object]:
+def _difference(responses: Responses, base: Responses, bootstrap: Bootstrap) -> dict[str, object]:
     """The same for the difference to the base model, problem by problem and sample by sample."""
-    run, baseline = _points(traces), _points(base)
+    run, baseline = responses.points, base.points
     if not run.index.equals(baseline.index) or not run.columns.equals(baseline.columns):
         raise UserError("a run and the base model were not evaluated on the same problems, equally often")
     points = (run - baseline).to_numpy()
     interval = bootstrap.difference(run.to_numpy().mean(axis=1), baseline.to_numpy().mean(axis=1))
     return _row("avg_difference_to_base", points.mean(), *interval, bootstrap) | _sampling(points, bootstrap)
-
-
-def _points(traces: pd.DataFrame) -> pd.DataFrame:
-    """100 where correct, else 0 [problems, samples]; every problem has the same number of samples."""
-    wide = traces.pivot(index="problem_id", columns="sample", values="correct")
-    if wide.isna().to_numpy().any():
-        raise UserError("some problems of an evaluation have fewer samples than others")
-    return 100 * wide.astype(float)
 
 
 def _sampling(points: Array, bootstrap: Bootstrap) -> dict[str, float]:
@@ -165,12 +136,9 @@ def _row(metric: str, value: float, low: float, high: float, bootstrap: Bootstra
     return {"metric": metric, "value": value, "low": low, "high": high, "confidence": bootstrap.confidence}
 
 
-def _labels(traces: pd.DataFrame, artifact: str, row: str) -> dict[str, object]:
-    if traces.empty:
-        raise UserError(f"{artifact}: no traces of '{row or 'the selection draw'}'")
-    first = traces.iloc[0]
-    labels = {"study": first["study"], "model": first["model"], "artifact": artifact, "row": row, "benchmark": ""}
-    return labels | {"problems": traces["problem_id"].nunique(), "samples": len(traces)}
+def _labels(responses: Responses, artifact: str, row: str) -> dict[str, object]:
+    labels = {"study": responses.study, "model": responses.model, "artifact": artifact, "row": row, "benchmark": ""}
+    return labels | {"problems": len(responses.sums), "samples": len(responses.sample)}
 
 
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from selfdistill.artifacts import per_problem
 from selfdistill.curves import READ, same_questions
+from selfdistill.responses import per_problem
 
 LABELS = {  # of a unit, and what it has where a label does not apply
     "of": "", "family": "", "thinking": "on", "problem_set": "", "replicate": "", "setting": "", "data": "",

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from selfdistill.artifacts import DENSITIES, MARKER_MEANS, MEANS, per_problem
+from selfdistill.artifacts import DENSITIES
 from selfdistill.errors import UserError
+from selfdistill.responses import MARKER_MEANS, MEANS, per_problem
 from selfdistill.statistics import Array, Bootstrap
 from selfdistill.tables import COUNT_MODES, CURVES, MARKER_COLUMNS, RUNS, SUMMARY
 

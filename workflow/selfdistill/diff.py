@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from selfdistill import tables
-from selfdistill.artifacts import per_problem
 from selfdistill.curves import READ
 from selfdistill.errors import UserError
+from selfdistill.responses import per_problem
 from selfdistill.statistics import Bootstrap
 
 CONFIG = "config.yaml"

@@ -336,15 +336,15 @@ def make_table_1(
     """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates, for every model."""
     import pandas as pd
 
-    from selfdistill import artifacts, quoted, tables
+    from selfdistill import artifacts, quoted, responses, tables
     from selfdistill.statistics import Bootstrap
 
     bootstrap = Bootstrap(confidence, resamples, seed)
-    drawn = pd.concat([tables.read(path, "traces") for path in selection])
-    guided = pd.concat([tables.read(path, "traces") for path in traces])
-    models = list(dict.fromkeys(guided["model"]))
-    settings = {m: dict(tuple(guided[guided["model"] == m].groupby("setting", sort=False))) for m in models}
-    draws = {m: drawn[drawn["model"] == m] for m in models}
+    draws = {drawn.model: drawn for drawn in map(responses.read, selection)}
+    settings: dict[str, dict[str, responses.Responses]] = {}
+    for found in map(responses.read, traces):
+        settings.setdefault(found.model, {})[found.setting] = found
+    models = list(settings)
     table_1 = [artifacts.table_1(settings[m], draws[m], bootstrap=bootstrap) for m in models]
     table_a1 = [artifacts.table_a1(settings[m], bootstrap=bootstrap) for m in models]
     histogram = [artifacts.selection_histogram(draws[m], bootstrap=bootstrap) for m in models]
@@ -357,14 +357,14 @@ def make_table_2(*, traces: list[Path], confidence: float, resamples: int, seed:
     """Table 2 for every model; runs and benchmarks are read off the paths model/run/benchmark.parquet."""
     import pandas as pd
 
-    from selfdistill import artifacts, quoted, tables
+    from selfdistill import artifacts, quoted, responses, tables
     from selfdistill.statistics import Bootstrap
 
     bootstrap = Bootstrap(confidence, resamples, seed)
-    by_model: dict[str, dict[tuple[str, str], pd.DataFrame]] = {}
+    by_model: dict[str, dict[tuple[str, str], responses.Responses]] = {}
     for path in traces:
         run, model = path.parent.name, path.parent.parent.name
-        by_model.setdefault(model, {})[run, path.stem] = tables.read(path, "traces")
+        by_model.setdefault(model, {})[run, path.stem] = responses.read(path)
     measured = [artifacts.table_2(evaluations, bootstrap=bootstrap) for evaluations in by_model.values()]
     tables.write(pd.concat([*measured, quoted.table_2()]), out, "summary")
 

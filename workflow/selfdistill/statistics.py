@@ -14,8 +14,8 @@ import numpy.typing as npt
 from selfdistill.errors import UserError
 
 Array = npt.NDArray[np.float64]
-# Resamples that are held in memory at once.
-CHUNK = 500
+# Resamples that are held in memory at once, and of samples the most numbers; neither changes what is drawn.
+CHUNK, LARGEST_DRAW = 500, 2**24
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ class Bootstrap:
         if samples == 1:
             return np.nan, np.nan
         means = []
-        for start in range(0, self.resamples, CHUNK):
-            count = min(CHUNK, self.resamples - start)
+        chunk = min(CHUNK, max(1, LARGEST_DRAW // values.size))
+        for start in range(0, self.resamples, chunk):
+            count = min(chunk, self.resamples - start)
             drawn = rng.integers(samples, size=(count, problems, samples - 1), dtype=np.int32)
             means.append(np.take_along_axis(values[None], drawn, axis=2).mean(axis=(1, 2)))
         return self._percentiles(np.concatenate(means))

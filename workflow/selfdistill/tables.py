@@ -4,7 +4,8 @@ Equal tables give equal bytes: columns in schema order, rows in key order, fixed
 time, host or path inside the file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,8 @@ from selfdistill.epistemic import MARKERS, MODES
 from selfdistill.errors import UserError, nearest
 from selfdistill.provenance import atomic_path
 
+# Rows that `batches` reads at a time.
+BATCH_ROWS = 2**17
 # How a marker is counted (see `epistemic.count_markers`); a traces table holds both counts of each marker.
 COUNT_MODES = MODES
 MARKER_COLUMNS = {mode: [f"{mode}_{marker}" for marker in MARKERS] for mode in COUNT_MODES}
@@ -210,21 +213,41 @@ def write(frame: pd.DataFrame, path: str | Path, schema_name: str) -> None:
 
 def read(path: str | Path, schema_name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the Parquet file ``path``, or some ``columns`` of it, and check it against the schema ``schema_name``."""
-    wanted = schema(schema_name)
-    if columns is not None:
-        wanted = pa.schema([wanted.field(name) for name in columns])
+    with _readable(path, schema_name):
+        file, wanted = _opened(path, schema_name, columns)
+        return file.read(columns=wanted.names).select(wanted.names).to_pandas()
+
+
+def batches(path: str | Path, schema_name: str, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """The same, some rows at a time, for tables that are larger than memory."""
+    with _readable(path, schema_name):
+        file, wanted = _opened(path, schema_name, columns)
+        for batch in file.iter_batches(BATCH_ROWS, columns=wanted.names):
+            yield batch.select(wanted.names).to_pandas()
+
+
+@contextmanager
+def _readable(path: str | Path, schema_name: str) -> Iterator[None]:
     try:
-        table = pq.ParquetFile(path).read(columns=None if columns is None else list(columns))
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file (expected a Parquet table of '{schema_name}')") from None
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from None
-    _check_columns(table.column_names, wanted, str(path))
+
+
+def _opened(path: str | Path, schema_name: str, columns: Sequence[str] | None) -> tuple[pq.ParquetFile, pa.Schema]:
+    """The file, and the schema of what is wanted of it."""
+    wanted = schema(schema_name)
+    file = pq.ParquetFile(path)
+    found = file.schema_arrow
+    if columns is not None:
+        wanted = pa.schema([wanted.field(name) for name in columns])
+    _check_columns([name for name in found.names if columns is None or name in columns], wanted, str(path))
     for field in wanted:
-        found = table.schema.field(field.name).type
-        if found != field.type:
-            raise UserError(f"{path}: column '{field.name}' is {found}, expected {field.type}")
-    return table.select(wanted.names).to_pandas()
+        if found.field(field.name).type != field.type:
+            raise UserError(f"{path}: column '{field.name}' is {found.field(field.name).type}, expected {field.type}")
+    return file, wanted
 
 
 def _check_columns(found: list[str], wanted: pa.Schema, where: str) -> None:

@@ -80,9 +80,10 @@ class Qwen3Step:
             qk = self._normalised(projected[:, :rotated]) * qk_norm
             qk = qk * cos + qk.roll(self.width // 2, dims=-1) * sin
             keys, values = layer.update(qk[:, self.heads :, None], projected[:, rotated:, None])
-            attended = F.scaled_dot_product_attention(
-                qk[:, : self.heads, None], keys, values, attn_mask=mask, enable_gqa=self.heads != self.kv_heads
-            )
+            # The queries that share keys and values stand as rows of one query, so that these are read once: reading
+            # them is half the time of a step.
+            queries = qk[:, : self.heads].unflatten(1, (self.kv_heads, -1))
+            attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
             x = torch.addmm(x, attended.reshape(batch, -1), out)
             gate, up = F.linear(self._normalised(x) * mlp_norm, gate_up).chunk(2, dim=-1)
             x = torch.addmm(x, F.silu(gate) * up, down)
