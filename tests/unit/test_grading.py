@@ -324,6 +324,7 @@ def worker(monkeypatch):
 
 @pytest.mark.parametrize("answer", CHEAP_BUT_HOSTILE, ids=range(len(CHEAP_BUT_HOSTILE)))
 def test_hostile_answers_are_wrong_and_leave_the_grader_usable(answer):
+    grading._by_algebra.cache_clear()
     assert not is_equivalent(answer, "7 + x")
     assert is_equivalent("x + 7", "7 + x")
 
@@ -407,13 +408,29 @@ def test_a_forked_process_has_its_own_worker_and_none_outlives_its_process():
             os.kill(int(pid), 0)
 
 
-def test_grade_many_keeps_order_and_grades_equal_pairs_once(monkeypatch):
-    graded = []
-    monkeypatch.setattr(grading, "is_equivalent", lambda a, g: graded.append((a, g)) or a == g)
-    pairs = [("1", "1"), ("2", "1"), (None, "1"), ("1", "1"), ("2", "1")]
-    assert grade_many(pairs, workers=2) == [True, False, False, True, False]
-    assert sorted(graded, key=str) == sorted(set(pairs), key=str)
+@pytest.fixture
+def asked(monkeypatch):
+    """The questions that went to a worker, which never starts; nothing is known at first."""
+    questions = []
+    grading.close()
+    monkeypatch.setattr(Worker, "verdict", lambda self, *pair: questions.append(pair) or pair[0] == "7 + x")
+    yield questions
+    grading.close()
+
+
+def test_grade_many_keeps_order_and_asks_for_equal_pairs_once(asked):
+    pairs = [("1", "1"), ("2", "1"), (None, "1"), ("7 + x", "x + 7"), ("1", "1"), ("x", "x + 7"), ("7 + x", "x + 7")]
+    assert grade_many(pairs, workers=2) == [True, False, False, True, True, False, True]
+    assert sorted(asked) == [("7 + x", "x + 7"), ("x", "x + 7")]
     assert grade_many([]) == []
+
+
+def test_what_a_worker_said_is_remembered(asked):
+    assert is_equivalent("7 + x", "x + 7")
+    assert is_equivalent("7 + x", "x + 7") and grade_many([("7 + x", "x + 7")]) == [True]
+    assert asked == [("7 + x", "x + 7")]
+    assert not is_equivalent("x + 7", "7 + x")  # the other way round is another question
+    assert len(asked) == 2
 
 
 # --- extraction -------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 from tqdm import tqdm
@@ -66,27 +67,36 @@ def is_equivalent(answer: str | None, gold: str) -> bool:
 
     No answer raises. One that hangs or breaks the symbolic library is wrong. `RuntimeError` when no worker starts.
     """
-    if answer is None:
-        return False
-    try:
-        decided = compare(answer, gold, leaf=lambda *_: None)
-    except RecursionError:  # nested as no answer is; a worker has the whole stack to try
-        decided = None
-    if decided is not None:
-        return decided
-    with _borrowed_worker() as worker:
-        return worker.verdict(answer, gold)
+    decided = _by_rules(answer, gold)
+    return _by_algebra(answer, gold) if decided is None else decided
 
 
 def grade_many(pairs: Iterable[tuple[str | None, str]], workers: int = 1) -> list[bool]:
     """`is_equivalent` of every (answer, gold) pair, in order; equal pairs are graded once, ``workers`` at a time."""
     listed = list(pairs)
-    distinct = list(dict.fromkeys(listed))
+    verdicts = {pair: _by_rules(*pair) for pair in dict.fromkeys(listed)}
+    undecided = [pair for pair, verdict in verdicts.items() if verdict is None]
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        graded = pool.map(lambda pair: is_equivalent(*pair), distinct)
-        shown = tqdm(graded, desc="grading", total=len(distinct), unit="answer", delay=2)
-        verdicts = dict(zip(distinct, shown, strict=True))
+        graded = pool.map(lambda pair: _by_algebra(*pair), undecided)
+        shown = tqdm(graded, desc="grading", total=len(undecided), unit="answer", delay=2)
+        verdicts.update(zip(undecided, shown, strict=True))
     return [verdicts[pair] for pair in listed]
+
+
+def _by_rules(answer: str | None, gold: str) -> bool | None:
+    """What the cheap comparisons say; None where they cannot tell."""
+    if answer is None:
+        return False
+    try:
+        return compare(answer, gold, leaf=lambda *_: None)
+    except RecursionError:  # nested as no answer is; a worker has the whole stack to try
+        return None
+
+
+@lru_cache(maxsize=2**16)  # training comes back to the same problems; no answer that gets here is longer than `LONGEST`
+def _by_algebra(answer: str, gold: str) -> bool:
+    with _borrowed_worker() as worker:
+        return worker.verdict(answer, gold)
 
 
 # --- algebra, in a process of its own -------------------------------------------------------------------------------
@@ -176,12 +186,14 @@ def _borrowed_worker() -> Iterator[Worker]:
 
 
 @atexit.register
-def _close_all() -> None:
+def close() -> None:
+    """End all workers and forget all verdicts; both come back when they are needed."""
     for worker in _workers:
         worker.close()
+    _by_algebra.cache_clear()
 
 
-def _forget_all() -> None:
+def _forget_workers() -> None:
     """In a forked child: the workers, and whoever holds the lock, belong to the parent."""
     global _lock
     _lock = threading.Lock()
@@ -189,4 +201,4 @@ def _forget_all() -> None:
     _idle.clear()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_forget_workers)
