@@ -27,7 +27,6 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
 import pandas as pd
 import psutil
@@ -48,26 +47,25 @@ POOL, ROLLOUTS, SAMPLES, TOKENS, BATCH = 8000, 8, 16, 400, 128  # config.yaml's
 LOOKS = 0.05  # seconds between two looks at the memory
 OURS, THEIRS = "ours", "theirs"
 
+
+def edits(file: str, *lines: str) -> list[str]:
+    return [f"{file}: {line}" for line in lines]
+
+
 # Every line that a user writes or edits, and every command, to do this work with a model and problems of their own.
-# Cloning, installing and writing the problems to a file are left out on both sides; so is what is right as it stands.
+# Cloning, installing and the file of problems are left out on both sides, and so is what is right as it stands.
+TOKEN_FLAGS = ("--temperature", "--max_tokens (new)", "--top_p (new)", "--top_k (new)")
 ACTIONS = {
     "collect": {
         OURS: [
-            "own.yaml, study",
-            "own.yaml, models: the model's folder",
-            "own.yaml, problem_sets: the file of problems",
-            "own.yaml, selection: the model",
-            "own.yaml, sampling.collect",
-            "snakemake --configfile own.yaml, with the files that are wanted: one command for all steps",
+            *edits(
+                "own.yaml", "study", "models: the folder", "problem_sets:", "  train: the file", "selection: the model"
+            ),
+            *edits("own.yaml", "sampling:", "  collect"),
+            "snakemake, with the files that are wanted, --cores and --configfile own.yaml: one command for all steps",
         ],
         THEIRS: [
-            "eval_dapo_dataset.sh, CUDA_VISIBLE_DEVICES",
-            "eval_dapo_dataset.sh, --model_name_or_path",
-            "eval_dapo_dataset.sh, --data_path",
-            "eval_dapo_dataset.sh, --temperature",
-            "eval_dapo_dataset.sh, --top_p (new)",
-            "eval_dapo_dataset.sh, --top_k (new)",
-            "eval_dapo_dataset.sh, --max_tokens (new)",
+            *edits("eval_dapo_dataset.sh", "--model_name_or_path", "--data_path", *TOKEN_FLAGS),
             f"cd {SECTION_3}",
             "bash eval_dapo_dataset.sh",
         ],
@@ -75,33 +73,17 @@ ACTIONS = {
     "hint rounds": {
         OURS: [],
         THEIRS: [
-            "eval_with_hint.sh, CUDA_VISIBLE_DEVICES",
-            "eval_with_hint.sh, --model_name_or_path",
-            "eval_with_hint.sh, --collected_path",
-            "eval_with_hint.sh, --temperature",
-            "eval_with_hint.sh, --top_p (new)",
-            "eval_with_hint.sh, --top_k (new)",
-            "eval_with_hint.sh, --max_tokens (new)",
+            *edits("eval_with_hint.sh", "--model_name_or_path", "--collected_path", *TOKEN_FLAGS),
             "bash eval_with_hint.sh",
         ],
     },
-    "SFT sets": {OURS: ["own.yaml, sft: the model"], THEIRS: ["bash make_sft_dataset.sh"]},
+    "SFT sets": {OURS: edits("own.yaml", "sft: the model"), THEIRS: ["bash make_sft_dataset.sh"]},
     "evaluation": {
-        OURS: [
-            "own.yaml, problem_sets: the file of the benchmark",
-            "own.yaml, evaluation: the benchmark",
-            "own.yaml, sampling.evaluate",
-        ],
+        OURS: edits("own.yaml", "  test: the file", "evaluation: the benchmark", "  evaluate"),
         THEIRS: [
-            "eval_examples.sh, the list of models",
-            "eval_examples.sh, temperature",
-            "eval_examples.sh, top_p",
-            "eval_examples.sh, CUDA_VISIBLE_DEVICES",
-            "eval_examples.sh, --data_path",
-            "eval_examples.sh, --max_tokens",
-            "eval_examples.sh, --n_sampling",
-            "eval_examples.sh, --k",
-            "cd ../eval",
+            *edits("eval_examples.sh", "the models", "temperature", "top_p", "--data_path", "--max_tokens"),
+            *edits("eval_examples.sh", "--n_sampling", "--k"),
+            f"cd ../{EVAL}",
             "bash eval_examples.sh",
         ],
     },
@@ -133,49 +115,53 @@ class Work:
 
     def own_commands(self) -> dict[str, list[list[str]]]:
         """As in workflow/rules; the SFT sets as large as the same number of draws allows."""
-        prompt = (
-            f"--instruction= --seed 0 --study own --model-name own --model {self.model} --work-dir work --workers 1"
+        names = "--study own --model-name own --instruction="
+        draw = (
+            f"{names} --seed 0 --model {self.model} --work-dir work --workers 1 --temperature 1 --max-tokens {TOKENS}"
         )
-        draw = f"{prompt} --temperature 1 --top-p 1 --top-k 0 --max-tokens {TOKENS}"
-        most = f"--per-problem {ROLLOUTS} --max-draws {ROLLOUTS} --problems borderline.parquet {draw}"
         guide = f"sample-guidance --problems borderline.parquet --samples {ROLLOUTS} {draw}"
+        collect = (
+            f"collect-correct --problems borderline.parquet --per-problem {ROLLOUTS} --max-draws {ROLLOUTS} {draw}"
+        )
         stages = {
             "collect": [
                 f"select-borderline --problems train_problems.parquet --rollouts {ROLLOUTS} --low 0.125 --high 0.5 "
-                f"--target {self.problems} --batch {BATCH} {draw} --out-problems borderline.parquet --out-traces selection.parquet"
+                f"--target {self.problems} --batch {BATCH} {draw} "
+                "--out-problems borderline.parquet --out-traces selection.parquet"
             ],
             "hint rounds": [
                 f"{guide} --setting solution --contexts selection.parquet --out solution.parquet",
                 f"{guide} --setting regeneration --contexts solution.parquet --out regeneration.parquet",
             ],
             "SFT sets": [
-                f"collect-correct --setting unguided --contexts {most} --out sft_unguided.parquet",
-                f"collect-correct --setting solution --contexts selection.parquet {most} --out sft_solution.parquet",
-                f"build-sft-sets --problems borderline.parquet --unguided sft_unguided.parquet --guided sft_solution.parquet "
-                f"--responses {ROLLOUTS * self.problems} --at-least 1 --per-problem {ROLLOUTS} --instruction= --study own "
-                "--model-name own --out-unguided unguided.parquet --out-guided guided.parquet "
+                f"{collect} --setting unguided --contexts --out sft_unguided.parquet",
+                f"{collect} --setting solution --contexts selection.parquet --out sft_solution.parquet",
+                "build-sft-sets --problems borderline.parquet --unguided sft_unguided.parquet "
+                f"--guided sft_solution.parquet --responses {ROLLOUTS * self.problems} --at-least 1 "
+                f"--per-problem {ROLLOUTS} {names} --out-unguided unguided.parquet --out-guided guided.parquet "
                 "--out-unfiltered unfiltered.parquet --out-card card.md",
             ],
             "evaluation": [
-                f"evaluate-model --problems test_problems.parquet --samples {SAMPLES} --benchmark test --run base {draw} "
-                "--out evaluation.parquet"
+                f"evaluate-model --problems test_problems.parquet --samples {SAMPLES} {draw} --run base "
+                "--benchmark test --out evaluation.parquet"
             ],
         }
         start = [sys.executable, "-m", "selfdistill"]
         return {step: [start + command.split() for command in commands] for step, commands in stages.items()}
 
     def their_commands(self) -> dict[str, list[list[str]]]:
-        """As in their shell scripts, with what `ACTIONS` edits; a flag that keeps all tokens is theirs for top-k."""
-        draw = f"--model_name_or_path {self.model.parent} --enable_thinking --temperature 1 --max_tokens {TOKENS} --top_p 1"
+        """As in their shell scripts, with what `ACTIONS` edits."""
+        drawn = f"--model_name_or_path {self.model.parent} --temperature 1 --max_tokens {TOKENS} --top_p 1"
+        rounds = f"--n_sampling {ROLLOUTS} --top_k -1 {drawn}"
         commands = {
-            "collect": f"{SCRIPTS[0]} --data_path train.parquet --n_sampling {ROLLOUTS} --min_correct 1 --max_correct 4 "
-            f"--max_collect {self.problems} --batch_size {BATCH} --top_k -1 {draw}",
-            "hint rounds": f"{SCRIPTS[1]} --collected_path {self.collected} --data_name math --n_sample {self.problems} "
-            f"--n_sampling {ROLLOUTS} --top_k -1 {draw}",
-            "SFT sets": f"{SCRIPTS[2]} --input outputs_chained/chained_results_all.jsonl --output_dir sft_datasets",
-            "evaluation": f"{SCRIPTS[3]} --data_path test.parquet --n_sampling {SAMPLES} --k {SAMPLES} {draw}",
+            "collect": f"--data_path train.parquet --min_correct 1 --max_correct 4 --max_collect {self.problems} "
+            f"--batch_size {BATCH} --enable_thinking {rounds}",
+            "hint rounds": f"--collected_path {self.collected} --n_sample {self.problems} {rounds}",
+            "SFT sets": "--input outputs_chained/chained_results_all.jsonl --output_dir sft_datasets",
+            "evaluation": f"--data_path test.parquet --n_sampling {SAMPLES} --k {SAMPLES} --enable_thinking {drawn}",
         }
-        return {step: [[self.python, *f"{self.checkout}/{command}".split()]] for step, command in commands.items()}
+        scripts = zip(commands.items(), SCRIPTS, strict=True)
+        return {step: [[self.python, str(self.checkout / script), *flags.split()]] for (step, flags), script in scripts}
 
     def environment(self, side: str, step: str) -> dict[str, str]:
         paths = [ROOT / "workflow"]
@@ -220,7 +206,8 @@ def main() -> None:
         folder = Path(name)
         missing = make_stand_ins(folder / "stand_ins", arguments.python)
         print(
-            f"load {os.getloadavg()[0]:.1f}; {arguments.problems} problems x {ROLLOUTS}, benchmark x {SAMPLES}, 1 thread"
+            f"load {os.getloadavg()[0]:.1f}; 1 thread; {arguments.problems} problems x {ROLLOUTS}, "
+            f"benchmark of {arguments.problems} x {SAMPLES}; {arguments.repeats} repeats"
         )
         print(f"their commit: {commit(checkout)}; stand-ins: vllm{''.join(f', {module}' for module in missing)}")
         rows = []
@@ -266,11 +253,9 @@ def make_stand_ins(folder: Path, python: str) -> list[str]:
     (folder / "vllm").mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("vllm_stand_in.py"), folder / "vllm" / "__init__.py")
     (folder / "vllm" / "envs.py").touch()
-    missing = [
-        name
-        for name in STAND_INS
-        if subprocess.run([python, "-c", f"import {name}"], stderr=subprocess.DEVNULL).returncode
-    ]
+    test = "import importlib.util, sys; print(*(name for name in sys.argv[1:] if not importlib.util.find_spec(name)))"
+    found = subprocess.run([python, "-c", test, *STAND_INS], check=True, stdout=subprocess.PIPE, text=True)
+    missing = found.stdout.split()
     for module in missing:
         (folder / f"{module}.py").write_text(STAND_INS[module], encoding="utf-8")
     return missing
@@ -341,42 +326,32 @@ def outcome(folder: Path, collected: str) -> dict[str, str]:
     sets = [json.loads((folder / "sft_datasets" / f"{name}_correct.json").read_text()) for name in ("prev", "new")]
     return {
         "problems selected by both": f"{len(set(chosen) & set(ours['borderline']['position']))} of {len(chosen)}",
-        "equal responses in the evaluation": f"{same.sum()} of {len(texts)}; verdicts on them that differ: {differ.sum()}",
+        "equal responses in the evaluation": f"{same.sum()} of {len(texts)}",
+        "verdicts on these that differ": f"{differ.sum()}",
         "examples, unguided + guided": f"ours {len(ours['unguided'])} + {len(ours['guided'])}, "
         f"theirs {' + '.join(str(len(examples)) for examples in sets)}",
     }
 
 
 def show(rows: pd.DataFrame) -> None:
-    """Medians over the repeats, and of the ratio of seconds its least and most too."""
-    total = rows.groupby(["repeat", "side"], as_index=False).agg(
-        seconds=("seconds", "sum"),
-        processor=("processor", "sum"),
-        megabytes=("megabytes", "max"),
-        tokens=("tokens", "sum"),
-    )
-    actions = ACTIONS | {"all": {side: sum((s[side] for s in ACTIONS.values()), []) for side in (OURS, THEIRS)}}
-    print(f"{'':<12}{'wall clock, s':^32}{'processor, s':^15}{'peak, MB':^15}{'tokens':^18}{'actions':^11}")
-    print(
-        f"{'step':<12}{'ours':>7}{'theirs':>8}{'ratio':>7}  [least, most]"
-        + "   ours  theirs" * 2
-        + f"{'ours':>9}{'theirs':>9}"
-        + "  ours  theirs"
-    )
-    for step, part in pd.concat([rows, total.assign(step="all")]).groupby("step", sort=False):
-        ours, theirs = (part[part["side"] == side].set_index("repeat") for side in (OURS, THEIRS))
-        ratios = (ours["seconds"] / theirs["seconds"]).tolist()
-        pairs = {
-            name: (median(ours[name]), median(theirs[name])) for name in ("seconds", "processor", "megabytes", "tokens")
-        }
-        print(
-            f"{step:<12}{pairs['seconds'][0]:>7.1f}{pairs['seconds'][1]:>8.1f}{median(ratios):>7.2f}"
-            f"  {f'[{min(ratios):.2f}, {max(ratios):.2f}]':<13}"
-            + "".join(f"{own:>7.1f}{other:>8.1f}" for own, other in [pairs["processor"]])
-            + "".join(f"{own:>7.0f}{other:>8.0f}" for own, other in [pairs["megabytes"]])
-            + f"{pairs['tokens'][0]:>9.0f}{pairs['tokens'][1]:>9.0f}"
-            f"{len(actions[step][OURS]):>6}{len(actions[step][THEIRS]):>8}"
-        )
+    """Medians over the repeats; of the ratios their least and most too."""
+    summed = {"seconds": "sum", "processor": "sum", "megabytes": "max", "tokens": "sum"}
+    total = rows.groupby(["repeat", "side"], as_index=False).agg(summed).assign(step="all")
+    actions = {step: [len(sides[side]) for side in (OURS, THEIRS)] for step, sides in ACTIONS.items()}
+    actions["all"] = [sum(numbers) for numbers in zip(*actions.values(), strict=True)]
+    head, sides = "".join(f"{name:<35}" for name in ("wall clock, s", "processor, s")), f"{'ours':>7}{'theirs':>8}"
+    print(f"{'':<14}{head}{'peak, MB':<15}{'tokens':<18}{'user actions'}")
+    print(f"{'step':<12}" + f"{sides}{'ratio':>7} {'least, most':<12}" * 2 + f"{sides}{'ours':>9}{'theirs':>9}{sides}")
+    for step, part in pd.concat([rows, total]).groupby("step", sort=False):
+        own, other = (part[part["side"] == side].set_index("repeat") for side in (OURS, THEIRS))
+        line = f"{step:<12}"
+        for name in ("seconds", "processor"):
+            ratios = own[name] / other[name]
+            line += f"{own[name].median():>7.1f}{other[name].median():>8.1f}{ratios.median():>7.2f}"
+            line += f" {f'{ratios.min():.2f}, {ratios.max():.2f}':<12}"
+        line += f"{own['megabytes'].median():>7.0f}{other['megabytes'].median():>8.0f}"
+        line += f"{own['tokens'].median():>9.0f}{other['tokens'].median():>9.0f}"
+        print(line + "{:>7}{:>8}".format(*actions[step]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `authors.py` puts in the place of the package `vllm`: the calls of the authors' scripts, drawn by our CPU engine.
+"""What `authors.py` puts in the place of `vllm`: the calls of the authors' scripts, drawn by this package's CPU engine.
 
 A response's seed comes from its prompt, its number and the name of the draw, as in the package's own stages, so equal
 prompts give equal responses on both sides. Rows go to the engine in the stages' batches, so that neither side gains by
