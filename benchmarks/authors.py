@@ -17,6 +17,7 @@ step's process tree, looked at 20 times a second. Ratios are ours over theirs: b
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -216,7 +217,9 @@ def main() -> None:
                 folder / f"repeat{repeat}", arguments.model.resolve(), checkout, arguments.python, arguments.problems
             )
             sides = (OURS, THEIRS) if repeat % 2 == 0 else (THEIRS, OURS)
-            rows += [work.measure(step, side) | {"repeat": repeat} for step in ACTIONS for side in sides]
+            for step, side in itertools.product(ACTIONS, sides):
+                rows.append(work.measure(step, side) | {"repeat": repeat})
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)  # what an interrupted run leaves
         found = outcome(work.folder, work.collected)
     show(pd.DataFrame(rows))
     print("\n".join(f"{what}: {number}" for what, number in found.items()))
