@@ -29,6 +29,7 @@ class Work:
     sft: Range = ZERO
     onpolicy: Range = ZERO
     kept: Range = ZERO
+    length: Range = ZERO  # tokens of one response
     share: float = 1.0  # of the rule's seconds
     size: float = 1.0  # of the model, over that which the rates are stated for
 
@@ -104,8 +105,9 @@ def expected_seconds(rule: str, work: Work, study: Study, devices: int) -> Range
     return rates.seconds(rule) * work.share + busy * (work.size / devices)
 
 
-def _drawn(tokens: Range, study: Study) -> Work:
-    return Work(drawn=tokens, kept=study.responses_on_disk(tokens))
+def _drawn(responses: Range, length: Range, study: Study) -> Work:
+    tokens = responses * length
+    return Work(drawn=tokens, kept=study.responses_on_disk(tokens), length=length)
 
 
 def _select_borderline(wildcards: Wildcards, study: Study) -> Work:
@@ -116,7 +118,7 @@ def _select_borderline(wildcards: Wildcards, study: Study) -> Work:
     )
     size = study.problems(wanted.problem_set)
     asked = Range(*(min(a, b) for a, b in zip(_bounds(asked), _bounds(size), strict=True)))
-    return _drawn(asked * study.length("selection", wildcards["model"]) * wanted.rollouts, study)
+    return _drawn(asked * wanted.rollouts, study.length("selection", wildcards["model"]), study)
 
 
 def _bounds(value: Range) -> tuple[float, float, float]:
@@ -124,8 +126,8 @@ def _bounds(value: Range) -> tuple[float, float, float]:
 
 
 def _sample_guidance(wildcards: Wildcards, study: Study) -> Work:
-    number = study.config.selection.target * study.config.guidance.samples
-    return _drawn(study.length(wildcards["setting"], wildcards["model"]) * number, study)
+    responses = exactly(study.config.selection.target * study.config.guidance.samples)
+    return _drawn(responses, study.length(wildcards["setting"], wildcards["model"]), study)
 
 
 def _collect_correct(wildcards: Wildcards, study: Study) -> Work:
@@ -134,14 +136,14 @@ def _collect_correct(wildcards: Wildcards, study: Study) -> Work:
     draws = (exactly(sft.per_problem) / study.assumed.number("score", setting)).map(
         lambda number: max(0, min(number, sft.max_draws) - shared)
     )
-    tokens = draws * study.length(f"collect_{setting}", wildcards["model"]) * study.config.selection.target
-    return _drawn(tokens, study)
+    length = study.length(f"collect_{setting}", wildcards["model"])
+    return _drawn(draws * study.config.selection.target, length, study)
 
 
 def _train_sft(wildcards: Wildcards, study: Study) -> Work:
     sft, model = study.config.sft, wildcards["model"]
     length = study.length(f"data_{_data(wildcards['run'])}", model).map(lambda tokens: min(tokens, sft.max_tokens))
-    return Work(sft=length * (sft.responses * sft.epochs), kept=study.weights_on_disk(model))
+    return Work(sft=length * (sft.responses * sft.epochs), kept=study.weights_on_disk(model), length=length)
 
 
 def _data(run: str) -> str:
@@ -151,7 +153,7 @@ def _data(run: str) -> str:
 def _evaluate_model(wildcards: Wildcards, study: Study) -> Work:
     run, config = wildcards["run"], study.config
     length = study.length("base" if run == "base" else f"sft_{_data(run)}", wildcards["model"])
-    return _drawn(study.problems(wildcards["benchmark"]) * length * config.evaluation.samples, study)
+    return _drawn(study.problems(wildcards["benchmark"]) * config.evaluation.samples, length, study)
 
 
 def _method(run: Run) -> str:
@@ -167,14 +169,14 @@ def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
     if config.keep_checkpoints:
         kept += study.weights_on_disk(run.model) * len(config.checkpoint_steps)
     trained = tokens * study.assumed.number("passes", run.method)
-    return Work(rolled_out=tokens, onpolicy=trained, kept=kept)
+    return Work(rolled_out=tokens, onpolicy=trained, kept=kept, length=length)
 
 
 def _evaluate_checkpoints(wildcards: Wildcards, study: Study) -> Work:
     run, config = study.runs[wildcards["model"], wildcards["run"]], study.config.onpolicy
     asked = total(study.problems(name, config.evaluation_problems) for name in config.benchmarks[run.problem_set])
-    drawn = asked * study.length(f"along_{_method(run)}", run.model)
-    return _drawn(drawn * (config.evaluation_samples * len(config.checkpoint_steps)), study)
+    responses = asked * (config.evaluation_samples * len(config.checkpoint_steps))
+    return _drawn(responses, study.length(f"along_{_method(run)}", run.model), study)
 
 
 def _pretrain_model(wildcards: Wildcards, study: Study) -> Work:
