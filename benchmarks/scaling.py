@@ -1,6 +1,6 @@
 """How SDPO's update scales: time and memory against response length, batch, k, vocabulary and processes, and a fit.
 
-    python benchmarks/scaling.py [--repeats 3] [--json FILE] [--figure FILE.png]
+    python benchmarks/scaling.py [--repeats 5] [--json FILE] [--figure FILE.png]
 
 A model of the microcosm's size (4 layers, width 128) with random weights learns from random tokens by the trainer's
 own pieces: hidden states of the teacher, which reads a demonstration as long as the response, and of the student; the
@@ -34,7 +34,7 @@ from selfdistill import plotting
 from selfdistill.studies import stamp_text
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PROMPT = 32  # tokens; the microcosm's problems have about as many
+PROMPT = 32  # tokens; a problem of the microcosm has 22, and 33 around a demonstration
 FORWARD = 1 / 3  # of a forward and backward pass
 ALPHA, CLIP, LEARNING_RATE, MAX_NORM = 0.5, 2.0, 1e-5, 1.0
 MIB = 2**20
@@ -69,7 +69,7 @@ FACTORS: dict[str, tuple[Point, ...]] = {
 TITLES = {
     "length": "response tokens T",
     "batch": "sequences",
-    "k": f"k (|V| = {SECOND:,})",
+    "k": "k (|V| = 4k)",
     "vocabulary": "|V|",
     "processes": "processes at a time",
 }
@@ -116,7 +116,7 @@ def updates(point: Point, repeats: int) -> tuple[tuple[float, ...], tuple[float,
     teacher = deepcopy(student).requires_grad_(False).eval()
     optimizer = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, fused=True)
     update(replace(point, length=8, batch=2), student, teacher, optimizer)  # warms up, and makes the optimizer's state
-    _together.wait()
+    _together.wait(timeout=120)  # seconds; a process that died breaks it
     before = reset_peak("cpu")
     found = [update(point, student, teacher, optimizer) for _ in range(repeats)]
     seconds, wall = zip(*found, strict=True)
@@ -213,36 +213,60 @@ def plan_lengths() -> tuple[float, dict[str, float]]:
     return costs["rates"]["onpolicy"], {kind: costs["responses"][kind] for kind in ("sdpo", "sdpo_nothink")}
 
 
-def compared(found: Fit) -> list[dict[str, float | str]]:
-    """Trained tokens per second at the default study's lengths, by the fit and by the plan's constant."""
+def slowdown(measured: Mapping[Point, Measured]) -> float:
+    """How much longer an update takes beside another one: their median processor times."""
+    one, two = (statistics.median(measured[point].seconds) for point in FACTORS["processes"])
+    return two / one
+
+
+def compared(found: Fit, slower: float) -> list[dict[str, float | str]]:
+    """Trained tokens per second at the default study's lengths, by the fit and by the plan's constant.
+
+    The constant is that of two jobs at a time: it is compared with the fit's rate over how much ``slower`` they are.
+    """
     planned, lengths = plan_lengths()
     rows = []
     for kind, length in lengths.items():
-        fitted = found.rate(replace(BASE, length=length))
-        rows.append({"kind": kind, "length": length, "fit": fitted, "plan": planned, "fit / plan": fitted / planned})
+        alone = found.rate(replace(BASE, length=length))
+        row = {"kind": kind, "length": length, "alone": alone, "two": alone / slower, "plan": planned}
+        rows.append(row | {"two / plan": alone / slower / planned})
     return rows
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
-def print_points(measured: Mapping[Point, Measured], found: Fit) -> None:
-    head = f"{'T':>5}{'batch':>6}{'k':>5}{'|V|':>8}{'proc':>5}{'s/update':>10}{'least':>8}{'most':>8}"
-    print(f"{head}{'extra MiB':>11}{'fit s':>8}")
-    for point, of in measured.items():
-        middle = statistics.median(of.seconds)
-        values = f"{middle:>10.3f}{min(of.seconds):>8.3f}{max(of.seconds):>8.3f}{max(of.extra) / MIB:>11.0f}"
-        who = f"{point.length:>5}{point.batch:>6}{point.k:>5}{point.vocabulary:>8}{point.processes:>5}"
-        print(f"{who}{values}{found.seconds(point):>8.3f}")
+def line(of: Measured) -> str:
+    point, middle = of.point, statistics.median(of.seconds)
+    who = f"{point.length:>5}{point.batch:>6}{point.k:>5}{point.vocabulary:>8}{point.processes:>10}"
+    values = f"{middle:>10.3f}{min(of.seconds):>8.3f}{max(of.seconds):>8.3f}{statistics.median(of.wall):>8.3f}"
+    return f"{who}{values}{max(of.extra) / MIB:>11.0f}"
 
 
-def print_fit(found: Fit) -> None:
+def measure_all(repeats: int) -> dict[Point, Measured]:
+    """Every point once, each printed as it is there."""
+    head = f"{'T':>5}{'batch':>6}{'k':>5}{'|V|':>8}{'processes':>10}{'s/update':>10}{'least':>8}{'most':>8}{'clock':>8}"
+    print(f"{head}{'extra MiB':>11}", flush=True)
+    measured = {}
+    for point in dict.fromkeys(point for of in FACTORS.values() for point in of):
+        measured[point] = measure(point, repeats)
+        print(line(measured[point]), flush=True)
+    return measured
+
+
+def print_fit(found: Fit, slower: float) -> None:
     a, b, c, d = found.coefficients
     print(f"seconds = {a:.2e} + {b:.2e} n + {c:.2e} n T + {d:.2e} n |V|, n = trained tokens")
     print(f"each point from the others: median error {found.median:.0%}, worst {found.worst:+.0%}")
-    for row in compared(found):
+    print(f"two processes at a time: each update takes {slower:.2f} times as long")
+    for row in compared(found, slower):
         print(
-            f"{row['kind']}, T = {row['length']}: {row['fit']:,.0f} trained tokens/s by the fit, "
-            f"{row['plan']:,.0f} by the plan (fit / plan {row['fit / plan']:.2f})"
+            f"{row['kind']}, T = {row['length']}: {row['alone']:,.0f} trained tokens/s alone, {row['two']:,.0f} beside "
+            f"another, by the fit; {row['plan']:,.0f} by the plan (beside another / plan {row['two / plan']:.2f})"
         )
+
+
+def short(number: int) -> str:
+    """4096 as 4k."""
+    return f"{number // 1024}k" if number >= 1024 else str(number)
 
 
 def draw(measured: Mapping[Point, Measured], found: Fit) -> Figure:
@@ -266,7 +290,7 @@ def draw(measured: Mapping[Point, Measured], found: Fit) -> Figure:
         for panel in (above, below):
             panel.set_xscale("log", base=2)
             panel.set_yscale("log", base=2)
-            panel.set_xticks(places, [f"{place:,}" for place in places], minor=False)
+            panel.set_xticks(places, [short(place) for place in places], minor=False)
             panel.minorticks_off()
             panel.yaxis.set_major_formatter("{x:g}")
             panel.margins(x=0.15)
@@ -285,12 +309,18 @@ def draw(measured: Mapping[Point, Measured], found: Fit) -> Figure:
 def report(measured: Mapping[Point, Measured], found: Fit, repeats: int) -> dict[str, object]:
     points = [asdict(of) | {"trained": point.trained, "fit": found.seconds(point)} for point, of in measured.items()]
     told = asdict(found) | {"median": found.median, "worst": found.worst}
-    return {"load": os.getloadavg()[0], "repeats": repeats, "points": points, "fit": told, "plan": compared(found)}
+    return {
+        "load": os.getloadavg()[0],
+        "repeats": repeats,
+        "points": points,
+        "fit": told,
+        "plan": compared(found, slowdown(measured)),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path, default=REPOSITORY / "docs/images/scaling.png")
     given = parser.parse_args()
@@ -302,12 +332,10 @@ def main() -> None:
 
     started = time.perf_counter()
     print(f"load {os.getloadavg()[0]:.1f}; 1 thread per process; {given.repeats} repeats", flush=True)
-    points = dict.fromkeys(point for of in FACTORS.values() for point in of)
-    measured = {point: measure(point, given.repeats) for point in points}
-    single = [point for point in points if point.processes == 1]
+    measured = measure_all(given.repeats)
+    single = [point for point in measured if point.processes == 1]
     found = fit(single, [statistics.median(measured[point].seconds) for point in single])
-    print_points(measured, found)
-    print_fit(found)
+    print_fit(found, slowdown(measured))
     print(f"{time.perf_counter() - started:.0f} s in all; load {os.getloadavg()[0]:.1f}")
     described = {"study": "microcosm", "rule": "benchmarks/scaling.py", "origin": "measured, random weights"}
     plotting.save(draw(measured, found), [given.figure], json.dumps(described), None)

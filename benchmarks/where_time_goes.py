@@ -215,7 +215,7 @@ def draw(frame: pd.DataFrame, study: str, rate: Rate) -> Figure:
         axes.text(row["minutes"], place, text, va="center", fontsize=7.5)
     axes.set_yticks(places, frame["rule"])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.5 * frame["minutes"].max())
+    axes.set_xlim(0, 1.55 * frame["minutes"].max())
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("processor minutes")
     axes.legend(loc="lower right")
