@@ -322,7 +322,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--figure", type=Path, default=REPOSITORY / "docs/images/scaling.png")
+    parser.add_argument("--figure", type=Path, default=REPOSITORY / "benchmarks/results/scaling.png")
     given = parser.parse_args()
     if given.repeats < 3:
         parser.error("--repeats must be 3 or more: a spread of less says nothing")

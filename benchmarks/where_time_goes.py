@@ -235,7 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--figure", type=Path, default=REPOSITORY / "docs/images/where_time_goes.png")
+    parser.add_argument("--figure", type=Path, default=REPOSITORY / "benchmarks/results/where_time_goes.png")
     given = parser.parse_args()
     study, shape, rules = study_rules(given.root.resolve())
     rates = {
