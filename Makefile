@@ -41,7 +41,7 @@ format: env  ## let ruff and snakefmt rewrite the sources
 
 docs: env  ## regenerate config/README.md, the configuration schema and the README's verdicts
 	@selfdistill document-config --page config/README.md --schema workflow/schemas/config.schema.yaml
-	@selfdistill show-verdicts --ledger results/reference/microcosm/claims/ledger.parquet --page README.md
+	@selfdistill show-verdicts --ledger results/reference/microcosm_thorough/claims/ledger.parquet --page README.md
 
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \

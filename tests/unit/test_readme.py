@@ -7,7 +7,7 @@ from selfdistill import tables
 from selfdistill.ledger_page import with_verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = ROOT / "results" / "reference" / "microcosm"
+REFERENCE = ROOT / "results" / "reference" / "microcosm_thorough"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 VALUE = re.compile(r"-?[\d,.]+ \[-?[\d,.]+, -?[\d,.]+\]")
 
