@@ -58,7 +58,8 @@ from selfdistill.training.losses import (
     topk_divergence_from_hidden,
 )
 from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
-from selfdistill.training.trainer import PHASES, response_states
+from selfdistill.training.states import response_states
+from selfdistill.training.trainer import PHASES
 from torch.nn import functional as F
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, TrainerCallback
 

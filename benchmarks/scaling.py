@@ -138,7 +138,7 @@ def update(point: Point, student, teacher, optimizer) -> tuple[float, float]:
     """Processor and wall seconds of one update on random tokens [B, P + T], the teacher's [B, P + 2 T]."""
     import torch
     from selfdistill.training.losses import aggregate, distillation_terms, truncated_ratio
-    from selfdistill.training.trainer import response_states
+    from selfdistill.training.states import response_states
 
     length, batch = point.length, point.batch
     responses = torch.randint(point.vocabulary, (batch, length))

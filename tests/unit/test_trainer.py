@@ -18,13 +18,8 @@ from selfdistill.generation.requests import Completion
 from selfdistill.training import trainer as trainer_module
 from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
-from selfdistill.training.trainer import (
-    OVERRIDDEN,
-    OnPolicyTrainer,
-    response_states,
-    trainer_arguments,
-    without_padding,
-)
+from selfdistill.training.states import response_states
+from selfdistill.training.trainer import OVERRIDDEN, OnPolicyTrainer, trainer_arguments
 from tiny import problems_of, save_tiny_model
 from transformers import PreTrainedModel
 from trl import GRPOTrainer
@@ -521,16 +516,6 @@ def test_every_sequence_enters_one_micro_batch_and_those_of_an_update_are_sorted
 
 
 # --- states and log-probabilities -----------------------------------------------------------------------------------
-def test_padding_of_all_rows_is_cut_and_no_token_is(manifest: Path):
-    ids = torch.tensor([[0, 0, 5, 6, 7, 8, 0, 0, 0], [0, 9, 8, 7, 6, 5, 4, 0, 0]])
-    cut, mask, left = without_padding(ids, ids > 0, 4)
-    assert left == 2 and cut.tolist() == [[0, 5, 6, 7, 8, 0], [9, 8, 7, 6, 5, 4]] and mask.equal(cut > 0)
-    whole = torch.arange(1, 7)[None]
-    assert without_padding(whole, whole > 0, 2)[0].equal(whole)
-    empty = torch.tensor([[0, 5, 6, 0, 0]])  # a response without a token keeps one column
-    assert without_padding(empty, empty > 0, 2)[0].tolist() == [[5, 6, 0]]
-
-
 def test_states_of_a_padded_batch_are_those_from_which_each_token_is_predicted(manifest: Path):
     model = models.load_model(manifest)
     batch = make_batch(model, rows=4)

@@ -76,7 +76,7 @@ class Qwen3Step:
         cos, sin = torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)  # the sign is that of rotate_half
         x = self.embedding[tokens]
         for (norm, qkv, qk_norm, out, mlp_norm, gate_up, down), layer in zip(self.layers, cache, strict=True):
-            projected = F.linear(self._normalised(x) * norm, qkv).view(batch, -1, self.width)
+            projected = F.linear(self._normalised(x, norm), qkv).view(batch, -1, self.width)
             qk = self._normalised(projected[:, :rotated]) * qk_norm
             qk = qk * cos + qk.roll(self.width // 2, dims=-1) * sin
             keys, values = layer.update(qk[:, self.heads :, None], projected[:, rotated:, None])
@@ -85,9 +85,9 @@ class Qwen3Step:
             queries = qk[:, : self.heads].unflatten(1, (self.kv_heads, -1))
             attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
             x = torch.addmm(x, attended.reshape(batch, -1), out)
-            gate, up = F.linear(self._normalised(x) * mlp_norm, gate_up).chunk(2, dim=-1)
+            gate, up = F.linear(self._normalised(x, mlp_norm), gate_up).chunk(2, dim=-1)
             x = torch.addmm(x, F.silu(gate) * up, down)
-        return F.linear(self._normalised(x) * self.final_norm, self.output)
+        return F.linear(self._normalised(x, self.final_norm), self.output)
 
-    def _normalised(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + self.eps)
+    def _normalised(self, x: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+        return F.rms_norm(x, x.shape[-1:], weight, self.eps)

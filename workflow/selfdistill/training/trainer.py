@@ -36,6 +36,7 @@ from selfdistill.training.demonstrations import choose_demonstrations, group_sta
 from selfdistill.training.losses import aggregate, distillation_terms, token_logps, truncated_ratio
 from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.states import response_states
 
 OVERRIDDEN = {
     "_send_telemetry": [],
@@ -542,31 +543,6 @@ class StepCallback(TrainerCallback):
             trainer.move_teacher()
         if trainer.trainer_step in trainer.settings.checkpoint_steps:
             export_model(trainer, self.exports / f"step-{trainer.trainer_step}", base=self.base)
-
-
-def without_padding(ids: torch.Tensor, mask: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-    """``ids`` and ``mask`` [B, P + T] without columns that are padding in every row, and the response columns left.
-
-    The last ``kept`` columns are the responses; at least one of them stays.
-    """
-    prompt = ids.size(1) - kept
-    seen = mask.any(dim=0)
-    first = int(seen[:prompt].float().argmax())
-    left = max(1, int(seen[prompt:].sum()))
-    return ids[:, first : prompt + left], mask[:, first : prompt + left], left
-
-
-def response_states(
-    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int
-) -> tuple[torch.Tensor, int]:
-    """Last hidden states [B, T', H] from which the T' response tokens were predicted, padding of all rows left out.
-
-    They are taken through the model's own forward pass, so that wrappers which gather weights there see it; the logits
-    of one position only are formed.
-    """
-    ids, mask, left = without_padding(ids, mask, kept)
-    output = model(input_ids=ids, attention_mask=mask, output_hidden_states=[-1], logits_to_keep=1, use_cache=False)
-    return output.hidden_states[-1][:, -left - 1 : -1], left
 
 
 def _widened(values: torch.Tensor, width: int) -> torch.Tensor:

@@ -1,0 +1,113 @@
+"""Hidden states of responses, without the padding that a batch needs.
+
+On the CPU the sequences of a batch are laid end to end, and each attends to itself alone. Elsewhere columns that are
+padding in every row are left out. Shapes: B sequences of P prompt tokens (padded left) and T response tokens (padded
+right), H width.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+END_TO_END = "end_to_end"  # our attention's name in transformers' registry
+
+
+def response_states(
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int
+) -> tuple[torch.Tensor, int]:
+    """Last hidden states [B, T', H] from which the T' response tokens were predicted; T' is the longest response's.
+
+    ``ids`` and ``mask`` are [B, P + T], ``kept`` is T. States are taken through the model's own forward pass, so that
+    wrappers which gather weights there see it; the logits of one position only are formed.
+    """
+    if can_lie_end_to_end(getattr(model, "module", model)):
+        return _states_end_to_end(model, ids, mask.bool(), kept)
+    ids, mask, left = without_padding(ids, mask, kept)
+    states = _last_states(model, input_ids=ids, attention_mask=mask)
+    return states[:, -left - 1 : -1], left
+
+
+def without_padding(ids: torch.Tensor, mask: torch.Tensor, kept: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """``ids`` and ``mask`` [B, P + T] without columns that are padding in every row, and the response columns left.
+
+    The last ``kept`` columns are the responses; at least one of them stays.
+    """
+    prompt = ids.size(1) - kept
+    seen = mask.any(dim=0)
+    first = int(seen[:prompt].float().argmax())
+    left = max(1, int(seen[prompt:].sum()))
+    return ids[:, first : prompt + left], mask[:, first : prompt + left], left
+
+
+def can_lie_end_to_end(model: PreTrainedModel) -> bool:
+    """Whether ``model`` is on the CPU and its layers mix tokens by causal attention over the whole sequence alone.
+
+    Not where activations are computed again in the backward pass, when the attention is no longer ours.
+    """
+    config = model.config.get_text_config()
+    return (
+        model.device.type == "cpu"
+        and config._attn_implementation == "sdpa"
+        and model._supports_attention_backend
+        and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+        and getattr(config, "sliding_window", None) is None
+        and not model.is_gradient_checkpointing
+    )
+
+
+def _states_end_to_end(
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int
+) -> tuple[torch.Tensor, int]:
+    lengths, responses = mask.sum(dim=1).tolist(), mask[:, -kept:].sum(dim=1).tolist()
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    with _attending_end_to_end(getattr(model, "module", model)):
+        states = _last_states(
+            model, input_ids=ids[mask][None], position_ids=positions[None], sequence_lengths=lengths
+        ).squeeze(0)
+    # Of every sequence: what reads the prompt but for its last token, what predicts the response, what follows it.
+    cuts = [(length - response - 1, response, 1) for length, response in zip(lengths, responses, strict=True)]
+    parts = states.split([size for sizes in cuts for size in sizes])[1::3]
+    padded = pad_sequence(parts, batch_first=True)
+    left = max(1, padded.size(1))
+    return F.pad(padded, (0, 0, 0, left - padded.size(1))), left
+
+
+def _last_states(model: PreTrainedModel, **inputs: Any) -> torch.Tensor:
+    output = model(**inputs, output_hidden_states=[-1], logits_to_keep=1, use_cache=False)
+    return output.hidden_states[-1]
+
+
+@contextmanager
+def _attending_end_to_end(model: PreTrainedModel) -> Iterator[None]:
+    config = model.config.get_text_config()
+    before, config._attn_implementation = config._attn_implementation, END_TO_END
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def _attend_end_to_end(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    sequence_lengths: Sequence[int],
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention [1, N, heads, D] within each of the sequences, whose lengths add up to N."""
+    each = zip(*(states.split(sequence_lengths, dim=2) for states in (query, key, value)), strict=True)
+    parts = [sdpa_attention_forward(module, *of_one, None, is_causal=True, **options)[0] for of_one in each]
+    return torch.cat(parts, dim=1), None
+
+
+# transformers makes no mask for an attention that is not among its own.
+AttentionInterface.register(END_TO_END, _attend_end_to_end)
