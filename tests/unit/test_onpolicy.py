@@ -313,6 +313,7 @@ def test_a_stopped_run_ends_with_status_75_and_continues_to_the_same_bytes(
 def test_a_finished_run_called_again_only_hands_out_its_results(finished, manifest: Path, updates: list[int]):
     run = finished("sdpo-ema")
     before = run.digests()
+    updates.clear()  # those of the run itself, where no earlier test has asked for it
     assert train(manifest, run.folder, ARMS["sdpo-ema"]).digests() == before
     assert set(updates) <= {6, 7}  # of the last step at most: the end of a run needs no checkpoint
 
