@@ -85,8 +85,8 @@ def measure(size: int) -> tuple[float, float]:
         manifest = make_model(folder / "model")
         start = time.process_time()
         train_sft(
-            examples, manifest=manifest, out_dir=folder / "out", work_dir=folder / "work", run="benchmark",
-            settings=settings, enable_thinking=None, seed=0,
+            examples, manifest=manifest, out_dir=folder / "out", work_dir=folder / "work", model_name="made",
+            run="benchmark", settings=settings, enable_thinking=None, seed=0,
         )  # fmt: skip
         ours, start = time.process_time() - start, time.process_time()
         plain_loop(examples, manifest, settings)
