@@ -1,8 +1,8 @@
 """When two written answers mean the same: exact rules on text, and a hook for what only algebra can decide.
 
-Numbers, words, tuples, intervals, sets and assignments are decided here; everything else is left to the ``leaf`` that
-the caller gives (math-verify, in `grading_worker`). Nothing here evaluates an answer, so it is cheap on any text of at
-most `LONGEST` characters. Verdicts are True, False or None (undecided).
+Numbers, roots and multiples of π, words, tuples, intervals, sets and assignments are decided here; everything else is
+left to the ``leaf`` that the caller gives (math-verify, in `grading_worker`). Nothing here evaluates an answer, so it
+is cheap on any text of at most `LONGEST` characters. Verdicts are True, False or None (undecided).
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from selfdistill.monomials import Monomial, read_monomial
 from selfdistill.tidying import drop_units, respell, squeeze, unwrap_texts
 
 LONGEST = 500  # characters of an answer that is read as mathematics; a longer one is compared as a string
@@ -32,6 +33,7 @@ _BASED = re.compile(r"([\dA-F]+)(?:_\{?\s*(\d+)\s*\}?)?", re.ASCII)
 _EQUALS = re.compile(r"(?<![<>!:=])=(?!=)|\\in(?![a-zA-Z])")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\([\w,\\ ]+\))?|\([\w, ]+\)")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z .'-]*")
+_WORD = re.compile(r"[A-Za-z]{4,}")
 _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?[.:]?")
 _OPTION = re.compile(r"\(([A-J])\)\s")
 
@@ -61,7 +63,7 @@ def _same(answer: str, gold: str, leaf: Leaf) -> bool | None:
         return _same_number(left, right)
     if squeeze(answer) == squeeze(gold):
         return True
-    for decide in (_by_base, _by_words, _by_lists, _by_assignment):
+    for decide in (_by_base, _by_words, _by_monomials, _by_kind, _by_lists, _by_assignment):
         verdict = decide(answer, gold, leaf)
         if verdict is not _NOT_MINE:
             return verdict
@@ -153,6 +155,38 @@ def _by_words(answer: str, gold: str, leaf: Leaf) -> object:
     if all(_WORDS.fullmatch(text) and re.search("[A-Za-z]{4}", text) for text in (answer, gold)):
         return answer.casefold().split() == gold.casefold().split()
     return _NOT_MINE
+
+
+# --- numbers with roots and π, and what is no number ---------------------------------------------------------------
+def _by_monomials(answer: str, gold: str, leaf: Leaf) -> object:
+    left, right = _constant(answer), _constant(gold)
+    return left == right if left and right else _NOT_MINE
+
+
+def _constant(text: str) -> Monomial | None:
+    """A number exactly; None for a decimal that may have been rounded, and for what a percent sign may divide."""
+    number = _number(text)
+    if number is None:
+        return read_monomial(text)
+    return Monomial(number.value) if number.places < ROUNDED_PLACES and not number.percent else None
+
+
+def _by_kind(answer: str, gold: str, leaf: Leaf) -> object:
+    """Such a number is no word, no letter but e and i, no tuple and no half-open interval; [3, 3] would be 3."""
+    for number, other in ((answer, gold), (gold, answer)):
+        if _constant(number) and (_WORD.fullmatch(other) or _is_letter(other) or _is_ordered(other)):
+            return False
+    return _NOT_MINE
+
+
+def _is_letter(text: str) -> bool:
+    found = _LETTER.fullmatch(text)
+    return bool(found) and found.group(1) not in "eEiI"
+
+
+def _is_ordered(text: str) -> bool:
+    found = _split_list(text)
+    return bool(found) and found[0] in ("()", "(]", "[)") and not _GROUPED_NUMBER.fullmatch(text[1:-1])
 
 
 # --- tuples, intervals, sets ----------------------------------------------------------------------------------------
