@@ -8,10 +8,11 @@ import torch
 from selfdistill import models
 from selfdistill.errors import UserError
 from selfdistill.generation import Sampling, sample_seed
+from selfdistill.generation.picking import Uniforms, pick, warper
 from selfdistill.generation.requests import Row
-from selfdistill.generation.transformers_engine import TransformersEngine, Uniforms, _warpers, batches_by_length, pick
+from selfdistill.generation.transformers_engine import TransformersEngine, batches_by_length, computes
 from tiny import prompt_of, save_tiny_model
-from transformers import LogitsProcessorList, MistralConfig, MistralForCausalLM
+from transformers import MistralConfig, MistralForCausalLM
 
 TEXTS = ["Find a", "Find b with a = 3 . so", "wait maybe 7 7 7 hmm no", "x"]
 GREEDY = Sampling(temperature=0.0, max_tokens=40)
@@ -27,6 +28,15 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(manifest: Path) -> TransformersEngine:
     return TransformersEngine(manifest)
+
+
+@pytest.fixture(scope="module", params=["plain", "gelu"])
+def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
+    """Drawn by our own arithmetic, and by the loop around transformers, which has what else there is."""
+    options = {} if request.param == "plain" else {"hidden_act": request.param}
+    engine = TransformersEngine(save_tiny_model(tmp_path_factory.mktemp(request.param), **options))
+    assert computes(engine.model) == (request.param == "plain")
+    return engine
 
 
 def rows_of(engine: TransformersEngine, texts: list[str], seeds: list[int] | None = None) -> list[Row]:
@@ -80,8 +90,8 @@ class TestGreedy:
         assert not engine.takes_key_mask
         assert_greedy_parity(engine)
 
-    def test_long_generation_outgrows_the_cache(self, engine: TransformersEngine):
-        long = Sampling(temperature=0.0, max_tokens=200)
+    def test_long_generation_outgrows_the_cache(self, either: TransformersEngine):
+        engine, long = either, Sampling(temperature=0.0, max_tokens=200)
         rows = rows_of(engine, TEXTS)
         drawn = engine.draw(rows, long)
         assert max(len(completion.token_ids) for completion in drawn) == 200
@@ -136,14 +146,14 @@ class TestDistribution:
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, do_sample=True, temperature=temperature,
             top_k=top_k, top_p=top_p, return_dict_in_generate=True, output_logits=True, output_scores=True,
         )  # fmt: skip
-        found = _warpers(Sampling(temperature, top_p=top_p, top_k=top_k))(None, output.logits[0])
+        found = warper(Sampling(temperature, top_p=top_p, top_k=top_k))(None, output.logits[0])
         assert torch.equal(found, output.scores[0])
         assert (found.isinf().sum() > 0) == (top_k > 0 or top_p < 1)
 
     def test_pick_inverts_the_cumulated_probabilities(self):
         logits = torch.tensor([[0.2, 0.0, 0.5, 0.3, 0.0]]).log().repeat(7, 1)
         uniforms = torch.tensor([0.0, 0.1999, 0.2001, 0.6999, 0.7001, 0.9999, 1 - 2**-53], dtype=torch.float64)
-        assert pick(LogitsProcessorList(), logits, uniforms, 1.0).tolist() == [0, 0, 2, 2, 3, 3, 3]
+        assert pick(warper(Sampling(1.0)), logits, uniforms, 1.0).tolist() == [0, 0, 2, 2, 3, 3, 3]
 
 
 def plain_probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -169,7 +179,8 @@ class TestSeeds:
     """Rows in batches of different composition have logits that differ in the last bits, and a token differs only
     where a uniform number falls that close (about 1e-6) to a boundary, which no number of these responses does."""
 
-    def test_a_response_depends_on_its_seed_and_prompt_only(self, engine: TransformersEngine):
+    def test_a_response_depends_on_its_seed_and_prompt_only(self, either: TransformersEngine):
+        engine = either
         rows = rows_of(engine, TEXTS * 15, seeds=list(range(100, 160)))
         together = engine.draw(rows, WARM)
         reversed_order = engine.draw(rows[::-1], WARM)[::-1]
@@ -183,7 +194,9 @@ class TestSeeds:
         first, second, third = engine.draw([same, also, other], WARM)
         assert first == second != third
 
-    def test_batches_above_the_largest_size_are_split_without_effect(self, engine: TransformersEngine, manifest: Path):
+    def test_batches_above_the_largest_size_are_split_without_effect(self, tmp_path: Path):
+        manifest = save_tiny_model(tmp_path, hidden_act="gelu")
+        engine = TransformersEngine(manifest)
         rows = rows_of(engine, TEXTS * 3, seeds=list(range(12)))
         assert TransformersEngine(manifest, largest_batch=5).draw(rows, WARM) == engine.draw(rows, WARM)
 
@@ -202,17 +215,18 @@ class TestSeeds:
 
     def test_uniform_numbers_are_those_of_each_stream_and_memory_stays_bounded(self):
         uniforms = Uniforms([3, 2**64 - 1])
-        steps = 1000
-        seen = np.array([uniforms.at(step, torch.tensor([0, 1])).numpy() for step in range(steps)])
+        steps, both = 1000, np.array([0, 1])
+        seen = np.array([uniforms.at(np.array([step, step]), both).numpy() for step in range(steps)])
         wanted = [np.random.Generator(np.random.Philox(key=seed)).random(steps) for seed in (3, 2**64 - 1)]
         np.testing.assert_array_equal(seen.T, wanted)
-        assert uniforms._block.shape == (2, 256)
+        assert uniforms._blocks.shape == (2, 256)
 
-    def test_uniform_numbers_stay_with_their_row_when_others_left(self):
-        everyone, later = Uniforms([8, 9]), Uniforms([8, 9])
+    def test_uniform_numbers_of_a_row_are_the_same_at_another_pace_and_alone(self):
+        together, alone = Uniforms([8, 9]), Uniforms([8, 9])
         for step in range(300):
-            both = everyone.at(step, torch.tensor([0, 1]))
-            assert later.at(step, torch.tensor([1])).item() == both[1].item()
+            steps = np.array([step // 2, step])
+            second = together.at(steps, np.array([0, 1]))[1]
+            assert alone.at(steps[1:], np.array([1])).item() == second.item()
 
 
 class TestEnds:

@@ -183,21 +183,30 @@ class TestReuse:
 
         start = [("selfdistill.generation.shards", "_draw")]
         reached = {name for _, name in code_digest._reachable(start)}
-        assert {"sample_seed", "TransformersEngine", "pick", "UNIFORMS_STEP", "load_model"} <= reached
+        assert {
+            "sample_seed",
+            "TransformersEngine",
+            "pick",
+            "UNIFORMS_STEP",
+            "load_model",
+            "Qwen3Engine",
+            "attend",
+            "exp",
+        } <= reached
 
 
 def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Fills with the number of rows of every engine call that follows."""
-    from selfdistill.generation.transformers_engine import TransformersEngine
+    from selfdistill.generation.qwen3_engine import Qwen3Engine
 
     drawn: list[int] = []
-    original = TransformersEngine.draw
+    original = Qwen3Engine.draw
 
-    def counted(self: TransformersEngine, rows: list, sampling: Sampling):
+    def counted(self: Qwen3Engine, rows: list, sampling: Sampling):
         drawn.append(len(rows))
         return original(self, rows, sampling)
 
-    monkeypatch.setattr(TransformersEngine, "draw", counted)
+    monkeypatch.setattr(Qwen3Engine, "draw", counted)
     return drawn
 
 

@@ -46,3 +46,18 @@ def problems_of(texts: Sequence[str], answer: str = "7") -> pd.DataFrame:
             "problem_type": "test",
         }
     )
+
+
+def random_qwen3(**options: object) -> Qwen3ForCausalLM:
+    """Of three layers; all weights random, those of the norms too, which start as ones. ``options`` as above."""
+    torch.manual_seed(1)
+    settings = {
+        "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48, "initializer_range": 0.2,
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+    model = Qwen3ForCausalLM(Qwen3Config(**settings | options)).eval()
+    for name, weight in model.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(weight, 0.5, 1.5)
+    return model

@@ -50,9 +50,13 @@ def _transformers(manifest: Path, room: int) -> Engine:
     """One thread each, so that the order of additions never depends on the machine."""
     import torch
 
-    from selfdistill.generation.transformers_engine import TransformersEngine
+    from selfdistill.generation.qwen3_engine import Qwen3Engine
 
     torch.set_num_threads(1)
+    if Qwen3Engine.takes(manifest):
+        return Qwen3Engine(manifest)
+    from selfdistill.generation.transformers_engine import TransformersEngine
+
     return TransformersEngine(manifest)
 
 

@@ -12,27 +12,35 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import (
-    DynamicCache,
-    LogitsProcessorList,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase, Qwen3ForCausalLM
 from transformers.cache_utils import DynamicLayer
 
-from selfdistill.generation.qwen3_step import Qwen3Step, supports
+from selfdistill.generation.picking import Uniforms, pick, warper
+from selfdistill.generation.qwen3_engine import draw_rows
 from selfdistill.generation.requests import Completion, Row, Sampling
 from selfdistill.models import end_ids, load_model, load_tokenizer
+from selfdistill.qwen3.decoding import Weights, is_plain
 
 CACHE_STEP = 64  # positions by which the key-value cache grows
-UNIFORMS_STEP = 256  # random numbers drawn ahead per response
 KEEP_FULL = 0.9  # finished rows leave the batch when fewer than this share of it still runs
 # Every row of a batch attends over the width of its longest prompt, so prompts of very different lengths are drawn
 # apart: at most this many times the shortest, and so many tokens more.
 LENGTH_RATIO, LENGTH_SLACK = 2, 32
+
+
+def computes(model: PreTrainedModel) -> bool:
+    """Whether `selfdistill.qwen3` computes what ``model`` does: a plain Qwen3 in float32 on the CPU.
+
+    One whose attention was chosen by hand is left to transformers.
+    """
+    weight = model.get_output_embeddings().weight
+    return (
+        type(model) is Qwen3ForCausalLM
+        and weight.device.type == "cpu"
+        and weight.dtype == torch.float32
+        and is_plain(model.config)
+        and model.config._attn_implementation == "sdpa"
+    )
 
 
 class GrowingLayer(DynamicLayer):
@@ -97,6 +105,9 @@ class ModelSampler:
 
     def draw(self, rows: Sequence[Row], sampling: Sampling, *, logps: bool = False) -> list[Completion]:
         """One completion per row, in order; ``logps`` asks for the log-probabilities of its tokens."""
+        if computes(self.model):
+            weights = Weights(self.model.config, self.model.state_dict())
+            return draw_rows(weights, rows, sampling, self.end_ids.numpy(), logps=logps)
         drawn: dict[int, Completion] = {}
         for batch in batches_by_length([len(row.token_ids) for row in rows], self.largest_batch):
             drawn |= zip(batch, self._draw_batch([rows[i] for i in batch], sampling, logps), strict=True)
@@ -105,18 +116,18 @@ class ModelSampler:
     @torch.inference_mode()
     def _draw_batch(self, rows: Sequence[Row], sampling: Sampling, with_logps: bool) -> list[Completion]:
         uniforms = Uniforms([row.seed for row in rows])
-        warpers = _warpers(sampling)
+        warp = warper(sampling)
         logits, cache, visible, positions = self._read_prompts(rows)
-        step_of = Qwen3Step(self.model) if supports(self.model) else None
         drawn: list[list[int]] = [[] for _ in rows]
         ended: list[tuple[int, ...]] = [()] * len(rows)
         logps: list[list[float]] = [[] for _ in rows]
         running = torch.arange(len(rows))  # row of each batch entry
         alive = torch.ones(len(rows), dtype=torch.bool)
         for step in range(sampling.max_tokens):
-            tokens = pick(warpers, logits, uniforms.at(step, running), sampling.temperature)
+            drawn_by = uniforms.at(np.full(len(running), step), running.numpy())
+            tokens = pick(warp, logits, drawn_by, sampling.temperature)
             if with_logps:
-                _record_logps(logps, running, tokens, alive, warpers(None, logits))
+                _record_logps(logps, running, tokens, alive, warp(None, logits))
             alive &= ~_record(drawn, ended, running, tokens, alive, self.end_ids)
             if step + 1 == sampling.max_tokens or not alive.any():
                 break
@@ -127,11 +138,7 @@ class ModelSampler:
                 _select(cache, keep.to(self.model.device))
             positions = positions + 1
             visible = torch.cat([visible, visible.new_ones(len(visible), 1)], dim=1)
-            if step_of is not None:
-                mask = None if visible.all() else visible[:, None, None, :]
-                logits = step_of(tokens, positions, cache.layers, mask)
-            else:
-                logits = self._forward(tokens[:, None], cache, visible, positions[:, None])
+            logits = self._forward(tokens[:, None], cache, visible, positions[:, None])
         return [
             Completion(ids, "stop" if end else "length", of_tokens if with_logps else None, end)
             for ids, end, of_tokens in zip(drawn, ended, logps, strict=True)
@@ -198,45 +205,6 @@ def batches_by_length(lengths: Sequence[int], largest: int) -> list[list[int]]:
             batches.append([])
         batches[-1].append(i)
     return batches
-
-
-class Uniforms:
-    """One stream of uniform numbers per response, keyed by its seed; the same at any step however it is read."""
-
-    def __init__(self, seeds: Sequence[int]):
-        self._streams = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
-        self._block = np.empty((len(seeds), 0))
-        self._start = 0
-
-    def at(self, step: int, rows: torch.Tensor) -> torch.Tensor:
-        """Number ``step`` (which never decreases) of the streams ``rows``, float64 in [0, 1)."""
-        if step >= self._start + self._block.shape[1]:
-            self._start += self._block.shape[1]
-            self._block = np.stack([stream.random(UNIFORMS_STEP) for stream in self._streams])
-        return torch.from_numpy(self._block[rows.numpy(), step - self._start])
-
-
-def pick(
-    warpers: LogitsProcessorList, logits: torch.Tensor, uniforms: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """Token ids [B] by inverse transform: the first token whose cumulated probability exceeds the uniform number."""
-    if temperature == 0:
-        return logits.argmax(dim=-1)
-    cumulated = warpers(None, logits).softmax(dim=-1).double().cumsum(dim=-1)
-    target = uniforms[:, None] * cumulated[:, -1:]
-    return torch.searchsorted(cumulated, target, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
-
-
-def _warpers(sampling: Sampling) -> LogitsProcessorList:
-    """The filters in the order in which transformers and vLLM apply them."""
-    warpers = LogitsProcessorList()
-    if sampling.temperature not in (0.0, 1.0):
-        warpers.append(TemperatureLogitsWarper(sampling.temperature))
-    if sampling.top_k > 0:
-        warpers.append(TopKLogitsWarper(sampling.top_k))
-    if sampling.top_p < 1:
-        warpers.append(TopPLogitsWarper(sampling.top_p))
-    return warpers
 
 
 def _record(

@@ -1,0 +1,150 @@
+"""A Qwen3 model on the CPU, token by token: its weights, a cache in blocks, and one decoding step for many rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfdistill.qwen3.decoding_kernels import BLOCK, attend, gate, rms_norm
+
+
+def is_plain(config: Any) -> bool:
+    """Whether a configuration of transformers describes a Qwen3 that this module computes."""
+    return (
+        config.model_type == "qwen3"
+        and config.hidden_act == "silu"
+        and not config.attention_bias
+        and config.rope_parameters["rope_type"] == "default"
+        and set(config.layer_types) == {"full_attention"}
+    )
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Weights of a layer; matrices stand as they are multiplied from the right, those of one input joined."""
+
+    norm: np.ndarray
+    qkv: torch.Tensor
+    query_norm: np.ndarray
+    key_norm: np.ndarray
+    out: torch.Tensor
+    mlp_norm: np.ndarray
+    gate_up: torch.Tensor
+    down: torch.Tensor
+
+
+class Weights:
+    """The weights of a model as they stand now: to be made anew when they have changed.
+
+    ``tensors`` are float32, by transformers' names; ``config`` is its configuration.
+    """
+
+    def __init__(self, config: Any, tensors: Mapping[str, torch.Tensor]):
+        tensors = {name: tensor.detach() for name, tensor in tensors.items()}
+        self.heads, self.kv_heads, self.width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        self.eps = config.rms_norm_eps
+        self.embedding = tensors["model.embed_tokens.weight"]
+        self.output = tensors.get("lm_head.weight", self.embedding).T
+        self.norm = tensors["model.norm.weight"].numpy()
+        exponents = torch.arange(0, self.width, 2, dtype=torch.int64).float() / self.width
+        self.inverse_frequency = 1.0 / config.rope_parameters["rope_theta"] ** exponents
+        self.layers = [_layer(tensors, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
+
+
+def _layer(tensors: Mapping[str, torch.Tensor], prefix: str) -> Layer:
+    def joined(*names: str) -> torch.Tensor:
+        return torch.cat([tensors[f"{prefix}{name}.weight"] for name in names]).T
+
+    def vector(name: str) -> np.ndarray:
+        return tensors[f"{prefix}{name}.weight"].numpy()
+
+    return Layer(
+        norm=vector("input_layernorm"),
+        qkv=joined("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        query_norm=vector("self_attn.q_norm"),
+        key_norm=vector("self_attn.k_norm"),
+        out=joined("self_attn.o_proj"),
+        mlp_norm=vector("post_attention_layernorm"),
+        gate_up=joined("mlp.gate_proj", "mlp.up_proj"),
+        down=joined("mlp.down_proj"),
+    )
+
+
+@dataclass
+class Rows:
+    """Rows that are drawn side by side: where prompt and own tokens of each lie in the cache, and how many they are."""
+
+    prompts: np.ndarray
+    prompt_lengths: np.ndarray
+    slots: np.ndarray
+    lengths: np.ndarray
+
+    def __getitem__(self, chosen: slice | np.ndarray) -> "Rows":
+        return Rows(*(of_rows[chosen] for of_rows in vars(self).values()))
+
+
+class Decoder:
+    """Keys and values of ``prompts``, and of up to ``places`` rows of up to ``max_tokens`` tokens that follow them.
+
+    ``logits`` [prompts, V] are those after each prompt. A prompt is read once, and its rows look it up where it lies.
+    """
+
+    def __init__(self, weights: Weights, prompts: Sequence[tuple[int, ...]], *, places: int, max_tokens: int):
+        self.weights, self.places = weights, places
+        self.prompt_lengths = np.array([len(prompt) for prompt in prompts])
+        longest = int(self.prompt_lengths.max())
+        angles = torch.arange(longest + max_tokens)[:, None].float() * weights.inverse_frequency
+        self._cos, self._sin = angles.cos().numpy(), angles.sin().numpy()
+        self._reserve(len(prompts) + places, max(longest, max_tokens))
+        self.logits = torch.empty(len(prompts), weights.output.shape[1])
+        for side_by_side in self._by_length():
+            self._read(side_by_side, prompts)
+
+    def _reserve(self, slots: int, tokens: int) -> None:
+        """Memory is taken up as it is written to, so unused blocks cost none."""
+        kv, width = self.weights.kv_heads, self.weights.width
+        shape = (slots, -(-tokens // BLOCK), kv)
+        self._keys = [np.zeros((*shape, -(-width // 8) * 8, BLOCK), np.float32) for _ in self.weights.layers]
+        self._values = [np.zeros((*shape, BLOCK, width), np.float32) for _ in self.weights.layers]
+
+    def _by_length(self) -> Iterator[np.ndarray]:
+        """Numbers of the prompts, those of similar length together, longest first."""
+        order = np.argsort(-self.prompt_lengths, kind="stable")
+        yield from (order[first : first + self.places] for first in range(0, len(order), self.places))
+
+    def _read(self, numbers: np.ndarray, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Read prompts side by side, a token of each at a time; those that have ended are the last of ``numbers``."""
+        lengths = self.prompt_lengths[numbers]
+        tokens = torch.zeros(len(numbers), int(lengths[0]), dtype=torch.long)
+        for row, number in enumerate(numbers):
+            tokens[row, : lengths[row]] = torch.tensor(prompts[number])
+        none, slots = np.zeros_like(numbers), self.places + numbers
+        for read in range(int(lengths[0])):
+            rows = Rows(none, none, slots, none + read)[lengths > read]
+            logits = self.forward(tokens[: len(rows.slots), read], rows)
+            ending = lengths[: len(rows.slots)] == read + 1
+            self.logits[numbers[: len(ending)][ending]] = logits[ending]
+
+    def start(self, numbers: np.ndarray, places: np.ndarray) -> Rows:
+        """Rows that follow the prompts ``numbers`` in the ``places`` (0 and up), which no other row takes."""
+        return Rows(self.places + numbers, self.prompt_lengths[numbers], places, np.zeros_like(numbers))
+
+    def forward(self, tokens: torch.Tensor, rows: Rows) -> torch.Tensor:
+        """Logits [n, V] after one more of the ``tokens`` [n] of each row, which join the cache."""
+        weights, n = self.weights, len(tokens)
+        x = weights.embedding[tokens]
+        normed, attended = torch.empty_like(x), torch.empty(n, weights.heads * weights.width)
+        places = rows.prompts, rows.prompt_lengths, rows.slots, rows.lengths
+        for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
+            rms_norm(x.numpy(), layer.norm, weights.eps, normed.numpy())
+            qkv, norms = torch.mm(normed, layer.qkv).numpy(), (layer.query_norm, layer.key_norm, weights.eps)
+            attend(qkv, *norms, self._cos, self._sin, keys, values, *places, attended.numpy())
+            x = torch.addmm(x, attended, layer.out)
+            rms_norm(x.numpy(), layer.mlp_norm, weights.eps, normed.numpy())
+            gated = torch.empty(n, layer.down.shape[0])
+            gate(torch.mm(normed, layer.gate_up).numpy(), gated.numpy())
+            x = torch.addmm(x, gated, layer.down)
+        rms_norm(x.numpy(), weights.norm, weights.eps, normed.numpy())
+        return torch.mm(normed, weights.output)
