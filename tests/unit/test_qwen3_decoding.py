@@ -11,7 +11,7 @@ from selfdistill.generation.qwen3_engine import Qwen3Engine
 from selfdistill.generation.requests import Row
 from selfdistill.generation.transformers_engine import TransformersEngine, computes
 from selfdistill.qwen3.decoding import Decoder, Weights
-from selfdistill.qwen3.decoding_kernels import BLOCK
+from selfdistill.qwen3.kernels import BLOCK
 from tiny import random_qwen3, save_tiny_model
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfdistill.qwen3.decoding_kernels import BLOCK, attend, gate, rms_norm
+from selfdistill.qwen3.kernels import BLOCK, add_rms_norm, attend, rms_norm, silu_product
 
 
 def is_plain(config: Any) -> bool:
@@ -44,7 +44,7 @@ class Weights:
     def __init__(self, config: Any, tensors: Mapping[str, torch.Tensor]):
         tensors = {name: tensor.detach() for name, tensor in tensors.items()}
         self.heads, self.kv_heads, self.width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        self.eps = config.rms_norm_eps
+        self.inner, self.eps = config.intermediate_size, config.rms_norm_eps
         self.embedding = tensors["model.embed_tokens.weight"]
         self.output = tensors.get("lm_head.weight", self.embedding).T
         self.norm = tensors["model.norm.weight"].numpy()
@@ -134,17 +134,19 @@ class Decoder:
     def forward(self, tokens: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Logits [n, V] after one more of the ``tokens`` [n] of each row, which join the cache."""
         weights, n = self.weights, len(tokens)
-        x = weights.embedding[tokens]
-        normed, attended = torch.empty_like(x), torch.empty(n, weights.heads * weights.width)
+        x, total, normed, added = (torch.empty(n, weights.embedding.shape[1]) for _ in range(4))
+        torch.index_select(weights.embedding, 0, tokens, out=x)
+        attended, gated = torch.empty(n, weights.heads * weights.width), torch.empty(n, weights.inner)
+        scales = np.empty(n, np.float32)
+        x_, total_, normed_, added_ = x.numpy(), total.numpy(), normed.numpy(), added.numpy()
         places = rows.prompts, rows.prompt_lengths, rows.slots, rows.lengths
         for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
-            rms_norm(x.numpy(), layer.norm, weights.eps, normed.numpy())
+            rms_norm(x_, layer.norm, weights.eps, normed_, scales)
             qkv, norms = torch.mm(normed, layer.qkv).numpy(), (layer.query_norm, layer.key_norm, weights.eps)
             attend(qkv, *norms, self._cos, self._sin, keys, values, *places, attended.numpy())
-            x = torch.addmm(x, attended, layer.out)
-            rms_norm(x.numpy(), layer.mlp_norm, weights.eps, normed.numpy())
-            gated = torch.empty(n, layer.down.shape[0])
-            gate(torch.mm(normed, layer.gate_up).numpy(), gated.numpy())
-            x = torch.addmm(x, gated, layer.down)
-        rms_norm(x.numpy(), weights.norm, weights.eps, normed.numpy())
+            torch.mm(attended, layer.out, out=added)
+            add_rms_norm(x_, added_, layer.mlp_norm, weights.eps, total_, normed_, scales)
+            silu_product(torch.mm(normed, layer.gate_up).numpy(), gated.numpy())
+            torch.addmm(total, gated, layer.down, out=x)
+        rms_norm(x_, weights.norm, weights.eps, normed_, scales)
         return torch.mm(normed, weights.output)

@@ -1,7 +1,7 @@
 """Hidden states of responses, without the padding that a batch needs.
 
-On the CPU the sequences of a batch are laid end to end, and each attends to itself alone. Elsewhere columns that are
-padding in every row are left out. Shapes: B sequences of P prompt tokens (padded left) and T response tokens (padded
+On the CPU the sequences of a batch are laid end to end, and each attends to itself alone: a plain Qwen3 by passes of
+our own, other models by their own layers. Elsewhere columns that are padding in every row are left out. Shapes: B sequences of P prompt tokens (padded left) and T response tokens (padded
 right), H width.
 """
 
@@ -15,6 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from selfdistill.qwen3 import forward as qwen3
+
 END_TO_END = "end_to_end"  # our attention's name in transformers' registry
 
 
@@ -26,7 +28,8 @@ def response_states(
     ``ids`` and ``mask`` are [B, P + T], ``kept`` is T. States are taken through the model's own forward pass, so that
     wrappers which gather weights there see it; the logits of one position only are formed.
     """
-    if can_lie_end_to_end(getattr(model, "module", model)):
+    inner = getattr(model, "module", model)
+    if qwen3.supports(inner) or can_lie_end_to_end(inner):
         return _states_end_to_end(model, ids, mask.bool(), kept)
     ids, mask, left = without_padding(ids, mask, kept)
     states = _last_states(model, input_ids=ids, attention_mask=mask)
@@ -65,17 +68,25 @@ def _states_end_to_end(
     model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int
 ) -> tuple[torch.Tensor, int]:
     lengths, responses = mask.sum(dim=1).tolist(), mask[:, -kept:].sum(dim=1).tolist()
-    positions = torch.cat([torch.arange(length) for length in lengths])
-    with _attending_end_to_end(getattr(model, "module", model)):
-        states = _last_states(
-            model, input_ids=ids[mask][None], position_ids=positions[None], sequence_lengths=lengths
-        ).squeeze(0)
+    states = _read_end_to_end(model, ids[mask], lengths)
     # Of every sequence: what reads the prompt but for its last token, what predicts the response, what follows it.
     cuts = [(length - response - 1, response, 1) for length, response in zip(lengths, responses, strict=True)]
     parts = states.split([size for sizes in cuts for size in sizes])[1::3]
     padded = pad_sequence(parts, batch_first=True)
     left = max(1, padded.size(1))
     return F.pad(padded, (0, 0, 0, left - padded.size(1))), left
+
+
+def _read_end_to_end(model: PreTrainedModel, ids: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    """Last hidden states [N, H] of sequences of ``lengths`` whose tokens are ``ids`` [N]."""
+    inner = getattr(model, "module", model)
+    if qwen3.supports(inner):
+        with qwen3.sequences_end_to_end(inner, lengths):
+            return _last_states(model, input_ids=ids[None]).squeeze(0)
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    with _attending_end_to_end(inner):
+        inputs = {"input_ids": ids[None], "position_ids": positions[None], "sequence_lengths": lengths}
+        return _last_states(model, **inputs).squeeze(0)
 
 
 def _last_states(model: PreTrainedModel, **inputs: Any) -> torch.Tensor:
