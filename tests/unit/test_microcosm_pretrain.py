@@ -88,10 +88,9 @@ def test_the_gradient_is_that_of_the_mean_loss_over_both_parts():
     model = pretraining._build_model(TINY, seed=0)
     parts = [document_batch(0, 5, part, mix, tokens) for part in (0, 1)]
     loss = sum(
-        torch.nn.functional.cross_entropy(
-            model(input_ids=part.ids).logits.flatten(0, 1), part.labels.flatten(), reduction="none"
-        ).sum()
+        torch.nn.functional.cross_entropy(model(input_ids=ids[None]).logits[0], labels, reduction="sum")
         for part in parts
+        for ids, labels in zip(part.ids.split(part.lengths), part.labels.split(part.lengths), strict=True)
     ) / sum((part.labels != IGNORED).sum() for part in parts)
     loss.backward()
     expected = [parameter.grad.clone() for parameter in model.parameters()]
@@ -114,7 +113,8 @@ def test_no_part_of_a_pool_is_empty_however_long_a_row_is(lengths):
 def test_labels_are_the_response_and_its_end():
     batch = document_batch(0, 7, 0, Mix(), 500)
     tokenizer = build_tokenizer()
-    for ids, labels in zip(batch.ids, batch.labels, strict=True):
+    assert len(batch.lengths) > 1
+    for ids, labels in zip(batch.ids.split(batch.lengths), batch.labels.split(batch.lengths), strict=True):
         kept = labels != IGNORED
         start = int(kept.nonzero()[0])
         response = tokenizer.decode(labels[kept])

@@ -1,4 +1,4 @@
-"""Documents as padded batches of token ids, drawn afresh for every step and reproducible from its number alone.
+"""Documents as batches of token ids laid end to end, drawn afresh for every step and reproducible from its number.
 
 Each batch consists of `SHARDS` fixed parts, so that one process or two compute the same sums of gradients.
 """
@@ -15,7 +15,7 @@ from selfdistill.microcosm.documents import Document, Mix, draw_checks, draw_doc
 from selfdistill.microcosm.tokenizer import END, build_tokenizer
 
 SHARDS = 2
-# Documents of so many steps are drawn together and grouped by length: batches hold little padding.
+# Documents of so many steps are drawn together and grouped by length: those of a batch take about as long.
 POOL_STEPS = 32
 FACTS_PER_ROW, FACT_TOKENS = 5, 5  # "a 17 = 6 ." is five tokens
 CHECKS_PER_ROW, CHECK_TOKENS = 5, 5  # "a 17 = 6 ok" is five tokens
@@ -24,10 +24,14 @@ IGNORED = -100  # the label that cross entropy leaves out
 
 @dataclass(frozen=True)
 class Batch:
-    """``ids`` and ``labels`` int64 [rows, length]; a label is the *next* token of its row, or `IGNORED`."""
+    """``ids`` and ``labels`` int64 [tokens]: rows of ``lengths``, end to end; a label is its row's *next* token.
+
+    Or `IGNORED`, where no loss is.
+    """
 
     ids: torch.Tensor
     labels: torch.Tensor
+    lengths: list[int]
 
 
 def fact_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
@@ -37,7 +41,7 @@ def fact_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch
     ids = torch.tensor(_tokenizer()(rows, add_special_tokens=False)["input_ids"])
     labels = torch.full_like(ids, IGNORED)
     labels[:, 2::FACT_TOKENS] = ids[:, 3::FACT_TOKENS]  # the token after "="
-    return Batch(ids, labels)
+    return Batch(ids.flatten(), labels.flatten(), [ids.size(1)] * len(ids))
 
 
 def check_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
@@ -47,8 +51,8 @@ def check_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batc
     while sum(len(ids) for ids, _ in rows) < tokens:
         ids = _tokenizer()(draw_checks(rng, mix, CHECKS_PER_ROW), add_special_tokens=False)["input_ids"]
         rows.append((ids, len(ids) - CHECKS_PER_ROW * CHECK_TOKENS))
-    batch = _pad(rows)
-    for labels, (_, prompt) in zip(batch.labels, rows, strict=True):
+    batch = _end_to_end(rows)
+    for labels, (_, prompt) in zip(batch.labels.split(batch.lengths), rows, strict=True):
         for offset in (0, 1, 2):  # the clue's name, x, "="
             labels[prompt - 1 + offset :: CHECK_TOKENS] = IGNORED
     return batch
@@ -68,7 +72,7 @@ def _pool(seed: int, pool: int, shard: int, mix: Mix, tokens: int) -> list[Batch
         rows += _encode([draw_document(rng, mix) for _ in range(100)])
     rows.sort(key=lambda row: len(row[0]))
     ends = _equal_parts([len(ids) for ids, _ in rows])
-    batches = [_pad(rows[start:end]) for start, end in zip([0, *ends], [*ends, len(rows)], strict=True)]
+    batches = [_end_to_end(rows[start:end]) for start, end in zip([0, *ends], [*ends, len(rows)], strict=True)]
     rng.shuffle(batches)
     return batches
 
@@ -97,15 +101,11 @@ def _encode(documents: list[Document]) -> list[tuple[list[int], int]]:
     ]
 
 
-def _pad(rows: list[tuple[list[int], int]]) -> Batch:
-    """Right-padded rows: with causal attention no token sees padding, so no attention mask is needed."""
-    length = max(len(ids) for ids, _ in rows) - 1
-    ids = torch.full((len(rows), length), _tokenizer().pad_token_id)
-    labels = torch.full((len(rows), length), IGNORED)
-    for i, (tokens, prompt) in enumerate(rows):
-        ids[i, : len(tokens) - 1] = torch.tensor(tokens[:-1])
-        labels[i, prompt - 1 : len(tokens) - 1] = torch.tensor(tokens[prompt:])
-    return Batch(ids, labels)
+def _end_to_end(rows: list[tuple[list[int], int]]) -> Batch:
+    """Of token ids and how many of them are the prompt; the labels are those behind it."""
+    ids = [torch.tensor(tokens[:-1]) for tokens, _ in rows]
+    labels = [torch.tensor([IGNORED] * (prompt - 1) + tokens[prompt:]) for tokens, prompt in rows]
+    return Batch(torch.cat(ids), torch.cat(labels), [len(part) for part in ids])
 
 
 @cache

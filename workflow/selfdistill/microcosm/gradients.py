@@ -12,15 +12,17 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, multiprocessing, nn
+from transformers import Qwen3ForCausalLM
 
 from selfdistill.microcosm.batches import IGNORED, SHARDS, Batch
+from selfdistill.qwen3.forward import hidden_states
 
 # (phase, step, part) -> the batch; must be picklable, it is sent to the second process
 DrawBatch = Callable[[str, int, int], Batch]
 
 
 class Sums(NamedTuple):
-    """Sums over a batch: its loss, its labels and its tokens (padding included)."""
+    """Sums over a batch: its loss, its labels and its tokens."""
 
     loss: float
     labels: int
@@ -32,7 +34,7 @@ ComputeGradient = Callable[[str, int], Sums]
 
 
 @contextmanager
-def gradient_workers(model: nn.Module, draw: DrawBatch, workers: int) -> Iterator[ComputeGradient]:
+def gradient_workers(model: Qwen3ForCausalLM, draw: DrawBatch, workers: int) -> Iterator[ComputeGradient]:
     """A function that sets ``model``'s gradients, with one or two processes behind it."""
     buffers = [_flat_gradient(model).share_memory_() for _ in range(SHARDS)]
     if workers == 1:
@@ -60,7 +62,7 @@ def gradient_workers(model: nn.Module, draw: DrawBatch, workers: int) -> Iterato
         helper.join()
 
 
-def _serve(connection: Connection, model: nn.Module, buffer: Tensor, draw: DrawBatch) -> None:
+def _serve(connection: Connection, model: Qwen3ForCausalLM, buffer: Tensor, draw: DrawBatch) -> None:
     """The second process: answers requests for part 1 until the first process closes the pipe or dies."""
     torch.set_num_threads(1)
     while True:
@@ -71,14 +73,15 @@ def _serve(connection: Connection, model: nn.Module, buffer: Tensor, draw: DrawB
         connection.send(_sum_gradient(model, buffer, draw(phase, step, 1)))
 
 
-def _sum_gradient(model: nn.Module, buffer: Tensor, batch: Batch) -> Sums:
+def _sum_gradient(model: Qwen3ForCausalLM, buffer: Tensor, batch: Batch) -> Sums:
     """Write the gradient of the summed loss of ``batch`` to ``buffer``."""
     model.zero_grad(set_to_none=True)
-    logits = model(input_ids=batch.ids, use_cache=False).logits
-    loss = F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    labelled = batch.labels != IGNORED
+    states = hidden_states(model, batch.ids, batch.lengths)[labelled]
+    loss = F.cross_entropy(model.lm_head(states), batch.labels[labelled], reduction="sum")
     loss.backward()
     torch.cat([parameter.grad.flatten() for parameter in model.parameters()], out=buffer)
-    return Sums(loss.item(), int((batch.labels != IGNORED).sum()), batch.ids.numel())
+    return Sums(loss.item(), int(labelled.sum()), batch.ids.numel())
 
 
 def _combine(model: nn.Module, buffers: list[Tensor], parts: list[Sums]) -> Sums:

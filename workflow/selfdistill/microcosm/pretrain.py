@@ -41,7 +41,7 @@ class PretrainingSettings:
     fact_limit: int = 600  # or after so many steps
     check_steps: int = 250  # steps on checks
     steps: int = 1750  # steps on documents
-    tokens: int = 1300  # per step on checks and documents, padding not counted
+    tokens: int = 1300  # per step on checks and documents
     muon_rate: float = 0.02  # matrices inside the blocks
     adamw_rate: float = 3e-3  # embedding and norms
     warmup: int = 60  # first steps on facts
@@ -87,7 +87,7 @@ def pretrain(
     ``work_dir`` holds the checkpoint of an unfinished run, which the same call continues. ``workers`` (1 or 2)
     processes work side by side; the result does not depend on their number. Returns the metrics of every step
     (training_steps schema, without the model's name): "facts_loss", "checks_loss" or "documents_loss" (nats per
-    label), "tokens" (padding included) and "learning_rate" (share of the peak).
+    label), "tokens" and "learning_rate" (share of the peak).
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

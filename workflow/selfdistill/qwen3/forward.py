@@ -75,20 +75,48 @@ def sequences_end_to_end(model: Qwen3ForCausalLM, lengths: Sequence[int]) -> Ite
     Its outputs are those of transformers, with the last of the hidden states alone. ValueError from a call that says
     more than the ids about what is attended to.
     """
-    body = model.model
 
     def forward(input_ids: torch.Tensor, **options: Any) -> BaseModelOutputWithPast:
-        for name in ("attention_mask", "position_ids", "past_key_values", "inputs_embeds", "use_cache"):
-            if not (options.get(name) is None or options[name] is False):
-                raise ValueError(f"sequences that lie end to end are read without {name}")
+        _refuse(options, "attention_mask")
         states = hidden_states(model, input_ids.squeeze(0), lengths)[None]
         return BaseModelOutputWithPast(last_hidden_state=states, hidden_states=(states,))
 
-    body.forward = forward
+    with _reading_by(model, forward):
+        yield
+
+
+@contextmanager
+def without_padding(model: Qwen3ForCausalLM) -> Iterator[None]:
+    """Within, ``model`` reads ``input_ids`` [B, T], padded on the right as ``attention_mask`` says, by `hidden_states`.
+
+    States of padding are zero. ValueError from a call that says more about what is attended to.
+    """
+
+    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: Any) -> BaseModelOutputWithPast:
+        _refuse(options)
+        seen = attention_mask.bool()
+        states = hidden_states(model, input_ids[seen], seen.sum(dim=1).tolist())
+        padded = states.new_zeros(*seen.shape, states.size(-1)).masked_scatter(seen[..., None], states)
+        return BaseModelOutputWithPast(last_hidden_state=padded, hidden_states=(padded,))
+
+    with _reading_by(model, forward):
+        yield
+
+
+def _refuse(options: dict[str, Any], *more: str) -> None:
+    for name in ("position_ids", "past_key_values", "inputs_embeds", "use_cache", *more):
+        if not (options.get(name) is None or options[name] is False):
+            raise ValueError(f"sequences that lie end to end are read without {name}")
+
+
+@contextmanager
+def _reading_by(model: Qwen3ForCausalLM, forward: Callable[..., BaseModelOutputWithPast]) -> Iterator[None]:
+    """The body's own way to call it stays, so that wrappers and hooks around the model see the call."""
+    model.model.forward = forward
     try:
         yield
     finally:
-        del body.forward
+        del model.model.forward
 
 
 class _Memory:

@@ -11,19 +11,21 @@ import json
 import logging
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, PrinterCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from selfdistill import models, processes, prompts
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError
 from selfdistill.provenance import sha256_text
+from selfdistill.qwen3 import forward as qwen3
 from selfdistill.training.checkpoints import KEPT, export_model, run_to_end
 from selfdistill.training.metrics import ProgressCallback, step_table
 from selfdistill.training.settings import SftSettings
@@ -167,10 +169,19 @@ def _trainer_arguments(settings: SftSettings, *, sequences: int, directory: Path
 
 
 class _Trainer(SFTTrainer):
-    """TRL's trainer without what reaches for the network: the usage ping, and a model card per checkpoint."""
+    """TRL's trainer without what reaches for the network: the usage ping, and a model card per checkpoint.
+
+    On the CPU a plain Qwen3 computes no padding.
+    """
 
     def _send_telemetry(self) -> None:
         pass
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         pass
+
+    def compute_loss(self, model: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
+        """TRL's, from the states of our own layers where they are those of the model."""
+        inner = self.accelerator.unwrap_model(model)
+        with qwen3.without_padding(inner) if qwen3.supports(inner) else nullcontext():
+            return super().compute_loss(model, *args, **kwargs)

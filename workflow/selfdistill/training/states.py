@@ -1,8 +1,9 @@
 """Hidden states of responses, without the padding that a batch needs.
 
 On the CPU the sequences of a batch are laid end to end, and each attends to itself alone: a plain Qwen3 by passes of
-our own, other models by their own layers. Elsewhere columns that are padding in every row are left out. Shapes: B sequences of P prompt tokens (padded left) and T response tokens (padded
-right), H width.
+our own, other models by their own layers. Elsewhere columns that are padding in every row are left out.
+
+Shapes: B sequences of P prompt tokens (padded left) and T response tokens (padded right), H width.
 """
 
 from collections.abc import Iterator, Sequence
