@@ -52,6 +52,7 @@ from selfdistill.problems import load_problem_set
 from selfdistill.training import onpolicy, sft, trainer
 from selfdistill.training.losses import (
     CHUNK_TOKENS,
+    PIECE_LOGITS,
     aggregate,
     distillation_terms,
     topk_divergence,
@@ -488,13 +489,14 @@ def memory_model(shape: Shape, lengths: Lengths, teacher_dtype: torch.dtype) -> 
     """Bytes by what they are for, and an estimate of the peak.
 
     Bytes per token of one layer are those that autograd keeps of a Qwen3 layer under autocast and half as much for the
-    gradients of its backward pass; per entry of a chunk's logits 8, logits and their powers in float32, or in the
-    backward pass 6, the gradient in float32 and bfloat16, beside that of the output's weight.
+    gradients of its backward pass; per entry of a chunk's logits 2, in bfloat16, and of a piece of them 8 more, logits
+    and their powers in float32, or in the backward pass 4, beside the gradient of the output's weight.
     """
     count, size = shape.parameters(), teacher_dtype.itemsize
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     output = 4 * shape.vocabulary * shape.hidden  # gradient of the output's weight, the first one to exist
     logits = min(CHUNK_TOKENS, lengths.response) * shape.vocabulary
+    piece = min(logits, PIECE_LOGITS["gpu"])
     passing = 16 * shape.hidden + 6 * shape.intermediate  # bytes per token of a layer without gradient
     found = {
         "teacher": size * count,
@@ -506,7 +508,7 @@ def memory_model(shape: Shape, lengths: Lengths, teacher_dtype: torch.dtype) -> 
         "last states": 4 * 2 * lengths.response * shape.hidden,
         "one layer": lengths.student * (39 * shape.hidden + 15 * (queries + keys) + 12 * shape.intermediate),
         "teacher's layer": lengths.teacher * passing,
-        "logits": max(8 * logits + output // 2, 6 * logits + output + output // 2),
+        "logits": 2 * logits + output // 2 + max(8 * piece, 4 * piece + output),
     }
     updated = found["teacher"] + found["master weights"] + found["Adam states"]
     stored = found["checkpoints"] + found["last states"]

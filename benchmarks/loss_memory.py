@@ -1,7 +1,12 @@
 """Peak extra memory and seconds of the losses, forward and backward, against TRL's and the authors' formula.
 
-    python benchmarks/loss_memory.py [--cases 256:151936:100:1024 ...] [--precisions autocast float32] [--repeats 3]
-                                     [--json FILE]
+    python benchmarks/loss_memory.py [--cases 256:151936:100:1024 ...] [--losses sdpo grpo] [--limit 4096]
+                                     [--precisions autocast float32 bfloat16] [--repeats 3] [--json FILE]
+
+The memory towards the paper's T = 20,480, which needs 12 GiB for TRL's loss at T = 4,096:
+
+    python benchmarks/loss_memory.py --losses sdpo --precisions float32 --repeats 1 \\
+        --cases 1024:151936:100:128 2048:151936:100:128 4096:151936:100:128 20480:151936:100:128
 
 A case is T:V:k:H: from hidden states [T, H] and the output layer's weight [V, H] to the gradients of both, SDPO with
 the student's k likeliest tokens and a tail, GRPO with the log-probability of the sampled token and the entropy. The
@@ -13,8 +18,9 @@ Every measurement is made in a fresh process of one thread, after a call with 8 
 on a CPU, the peak of the process's resident memory (VmHWM of /proc/self/status, reset before) minus what was resident
 before, and on a GPU torch.cuda.max_memory_allocated minus what was allocated. Seconds are processor time on a CPU,
 which other programs disturb least, and a clock's on a GPU. Ratios are to the first baseline, repeat by repeat: median,
-least and most. Where a loss is measured at two T, each of at least a chunk, the line a + b T through the medians of the
-memory gives that of the paper's T, printed as computed. On a GPU the paper's T itself is the default.
+least and most. Above --limit tokens (4,096 on a CPU) only the project's loss is measured. Where a loss was not measured
+at the paper's T but at two others, each of at least a chunk, the line a + b T through the medians of the memory gives
+that of the paper's T, printed as extrapolated. On a GPU the paper's T itself is the default.
 """
 
 import argparse
@@ -45,6 +51,8 @@ from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE, ChunkedLogProbFunction
 from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_entropy
 
 PAPER_TOKENS = 20_480
+OURS = "ours"
+CPU_LIMIT = 4096  # tokens, of losses that form all logits
 CHUNKS = {"TRL fused": TOKEN_CHUNK_SIZE}  # tokens; of all others `CHUNK_TOKENS`, so that lines have the same points
 ALPHA, CLIP = 0.5, 2.0
 CPU_CASES = ["256:151936:100:1024", "512:151936:100:1024", "1024:151936:100:1024", "6400:102:100:128"]
@@ -154,8 +162,8 @@ def clipped(logps: torch.Tensor, inputs: Inputs) -> torch.Tensor:
 
 
 LOSSES: dict[str, dict[str, Callable[[Inputs], torch.Tensor]]] = {
-    "sdpo": {"TRL stock": sdpo_trl, "authors": sdpo_authors, "ours": sdpo_ours},
-    "grpo": {"TRL logits": grpo_trl, "TRL fused": grpo_fused, "ours": grpo_ours},
+    "sdpo": {"TRL stock": sdpo_trl, "authors": sdpo_authors, OURS: sdpo_ours},
+    "grpo": {"TRL logits": grpo_trl, "TRL fused": grpo_fused, OURS: grpo_ours},
 }
 
 
@@ -207,15 +215,18 @@ Key = tuple[str, Case, str]  # loss, case, precision
 Measured = dict[Key, dict[str, list[dict[str, float]]]]  # of every implementation, one per repeat
 
 
-def measure_all(cases: Iterable[Case], precisions: Iterable[str], repeats: int) -> Measured:
+def measure_all(
+    cases: Iterable[Case], precisions: Iterable[str], losses: Iterable[str], *, repeats: int, limit: float
+) -> Measured:
     measured: Measured = {}
     # A fork has the libraries loaded; CUDA does not survive one.
     with get_context("spawn" if torch.cuda.is_available() else "fork").Pool(1, maxtasksperchild=1) as fresh:
         for case in cases:
             for precision in precisions:
-                for loss, implementations in LOSSES.items():
+                for loss in losses:
                     found = measured[loss, case, precision] = defaultdict(list)
-                    for name in repeats * [*implementations]:
+                    names = [name for name in LOSSES[loss] if name == OURS or case.tokens <= limit]
+                    for name in repeats * names:
                         found[name].append(fresh.apply(measure, (loss, name, case, precision)))
                     if precision in AGREEMENT:
                         agree(found, AGREEMENT[precision])
@@ -226,21 +237,23 @@ def measure_all(cases: Iterable[Case], precisions: Iterable[str], repeats: int) 
 
 def agree(found: Mapping[str, list[dict[str, float]]], within: float) -> None:
     values = {name: repeats[0]["loss"] for name, repeats in found.items()}
-    if max(values.values()) - min(values.values()) > within * abs(values["ours"]):
+    if max(values.values()) - min(values.values()) > within * abs(values[OURS]):
         raise SystemExit(f"the implementations do not compute the same: {values}")
 
 
 def rows(loss: str, case: Case, precision: str, found: Mapping[str, list[dict[str, float]]]) -> list[dict[str, object]]:
-    base = next(iter(found.values()))
+    """One per implementation; without ratios where the first baseline was not measured."""
+    base = found.get(next(iter(LOSSES[loss])))
     kept = []
     for name, repeats in found.items():
         row = {"loss": loss, "T": case.tokens, "V": case.vocabulary, "k": case.k, "H": case.hidden}
         row |= {"precision": precision, "name": name, "value": repeats[0]["loss"]}
         for quantity in ("bytes", "seconds"):
             row[quantity] = spread(repeat[quantity] for repeat in repeats)
-            row[f"{quantity} ratio"] = spread(
-                repeat[quantity] / other[quantity] for repeat, other in zip(repeats, base, strict=True)
-            )
+            if base:
+                row[f"{quantity} ratio"] = spread(
+                    repeat[quantity] / other[quantity] for repeat, other in zip(repeats, base, strict=True)
+                )
         kept.append(row)
     return kept
 
@@ -258,28 +271,55 @@ HEADER = (
 
 
 def line(row: Mapping[str, object]) -> str:
-    memory, seconds = "{:.3f} ({:.3f}-{:.3f})", "{:.2f} ({:.2f}-{:.2f})"
+    memory, seconds = (
+        form.format(*row[f"{quantity} ratio"]) if f"{quantity} ratio" in row else "-"
+        for quantity, form in (("bytes", "{:.3f} ({:.3f}-{:.3f})"), ("seconds", "{:.2f} ({:.2f}-{:.2f})"))
+    )
     return (
         f"{row['loss']:<5}{row['T']:>6}{row['V']:>8}{row['k']:>4}{row['H']:>6} {row['precision']:<10}{row['name']:<11}"
-        f"{row['value']:>9.5f}{row['bytes'][0] / 2**20:>10.0f}{memory.format(*row['bytes ratio']):>21}"
-        f"{row['seconds'][0]:>9.3f}{seconds.format(*row['seconds ratio']):>18}"
+        f"{row['value']:>9.5f}{row['bytes'][0] / 2**20:>10.0f}{memory:>21}{row['seconds'][0]:>9.3f}{seconds:>18}"
     )
 
 
-def computed(measured: Measured) -> list[dict[str, object]]:
-    """The memory at the paper's T, from a line through the medians of all T that share everything else."""
-    points = defaultdict(list)
+def at_papers_tokens(measured: Measured) -> list[dict[str, object]]:
+    """Memory at the paper's T, as measured or from a line through the medians of all T that share everything else."""
+    points: dict[tuple, dict[int, float]] = defaultdict(dict)
     for (loss, case, precision), found in measured.items():
         for name, repeats in found.items():
             if case.tokens >= CHUNKS.get(name, CHUNK_TOKENS):
-                middle = statistics.median(repeat["bytes"] for repeat in repeats)
-                points[loss, name, precision, case.vocabulary, case.k, case.hidden].append((case.tokens, middle))
-    lines = {key: statistics.linear_regression(*zip(*of, strict=True)) for key, of in points.items() if len(of) > 1}
-    return [
-        dict(zip(("loss", "name", "precision", "V", "k", "H"), key, strict=True))
-        | {"a": fit.intercept, "b": fit.slope, "bytes": fit.intercept + fit.slope * PAPER_TOKENS}
-        for key, fit in lines.items()
-    ]
+                shared = loss, name, precision, case.vocabulary, case.k, case.hidden
+                points[shared][case.tokens] = statistics.median(repeat["bytes"] for repeat in repeats)
+    shown = []
+    for shared, medians in points.items():
+        row = dict(zip(("loss", "name", "precision", "V", "k", "H"), shared, strict=True))
+        if PAPER_TOKENS in medians:
+            shown.append(row | {"bytes": medians[PAPER_TOKENS]})
+        elif len(medians) > 1:
+            fit = statistics.linear_regression(*zip(*medians.items(), strict=True))
+            fitted = {"a": fit.intercept, "b": fit.slope, "from T": sorted(medians)}
+            shown.append(row | fitted | {"bytes": fit.intercept + fit.slope * PAPER_TOKENS})
+    return with_ratios(shown)
+
+
+def with_ratios(shown: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The same rows with the ratio of their bytes to those of the first baseline, where it has a row."""
+
+    def shared(row: Mapping[str, object]) -> tuple[object, ...]:
+        return tuple(row[key] for key in ("loss", "precision", "V", "k", "H"))
+
+    bases = {shared(row): row["bytes"] for row in shown if row["name"] == next(iter(LOSSES[row["loss"]]))}
+    return [row | ({"ratio": row["bytes"] / bases[shared(row)]} if shared(row) in bases else {}) for row in shown]
+
+
+def papers_line(row: Mapping[str, object]) -> str:
+    kind, how = "measured", ""
+    if "a" in row:
+        ends = f"{row['from T'][0]:,} to {row['from T'][-1]:,}"
+        kind = "EXTRAPOLATED"
+        how = f" = {row['a'] / 2**20:.0f} MiB + {row['b'] / 2**10:.0f} KiB T, from T {ends}"
+    case = f"{row['loss']} {row['precision']} {row['name']}, T {PAPER_TOKENS:,}, V {row['V']:,}, H {row['H']:,}"
+    ratio = f", ratio {row['ratio']:.4f}" if "ratio" in row else ""
+    return f"{kind:<13}{case}: {row['bytes'] / 2**30:.2f} GiB{how}{ratio}"
 
 
 def main() -> None:
@@ -288,20 +328,21 @@ def main() -> None:
     cases = [Case.parse(text) for text in (CUDA_CASES if cuda else CPU_CASES)]
     parser.add_argument("--cases", nargs="+", type=Case.parse, default=cases)
     parser.add_argument("--precisions", nargs="+", choices=WEIGHTS, default=["autocast", "float32"])
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
+    limit = math.inf if cuda else CPU_LIMIT
+    parser.add_argument("--limit", type=float, default=limit, help="most tokens of losses other than the project's")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     print(f"{'CUDA' if cuda else 'CPU, 1 thread'}; load {os.getloadavg()[0]:.1f}; {given.repeats} repeats")
     print(HEADER)
-    measured = measure_all(given.cases, given.precisions, given.repeats)
-    extrapolated = computed(measured)
-    for row in extrapolated:
-        fit = f"{row['a'] / 2**20:.0f} MiB + {row['b'] / 2**10:.0f} KiB T = {row['bytes'] / 2**30:.2f} GiB"
-        case = f"T {PAPER_TOKENS:,}, V {row['V']:,}, k {row['k']}, H {row['H']:,}"
-        print(f"computed, not measured: {row['loss']} {row['precision']} {row['name']}, {case}: {fit}")
+    measured = measure_all(given.cases, given.precisions, given.losses, repeats=given.repeats, limit=given.limit)
+    papers = at_papers_tokens(measured)
+    for row in papers:
+        print(papers_line(row))
     if given.json:
         shown = [row for key, found in measured.items() for row in rows(*key, found)]
-        text = json.dumps({"device": "cuda" if cuda else "cpu", "measured": shown, "computed": extrapolated}, indent=2)
+        text = json.dumps({"device": "cuda" if cuda else "cpu", "measured": shown, "at paper's T": papers}, indent=2)
         given.json.write_text(text + "\n", encoding="utf-8")
 
 

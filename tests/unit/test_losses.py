@@ -2,10 +2,12 @@
 
 import math
 import weakref
+from unittest.mock import patch
 
 import pytest
 import torch
 from selfdistill.errors import UserError
+from selfdistill.training import losses
 from selfdistill.training.losses import (
     aggregate,
     distillation_terms,
@@ -198,13 +200,16 @@ def test_a_frozen_output_layer_gets_no_gradient_and_the_states_the_same():
     assert torch.equal(*found)
 
 
-def test_under_autocast_products_are_in_half_and_their_sum_over_chunks_is_in_single_precision():
-    states, taught = (logits(1, 300, 16, seed=seed, dtype=torch.float32).div(2).requires_grad_() for seed in (0, 1))
-    weight = logits(500, 16, seed=2, dtype=torch.float32).requires_grad_()
+@pytest.mark.parametrize("chunk", [7, 300])
+@pytest.mark.parametrize("kept", [torch.float32, torch.bfloat16])
+def test_products_in_half_precision_are_added_up_over_chunks_in_single(kept, chunk):
+    """Under autocast (parameters ``kept`` in float32) and with bfloat16 throughout."""
+    states, taught = (logits(1, 300, 16, seed=seed).div(2).to(kept).requires_grad_() for seed in (0, 1))
+    weight = logits(500, 16, seed=2).to(kept).requires_grad_()
     options = {"k": 20, "alpha": 0.5, "tail": True}
-    with torch.autocast("cpu", torch.bfloat16):
-        found = topk_divergence_from_hidden(states, taught, weight, chunk_tokens=7, **options)
-        rounded = [x.detach().bfloat16().double().requires_grad_() for x in (states, taught, weight)]
+    with torch.autocast("cpu", torch.bfloat16, enabled=kept == torch.float32):
+        found = topk_divergence_from_hidden(states, taught, weight, chunk_tokens=chunk, **options)
+    rounded = [x.detach().bfloat16().double().requires_grad_() for x in (states, taught, weight)]
     plain = topk_divergence(
         *((rounded[i] @ rounded[2].T).bfloat16().double() for i in (0, 1)), **options
     )  # the logits rounded, all else exact
@@ -212,8 +217,35 @@ def test_under_autocast_products_are_in_half_and_their_sum_over_chunks_is_in_sin
     ours = torch.autograd.grad(found.sum(), (states, weight))
     exact = torch.autograd.grad(plain.sum(), (rounded[0], rounded[2]))
     for gradient, wanted in zip(ours, exact, strict=True):
-        assert gradient.dtype == torch.float32
+        assert gradient.dtype == kept
         assert (gradient - wanted).norm() < 5e-3 * wanted.norm()  # a unit in the last place of bfloat16 is 8e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_pieces_of_a_chunk_give_what_a_chunk_at_once_gives(dtype):
+    states, taught = (logits(2, 6, 8, seed=seed).to(dtype).requires_grad_() for seed in (0, 1))
+    weight = logits(VOCABULARY, 8, seed=2).to(dtype).requires_grad_()
+    ids = torch.arange(12).view(2, 6) % VOCABULARY
+    found = []
+    for piece in (1, 2 * VOCABULARY, 1000 * VOCABULARY):
+        with patch.dict(losses.PIECE_LOGITS, cpu=piece):
+            numbers = distillation_terms(
+                states, taught, weight, ids, k=5, alpha=0.5, tail=True, temperature=0.7, chunk_tokens=5
+            )
+            found.append([*numbers, *torch.autograd.grad(numbers[0].sum(), (states, weight))])
+    for pieces in found[:-1]:
+        for ours, at_once in zip(pieces, found[-1], strict=True):
+            assert torch.allclose(ours, at_once, rtol=1e-12 if dtype == torch.float64 else 1e-5, atol=1e-15)
+
+
+def test_without_tokens_there_are_no_numbers_and_gradients_of_zero():
+    hidden, weight = logits(2, 0, 8).requires_grad_(), logits(VOCABULARY, 8, seed=2).requires_grad_()
+    numbers = distillation_terms(
+        hidden, hidden.detach(), weight, torch.zeros(2, 0, dtype=torch.long), k=5, alpha=0.5, tail=True
+    )
+    assert [column.shape for column in numbers] == 3 * [(2, 0)]
+    of_hidden, of_weight = torch.autograd.grad(numbers[0].sum(), (hidden, weight))
+    assert of_hidden.shape == hidden.shape and of_weight.abs().max() == 0
 
 
 class Largest(TorchDispatchMode):
@@ -263,10 +295,11 @@ def test_all_logits_never_exist_at_once_nor_are_a_chunks_kept(loss, spares):
 
 
 class Live(TorchDispatchMode):
-    """Remembers the most bytes of made tensors that lived at a time."""
+    """Remembers the most bytes of made tensors that lived at a time, and how many had more than ``large`` bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, large: int = 0) -> None:
         super().__init__()
+        self.large, self.made = large, 0
         self.alive: dict[int, int] = {}
         self.peak = 0
 
@@ -276,6 +309,7 @@ class Live(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in self.alive:
                 place = tensor.untyped_storage().data_ptr()
                 self.alive[place] = tensor.untyped_storage().nbytes()
+                self.made += self.alive[place] > self.large
                 weakref.finalize(tensor, self.alive.pop, place, None)
         self.peak = max(self.peak, sum(self.alive.values()))
         return result
@@ -293,6 +327,20 @@ def test_many_chunks_need_no_more_memory_than_one(loss):
     chunk = 8 * vocabulary * 4  # bytes
     assert peaks[0] >= 2 * chunk
     assert peaks[1] < peaks[0] + chunk / 4
+
+
+@pytest.mark.parametrize("loss", [chunked_divergence, chunked_logps])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_tensors_are_made_once_and_not_for_every_chunk_and_piece(loss, dtype):
+    """Freed ones with small ones between them are not joined, and the memory would grow with the tokens."""
+    vocabulary, made = 4000, []
+    for tokens in (16, 64):
+        hidden = logits(1, tokens, 1).to(dtype).requires_grad_()
+        weight = logits(vocabulary, 1, seed=2).to(dtype).requires_grad_()
+        with patch.dict(losses.PIECE_LOGITS, cpu=3 * vocabulary), Live(large=2 * vocabulary * 4) as live:
+            loss(hidden, weight).sum().backward()
+        made.append(live.made)
+    assert 0 < made[0] == made[1]
 
 
 def test_ratios_are_truncated_detached_and_safe():

@@ -3,11 +3,11 @@
 Shapes: B sequences, T response tokens, V vocabulary, H width of the hidden states.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from selfdistill.errors import UserError, nearest
 from selfdistill.training.settings import AGGREGATIONS
@@ -16,9 +16,13 @@ from selfdistill.training.settings import AGGREGATIONS
 LARGEST_LOG_RATIO = 20.0
 # The top-k mass may round to 1; the tail bucket needs a mass above 0 (TRL's `add_tail_bucket`).
 LARGEST_LOG_MASS = -1e-7
-# Of how many tokens logits exist at a time. 256 and 1,024 take as long, on a CPU with 100 and with 151,936 tokens to
-# choose from; of fewer, every chunk's addition to the gradient of the weight shows.
+# Of how many tokens logits exist at a time: 256 and 1,024 take as long where there are 151,936 to choose from. Where
+# there are few, as many more tokens as make `CHUNK_LOGITS`, so that calls cost little beside what they compute.
 CHUNK_TOKENS = 512
+CHUNK_LOGITS = 1 << 20
+# How many logits of a chunk are worked on at a time, by device: on a CPU as many as stay in a core's cache from one
+# pass to the next, on a GPU enough to outlast the launch of the next pass.
+PIECE_LOGITS = {"cpu": 1 << 19, "gpu": 1 << 25}
 # Of how many rows a product exists that is added to a gradient of a wider dtype.
 PRODUCT_ROWS = 4096
 
@@ -91,13 +95,15 @@ def distillation_terms(
     k: int,
     alpha: float,
     tail: bool,
-    chunk_tokens: int = CHUNK_TOKENS,
+    chunk_tokens: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Per token [B, T]: `topk_divergence`, the student's log-probability of ``token_ids`` [B, T], and its entropy.
 
-    Takes hidden states [B, T, H] and output weights [V, H] (``teacher_weight`` None: the student's). No [B, T, V] is
-    formed, and for the backward pass k numbers per token are kept. Only the divergence carries a gradient.
+    Takes hidden states [B, T, H] and output weights [V, H] (``teacher_weight`` None: the student's). Logits exist of
+    ``chunk_tokens`` tokens at a time (None: as many as suit V), and for the backward pass k numbers per token are kept.
+    Only the divergence carries a gradient.
     """
+    chunk_tokens = chunk_tokens or _chunk_tokens(len(weight))
     own = student_hidden.flatten(0, 1), weight, bias, token_ids.reshape(-1, 1)
     logps, chosen, entropy = _ChunkedLogps.apply(*own, temperature, k, chunk_tokens)
     theirs = teacher_hidden.flatten(0, 1), weight if teacher_weight is None else teacher_weight, teacher_bias
@@ -113,15 +119,21 @@ def token_logps(
     *,
     bias: torch.Tensor | None = None,
     temperature: float = 1.0,
-    chunk_tokens: int = CHUNK_TOKENS,
+    chunk_tokens: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Per token [B, T]: the log-probability of ``token_ids`` [B, T], and the entropy, which carries no gradient.
 
-    Takes hidden states [B, T, H] and the output layer's weight [V, H] and bias [V]; no [B, T, V] is formed.
+    Takes hidden states [B, T, H] and the output layer's weight [V, H] and bias [V]. Logits exist of ``chunk_tokens``
+    tokens at a time (None: as many as suit V).
     """
+    chunk_tokens = chunk_tokens or _chunk_tokens(len(weight))
     columns = hidden.flatten(0, 1), weight, bias, token_ids.reshape(-1, 1)
     logps, _, entropy = _ChunkedLogps.apply(*columns, temperature, 0, chunk_tokens)
     return logps.view(token_ids.shape), entropy.view(token_ids.shape)
+
+
+def _chunk_tokens(vocabulary: int) -> int:
+    return max(CHUNK_TOKENS, CHUNK_LOGITS // vocabulary)
 
 
 class _ChunkedLogps(torch.autograd.Function):
@@ -147,12 +159,17 @@ class _ChunkedLogps(torch.autograd.Function):
         [N, 1 + k] that they are of, and entropies [N].
         """
         ctx.temperature, ctx.chunk_tokens, ctx.dtype = temperature, chunk_tokens, _forward_dtype(weight)
-        layer = _cast(ctx.dtype, weight, bias)
-        parts = [
-            _chunk_logps(_logits(states.to(ctx.dtype), *layer, temperature), ids, k)
-            for states, ids in zip(hidden.split(chunk_tokens), token_ids.split(chunk_tokens), strict=True)
-        ]
-        logps, chosen, entropy, normaliser = (torch.cat(part) for part in zip(*parts, strict=True))
+        layer, dtype = _cast(ctx.dtype, weight, bias), _wide_dtype(ctx.dtype)
+        logps, normaliser = (
+            weight.new_empty(len(hidden), width, dtype=dtype) for width in (1 + min(k, len(weight)), 1)
+        )
+        chosen, entropy = torch.empty_like(logps, dtype=torch.long), torch.empty_like(normaliser[:, 0])
+        powers = _room(layer[0], min(len(hidden), chunk_tokens))
+        for start, _, *chunk in _chunks(hidden, *layer, chunk_tokens):
+            for rows, _, piece in _pieces(start, *chunk):
+                found = _piece_logps(_tempered(piece, temperature), powers[: len(piece)], token_ids[rows], k)
+                for whole, part in zip((logps, chosen, entropy, normaliser), found, strict=True):
+                    whole[rows] = part
         ctx.save_for_backward(hidden, weight, bias, chosen, normaliser)
         ctx.mark_non_differentiable(chosen, entropy)
         return logps, chosen, entropy
@@ -162,24 +179,25 @@ class _ChunkedLogps(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor, *_: None) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, chosen, normaliser = ctx.saved_tensors
         layer = _cast(ctx.dtype, weight, bias)
-        of_hidden, of_weight, of_bias = (
-            torch.zeros_like(value, dtype=_wide_dtype(ctx.dtype)) if needed else None
-            for value, needed in zip((hidden, weight, bias), ctx.needs_input_grad[:3], strict=True)
-        )
-        for first in range(0, len(hidden), ctx.chunk_tokens):
-            rows = slice(first, first + ctx.chunk_tokens)
-            states = hidden[rows].to(ctx.dtype)
-            logits = _logits(states, *layer, ctx.temperature)
-            of_logits = _chunk_gradient(logits, normaliser[rows], chosen[rows], gradient[rows] / ctx.temperature)
-            of_logits = of_logits.to(ctx.dtype)
-            del logits  # which it overwrote
-            if of_hidden is not None:
-                of_hidden[rows] = of_logits @ layer[0]
-            if of_weight is not None:
-                _add_product(of_weight, of_logits.T, states)
-            if of_bias is not None:
-                of_bias += of_logits.sum(dim=0, dtype=of_bias.dtype)
-            del of_logits  # before the next chunk's
+        # Of one chunk there is nothing to add up, and the product is rounded to the weight's dtype in any case.
+        dtype = weight.dtype if len(hidden) <= ctx.chunk_tokens else _wide_dtype(ctx.dtype)
+        for_hidden, for_weight, for_bias = ctx.needs_input_grad[:3]
+        of_hidden = torch.empty_like(hidden) if for_hidden else None
+        of_weight = torch.zeros_like(weight, dtype=dtype) if for_weight else None
+        of_bias = torch.zeros_like(bias, dtype=_wide_dtype(ctx.dtype)) if for_bias else None
+        for start, states, logits, room in _chunks(hidden, *layer, ctx.chunk_tokens):
+            for rows, piece, wide in _pieces(start, logits, room):
+                _to_gradient(
+                    _tempered(wide, ctx.temperature), normaliser[rows], chosen[rows], gradient[rows] / ctx.temperature
+                )
+                if wide is not piece:
+                    piece.copy_(wide)
+            if for_hidden:
+                of_hidden[start : start + len(states)] = logits @ layer[0]
+            if for_weight:
+                _add_product(of_weight, logits.T, states)
+            if for_bias:
+                of_bias += logits.sum(dim=0, dtype=of_bias.dtype)
         found = zip((of_hidden, of_weight, of_bias), (hidden, weight, bias), strict=True)
         return *(None if value is None else value.to(like.dtype) for value, like in found), None, None, None, None
 
@@ -194,33 +212,73 @@ def _cast(dtype: torch.dtype, *tensors: torch.Tensor | None) -> list[torch.Tenso
     return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
 
 
-def _logits(hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, temperature: float) -> torch.Tensor:
-    logits = _wide(F.linear(hidden, weight, bias))
+def _chunks(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, size: int
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
+    """Of ``size`` tokens at a time: the first's number, their states [n, H] and logits [n, V], in ``weight``'s dtype,
+    and, unless this is wide already, the room for a piece of the logits in a wider one.
+
+    The next chunk's logits take the place of the last one's: a new place would have to be mapped page by page.
+    """
+    place = weight.new_empty(min(size, len(hidden)), len(weight))
+    room = None if weight.dtype == _wide_dtype(weight.dtype) else _room(weight, len(place))
+    for number, states in enumerate(hidden.split(size)):
+        states, logits = states.to(weight.dtype), place[: len(states)]
+        if bias is None:
+            torch.mm(states, weight.T, out=logits)
+        else:
+            torch.addmm(bias, states, weight.T, out=logits)
+        yield number * size, states, logits, room
+
+
+def _pieces(
+    start: int, logits: torch.Tensor, room: torch.Tensor | None
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """A few rows of a chunk's logits [n, V] at a time: which of all tokens they are, the rows, and the rows in single
+    precision or better, in ``room``; where this is None, the logits are so already.
+    """
+    for piece in logits.split(_piece_tokens(logits.size(-1), logits.device)):
+        rows = slice(start, start + len(piece))
+        yield rows, piece, piece if room is None else room[: len(piece)].copy_(piece)
+        start = rows.stop
+
+
+def _room(weight: torch.Tensor, tokens: int) -> torch.Tensor:
+    """For one piece of the logits [n, V] of so many tokens, and then for the next.
+
+    Were there a new one for each, small results that are made in between would keep the freed ones from being joined.
+    """
+    rows = min(tokens, _piece_tokens(len(weight), weight.device))
+    return weight.new_empty(rows, len(weight), dtype=_wide_dtype(weight.dtype))
+
+
+def _piece_tokens(vocabulary: int, device: torch.device) -> int:
+    return max(1, PIECE_LOGITS["cpu" if device.type == "cpu" else "gpu"] // vocabulary)
+
+
+def _tempered(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     return logits if temperature == 1 else logits.div_(temperature)
 
 
-def _chunk_logps(
-    logits: torch.Tensor, token_ids: torch.Tensor, k: int
+def _piece_logps(
+    logits: torch.Tensor, powers: torch.Tensor, token_ids: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What `_ChunkedLogps` gives, and normalisers [N, 1], from logits [N, V], which are overwritten."""
+    """What `_ChunkedLogps` gives, and normalisers [N, 1], from logits [N, V]; these and ``powers`` are overwritten."""
     chosen = token_ids
     if k:  # in any order: where k is near V, sorting them would take most of the time
         likeliest = logits.topk(min(k, logits.size(-1)), dim=-1, sorted=False).indices
         chosen = torch.cat([token_ids, likeliest], dim=-1)
     largest = logits.amax(dim=-1, keepdim=True)
-    powers = logits.sub_(largest).exp()
+    torch.exp(logits.sub_(largest), out=powers)
     total = powers.sum(dim=-1, keepdim=True)
     logps = logits.gather(-1, chosen) - total.log()
     entropy = total.log() - powers.mul_(logits).sum(dim=-1, keepdim=True) / total
     return logps, chosen, entropy.squeeze(-1), largest + total.log()
 
 
-def _chunk_gradient(
-    logits: torch.Tensor, normaliser: torch.Tensor, chosen: torch.Tensor, of_logps: torch.Tensor
-) -> torch.Tensor:
-    """Gradient of logits [N, V], which it overwrites, from that of the log-probabilities [N, c] of tokens [N, c]."""
-    of_logits = logits.sub_(normaliser).exp_().mul_(-of_logps.sum(dim=-1, keepdim=True))
-    return of_logits.scatter_add_(-1, chosen, of_logps)
+def _to_gradient(logits: torch.Tensor, normaliser: torch.Tensor, chosen: torch.Tensor, of_logps: torch.Tensor) -> None:
+    """Overwrites logits [N, V] with their gradient, from that of the log-probabilities [N, c] of tokens [N, c]."""
+    logits.sub_(normaliser).exp_().mul_(-of_logps.sum(dim=-1, keepdim=True)).scatter_add_(-1, chosen, of_logps)
 
 
 @torch.no_grad()
@@ -233,18 +291,16 @@ def _logps_of(
     chunk_tokens: int,
 ) -> torch.Tensor:
     """Log-probabilities [N, k] of the tokens ``chosen`` [N, k]."""
-    dtype = _forward_dtype(weight)
-    layer = _cast(dtype, weight, bias)
-    return torch.cat(
-        [
-            _chunk_logps_of(_logits(states.to(dtype), *layer, temperature), tokens)
-            for states, tokens in zip(hidden.split(chunk_tokens), chosen.split(chunk_tokens), strict=True)
-        ]
-    )
+    layer = _cast(_forward_dtype(weight), weight, bias)
+    logps = torch.empty_like(chosen, dtype=_wide_dtype(layer[0].dtype))
+    for start, _, *chunk in _chunks(hidden, *layer, chunk_tokens):
+        for rows, _, piece in _pieces(start, *chunk):
+            logps[rows] = _piece_logps_of(_tempered(piece, temperature), chosen[rows])
+    return logps
 
 
-def _chunk_logps_of(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities from logits [N, V], which are overwritten, by the arithmetic of `_chunk_logps`: equal logits of
+def _piece_logps_of(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities from logits [N, V], which are overwritten, by the arithmetic of `_piece_logps`: equal logits of
     two models shall not diverge at all.
     """
     logits.sub_(logits.amax(dim=-1, keepdim=True))
