@@ -175,6 +175,8 @@ def test_other_models_precisions_and_attention_code_are_left_to_transformers():
     assert not computes(LlamaForCausalLM(LlamaConfig(**shared, num_attention_heads=4)))
     assert not computes(random_qwen3().to(torch.bfloat16))
     assert not computes(random_qwen3().to(torch.float64))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not computes(plain)
     eager = random_qwen3()
     eager.set_attn_implementation("eager")
     assert not computes(eager)

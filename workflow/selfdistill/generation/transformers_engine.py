@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase, Qwen3ForCausalLM
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from selfdistill.generation.picking import Uniforms, pick, warper
 from selfdistill.generation.qwen3_engine import draw_rows
 from selfdistill.generation.requests import Completion, Row, Sampling
 from selfdistill.models import end_ids, load_model, load_tokenizer
-from selfdistill.qwen3.decoding import Weights, is_plain
+from selfdistill.qwen3.decoding import Weights
+from selfdistill.qwen3.forward import is_plain_model
 
 CACHE_STEP = 64  # positions by which the key-value cache grows
 KEEP_FULL = 0.9  # finished rows leave the batch when fewer than this share of it still runs
@@ -29,18 +30,8 @@ LENGTH_RATIO, LENGTH_SLACK = 2, 32
 
 
 def computes(model: PreTrainedModel) -> bool:
-    """Whether `selfdistill.qwen3` computes what ``model`` does: a plain Qwen3 in float32 on the CPU.
-
-    One whose attention was chosen by hand is left to transformers.
-    """
-    weight = model.get_output_embeddings().weight
-    return (
-        type(model) is Qwen3ForCausalLM
-        and weight.device.type == "cpu"
-        and weight.dtype == torch.float32
-        and is_plain(model.config)
-        and model.config._attn_implementation == "sdpa"
-    )
+    """Whether `selfdistill.qwen3` draws from ``model``: not where attention was chosen by hand."""
+    return is_plain_model(model) and model.config._attn_implementation == "sdpa"
 
 
 class GrowingLayer(DynamicLayer):

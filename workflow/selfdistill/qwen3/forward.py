@@ -22,6 +22,7 @@ from transformers import PreTrainedModel, Qwen3ForCausalLM
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from selfdistill.qwen3 import kernels
+from selfdistill.qwen3.decoding import is_plain
 
 # Sizes that keep most of what one product writes and the next pass reads within a core's cache.
 GROUP = 768  # tokens
@@ -29,26 +30,21 @@ BLOCK = 64  # queries
 OF_LAYER = 11  # weights
 
 
-def supports(model: PreTrainedModel) -> bool:
-    """Whether `hidden_states` computes what ``model`` does: a plain Qwen3 in float32 on the CPU.
-
-    Not where activations are computed again in the backward pass, nor under autocast.
-    """
+def is_plain_model(model: PreTrainedModel) -> bool:
+    """Whether ``model`` is a plain Qwen3 in float32 on the CPU, and products now are so too."""
     if type(model) is not Qwen3ForCausalLM:
         return False
-    config = model.config
     weight = model.lm_head.weight
-    return (
-        weight.device.type == "cpu"
-        and weight.dtype == torch.float32
-        and config.hidden_act == "silu"
-        and not config.attention_bias
-        and not config.attention_dropout
-        and config.rope_parameters["rope_type"] == "default"
-        and set(config.layer_types) == {"full_attention"}
-        and not model.is_gradient_checkpointing
-        and not torch.is_autocast_enabled("cpu")
-    )
+    here = weight.device.type == "cpu" and weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return here and is_plain(model.config)
+
+
+def supports(model: PreTrainedModel) -> bool:
+    """Whether `hidden_states` computes what ``model`` does in training.
+
+    Not where activations are computed again in the backward pass.
+    """
+    return is_plain_model(model) and not model.config.attention_dropout and not model.is_gradient_checkpointing
 
 
 def hidden_states(model: Qwen3ForCausalLM, ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
