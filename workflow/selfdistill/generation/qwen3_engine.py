@@ -18,7 +18,7 @@ from selfdistill.qwen3.decoding import Decoder, Rows, Weights, is_plain
 
 # Rows drawn side by side. More would not fit the processor's caches with their keys and values, fewer would leave the
 # products short of rows.
-PLACES = 64
+PLACES = 128
 READ_TOGETHER = 1024  # rows whose prompts are held at a time
 
 

@@ -23,7 +23,7 @@ def is_plain(config: Any) -> bool:
 
 @dataclass(frozen=True)
 class Layer:
-    """Weights of a layer; matrices stand as they are multiplied from the right, those of one input joined."""
+    """Weights of a layer: matrices [in, out], which is faster for few rows, those that read one input joined."""
 
     norm: np.ndarray
     qkv: torch.Tensor
@@ -46,7 +46,7 @@ class Weights:
         self.heads, self.kv_heads, self.width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.inner, self.eps = config.intermediate_size, config.rms_norm_eps
         self.embedding = tensors["model.embed_tokens.weight"]
-        self.output = tensors.get("lm_head.weight", self.embedding).T
+        self.output = tensors.get("lm_head.weight", self.embedding).T.contiguous()
         self.norm = tensors["model.norm.weight"].numpy()
         exponents = torch.arange(0, self.width, 2, dtype=torch.int64).float() / self.width
         self.inverse_frequency = 1.0 / config.rope_parameters["rope_theta"] ** exponents
@@ -55,7 +55,7 @@ class Weights:
 
 def _layer(tensors: Mapping[str, torch.Tensor], prefix: str) -> Layer:
     def joined(*names: str) -> torch.Tensor:
-        return torch.cat([tensors[f"{prefix}{name}.weight"] for name in names]).T
+        return torch.cat([tensors[f"{prefix}{name}.weight"] for name in names]).T.contiguous()
 
     def vector(name: str) -> np.ndarray:
         return tensors[f"{prefix}{name}.weight"].numpy()
@@ -98,6 +98,7 @@ class Decoder:
         angles = torch.arange(longest + max_tokens)[:, None].float() * weights.inverse_frequency
         self._cos, self._sin = angles.cos().numpy(), angles.sin().numpy()
         self._reserve(len(prompts) + places, max(longest, max_tokens))
+        self._of_last_step = _Room(0, ())
         self.logits = torch.empty(len(prompts), weights.output.shape[1])
         for side_by_side in self._by_length():
             self._read(side_by_side, prompts)
@@ -133,20 +134,34 @@ class Decoder:
 
     def forward(self, tokens: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Logits [n, V] after one more of the ``tokens`` [n] of each row, which join the cache."""
-        weights, n = self.weights, len(tokens)
-        x, total, normed, added = (torch.empty(n, weights.embedding.shape[1]) for _ in range(4))
+        weights, room = self.weights, self._room(len(tokens))
+        x, total, normed, added, attended, gated = room.tensors
+        x_, total_, normed_, added_, attended_, gated_ = room.arrays
         torch.index_select(weights.embedding, 0, tokens, out=x)
-        attended, gated = torch.empty(n, weights.heads * weights.width), torch.empty(n, weights.inner)
-        scales = np.empty(n, np.float32)
-        x_, total_, normed_, added_ = x.numpy(), total.numpy(), normed.numpy(), added.numpy()
         places = rows.prompts, rows.prompt_lengths, rows.slots, rows.lengths
         for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
-            rms_norm(x_, layer.norm, weights.eps, normed_, scales)
+            rms_norm(x_, layer.norm, weights.eps, normed_, room.scales)
             qkv, norms = torch.mm(normed, layer.qkv).numpy(), (layer.query_norm, layer.key_norm, weights.eps)
-            attend(qkv, *norms, self._cos, self._sin, keys, values, *places, attended.numpy())
+            attend(qkv, *norms, self._cos, self._sin, keys, values, *places, attended_)
             torch.mm(attended, layer.out, out=added)
-            add_rms_norm(x_, added_, layer.mlp_norm, weights.eps, total_, normed_, scales)
-            silu_product(torch.mm(normed, layer.gate_up).numpy(), gated.numpy())
+            add_rms_norm(x_, added_, layer.mlp_norm, weights.eps, total_, normed_, room.scales)
+            silu_product(torch.mm(normed, layer.gate_up).numpy(), gated_)
             torch.addmm(total, gated, layer.down, out=x)
-        rms_norm(x_, weights.norm, weights.eps, normed_, scales)
+        rms_norm(x_, weights.norm, weights.eps, normed_, room.scales)
         return torch.mm(normed, weights.output)
+
+    def _room(self, rows: int) -> "_Room":
+        """Memory for so many rows; that of the last step where they are as many."""
+        if self._of_last_step.rows != rows:
+            hidden, attended = self.weights.embedding.shape[1], self.weights.heads * self.weights.width
+            self._of_last_step = _Room(rows, [hidden] * 4 + [attended, self.weights.inner])
+        return self._of_last_step
+
+
+class _Room:
+    """Memory that a step works in: ``tensors`` [rows, width], and the same memory as ``arrays``."""
+
+    def __init__(self, rows: int, widths: Sequence[int]):
+        self.rows, self.scales = rows, np.empty(rows, np.float32)
+        self.tensors = [torch.empty(rows, width) for width in widths]
+        self.arrays = [tensor.numpy() for tensor in self.tensors]

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedModel, PrinterCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 
 from selfdistill import contexts, models, processes
 from selfdistill.code_digest import code_digest
@@ -76,7 +76,7 @@ def train_onpolicy(
     record = RolloutRecord(folder / "rollouts", study, model_name, run)
     steps = StepCallback(folder / "models", base=manifest if settings.lora_rank else None)
     on_gpu = torch.cuda.is_available()
-    longest = max(len(render(tokenizer, text, enable_thinking=enable_thinking)) for text in _texts(examples))
+    longest = _longest_prompt(examples, tokenizer, enable_thinking) if engine == "vllm" else 0
     trainer = OnPolicyTrainer(
         arm=arm,
         settings=settings,
@@ -140,8 +140,12 @@ def _adapter(settings: OnPolicySettings) -> LoraConfig | None:
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def _texts(examples: list[dict[str, Any]]) -> set[str]:
-    return {example["prompt"][0]["content"] for example in examples}
+def _longest_prompt(
+    examples: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, enable_thinking: bool | None
+) -> int:
+    """In tokens."""
+    texts = {example["prompt"][0]["content"] for example in examples}
+    return max(len(render(tokenizer, text, enable_thinking=enable_thinking)) for text in texts)
 
 
 def _examples(problems: pd.DataFrame, instruction: str) -> list[dict[str, Any]]:
