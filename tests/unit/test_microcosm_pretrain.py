@@ -12,7 +12,7 @@ from selfdistill import tables
 from selfdistill.microcosm import pretrain as pretraining
 from selfdistill.microcosm.batches import IGNORED, POOL_STEPS, _equal_parts, document_batch
 from selfdistill.microcosm.documents import Mix
-from selfdistill.microcosm.gradients import gradient_workers
+from selfdistill.microcosm.gradients import workers_for
 from selfdistill.microcosm.pretrain import PRESETS, pretrain
 from selfdistill.microcosm.tokenizer import build_tokenizer
 from selfdistill.provenance import sha256_file
@@ -50,10 +50,10 @@ from selfdistill.microcosm import pretrain as p
 
 advance = p._Training._advance
 
-def advance_or_die(self, gradient):
+def advance_or_die(self, workers):
     if (self.phase, self.step) == ("documents", 3):
         os.kill(os.getpid(), signal.SIGKILL)
-    advance(self, gradient)
+    advance(self, workers)
 
 p._Training._advance = advance_or_die
 p.pretrain(sys.argv[1], sys.argv[2], seed=0, settings=replace(p.PRESETS["tiny"], checkpoint_seconds=0.0), workers=1)
@@ -94,8 +94,14 @@ def test_the_gradient_is_that_of_the_mean_loss_over_both_parts():
     ) / sum((part.labels != IGNORED).sum() for part in parts)
     loss.backward()
     expected = [parameter.grad.clone() for parameter in model.parameters()]
-    with gradient_workers(model, lambda phase, step, part: parts[part], workers=1) as gradient:
-        sums = gradient("documents", 5)
+    norm = torch.cat([gradient.flatten() for gradient in expected]).norm()
+    with workers_for(model, [], lambda phase, step, part: parts[part], workers=1) as alone:
+        sums = alone.gradient("documents", 5, clip=1e9)
+        free = alone.mean.clone()
+        alone.gradient("documents", 5, clip=norm.item() / 4)
+        torch.testing.assert_close(alone.mean, free / 4, rtol=1e-4, atol=1e-7)
+        alone.gradient("documents", 5, clip=1e9)
+        alone.step(1.0)
     assert sums.loss / sums.labels == pytest.approx(loss.item(), rel=1e-5)
     for parameter, wanted in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, wanted, rtol=1e-4, atol=1e-6)

@@ -1,17 +1,18 @@
-"""Gradients of the two fixed parts of a batch, computed by one process or by two side by side.
+"""Gradients of the two fixed parts of a batch, and the updates by them, in one process or in two side by side.
 
-Each part is computed by one thread, and the parts are added in a fixed order: the sum has the same bytes however
-many processes work on it.
+Each part is computed by one thread, and the parts are added in a fixed order; each optimizer has parameters of its
+own. The weights have the same bytes however many processes work on them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, multiprocessing, nn
+from torch import Tensor, multiprocessing
+from torch.optim import Muon, Optimizer
 from transformers import Qwen3ForCausalLM
 
 from selfdistill.microcosm.batches import IGNORED, SHARDS, Batch
@@ -29,70 +30,117 @@ class Sums(NamedTuple):
     tokens: int
 
 
-# (phase, step) -> sums; leaves the gradient of the mean loss in the parameters
-ComputeGradient = Callable[[str, int], Sums]
+class Worker:
+    """One process's view of the work: the model, its optimizers and the gradients, all in memory that both share."""
+
+    def __init__(
+        self, model: Qwen3ForCausalLM, optimizers: Sequence[Optimizer], draw: DrawBatch, gradients: Tensor, mean: Tensor
+    ):
+        self.model, self.optimizers, self.draw = model, optimizers, draw
+        self.gradients, self.mean = gradients, mean  # [parts, P] and [P] for P parameters
+
+    def part(self, phase: str, step: int, number: int) -> Sums:
+        """Compute the gradient of the summed loss of one part."""
+        self.model.zero_grad(set_to_none=True)
+        batch = self.draw(phase, step, number)
+        labelled = batch.labels != IGNORED
+        states = hidden_states(self.model, batch.ids, batch.lengths)[labelled]
+        loss = F.cross_entropy(self.model.lm_head(states), batch.labels[labelled], reduction="sum")
+        loss.backward()
+        torch.cat([parameter.grad.flatten() for parameter in self.model.parameters()], out=self.gradients[number])
+        return Sums(loss.item(), int(labelled.sum()), batch.ids.numel())
+
+    def combine(self, parts: Sequence[Sums], clip: float) -> Sums:
+        """Make of the parts' gradients that of the mean loss per label, of norm ``clip`` at most."""
+        total = Sums(*(sum(values) for values in zip(*parts, strict=True)))
+        torch.sum(self.gradients, dim=0, out=self.mean)
+        self.mean.div_(total.labels)
+        self.mean.mul_((clip / (self.mean.norm() + 1e-6)).clamp(max=1.0))
+        return total
+
+    def update(self, factor: float, optimizers: Sequence[Optimizer]) -> None:
+        """A step of ``optimizers`` by the combined gradient, at ``factor`` times their peak rates."""
+        parameters = list(self.model.parameters())
+        for parameter, piece in zip(parameters, self.mean.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = piece.view_as(parameter)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group["peak"]
+            optimizer.step()
+
+
+class Alone(Worker):
+    """Both parts and all updates in this process."""
+
+    def gradient(self, phase: str, step: int, clip: float) -> Sums:
+        """Compute the gradient of a step; sums over its batch."""
+        return self.combine([self.part(phase, step, number) for number in range(SHARDS)], clip)
+
+    def step(self, factor: float) -> None:
+        """Update all parameters by it."""
+        self.update(factor, self.optimizers)
+
+
+class Pair(Worker):
+    """The second part, and the updates of the last optimizer, in the process behind ``helper``."""
+
+    helper: Connection
+
+    def gradient(self, phase: str, step: int, clip: float) -> Sums:
+        self.helper.send(("part", phase, step, 1))
+        return self.combine([self.part(phase, step, 0), self.helper.recv()], clip)
+
+    def step(self, factor: float) -> None:
+        self.helper.send(("update", factor))
+        self.update(factor, self.optimizers[:-1])
+        self.helper.recv()
 
 
 @contextmanager
-def gradient_workers(model: Qwen3ForCausalLM, draw: DrawBatch, workers: int) -> Iterator[ComputeGradient]:
-    """A function that sets ``model``'s gradients, with one or two processes behind it."""
-    buffers = [_flat_gradient(model).share_memory_() for _ in range(SHARDS)]
+def workers_for(
+    model: Qwen3ForCausalLM, optimizers: Sequence[Optimizer], draw: DrawBatch, workers: int
+) -> Iterator[Alone | Pair]:
+    """What computes gradients and updates, in one process or in two. The last of the ``optimizers`` is a Muon."""
+    count = sum(parameter.numel() for parameter in model.parameters())
+    memory = torch.zeros(SHARDS, count).share_memory_(), torch.zeros(count).share_memory_()
     if workers == 1:
-        yield lambda phase, step: _combine(
-            model,
-            buffers,
-            [_sum_gradient(model, buffers[i], draw(phase, step, i)) for i in range(SHARDS)],
-        )
+        yield Alone(model, optimizers, draw, *memory)
         return
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    helper = context.Process(target=_serve, args=(there, model.share_memory(), buffers[1], draw), daemon=True)
-    helper.start()
+    model.share_memory()
+    _share_momentum(optimizers[-1])
+    arguments = (there, model, optimizers[-1:], draw, *memory)
+    process = context.Process(target=_serve, args=arguments, daemon=True)
+    process.start()
     there.close()
-
-    def compute(phase: str, step: int) -> Sums:
-        here.send((phase, step))
-        first = _sum_gradient(model, buffers[0], draw(phase, step, 0))
-        return _combine(model, buffers, [first, here.recv()])
-
+    pair = Pair(model, optimizers, draw, *memory)
+    pair.helper = here
     try:
-        yield compute
+        yield pair
     finally:
         here.close()
-        helper.join()
+        process.join()
 
 
-def _serve(connection: Connection, model: Qwen3ForCausalLM, buffer: Tensor, draw: DrawBatch) -> None:
-    """The second process: answers requests for part 1 until the first process closes the pipe or dies."""
+def _share_momentum(muon: Muon) -> None:
+    """All that Muon remembers. What the second process writes to it is what the first one saves."""
+    for group in muon.param_groups:
+        for parameter in group["params"]:
+            state = muon.state[parameter]
+            state.setdefault("momentum_buffer", torch.zeros_like(parameter, requires_grad=False)).share_memory_()
+
+
+def _serve(connection: Connection, *arguments: Any) -> None:
+    """The second process: does as it is told until the first process closes the pipe or dies."""
     torch.set_num_threads(1)
+    worker = Worker(*arguments)
     while True:
         try:
-            phase, step = connection.recv()
+            what, *how = connection.recv()
         except (EOFError, ConnectionResetError):
             return
-        connection.send(_sum_gradient(model, buffer, draw(phase, step, 1)))
-
-
-def _sum_gradient(model: Qwen3ForCausalLM, buffer: Tensor, batch: Batch) -> Sums:
-    """Write the gradient of the summed loss of ``batch`` to ``buffer``."""
-    model.zero_grad(set_to_none=True)
-    labelled = batch.labels != IGNORED
-    states = hidden_states(model, batch.ids, batch.lengths)[labelled]
-    loss = F.cross_entropy(model.lm_head(states), batch.labels[labelled], reduction="sum")
-    loss.backward()
-    torch.cat([parameter.grad.flatten() for parameter in model.parameters()], out=buffer)
-    return Sums(loss.item(), int(labelled.sum()), batch.ids.numel())
-
-
-def _combine(model: nn.Module, buffers: list[Tensor], parts: list[Sums]) -> Sums:
-    """Set the gradient to that of the mean loss per label over all parts."""
-    total = Sums(*(sum(values) for values in zip(*parts, strict=True)))
-    mean = torch.stack(buffers).sum(0) / total.labels
-    parameters = list(model.parameters())
-    for parameter, piece in zip(parameters, mean.split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = piece.view_as(parameter)
-    return total
-
-
-def _flat_gradient(model: nn.Module) -> Tensor:
-    return torch.zeros(sum(parameter.numel() for parameter in model.parameters()))
+        if what == "part":
+            connection.send(worker.part(*how))
+        else:
+            connection.send(worker.update(*how, worker.optimizers))

@@ -22,7 +22,7 @@ from selfdistill.code_digest import code_digest
 from selfdistill.microcosm import world
 from selfdistill.microcosm.batches import Batch, check_batch, document_batch, fact_batch
 from selfdistill.microcosm.documents import Mix
-from selfdistill.microcosm.gradients import ComputeGradient, gradient_workers
+from selfdistill.microcosm.gradients import Alone, Pair, workers_for
 from selfdistill.microcosm.tokenizer import build_tokenizer
 from selfdistill.provenance import atomic_path, sha256_text
 
@@ -93,8 +93,9 @@ def pretrain(
     torch.set_num_threads(1)
     try:
         training = _Training(Path(work_dir) / "checkpoint.pt", seed, settings)
-        with gradient_workers(training.model, partial(_draw_batch, settings, seed), workers) as gradient:
-            training.run(gradient)
+        draw = partial(_draw_batch, settings, seed)
+        with workers_for(training.model, training.optimizers, draw, workers) as both:
+            training.run(both)
         _save_model(training.model, Path(out_dir))
         training.checkpoint.unlink(missing_ok=True)
         return _long_frame(training.metrics, run)
@@ -123,13 +124,13 @@ class _Training:
         self.identity = sha256_text(f"{seed} {settings} {code_digest('selfdistill.microcosm.pretrain:pretrain')}")
         self._resume()
 
-    def run(self, gradient: ComputeGradient) -> None:
+    def run(self, workers: Alone | Pair) -> None:
         """Train to the end, with a checkpoint at times."""
         saved = time.monotonic()
         self.model.train()
         with tqdm(desc="pre-training", unit=" tokens", unit_scale=True, mininterval=2) as bar:
             while not self._finished():
-                self._advance(gradient)
+                self._advance(workers)
                 bar.set_postfix_str(f"{self.phase} {self.step}/{self._phase_steps()}", refresh=False)
                 bar.update(self.metrics[-1]["tokens"])
                 if time.monotonic() - saved > self.settings.checkpoint_seconds:
@@ -144,14 +145,10 @@ class _Training:
     def _finished(self) -> bool:
         return self.phase == PHASES[-1] and self.step == self.settings.steps
 
-    def _advance(self, gradient: ComputeGradient) -> None:
-        sums = gradient(self.phase, self.step)
+    def _advance(self, workers: Alone | Pair) -> None:
+        sums = workers.gradient(self.phase, self.step, self.settings.clip)
         factor = self._rate_factor()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = factor * group["peak"]
-            optimizer.step()
+        workers.step(factor)
         loss = sums.loss / sums.labels
         self.metrics.append({f"{self.phase}_loss": loss, "tokens": sums.tokens, "learning_rate": factor})
         self.step += 1
@@ -220,15 +217,19 @@ def _build_model(settings: PretrainingSettings, seed: int) -> Qwen3ForCausalLM:
 
 
 def _build_optimizers(model: nn.Module, settings: PretrainingSettings) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for the embedding and the norms."""
+    """AdamW for the embedding and the norms; two Muons, for two processes, for the matrices inside the blocks."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    muon = torch.optim.Muon(matrices, lr=settings.muon_rate, momentum=0.95, weight_decay=0.01)
     adamw = torch.optim.AdamW(others, lr=settings.adamw_rate, betas=(0.9, 0.98), weight_decay=0.0)
-    for optimizer, peak in ((muon, settings.muon_rate), (adamw, settings.adamw_rate)):
+    muons = [
+        torch.optim.Muon(some, lr=settings.muon_rate, momentum=0.95, weight_decay=0.01)
+        for some in (matrices[::2], matrices[1::2])
+    ]
+    optimizers = [adamw, *muons]
+    for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["peak"] = peak
-    return [muon, adamw]
+            group["peak"] = group["lr"]
+    return optimizers
 
 
 def _save_model(model: Qwen3ForCausalLM, out_dir: Path) -> None:
