@@ -152,8 +152,10 @@ class TestDistribution:
 
     def test_pick_inverts_the_cumulated_probabilities(self):
         logits = torch.tensor([[0.2, 0.0, 0.5, 0.3, 0.0]]).log().repeat(7, 1)
-        uniforms = torch.tensor([0.0, 0.1999, 0.2001, 0.6999, 0.7001, 0.9999, 1 - 2**-53], dtype=torch.float64)
-        assert pick(warper(Sampling(1.0)), logits, uniforms, 1.0).tolist() == [0, 0, 2, 2, 3, 3, 3]
+        uniforms = np.array([0.0, 0.1999, 0.2001, 0.6999, 0.7001, 0.9999, 1 - 2**-53])
+        tokens, logps = pick(warper(Sampling(1.0)), logits, uniforms, 1.0)
+        assert tokens.tolist() == [0, 0, 2, 2, 3, 3, 3]
+        assert logps.tolist() == pytest.approx(np.log([0.2, 0.2, 0.5, 0.5, 0.3, 0.3, 0.3]), abs=1e-6)
 
 
 def plain_probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -216,7 +218,7 @@ class TestSeeds:
     def test_uniform_numbers_are_those_of_each_stream_and_memory_stays_bounded(self):
         uniforms = Uniforms([3, 2**64 - 1])
         steps, both = 1000, np.array([0, 1])
-        seen = np.array([uniforms.at(np.array([step, step]), both).numpy() for step in range(steps)])
+        seen = np.array([uniforms.at(np.array([step, step]), both) for step in range(steps)])
         wanted = [np.random.Generator(np.random.Philox(key=seed)).random(steps) for seed in (3, 2**64 - 1)]
         np.testing.assert_array_equal(seen.T, wanted)
         assert uniforms._blocks.shape == (2, 256)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from selfdistill.generation.requests import Sampling
+from selfdistill.qwen3.kernels import choose
 
 UNIFORMS_STEP = 256  # random numbers drawn ahead per response
 
@@ -21,21 +22,26 @@ class Uniforms:
         self._blocks = np.empty((len(seeds), UNIFORMS_STEP))
         self._starts = np.full(len(seeds), -UNIFORMS_STEP)
 
-    def at(self, steps: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+    def at(self, steps: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Number ``steps`` [n] (which never decrease) of the streams ``rows`` [n], float64 in [0, 1)."""
         for i in np.flatnonzero(steps >= self._starts[rows] + UNIFORMS_STEP):
             self._blocks[rows[i]] = self._streams[rows[i]].random(UNIFORMS_STEP)
             self._starts[rows[i]] += UNIFORMS_STEP
-        return torch.from_numpy(self._blocks[rows, steps - self._starts[rows]])
+        return self._blocks[rows, steps - self._starts[rows]]
 
 
-def pick(warp: Warp, logits: torch.Tensor, uniforms: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Token ids [B] by inverse transform: the first token whose cumulated probability exceeds the uniform number."""
+def pick(warp: Warp, logits: torch.Tensor, uniforms: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids [B] by inverse transform of the ``uniforms`` [B], and their log-probabilities [B].
+
+    Both are of the filtered distribution; at temperature 0 the likeliest tokens, with the probabilities of the softmax.
+    """
+    scores = warp(None, logits)
+    tokens, logps = np.empty(len(scores), np.int64), np.empty(len(scores), np.float32)
     if temperature == 0:
-        return logits.argmax(dim=-1)
-    cumulated = warp(None, logits).softmax(dim=-1).double().cumsum(dim=-1)
-    target = uniforms[:, None] * cumulated[:, -1:]
-    return torch.searchsorted(cumulated, target, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
+        likeliest = scores.log_softmax(dim=-1).max(dim=-1)
+        return likeliest.indices.numpy(), likeliest.values.numpy()
+    choose(scores.contiguous().numpy(), uniforms, tokens, logps)
+    return tokens, logps
 
 
 def warper(sampling: Sampling) -> Warp:

@@ -81,14 +81,14 @@ class _Draw:
         self.decoder = Decoder(weights, list(place), places=PLACES, max_tokens=sampling.max_tokens)
         self.uniforms = Uniforms([row.seed for row in rows])
         self.tokens = np.zeros((len(rows), sampling.max_tokens), np.int32)
-        self.token_logps = np.zeros((len(rows), sampling.max_tokens), np.float32)
+        self.logps = np.zeros((len(rows), sampling.max_tokens), np.float32)
         self.counts = np.zeros(len(rows), np.int64)
 
     def completions(self, with_logps: bool) -> list[Completion]:
-        self._draw_all(with_logps)
+        self._draw_all()
         return [self._completion(row, with_logps) for row in range(len(self.tokens))]
 
-    def _draw_all(self, with_logps: bool) -> None:
+    def _draw_all(self) -> None:
         warp = warper(self.sampling)
         free = list(range(PLACES))
         numbers = np.empty(0, np.int64)  # of the rows that are running
@@ -103,27 +103,24 @@ class _Draw:
                 logits = torch.cat([logits, self.decoder.logits[self.prompt_of[new]]])
             if not len(numbers):
                 return
-            uniforms = self.uniforms.at(running.lengths, numbers)
-            tokens = pick(warp, logits, uniforms, self.sampling.temperature)
-            self.tokens[numbers, running.lengths] = tokens.numpy()
-            if with_logps:
-                scores = warp(None, logits).log_softmax(dim=-1)
-                self.token_logps[numbers, running.lengths] = scores.gather(1, tokens[:, None]).squeeze(1).numpy()
-            self.counts[numbers] = running.lengths + 1
-            ended = self.is_end[tokens.numpy()] | (self.counts[numbers] == self.sampling.max_tokens)
+            steps = running.lengths
+            tokens, logps = pick(warp, logits, self.uniforms.at(steps, numbers), self.sampling.temperature)
+            self.tokens[numbers, steps], self.logps[numbers, steps] = tokens, logps
+            self.counts[numbers] = steps + 1
+            ended = self.is_end[tokens] | (steps + 1 == self.sampling.max_tokens)
             if ended.any():
                 free += running.slots[ended].tolist()
                 left = ~ended
-                numbers, running, tokens = numbers[left], running[left], tokens[torch.from_numpy(left)]
+                numbers, running, tokens = numbers[left], running[left], tokens[left]
             if len(numbers):
-                logits = self.decoder.forward(tokens, running)
+                logits = self.decoder.forward(torch.from_numpy(tokens), running)
                 running.lengths = running.lengths + 1
             else:
                 logits = logits[:0]
 
     def _completion(self, row: int, with_logps: bool) -> Completion:
         ids = self.tokens[row, : self.counts[row]].tolist()
-        logps = self.token_logps[row, : self.counts[row]].tolist() if with_logps else None
+        logps = self.logps[row, : self.counts[row]].tolist() if with_logps else None
         if self.is_end[ids[-1]]:
             return Completion(ids[:-1], "stop", logps, (ids[-1],))
         return Completion(ids, "length", logps)

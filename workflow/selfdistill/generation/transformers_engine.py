@@ -116,9 +116,10 @@ class ModelSampler:
         alive = torch.ones(len(rows), dtype=torch.bool)
         for step in range(sampling.max_tokens):
             drawn_by = uniforms.at(np.full(len(running), step), running.numpy())
-            tokens = pick(warp, logits, drawn_by, sampling.temperature)
-            if with_logps:
-                _record_logps(logps, running, tokens, alive, warp(None, logits))
+            tokens, of_tokens = map(torch.from_numpy, pick(warp, logits, drawn_by, sampling.temperature))
+            for row, logp, live in zip(running.tolist(), of_tokens.tolist(), alive.tolist(), strict=True):
+                if live:
+                    logps[row].append(logp)
             alive &= ~_record(drawn, ended, running, tokens, alive, self.end_ids)
             if step + 1 == sampling.max_tokens or not alive.any():
                 break
@@ -214,16 +215,6 @@ def _record(
         elif live:
             drawn[row].append(token)
     return at_end
-
-
-def _record_logps(
-    logps: list[list[float]], running: torch.Tensor, tokens: torch.Tensor, alive: torch.Tensor, scores: torch.Tensor
-) -> None:
-    """Append the log-probabilities of this step's tokens to the running rows; ``scores`` [B, V] were drawn from."""
-    drawn = scores.log_softmax(dim=-1).gather(1, tokens[:, None]).squeeze(1)
-    for row, logp, live in zip(running.tolist(), drawn.tolist(), alive.tolist(), strict=True):
-        if live:
-            logps[row].append(logp)
 
 
 def _select(cache: DynamicCache, rows: torch.Tensor) -> None:

@@ -52,6 +52,15 @@ def _ordered(bits: np.int32) -> np.int32:
 
 
 @_compiled
+def _largest(values: np.ndarray) -> np.float32:
+    """Of ``values`` [n], found among whole numbers of the same order."""
+    largest, bits = _LEAST_WHOLE, values.view(np.int32)
+    for i in range(values.size):
+        largest = max(largest, _ordered(bits[i]))
+    return np.int32(_ordered(largest)).view(np.float32)
+
+
+@_compiled
 def rms_norm(x, weight, eps, normed, inverse):
     """Fill ``normed`` [N, H] with ``x`` of mean square 1 times ``weight`` [H], and ``inverse`` [N] with the scales."""
     rows, width = x.shape
@@ -93,6 +102,33 @@ def silu_product(gate_up, product):
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+@_compiled
+def choose(logits: np.ndarray, uniforms: np.ndarray, tokens: np.ndarray, logps: np.ndarray) -> None:
+    """Fill ``tokens`` [n] by inverse transform, and ``logps`` [n] with their log-probabilities.
+
+    A row's token is the first whose cumulated probability, by ``logits`` [n, V], exceeds its number in ``uniforms``.
+    Tokens of less than e^-87 times the likeliest's probability, which float32 hardly holds, are never drawn.
+    """
+    n, vocabulary = logits.shape
+    powers = np.empty(vocabulary, np.float32)
+    for row in range(n):
+        of_row = logits[row]
+        largest = _largest(of_row)
+        for i in range(vocabulary):
+            gap = of_row[i] - largest
+            powers[i] = exp(gap) if gap >= _SMALLEST else _ZERO
+        total = 0.0
+        for i in range(vocabulary):
+            total += np.float64(powers[i])
+        target, cumulated, token = uniforms[row] * total, 0.0, vocabulary - 1
+        for i in range(vocabulary):
+            cumulated += np.float64(powers[i])
+            if cumulated > target:
+                token = i
+                break
+        tokens[row], logps[row] = token, of_row[token] - largest - np.log(np.float32(total))
 
 
 @_compiled
@@ -151,10 +187,7 @@ def _mix(
 @_compiled
 def _powers(scores: np.ndarray) -> np.float32:
     """Powers of ``scores`` [n] in their place, over that of the largest; their sum."""
-    largest_bits, bits = _LEAST_WHOLE, scores.view(np.int32)
-    for t in range(scores.size):
-        largest_bits = max(largest_bits, _ordered(bits[t]))
-    largest = np.int32(_ordered(largest_bits)).view(np.float32)
+    largest = _largest(scores)
     total = _ZERO
     for t in range(scores.size):
         power = exp(scores[t] - largest)
