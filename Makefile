@@ -22,7 +22,7 @@ env:  ## install everything into .venv (idempotent)
 	@$(PYTHON) envs/install.py
 
 reproduce: env  ## run the default study: every table and figure, on this machine
-	@$(TIMED); echo "reproduce: the microcosm study, about half an hour on 2 idle cores; results/ says what lies where"; \
+	@$(TIMED); echo "reproduce: the microcosm study, about a quarter of an hour on 2 idle cores; results/ says what lies where"; \
 	snakemake --cores $(CORES)
 
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will

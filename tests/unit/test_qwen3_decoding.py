@@ -1,5 +1,7 @@
 """Decoding written out for Qwen3 computes what transformers' own forward pass does, and draws the same responses."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +148,23 @@ class TestDraws:
         assert shards._transformers(shared, 100).draw(row, self.SAMPLINGS[1]) == Qwen3Engine(manifest).draw(
             row, self.SAMPLINGS[1]
         )
+
+
+LIGHT = """
+import sys
+from pathlib import Path
+from selfdistill.generation.qwen3_engine import Qwen3Engine
+
+manifest = Path(sys.argv[1])
+assert Qwen3Engine.takes(manifest) and Qwen3Engine(manifest).weights.layers
+print("transformers.modeling_utils" in sys.modules)
+"""
+
+
+def test_the_engine_imports_no_models_of_transformers(tmp_path: Path):
+    """They take two seconds to import, at every start of a job."""
+    command = [sys.executable, "-c", LIGHT, str(save_tiny_model(tmp_path))]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "False\n"
 
 
 def test_a_plain_qwen3_is_computed(tmp_path: Path):

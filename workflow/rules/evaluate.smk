@@ -1,7 +1,7 @@
 """Accuracy on unseen problems: avg@k of every model on every benchmark.
 
 Reads problems/{benchmark}.parquet and models/{model}/{run}/; writes evaluations/{model}/{run}/{benchmark}.parquet.
-Microcosm: 20 s each. Paper: 16 x 38,912 tokens per problem on one GPU node.
+Microcosm: 10 s each. Paper: 16 x 38,912 tokens per problem on one GPU node.
 """
 
 

@@ -1,7 +1,7 @@
 """Base models: pre-trained here (microcosm) or taken from the hub or a folder.
 
 Writes results/{study}/models/{model}/base/manifest.json, beside it the weights of a model trained here.
-Microcosm: about 4 minutes on 2 cores. Paper: seconds, since weights are fetched by the stages that load them.
+Microcosm: about 3 minutes on 2 cores. Paper: seconds, since weights are fetched by the stages that load them.
 """
 
 

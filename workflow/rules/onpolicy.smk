@@ -1,7 +1,7 @@
 """Sections 5 and 6: on-policy training by GRPO and SDPO, and the evaluation of its checkpoints.
 
 Reads problems/ and the base model; writes training/{model}/{run}.parquet (metrics of every step), traces/{model}/rollouts/
-(every rollout) and evaluations/{model}/{run}/along_training.parquet. Microcosm: two minutes per run. Paper: one node with 4 GPUs per run.
+(every rollout) and evaluations/{model}/{run}/along_training.parquet. Microcosm: under a minute per run. Paper: one node with 4 GPUs per run.
 """
 
 
