@@ -12,6 +12,7 @@ from selfdistill.generation import Sampling, qwen3_engine, sample_seed, shards, 
 from selfdistill.generation.qwen3_engine import Qwen3Engine
 from selfdistill.generation.requests import Row
 from selfdistill.generation.transformers_engine import TransformersEngine, computes
+from selfdistill.qwen3 import decoding
 from selfdistill.qwen3.decoding import Decoder, Weights
 from selfdistill.qwen3.kernels import BLOCK
 from tiny import random_qwen3, save_tiny_model
@@ -63,6 +64,11 @@ def test_logits_equal_those_of_transformers(tied: bool, heads: tuple[int, int], 
 
 def test_logits_agree_over_several_blocks_of_the_cache():
     assert largest_gap(random_qwen3(), [(3, 4, 5), (6,), LONG], steps=3 * BLOCK + 5) < 2e-5
+
+
+def test_logits_agree_beyond_the_room_that_there_is_at_first(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decoding, "FIRST_ROOM", 4)
+    assert largest_gap(random_qwen3(), [(3, 4, 5), (6,)], steps=2 * BLOCK + 5) < 2e-5
 
 
 def test_prompts_that_are_more_than_the_places_are_read_in_turns():

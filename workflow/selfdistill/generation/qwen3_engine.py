@@ -21,7 +21,6 @@ from selfdistill.qwen3.decoding import Decoder, Rows, Weights, is_plain
 PLACES = 64
 READ_TOGETHER = 1024  # rows whose prompts are held at a time
 
-
 WEIGHTS, ARCHITECTURE = "model.safetensors", "Qwen3ForCausalLM"
 
 
@@ -74,7 +73,7 @@ class _Draw:
     def __init__(self, weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray):
         self.sampling = sampling
         self.is_end = np.zeros(weights.output.shape[1], bool)
-        self.is_end[end_ids] = True
+        self.is_end[end_ids[end_ids < len(self.is_end)]] = True  # a tokenizer may know more tokens than the model
         place = {prompt: number for number, prompt in enumerate(dict.fromkeys(row.token_ids for row in rows))}
         self.prompt_of = np.array([place[row.token_ids] for row in rows])
         self.waiting = list(np.argsort(-self.prompt_of, kind="stable"))  # the next one last

@@ -9,6 +9,8 @@ import torch
 
 from selfdistill.qwen3.kernels import BLOCK, add_rms_norm, attend, rms_norm, silu_product
 
+FIRST_ROOM = 512  # tokens of a row that there is room for at first
+
 
 def is_plain(config: Any) -> bool:
     """Whether a configuration of transformers describes a Qwen3 that this module computes."""
@@ -97,18 +99,26 @@ class Decoder:
         longest = int(self.prompt_lengths.max())
         angles = torch.arange(longest + max_tokens)[:, None].float() * weights.inverse_frequency
         self._cos, self._sin = angles.cos().numpy(), angles.sin().numpy()
-        self._reserve(len(prompts) + places, max(longest, max_tokens))
+        self._reserve(len(prompts) + places, max(longest, min(max_tokens, FIRST_ROOM)))
         self._of_last_step = _Room(0, ())
         self.logits = torch.empty(len(prompts), weights.output.shape[1])
         for side_by_side in self._by_length():
             self._read(side_by_side, prompts)
 
     def _reserve(self, slots: int, tokens: int) -> None:
-        """Memory is taken up as it is written to, so unused blocks cost none."""
+        """Room for so many tokens in every slot. Memory is taken up as it is written to, so unused blocks cost none."""
         kv, width = self.weights.kv_heads, self.weights.width
         shape = (slots, -(-tokens // BLOCK), kv)
+        self._room_for = shape[1] * BLOCK
         self._keys = [np.zeros((*shape, -(-width // 8) * 8, BLOCK), np.float32) for _ in self.weights.layers]
         self._values = [np.zeros((*shape, BLOCK, width), np.float32) for _ in self.weights.layers]
+
+    def _grow(self) -> None:
+        """Twice the room, with what is there."""
+        old = *self._keys, *self._values
+        self._reserve(len(old[0]), 2 * self._room_for)
+        for larger, smaller in zip((*self._keys, *self._values), old, strict=True):
+            larger[:, : smaller.shape[1]] = smaller
 
     def _by_length(self) -> Iterator[np.ndarray]:
         """Numbers of the prompts, those of similar length together, longest first."""
@@ -134,6 +144,8 @@ class Decoder:
 
     def forward(self, tokens: torch.Tensor, rows: Rows) -> torch.Tensor:
         """Logits [n, V] after one more of the ``tokens`` [n] of each row, which join the cache."""
+        if rows.lengths.max() >= self._room_for:
+            self._grow()
         weights, room = self.weights, self._room(len(tokens))
         x, total, normed, added, attended, gated = room.tensors
         x_, total_, normed_, added_, attended_, gated_ = room.arrays
