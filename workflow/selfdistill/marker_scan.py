@@ -1,6 +1,7 @@
 """The search for markers in UTF-8, compiled by numba.
 
-All that the compiled search calls is in this file: numba's cache on disk does not notice a change in another one.
+All that the compiled search calls is in this file: numba's cache on disk does not notice a change in another one. Only
+the function that others call is kept there: a called one's machine code could not be taken in by a caller.
 
 All markers are looked for at once, with one bit of a number for each of their letters (Shift-And, Baeza-Yates and
 Gonnet 1992): after every byte the bits tell which beginnings of markers the text now ends with.
@@ -85,7 +86,7 @@ def count_both_ways(
                 words[text, marker] += 1
 
 
-@njit(cache=True)
+@njit
 def _search(data: np.ndarray, start: int, end: int, sought: Patterns, ends: np.ndarray, kinds: np.ndarray) -> int:
     """How many markers there are from ``start`` to ``end``; their ends and the bits of their last letters.
 
@@ -106,7 +107,7 @@ def _search(data: np.ndarray, start: int, end: int, sought: Patterns, ends: np.n
     return count
 
 
-@njit(cache=True)
+@njit
 def _begin(data: np.ndarray, after: int, size: int, with_k: bool) -> int:
     """Where the marker of ``size`` letters begins that ends before ``after``."""
     begin = after - size
@@ -117,12 +118,12 @@ def _begin(data: np.ndarray, after: int, size: int, with_k: bool) -> int:
     return begin
 
 
-@njit(cache=True)
+@njit
 def _ends_kelvin_sign(data: np.ndarray, start: int, place: int) -> bool:
     return place >= start + 2 and data[place - 1] == _KELVIN_SIGN[1] and data[place - 2] == _KELVIN_SIGN[0]
 
 
-@njit(cache=True)
+@njit
 def _word_before(data: np.ndarray, start: int, place: int, of_words: np.ndarray) -> bool:
     """Whether what the character before ``place`` ends with in lower case is of words."""
     if place == start:
@@ -134,13 +135,13 @@ def _word_before(data: np.ndarray, start: int, place: int, of_words: np.ndarray)
     return point != _DOTTED_I and of_words[point]
 
 
-@njit(cache=True)
+@njit
 def _word_at(data: np.ndarray, place: int, end: int, of_words: np.ndarray) -> bool:
     """Whether what the character at ``place`` begins with in lower case is of words."""
     return place < end and of_words[_code_point(data, place)]
 
 
-@njit(cache=True)
+@njit
 def _code_point(data: np.ndarray, place: int) -> int:
     """Of the character that begins at ``place``."""
     lead = np.int64(data[place])

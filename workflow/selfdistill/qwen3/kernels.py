@@ -16,6 +16,9 @@ from numba import njit
 
 # "numpy": a division by zero gives infinity, as a test for it would keep loops from becoming vector instructions.
 _compiled = njit(cache=True, fastmath=True, error_model="numpy")
+# Of what other passes call, the cache on disk would hold machine code alone: a pass that is compiled when it is there
+# could not take it in, and would be slower, and round otherwise, than one compiled with it.
+_inlined = njit(fastmath=True, error_model="numpy")
 
 LANES = 16  # loops of training run over whole numbers of these: the rest of one would take as long
 BLOCK = 32  # positions that lie together in the cache of drawing
@@ -33,7 +36,7 @@ _EXPONENT_BIAS, _MANTISSA_BITS = 127, 23
 
 
 # Without fast-math flags, which would allow the two parts of ln 2 to be joined.
-@njit(cache=True)
+@njit
 def exp(x: np.float32) -> np.float32:
     """e to the ``x`` in float32, to 3e-7 of its value; for ``x`` up to 88; below -87 it stays at 1.6e-38."""
     x = max(x, _SMALLEST)
@@ -45,13 +48,13 @@ def exp(x: np.float32) -> np.float32:
     return mantissa * bits.view(np.float32)
 
 
-@_compiled
+@_inlined
 def _ordered(bits: np.int32) -> np.int32:
     """Of a float32's ``bits`` a whole number of the same order, which vector instructions compare; its own inverse."""
     return np.int32(bits ^ ((bits >> _SIGN) & _BUT_SIGN))
 
 
-@_compiled
+@_inlined
 def _largest(values: np.ndarray) -> np.float32:
     """Of ``values`` [n], found among whole numbers of the same order."""
     largest, bits = _LEAST_WHOLE, values.view(np.int32)
@@ -131,7 +134,7 @@ def choose(logits: np.ndarray, uniforms: np.ndarray, tokens: np.ndarray, logps: 
         tokens[row], logps[row] = token, of_row[token] - largest - np.log(np.float32(total))
 
 
-@_compiled
+@_inlined
 def _place_head(
     x: np.ndarray, weight: np.ndarray, eps: float, cos: np.ndarray, sin: np.ndarray, out: np.ndarray
 ) -> None:
@@ -152,7 +155,7 @@ def _place_head(
 # two heads at a time, as sums of one would wait for each other.
 
 
-@_compiled
+@_inlined
 def _score(
     keys: np.ndarray, first: np.ndarray, second: np.ndarray, of_first: np.ndarray, of_second: np.ndarray
 ) -> None:
@@ -170,7 +173,7 @@ def _score(
             of_second[t] += (r0 * k[0, t] + r1 * k[1, t]) + (r2 * k[2, t] + r3 * k[3, t])
 
 
-@_compiled
+@_inlined
 def _mix(
     values: np.ndarray, first: np.ndarray, second: np.ndarray, of_first: np.ndarray, of_second: np.ndarray
 ) -> None:
@@ -184,7 +187,7 @@ def _mix(
             of_second[d] += (q0 * v[0, d] + q1 * v[1, d]) + (q2 * v[2, d] + q3 * v[3, d])
 
 
-@_compiled
+@_inlined
 def _powers(scores: np.ndarray) -> np.float32:
     """Powers of ``scores`` [n] in their place, over that of the largest; their sum."""
     largest = _largest(scores)
