@@ -6,7 +6,9 @@ always, not byte for byte. The CPU build knows no seeds of requests: there a cal
 """
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ LARGEST_SEED = 2**63  # of torch's generators
 HOTTEST = 2  # temperature that vLLM accepts
 CPU_CACHE_GIB = "1"
 CPU_MEMORY_SHARE = 0.3
+LLVMLITE = "llvmlite.binding.ffi"
 
 
 class VllmEngine:
@@ -40,16 +43,17 @@ class VllmEngine:
         options |= _gpu_options(manifest, torch.cuda.device_count()) if self.on_gpu else _cpu_options()
         from vllm import LLM
 
-        self.llm = LLM(
-            model=place,
-            max_model_len=self.room,
-            enable_prefix_caching=True,
-            generation_config="vllm",  # no sampling values that the model's files suggest
-            trust_remote_code=False,
-            disable_log_stats=True,
-            seed=0,
-            **options,
-        )
+        with nullcontext() if self.on_gpu else _llvmlite_out_of_sight():
+            self.llm = LLM(
+                model=place,
+                max_model_len=self.room,
+                enable_prefix_caching=True,
+                generation_config="vllm",  # no sampling values that the model's files suggest
+                trust_remote_code=False,
+                disable_log_stats=True,
+                seed=0,
+                **options,
+            )
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
@@ -97,6 +101,20 @@ class VllmEngine:
         """Give the memory back before another model is loaded."""
         self.llm.llm_engine.engine_core.shutdown()
         del self.llm
+
+
+@contextmanager
+def _llvmlite_out_of_sight() -> Iterator[None]:
+    """The CPU build looks into every loaded module, and fails at an object of llvmlite that has whatever is asked for.
+
+    numba, which loads llvmlite, may have been used before: it counts markers.
+    """
+    hidden = sys.modules.pop(LLVMLITE, None)
+    try:
+        yield
+    finally:
+        if hidden is not None:
+            sys.modules[LLVMLITE] = hidden
 
 
 def _gpu_options(manifest: Path, gpus: int) -> dict[str, Any]:
