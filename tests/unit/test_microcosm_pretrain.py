@@ -56,19 +56,22 @@ def advance_or_die(self, workers):
     advance(self, workers)
 
 p._Training._advance = advance_or_die
-p.pretrain(sys.argv[1], sys.argv[2], seed=0, settings=replace(p.PRESETS["tiny"], checkpoint_seconds=0.0), workers=1)
+settings = replace(p.PRESETS["tiny"], checkpoint_seconds=0.0)
+p.pretrain(sys.argv[1], sys.argv[2], seed=0, settings=settings, workers=int(sys.argv[3]))
 """
 
 
-def test_a_killed_run_continues_to_the_same_bytes(uninterrupted, tmp_path):
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (1, 2)])
+def test_a_killed_run_continues_to_the_same_bytes(uninterrupted, tmp_path, before, after):
+    """Also where the number of processes changes: what the second one remembers is saved, and shared again."""
     folder, metrics = uninterrupted
     settings = replace(TINY, checkpoint_seconds=0.0)
     model, work = tmp_path / "model", tmp_path / "work"
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(model), str(work)], capture_output=True)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(model), str(work), str(before)], capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not (model / "model.safetensors").exists()
     assert torch.load(work / "checkpoint.pt", weights_only=True)["progress"][:2] == ("documents", 3)
-    resumed = pretrain(model, work, seed=0, settings=settings, workers=1)
+    resumed = pretrain(model, work, seed=0, settings=settings, workers=after)
     assert weights(model) == weights(folder)
     assert resumed.equals(metrics)
     assert not (work / "checkpoint.pt").exists()

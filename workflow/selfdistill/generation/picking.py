@@ -36,10 +36,10 @@ def pick(warp: Warp, logits: torch.Tensor, uniforms: np.ndarray, temperature: fl
     Both are of the filtered distribution; at temperature 0 the likeliest tokens, with the probabilities of the softmax.
     """
     scores = warp(None, logits)
-    tokens, logps = np.empty(len(scores), np.int64), np.empty(len(scores), np.float32)
     if temperature == 0:
         likeliest = scores.log_softmax(dim=-1).max(dim=-1)
         return likeliest.indices.numpy(), likeliest.values.numpy()
+    tokens, logps = np.empty(len(scores), np.int64), np.empty(len(scores), np.float32)
     choose(scores.contiguous().numpy(), uniforms, tokens, logps)
     return tokens, logps
 

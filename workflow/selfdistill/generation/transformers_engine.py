@@ -117,10 +117,16 @@ class ModelSampler:
         for step in range(sampling.max_tokens):
             drawn_by = uniforms.at(np.full(len(running), step), running.numpy())
             tokens, of_tokens = map(torch.from_numpy, pick(warp, logits, drawn_by, sampling.temperature))
-            for row, logp, live in zip(running.tolist(), of_tokens.tolist(), alive.tolist(), strict=True):
+            at_end = torch.isin(tokens, self.end_ids)
+            columns = (column.tolist() for column in (running, tokens, of_tokens, alive, at_end))
+            for row, token, logp, live, end in zip(*columns, strict=True):
                 if live:
                     logps[row].append(logp)
-            alive &= ~_record(drawn, ended, running, tokens, alive, self.end_ids)
+                    if end:
+                        ended[row] = (token,)
+                    else:
+                        drawn[row].append(token)
+            alive &= ~at_end
             if step + 1 == sampling.max_tokens or not alive.any():
                 break
             if alive.sum() < KEEP_FULL * len(alive):
@@ -197,24 +203,6 @@ def batches_by_length(lengths: Sequence[int], largest: int) -> list[list[int]]:
             batches.append([])
         batches[-1].append(i)
     return batches
-
-
-def _record(
-    drawn: list[list[int]],
-    ended: list[tuple[int, ...]],
-    running: torch.Tensor,
-    tokens: torch.Tensor,
-    alive: torch.Tensor,
-    end_ids: torch.Tensor,
-) -> torch.Tensor:
-    """Append this step's tokens to the running rows; which batch entries drew an end token [B]."""
-    at_end = torch.isin(tokens, end_ids)
-    for row, token, live, end in zip(running.tolist(), tokens.tolist(), alive.tolist(), at_end.tolist(), strict=True):
-        if live and end:
-            ended[row] = (token,)
-        elif live:
-            drawn[row].append(token)
-    return at_end
 
 
 def _select(cache: DynamicCache, rows: torch.Tensor) -> None:

@@ -84,7 +84,9 @@ class Alone(Worker):
 class Pair(Worker):
     """The second part, and the updates of the last optimizer, in the process behind ``helper``."""
 
-    helper: Connection
+    def __init__(self, helper: Connection, *arguments: Any):
+        super().__init__(*arguments)
+        self.helper = helper
 
     def gradient(self, phase: str, step: int, clip: float) -> Sums:
         self.helper.send(("part", phase, step, 1))
@@ -114,10 +116,8 @@ def workers_for(
     process = context.Process(target=_serve, args=arguments, daemon=True)
     process.start()
     there.close()
-    pair = Pair(model, optimizers, draw, *memory)
-    pair.helper = here
     try:
-        yield pair
+        yield Pair(here, model, optimizers, draw, *memory)
     finally:
         here.close()
         process.join()
