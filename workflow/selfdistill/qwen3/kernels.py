@@ -16,9 +16,10 @@ from numba import njit
 
 # "numpy": a division by zero gives infinity, as a test for it would keep loops from becoming vector instructions.
 _compiled = njit(cache=True, fastmath=True, error_model="numpy")
-# Of what other passes call, the cache on disk would hold machine code alone: a pass that is compiled when it is there
-# could not take it in, and would be slower, and round otherwise, than one compiled with it.
-_inlined = njit(fastmath=True, error_model="numpy")
+# What other passes call is always taken in by them. As a function of its own, a process that compiles would call the
+# one compiled for itself, but a process that loads a pass from the cache on disk the copy that lies with it, which
+# rounds otherwise; and of what is in the cache itself there is machine code alone, which no pass could take in.
+_inlined = njit(fastmath=True, error_model="numpy", forceinline=True)
 
 LANES = 16  # loops of training run over whole numbers of these: the rest of one would take as long
 BLOCK = 32  # positions that lie together in the cache of drawing
@@ -36,7 +37,7 @@ _EXPONENT_BIAS, _MANTISSA_BITS = 127, 23
 
 
 # Without fast-math flags, which would allow the two parts of ln 2 to be joined.
-@njit
+@njit(forceinline=True)
 def exp(x: np.float32) -> np.float32:
     """e to the ``x`` in float32, to 3e-7 of its value; for ``x`` up to 88; below -87 it stays at 1.6e-38."""
     x = max(x, _SMALLEST)

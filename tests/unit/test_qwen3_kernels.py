@@ -1,0 +1,75 @@
+"""The compiled passes round alike in every process, whichever of them it compiled and whichever it found compiled."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DRAW = """
+prompts = [(3, 4, 5), (6,), tuple(range(3, 50))]
+rows = [Row(prompt, 10 * i + j) for i, prompt in enumerate(prompts) for j in range(4)]
+weights = Weights(model.config, model.state_dict())
+for completion in draw_rows(weights, rows, Sampling(1.0, max_tokens=40), np.array([0]), logps=True):
+    digest("drawn", np.array(completion.token_ids), np.array(completion.logps))
+"""
+TRAIN = """
+hidden_states(model, torch.arange(90) % 13 + 1, [50, 30, 10]).square().sum().backward()
+digest("trained", *(weight.grad.numpy() for weight in model.parameters() if weight.grad is not None))
+"""
+BEGINNING = """
+import hashlib
+import numpy as np
+import torch
+from selfdistill.generation.qwen3_engine import draw_rows
+from selfdistill.generation.requests import Row, Sampling
+from selfdistill.qwen3.decoding import Weights
+from selfdistill.qwen3.forward import hidden_states
+from tiny import random_qwen3
+
+torch.set_num_threads(1)
+model = random_qwen3()
+
+def digest(name, *arrays):
+    print(name, hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())
+"""
+
+
+def digests(cache: Path, *parts: str) -> list[str]:
+    """Lines of what the parts compute in a process of its own that keeps compiled passes in ``cache``."""
+    result = subprocess.run(
+        [sys.executable, "-c", BEGINNING + "".join(parts)],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return sorted(result.stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A cache that a process has filled, and what that process found."""
+    cache = tmp_path_factory.mktemp("cache")
+    return cache, digests(cache, DRAW, TRAIN)
+
+
+def test_passes_found_in_the_cache_round_as_those_just_compiled(compiled: tuple[Path, list[str]]):
+    cache, expected = compiled
+    files = sorted(cache.rglob("*.nbc"))
+    assert len(files) > 10 and len(expected) == 13
+    assert digests(cache, DRAW, TRAIN) == expected
+    assert sorted(cache.rglob("*.nbc")) == files
+
+
+def test_passes_round_alike_whichever_are_compiled_first(compiled: tuple[Path, list[str]], tmp_path: Path):
+    _, expected = compiled
+    assert digests(tmp_path, TRAIN, DRAW) == expected
+
+
+def test_passes_compiled_beside_others_from_the_cache_round_alike(compiled: tuple[Path, list[str]], tmp_path: Path):
+    _, expected = compiled
+    trained = digests(tmp_path, TRAIN)
+    assert digests(tmp_path, DRAW, TRAIN) == expected
+    assert set(trained) < set(expected)
