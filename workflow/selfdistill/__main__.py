@@ -2,6 +2,7 @@
 
 import sys
 
-from selfdistill.cli import main
+from selfdistill.cli import main, spare_collector
 
+spare_collector()
 sys.exit(main())

@@ -92,4 +92,5 @@ def _wait(processes: list[subprocess.Popen]) -> int:
 
 
 if __name__ == "__main__":
+    cli.spare_collector()
     sys.exit(main())

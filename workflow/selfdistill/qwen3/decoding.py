@@ -107,11 +107,11 @@ class Decoder:
 
     def _reserve(self, slots: int, tokens: int) -> None:
         """Room for so many tokens in every slot. Memory is taken up as it is written to, so unused blocks cost none."""
-        kv, width = self.weights.kv_heads, self.weights.width
-        shape = (slots, -(-tokens // BLOCK), kv)
+        kv, width, layers = self.weights.kv_heads, self.weights.width, self.weights.layers
+        shape, whole_blocks = (slots, -(-tokens // BLOCK), kv), -(-width // BLOCK) * BLOCK
         self._room_for = shape[1] * BLOCK
-        self._keys = [np.zeros((*shape, -(-width // 8) * 8, BLOCK), np.float32) for _ in self.weights.layers]
-        self._values = [np.zeros((*shape, BLOCK, width), np.float32) for _ in self.weights.layers]
+        self._keys = [np.zeros((*shape, width, BLOCK), np.float32) for _ in layers]
+        self._values = [np.zeros((*shape, BLOCK, whole_blocks), np.float32) for _ in layers]
 
     def _grow(self) -> None:
         """Twice the room, with what is there."""
@@ -147,17 +147,19 @@ class Decoder:
         if rows.lengths.max() >= self._room_for:
             self._grow()
         weights, room = self.weights, self._room(len(tokens))
-        x, total, normed, added, attended, gated = room.tensors
-        x_, total_, normed_, added_, attended_, gated_ = room.arrays
+        x, total, normed, added, qkv, attended, gate_up, gated = room.tensors
+        x_, total_, normed_, added_, qkv_, attended_, gate_up_, gated_ = room.arrays
         torch.index_select(weights.embedding, 0, tokens, out=x)
         places = rows.prompts, rows.prompt_lengths, rows.slots, rows.lengths
         for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
             rms_norm(x_, layer.norm, weights.eps, normed_, room.scales)
-            qkv, norms = torch.mm(normed, layer.qkv).numpy(), (layer.query_norm, layer.key_norm, weights.eps)
-            attend(qkv, *norms, self._cos, self._sin, keys, values, *places, attended_)
+            torch.mm(normed, layer.qkv, out=qkv)
+            norms = layer.query_norm, layer.key_norm, weights.eps
+            attend(qkv_, *norms, self._cos, self._sin, keys, values, *places, attended_)
             torch.mm(attended, layer.out, out=added)
             add_rms_norm(x_, added_, layer.mlp_norm, weights.eps, total_, normed_, room.scales)
-            silu_product(torch.mm(normed, layer.gate_up).numpy(), gated_)
+            torch.mm(normed, layer.gate_up, out=gate_up)
+            silu_product(gate_up_, gated_)
             torch.addmm(total, gated, layer.down, out=x)
         rms_norm(x_, weights.norm, weights.eps, normed_, room.scales)
         return torch.mm(normed, weights.output)
@@ -165,8 +167,10 @@ class Decoder:
     def _room(self, rows: int) -> "_Room":
         """Memory for so many rows; that of the last step where they are as many."""
         if self._of_last_step.rows != rows:
-            hidden, attended = self.weights.embedding.shape[1], self.weights.heads * self.weights.width
-            self._of_last_step = _Room(rows, [hidden] * 4 + [attended, self.weights.inner])
+            weights = self.weights
+            hidden, attended = weights.embedding.shape[1], weights.heads * weights.width
+            qkv = attended + 2 * weights.kv_heads * weights.width
+            self._of_last_step = _Room(rows, [hidden] * 4 + [qkv, attended, 2 * weights.inner, weights.inner])
         return self._of_last_step
 
 

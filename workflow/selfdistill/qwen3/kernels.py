@@ -11,8 +11,13 @@ a block of the A sequences that reach it is one piece of memory; those of keys a
 a sequence's end are zero. Gradients of weights are added to what their arrays hold.
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 # "numpy": a division by zero gives infinity, as a test for it would keep loops from becoming vector instructions.
 _compiled = njit(cache=True, fastmath=True, error_model="numpy")
@@ -152,40 +157,44 @@ def _place_head(
         out[half + i] = second * cos[i] + first * sin[i]
 
 
-# The next two run over a whole block, as loops of known length become vector instructions without remainder, and for
-# two heads at a time, as sums of one would wait for each other.
+@intrinsic
+def _add_products(_, matrix, first, second, of_first, of_second):
+    """Add ``first`` and ``second`` [n], each times ``matrix`` [n, m], to ``of_first`` and ``of_second`` [m].
 
+    m is a multiple of `BLOCK`. Two heads at a time, as sums of one would wait for each other. Vector instructions are
+    given as such: a loop would ask at each entry whether it writes to what it reads, for as long as its work takes.
+    """
 
-@_inlined
-def _score(
-    keys: np.ndarray, first: np.ndarray, second: np.ndarray, of_first: np.ndarray, of_second: np.ndarray
-) -> None:
-    """Scores [BLOCK] of two queries [D], their products with ``keys`` [D, BLOCK]; D is a multiple of 4."""
-    for t in range(BLOCK):
-        of_first[t] = _ZERO
-    for t in range(BLOCK):
-        of_second[t] = _ZERO
-    for d in range(0, keys.shape[0], 4):
-        k, q, r = keys[d : d + 4], first[d : d + 4], second[d : d + 4]
-        q0, q1, q2, q3 = q[0], q[1], q[2], q[3]
-        r0, r1, r2, r3 = r[0], r[1], r[2], r[3]
-        for t in range(BLOCK):
-            of_first[t] += (q0 * k[0, t] + q1 * k[1, t]) + (q2 * k[2, t] + q3 * k[3, t])
-            of_second[t] += (r0 * k[0, t] + r1 * k[1, t]) + (r2 * k[2, t] + r3 * k[3, t])
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        typed = zip(signature.args, arguments, strict=True)
+        arrays = [context.make_array(kind)(context, builder, value) for kind, value in typed]
+        table, *weights = (array.data for array in arrays[:3])
+        rows, columns = cgutils.unpack_tuple(builder, arrays[0].shape)
+        lanes, step = ir.VectorType(ir.FloatType(), BLOCK), ir.Constant(columns.type, BLOCK)
+        place_of_lane = ir.VectorType(ir.IntType(32), BLOCK)
 
+        def lanes_at(data: ir.Value, index: ir.Value) -> ir.Value:
+            return builder.bitcast(builder.gep(data, [index]), lanes.as_pointer())
 
-@_inlined
-def _mix(
-    values: np.ndarray, first: np.ndarray, second: np.ndarray, of_first: np.ndarray, of_second: np.ndarray
-) -> None:
-    """Add the sums of ``values`` [BLOCK, D], weighed by the shares [BLOCK] of two heads, to what the heads have [D]."""
-    for t in range(0, BLOCK, 4):
-        v, p, q = values[t : t + 4], first[t : t + 4], second[t : t + 4]
-        p0, p1, p2, p3 = p[0], p[1], p[2], p[3]
-        q0, q1, q2, q3 = q[0], q[1], q[2], q[3]
-        for d in range(of_first.size):
-            of_first[d] += (p0 * v[0, d] + p1 * v[1, d]) + (p2 * v[2, d] + p3 * v[3, d])
-            of_second[d] += (q0 * v[0, d] + q1 * v[1, d]) + (q2 * v[2, d] + q3 * v[3, d])
+        def in_all_lanes(value: ir.Value) -> ir.Value:
+            one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(one, one, ir.Constant(place_of_lane, [0] * BLOCK))
+
+        with cgutils.for_range_slice(builder, ir.Constant(columns.type, 0), columns, step) as (column, _):
+            outs = [lanes_at(array.data, column) for array in arrays[3:]]
+            sums = [cgutils.alloca_once_value(builder, builder.load(out, align=4)) for out in outs]
+            with cgutils.for_range(builder, rows) as row:
+                index = builder.add(builder.mul(row.index, columns), column)
+                entries = builder.load(lanes_at(table, index), align=4)
+                for total, data in zip(sums, weights, strict=True):
+                    weight = in_all_lanes(builder.load(builder.gep(data, [row.index])))
+                    product = builder.fmul(weight, entries, flags=["contract"])
+                    builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
+            for total, out in zip(sums, outs, strict=True):
+                builder.store(builder.load(total), out, align=4)
+        return context.get_dummy_value()
+
+    return types.void(matrix, first, second, of_first, of_second), generate
 
 
 @_inlined
@@ -218,19 +227,19 @@ def attend(
 ) -> None:
     """One token of each row attends to its prompt, to what its row has drawn and to itself, and joins the cache.
 
-    ``qkv`` [n, (heads + 2 kv) D] are its projections, ``out`` [n, heads D]. ``keys`` [slots, blocks, kv, D', BLOCK], D'
-    being D rounded up to a multiple of 8, and ``values`` [slots, blocks, kv, BLOCK, D] hold a prompt of
+    ``qkv`` [n, (heads + 2 kv) D] are its projections, ``out`` [n, heads D]. ``keys`` [slots, blocks, kv, D, BLOCK]
+    and ``values`` [slots, blocks, kv, BLOCK, D'], D' being D rounded up to a multiple of `BLOCK`, hold a prompt of
     ``prompt_lengths`` [n] tokens in the slots ``prompts`` [n], and the ``lengths`` [n] tokens drawn before in the slots
     ``slots`` [n]. ``cos`` and ``sin`` are [positions, D / 2].
     """
-    n, kv, width = qkv.shape[0], values.shape[2], values.shape[4]
+    n, kv, width = qkv.shape[0], values.shape[2], 2 * cos.shape[1]
     heads = out.shape[1] // width
     group = heads // kv
     scale = np.float32(1 / np.sqrt(width))
     key = np.empty(width, np.float32)
     pairs = (group + 1) // 2  # an odd head is paired with one of zeros
     queries = np.zeros((pairs * 2, keys.shape[3]), np.float32)
-    mixed = np.empty((pairs * 2, width), np.float32)
+    mixed = np.empty((pairs * 2, values.shape[4]), np.float32)
     totals = np.empty(group, np.float32)
     scores = np.empty((pairs * 2, 2 * keys.shape[1] * BLOCK), np.float32)
     for row in range(n):
@@ -248,13 +257,14 @@ def attend(
                 _place_head(head, query_norm, eps, cos[position], sin[position], queries[g])
                 for d in range(width):
                     queries[g, d] *= scale
-                    mixed[g, d] = _ZERO
+            mixed[:] = _ZERO
             seen = 0
             for slot, reach in zip(places, reaches):  # noqa: B905 (numba knows no `strict`)
                 for block in range((reach + BLOCK - 1) // BLOCK):
                     for g in range(0, group, 2):
                         first, second = scores[g, seen : seen + BLOCK], scores[g + 1, seen : seen + BLOCK]
-                        _score(keys[slot, block, h], queries[g], queries[g + 1], first, second)
+                        first[:], second[:] = _ZERO, _ZERO
+                        _add_products(keys[slot, block, h], queries[g], queries[g + 1], first, second)
                     seen += BLOCK
                 for g in range(group):
                     for t in range(seen - (-reach) % BLOCK, seen):
@@ -266,7 +276,7 @@ def attend(
                 for block in range((reach + BLOCK - 1) // BLOCK):
                     for g in range(0, group, 2):
                         first, second = scores[g, seen : seen + BLOCK], scores[g + 1, seen : seen + BLOCK]
-                        _mix(values[slot, block, h], first, second, mixed[g], mixed[g + 1])
+                        _add_products(values[slot, block, h], first, second, mixed[g], mixed[g + 1])
                     seen += BLOCK
             for g in range(group):
                 for d in range(width):
