@@ -28,15 +28,27 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def default() -> plan.Plan:
-    """The plan of the default study where nothing has been run: its graph is read from a copy without results."""
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository in which nothing has been run."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("config", "profiles", "workflow", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def default(checkout: Path) -> plan.Plan:
+    """The plan of the default study where nothing has been run."""
     before = Path.cwd()
-    os.chdir(ROOT)
+    os.chdir(checkout)
     try:
         graph = dag.read(cores=2)
     finally:
         os.chdir(before)
-    return plan.Plan(graph, Study(parse(dict(graph.config)), assumptions.read(parse(dict(graph.config)), ROOT), ROOT))
+    config = parse(dict(graph.config))
+    return plan.Plan(graph, Study(config, assumptions.read(config, checkout), checkout))
 
 
 # --- the schedule -------------------------------------------------------------------------------------------------
@@ -446,14 +458,20 @@ def test_a_folder_without_records_stays_without(tiny: Path):
 # --- explain on the study -----------------------------------------------------------------------------------------
 
 
-def test_a_target_limits_the_explanation_to_what_it_needs(default: plan.Plan):
+def test_a_target_limits_the_explanation_to_what_it_needs(
+    default: plan.Plan, checkout: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(checkout)
     text = "\n".join(explain.lines(default, ["Table 1"]))
     assert "5 jobs of sample_guidance" in text
     assert "train_onpolicy" not in text
     assert "17 jobs of train_onpolicy" in "\n".join(explain.lines(default, []))
 
 
-def test_an_explanation_names_only_the_claims_that_hang_on_a_job(default: plan.Plan):
+def test_an_explanation_names_only_the_claims_that_hang_on_a_job(
+    default: plan.Plan, checkout: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(checkout)
     jobs = tuple(
         replace(job, pending=job.rule == "train_sft", cause=Cause(rule_changed=True)) for job in default.graph.jobs
     )
@@ -484,9 +502,9 @@ def test_an_explanation_names_only_the_claims_that_hang_on_a_job(default: plan.P
     ],
 )
 def test_bad_input_is_told_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, command: list[str], sentence: str
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, command: list[str], sentence: str
 ):
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(checkout)
     assert cli.main(command) == 2
     told = capsys.readouterr()
     assert sentence in told.err
@@ -499,8 +517,10 @@ def test_outside_a_repository_it_says_where_to_go(tmp_path: Path, monkeypatch: p
         dag.read()
 
 
-def test_a_wrong_configuration_is_told_in_its_own_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(ROOT)
+def test_a_wrong_configuration_is_told_in_its_own_sentence(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(checkout)
     (tmp_path / "my.yaml").write_text("selection: {rolouts: 8}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"unknown key 'selection.rolouts' \(did you mean 'rollouts'\?\)"):
         dag.read(configfiles=[tmp_path / "my.yaml"])
@@ -515,8 +535,10 @@ def test_a_snakemake_without_what_is_read_is_told(monkeypatch: pytest.MonkeyPatc
         dag.check_internals()
 
 
-def test_the_paper_study_is_planned_through_its_profile(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    monkeypatch.chdir(ROOT)
+def test_the_paper_study_is_planned_through_its_profile(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(checkout)
     files = {str(path) for folder in (".snakemake", "results", "work", "logs") for path in Path(folder).rglob("*")}
     paper = ["--configfile", "config/paper.yaml", "--profile", "profiles/slurm"]
     assert cli.main(["plan", *paper, "--price", "2.5"]) == 0
