@@ -104,7 +104,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0,bf
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=10-0 State=UP
 PartitionName=gpu Nodes=ALL MaxTime=10-0 State=UP
 CONF
-    # By their weights, n2 gets what n1 has no room for.
+    # By their weights, n2 gets what n1 has no room for, and what comes while a job on n1 is ending.
     for name in $NODES; do
       number=$((number + 1))
       echo "NodeName=$name NodeHostname=$host NodeAddr=127.0.0.1 Port=${ports[number]} CPUs=$CPUS Boards=1" \
