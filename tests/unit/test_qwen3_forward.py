@@ -59,6 +59,13 @@ def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return ((found - wanted).norm() / wanted.norm()).item()
 
 
+def assert_close(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    """A sequence of one token attends to itself whatever its query: that gradient is none but for rounding."""
+    largest = max(gradient.abs().max() for gradient in theirs.values())
+    for name, gradient in theirs.items():
+        assert (ours[name] - gradient).abs().max() <= 1e-5 * largest, name
+
+
 @pytest.mark.parametrize("options", SHAPES.values(), ids=SHAPES)
 def test_states_and_gradients_are_those_of_transformers(options: dict):
     model, ids = random_model(**options), random_ids(LENGTHS)
@@ -86,10 +93,33 @@ def test_lengths_within_and_beyond_blocks_and_groups(lengths: list[int], group: 
     found, wanted = hidden_states(model, ids, lengths), one_at_a_time(model, ids, lengths)
     assert (found - wanted).abs().max() < 1e-5
     ours, theirs = gradients(model, found), gradients(model, wanted)
-    # A sequence of one token attends to itself whatever its query: the gradient is none but for rounding.
-    largest = max(gradient.abs().max() for gradient in theirs.values())
-    for name, gradient in theirs.items():
-        assert (ours[name] - gradient).abs().max() < 1e-5 * largest, name
+    assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "graded", [[True, False, True, False, True], [False] * 5, [True] * 5], ids=["some", "none", "all"]
+)
+def test_sequences_without_gradient_are_left_out_of_the_backward_pass(
+    graded: list[bool], monkeypatch: pytest.MonkeyPatch
+):
+    passes = []
+    layer_backward = forward._layer_backward
+    monkeypatch.setattr(
+        forward, "_layer_backward", lambda *given: passes.append(given[1].tokens) or layer_backward(*given)
+    )
+    model, ids = random_model(tie_word_embeddings=False), random_ids(LENGTHS)
+    found, wanted = hidden_states(model, ids, LENGTHS, graded), one_at_a_time(model, ids, LENGTHS)
+    assert (found - wanted).abs().max() < 1e-5
+    read = torch.tensor(graded).repeat_interleave(torch.tensor(LENGTHS))[:, None]
+    ours, theirs = gradients(model, found * read), gradients(model, wanted * read)
+    assert passes == [tokens for tokens in [sum(read).item()] if tokens] * SMALL["num_hidden_layers"]
+    assert_close(ours, theirs)
+
+
+def test_a_gradient_that_was_not_announced_arrives():
+    model, ids = random_model(), random_ids(LENGTHS)
+    found = hidden_states(model, ids, LENGTHS, [True, False, False, True, False])
+    assert_close(gradients(model, found), gradients(model, one_at_a_time(model, ids, LENGTHS)))
 
 
 def test_large_scores_neither_overflow_nor_vanish():

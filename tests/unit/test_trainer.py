@@ -114,7 +114,9 @@ def padded(rows: list[torch.Tensor], *, left: bool = False) -> tuple[torch.Tenso
 
 
 def make_batch(model: PreTrainedModel, *, temperature: float = 1.0, rows: int = ROWS) -> Batch:
-    """Random sequences whose probability ratios lie on both sides of all clips; two rows have no demonstration."""
+    """Random sequences whose probability ratios lie on both sides of all clips; two rows have no demonstration, one no
+    advantage.
+    """
     draw = torch.Generator().manual_seed(0)
 
     def words(length: int) -> torch.Tensor:
@@ -136,6 +138,7 @@ def make_batch(model: PreTrainedModel, *, temperature: float = 1.0, rows: int = 
     batch["completion_ids"], batch["completion_mask"] = padded(responses)
     batch["old_per_token_logps"] = padded(old)[0]
     batch["advantages"] = torch.tensor([0.75, -0.25, -0.5, 0.5] * (rows // 4))
+    batch["advantages"][1] = 0
     batch["rollout_weights"] = torch.rand(batch["completion_ids"].shape, generator=draw) * 1.5 + 0.5
     batch["distilled"] = torch.arange(rows) % 4 != 2
     return batch

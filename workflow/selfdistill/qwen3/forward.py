@@ -47,10 +47,14 @@ def supports(model: PreTrainedModel) -> bool:
     return is_plain_model(model) and not model.config.attention_dropout and not model.is_gradient_checkpointing
 
 
-def hidden_states(model: Qwen3ForCausalLM, ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+def hidden_states(
+    model: Qwen3ForCausalLM, ids: torch.Tensor, lengths: Sequence[int], graded: Sequence[bool] | None = None
+) -> torch.Tensor:
     """States [N, H] behind the final norm of sequences of ``lengths``, whose tokens ``ids`` [N] stand end to end.
 
     Each attends to itself alone, from position 0. Differentiable once with respect to the model's parameters.
+    ``graded`` says which sequences will get a gradient (None: all), and decides about time only: of the others, which
+    pass through the layers in groups of their own, the backward pass is left out if their gradient is zero indeed.
     ValueError where the lengths do not add up to N.
     """
     if ids.shape != (sum(lengths),):
@@ -58,14 +62,16 @@ def hidden_states(model: Qwen3ForCausalLM, ids: torch.Tensor, lengths: Sequence[
     body = model.model
     weights = [body.norm.weight, *(weight for layer in body.layers for weight in _layer_weights(layer))]
     saving = torch.is_grad_enabled() and any(weight.requires_grad for weight in model.parameters())
-    batch = _Batch(model, lengths, saving=saving)
+    batch = _Batch(model, lengths, graded, saving=saving)
     x = body.embed_tokens(ids[batch.order])
     states = _Stack.apply(batch, x, *weights) if saving else _states(batch, x, *weights)
     return states.index_select(0, batch.places)
 
 
 @contextmanager
-def sequences_end_to_end(model: Qwen3ForCausalLM, lengths: Sequence[int]) -> Iterator[None]:
+def sequences_end_to_end(
+    model: Qwen3ForCausalLM, lengths: Sequence[int], graded: Sequence[bool] | None = None
+) -> Iterator[None]:
     """Within, ``model`` reads ``input_ids`` [1, N] as sequences of ``lengths``, by `hidden_states`.
 
     Its outputs are those of transformers, with the last of the hidden states alone. ValueError from a call that says
@@ -74,7 +80,7 @@ def sequences_end_to_end(model: Qwen3ForCausalLM, lengths: Sequence[int]) -> Ite
 
     def forward(input_ids: torch.Tensor, **options: Any) -> BaseModelOutputWithPast:
         _refuse(options, "attention_mask")
-        states = hidden_states(model, input_ids.squeeze(0), lengths)[None]
+        states = hidden_states(model, input_ids.squeeze(0), lengths, graded)[None]
         return BaseModelOutputWithPast(last_hidden_state=states, hidden_states=(states,))
 
     with _reading_by(model, forward):
@@ -241,21 +247,25 @@ class _Group:
 
 
 class _Batch:
-    """How sequences are laid out, longest first, and memory that all groups and layers use in turn."""
+    """How sequences are laid out, those that get a gradient first and of either kind the longest, and memory that all
+    groups and layers use in turn.
+    """
 
-    def __init__(self, model: Qwen3ForCausalLM, lengths: Sequence[int], *, saving: bool):
+    def __init__(self, model: Qwen3ForCausalLM, lengths: Sequence[int], graded: Sequence[bool] | None, *, saving: bool):
         config, self.saving = model.config, saving
         self.heads, self.kv_heads, self.width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.hidden, self.inner, self.eps = config.hidden_size, config.intermediate_size, config.rms_norm_eps
         angles = torch.arange(max(lengths, default=0))[:, None].float() * model.model.rotary_emb.inv_freq
         self.angles = angles.cos().numpy(), angles.sin().numpy(), (None,) * (self.width // 2)
         sizes = np.asarray(lengths, dtype=np.int64)
-        longest_first = np.argsort(-sizes, kind="stable")
-        starts, sizes = (np.cumsum(sizes) - sizes)[longest_first], sizes[longest_first]
+        idle = np.zeros(len(sizes), dtype=bool) if graded is None else ~np.asarray(graded, dtype=bool)
+        laid = np.lexsort((-sizes, idle))
+        starts, sizes, idle = (np.cumsum(sizes) - sizes)[laid], sizes[laid], idle[laid]
         order = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
         self.order, self.places = torch.from_numpy(order), torch.from_numpy(np.argsort(order))
         self._memory: dict[str, torch.Tensor] = {}
-        self.groups = [_Group(self, group) for group in _grouped(sizes[sizes > 0].tolist())]
+        kinds = (sizes[(sizes > 0) & (idle == kind)].tolist() for kind in (False, True))
+        self.groups = [_Group(self, group) for kind in kinds for group in _grouped(kind)]
         self.sizes = [group.tokens for group in self.groups]
 
     def scratch(self, name: str, *shape: int) -> _Memory:
@@ -424,6 +434,9 @@ class _Stack(torch.autograd.Function):
         nothing_past = torch.zeros(max(batch.sizes, default=0), batch.hidden).numpy()
         ends = batch.split([last, inverse, grad.contiguous(), grad_x])
         for index, (group, (x, scales, slope, flow)) in enumerate(zip(batch.groups, ends, strict=True)):
+            if not slope.tensor.any():
+                flow.tensor.zero_()
+                continue
             kernels.rms_norm_backward(
                 x.array, scales.array, norm.array, slope.array, nothing_past, group.normed.array, flow.array,
                 grad_final.array,

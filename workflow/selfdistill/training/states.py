@@ -22,16 +22,17 @@ END_TO_END = "end_to_end"  # our attention's name in transformers' registry
 
 
 def response_states(
-    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int, graded: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, int]:
     """Last hidden states [B, T', H] from which the T' response tokens were predicted; T' is the longest response's.
 
-    ``ids`` and ``mask`` are [B, P + T], ``kept`` is T. States are taken through the model's own forward pass, so that
-    wrappers which gather weights there see it; the logits of one position only are formed.
+    ``ids`` and ``mask`` are [B, P + T], ``kept`` is T, ``graded`` [B] says which rows will get a gradient (see
+    `qwen3.forward.hidden_states`). States are taken through the model's own forward pass, so that wrappers which gather
+    weights there see it; the logits of one position only are formed.
     """
     inner = getattr(model, "module", model)
     if qwen3.supports(inner) or can_lie_end_to_end(inner):
-        return _states_end_to_end(model, ids, mask.bool(), kept)
+        return _states_end_to_end(model, ids, mask.bool(), kept, graded)
     ids, mask, left = without_padding(ids, mask, kept)
     states = _last_states(model, input_ids=ids, attention_mask=mask)
     return states[:, -left - 1 : -1], left
@@ -66,10 +67,10 @@ def can_lie_end_to_end(model: PreTrainedModel) -> bool:
 
 
 def _states_end_to_end(
-    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int, graded: torch.Tensor | None
 ) -> tuple[torch.Tensor, int]:
     lengths, responses = mask.sum(dim=1).tolist(), mask[:, -kept:].sum(dim=1).tolist()
-    states = _read_end_to_end(model, ids[mask], lengths)
+    states = _read_end_to_end(model, ids[mask], lengths, None if graded is None else graded.tolist())
     # Of every sequence: what reads the prompt but for its last token, what predicts the response, what follows it.
     cuts = [(length - response - 1, response, 1) for length, response in zip(lengths, responses, strict=True)]
     parts = states.split([size for sizes in cuts for size in sizes])[1::3]
@@ -78,11 +79,13 @@ def _states_end_to_end(
     return F.pad(padded, (0, 0, 0, left - padded.size(1))), left
 
 
-def _read_end_to_end(model: PreTrainedModel, ids: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+def _read_end_to_end(
+    model: PreTrainedModel, ids: torch.Tensor, lengths: list[int], graded: list[bool] | None
+) -> torch.Tensor:
     """Last hidden states [N, H] of sequences of ``lengths`` whose tokens are ``ids`` [N]."""
     inner = getattr(model, "module", model)
     if qwen3.supports(inner):
-        with qwen3.sequences_end_to_end(inner, lengths):
+        with qwen3.sequences_end_to_end(inner, lengths, graded):
             return _last_states(model, input_ids=ids[None]).squeeze(0)
     positions = torch.cat([torch.arange(length) for length in lengths])
     with _attending_end_to_end(inner):

@@ -83,6 +83,7 @@ class OnPolicyTrainer(GRPOTrainer):
         self.teacher: PreTrainedModel | None = None
         self.record = record
         self.seconds: dict[str, float] = defaultdict(float)
+        self._graded: torch.Tensor | None = None  # which rows [B] of GRPO's micro-batch have a gradient
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
@@ -396,7 +397,8 @@ class OnPolicyTrainer(GRPOTrainer):
         parts = []
         with self.timed("student" if training else "rescoring"), self.accelerator.autocast():
             for rows in order.split(batch_size or len(order)):
-                states, kept = response_states(model, input_ids[rows], attention_mask[rows], logits_to_keep)
+                graded = None if self._graded is None else self._graded[rows]
+                states, kept = response_states(model, input_ids[rows], attention_mask[rows], logits_to_keep, graded)
                 weight, bias = _output_layer(self.accelerator.unwrap_model(model))
                 logps, entropy = token_logps(
                     states, weight, responses[rows, :kept], bias=bias, temperature=self.temperature
@@ -410,7 +412,10 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """GRPO's clipped objective, or SDPO's divergence from the self-teacher; a scalar."""
-        return super()._compute_loss(model, inputs) if self.arm.method == "grpo" else self._divergence(model, inputs)
+        if self.arm.method == "sdpo":
+            return self._divergence(model, inputs)
+        self._graded = inputs["advantages"].any(dim=1)  # there is no KL term: elsewhere the objective is 0
+        return super()._compute_loss(model, inputs)
 
     def _divergence(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """SDPO: top-k divergence to the teacher, times both importance weights, on rollouts with a demonstration."""
@@ -418,14 +423,17 @@ class OnPolicyTrainer(GRPOTrainer):
         with self.timed("teacher"), torch.no_grad(), self.accelerator.autocast(), self._as_teacher(model) as teacher:
             ids = torch.cat([inputs["teacher_ids"], responses], dim=1)
             visible = torch.cat([inputs["teacher_mask"], mask], dim=1)
-            taught, _ = response_states(teacher, ids, visible, responses.size(1))
+            # At least one: a sharded teacher is gathered by all processes together.
+            read = inputs["distilled"].nonzero().flatten() if inputs["distilled"].any() else slice(1)
+            taught, _ = response_states(teacher, ids[read], visible[read], responses.size(1))
             teacher_weight, teacher_bias = _output_layer(teacher)
         # In the precision of the forward pass: only there do states and (gathered) weights have one dtype.
         with self.timed("student"), self.accelerator.autocast():
             ids = torch.cat([inputs["prompt_ids"], responses], dim=1)
             visible = torch.cat([inputs["prompt_mask"], mask], dim=1)
-            states, kept = response_states(model, ids, visible, responses.size(1))
+            states, kept = response_states(model, ids, visible, responses.size(1), inputs["distilled"])
             mask = mask[:, :kept].float()
+            taught = _among(taught, read, states.shape)
             weight, bias = _output_layer(self.accelerator.unwrap_model(model))
             divergence, logps, entropy = distillation_terms(
                 states,
@@ -547,6 +555,15 @@ class StepCallback(TrainerCallback):
 
 def _widened(values: torch.Tensor, width: int) -> torch.Tensor:
     return torch.nn.functional.pad(values, (0, width - values.size(1)))
+
+
+def _among(states: torch.Tensor, rows: torch.Tensor | slice, shape: torch.Size) -> torch.Tensor:
+    """``states`` of some rows of a batch, with zeros for the others."""
+    if states.shape == shape:
+        return states
+    whole = states.new_zeros(shape)
+    whole[rows, : states.size(1)] = states
+    return whole
 
 
 def _require_plain_logits(model: PreTrainedModel) -> None:
