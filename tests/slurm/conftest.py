@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from project import Project
 from selfdistill import models, tables
 from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
-from workflow.conftest import Project
 
 HERE = Path(__file__).parent
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow.conftest import Project
+from project import Project
 
 from .conftest import Submission, fault_project, new_project, started, until
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from project import ROOT, Project
 from selfdistill import cli
 from selfdistill.claims import read_claims
 from selfdistill.config import parse
@@ -24,18 +25,11 @@ from selfdistill.planning.simulation import Task, end_times
 from selfdistill.planning.text import count, duration
 from selfdistill.planning.work import RULES, Study, work_of
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository in which nothing has been run."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("Snakefile", "config.yaml"):
-        shutil.copy(ROOT / name, folder / name)
-    for name in ("config", "profiles", "workflow", "envs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+    return Project.copy_to(tmp_path_factory.mktemp("checkout")).folder
 
 
 @pytest.fixture(scope="module")

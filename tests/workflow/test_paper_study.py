@@ -2,7 +2,7 @@
 
 import re
 
-from .conftest import Project
+from project import Project
 
 
 def test_the_papers_study_is_built_offline_with_every_table_and_figure(tmp_path):

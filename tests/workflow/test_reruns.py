@@ -4,7 +4,9 @@ import os
 import re
 import signal
 
-from .conftest import PART, Project
+from project import Project
+
+from .conftest import PART
 
 
 def test_nothing_changed_nothing_runs(project):

@@ -6,11 +6,10 @@ import shutil
 
 import pandas as pd
 import pytest
+from project import ROOT
 from selfdistill import tables
 from selfdistill.claims import read_claims
 from selfdistill.config import FIGURES
-
-from .conftest import ROOT
 
 
 def test_every_table_and_figure_appears_with_its_origin(finished):

@@ -1,0 +1,78 @@
+"""A checkout of the project in a folder of its own, for tests that run it or look at what it would run."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ["Snakefile", "config.yaml", "config", "profiles", "workflow", "envs"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout in a folder of its own; its own copy of the library is the one that runs."""
+
+    folder: Path
+
+    @classmethod
+    def copy_to(cls, folder: Path) -> "Project":
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=ignored)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, folder / name)
+        return cls(folder)
+
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **options,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Exit status and output of `python -m ARGUMENTS` in the project."""
+        process = self.start(*arguments)
+        output, _ = process.communicate()
+        return process.returncode, output
+
+    def snakemake(self, *arguments: str, cores: int = 2) -> str:
+        """Output of a run of the smoke study that must succeed."""
+        # `--configfile` takes every word behind it, so targets come before it
+        status, output = self.run("snakemake", *arguments, "--cores", str(cores), "--configfile", "config/smoke.yaml")
+        assert status == 0, output
+        return output
+
+    def pending(self) -> dict[str, int]:
+        """Jobs by rule that the next run would execute, but for the default target and the copy of all keys."""
+        output = self.snakemake("--dry-run")
+        if "Nothing to be done" in output:
+            return {}
+        table = output.rpartition("Job stats:")[2].partition("total")[0]
+        jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.MULTILINE)}
+        return {rule: count for rule, count in jobs.items() if rule not in ("default", "record_config")}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text()
+        assert text.count(old) >= 1, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new, 1))
+
+    def results(self) -> dict[str, bytes]:
+        """Bytes of every table, figure and weight file by its place; seconds differ from run to run."""
+        folder = self.folder / "results" / "smoke"
+        kinds = {".parquet", ".safetensors", ".csv", ".md", ".tex", ".png", ".svg", ".pdf", ".html"}
+        files = [path for path in sorted(folder.rglob("*")) if path.suffix in kinds]
+        return {str(p.relative_to(folder)): p.read_bytes() for p in files if not p.name.endswith(".seconds.parquet")}
