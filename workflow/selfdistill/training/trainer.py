@@ -83,7 +83,7 @@ class OnPolicyTrainer(GRPOTrainer):
         self.teacher: PreTrainedModel | None = None
         self.record = record
         self.seconds: dict[str, float] = defaultdict(float)
-        self._graded: torch.Tensor | None = None  # which rows [B] of GRPO's micro-batch have a gradient
+        self._graded: torch.Tensor | None = None  # while GRPO's loss is formed: which rows [B] have a gradient
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
@@ -415,7 +415,10 @@ class OnPolicyTrainer(GRPOTrainer):
         if self.arm.method == "sdpo":
             return self._divergence(model, inputs)
         self._graded = inputs["advantages"].any(dim=1)  # there is no KL term: elsewhere the objective is 0
-        return super()._compute_loss(model, inputs)
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._graded = None
 
     def _divergence(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """SDPO: top-k divergence to the teacher, times both importance weights, on rollouts with a demonstration."""
