@@ -426,9 +426,10 @@ class OnPolicyTrainer(GRPOTrainer):
         with self.timed("teacher"), torch.no_grad(), self.accelerator.autocast(), self._as_teacher(model) as teacher:
             ids = torch.cat([inputs["teacher_ids"], responses], dim=1)
             visible = torch.cat([inputs["teacher_mask"], mask], dim=1)
-            # At least one: a sharded teacher is gathered by all processes together.
-            read = inputs["distilled"].nonzero().flatten() if inputs["distilled"].any() else slice(1)
-            taught, _ = response_states(teacher, ids[read], visible[read], responses.size(1))
+            rows = inputs["distilled"].nonzero().flatten()
+            if not len(rows):  # one must be: a sharded teacher is gathered by all processes together
+                rows = slice(1)
+            taught, _ = response_states(teacher, ids[rows], visible[rows], responses.size(1))
             teacher_weight, teacher_bias = _output_layer(teacher)
         # In the precision of the forward pass: only there do states and (gathered) weights have one dtype.
         with self.timed("student"), self.accelerator.autocast():
@@ -436,7 +437,7 @@ class OnPolicyTrainer(GRPOTrainer):
             visible = torch.cat([inputs["prompt_mask"], mask], dim=1)
             states, kept = response_states(model, ids, visible, responses.size(1), inputs["distilled"])
             mask = mask[:, :kept].float()
-            taught = _among(taught, read, states.shape)
+            taught = _among(taught, rows, states.shape)
             weight, bias = _output_layer(self.accelerator.unwrap_model(model))
             divergence, logps, entropy = distillation_terms(
                 states,
