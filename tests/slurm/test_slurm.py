@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -142,17 +141,13 @@ def test_after_its_time_limit_a_job_begins_anew_and_training_goes_on(overdue, ti
     assert len(started(project, "is_too_slow")) == 2
     seconds = submission.seconds_to(project.folder / "is_too_slow")
     outcome("a job reaches its limit of 60 s", "second SLURM job did it, with more time", "the first try", seconds)
-    logs = sorted(project.folder.glob("trained.*.log"), key=lambda path: int(path.suffixes[0][1:]))
-    assert len(logs) > 1
-    stops = []
-    for before, after in pairwise(path.read_text() for path in logs):  # of more than two where the machine is busy
-        stops.append(int(re.search(rf"stopped at step (\d+) of {STEPS}", before)[1]))
-        assert stops[-1] == int(re.search(rf"(\d+)/{STEPS}", after)[1])
-    assert stops[0] > 0 and stops == sorted(set(stops)) and stops[-1] < STEPS
+    first, second = sorted(project.folder.glob("trained.*.log"), key=lambda path: int(path.suffixes[0][1:]))
+    stopped = int(re.search(rf"stopped at step (\d+) of {STEPS}", first.read_text())[1])
+    continued = int(re.search(rf"(\d+)/{STEPS}", second.read_text())[1])
+    assert 0 < stopped == continued < STEPS
     for name in ("model.safetensors", "steps.parquet"):
         assert (project.folder / "trained" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-    saved = " and ".join(map(str, stops))
-    happened = f"saved step {saved} of {STEPS} before it; the next SLURM job went on there, to equal bytes"
+    happened = f"saved step {stopped} of {STEPS} before it; second SLURM job went on there, to equal bytes"
     seconds = submission.seconds_to(project.folder / "trained" / "manifest.json")
     outcome("training reaches its limit of 60 s", happened, "nothing", seconds)
 
