@@ -92,6 +92,72 @@ def test_what_the_stage_reaches_changes_the_digest(package, module, old, new):
     assert before != after
 
 
+MOVED = {
+    "a module into a package, re-exported": {
+        "helpers": "from selfdistill.deep.tools import double\n",
+        "deep/__init__": "",
+        "deep/tools": HELPERS,
+    },
+    "a definition to a module of its own": {
+        "stage": STAGE.replace("helpers.double", "double").replace("import helpers", "import other")
+        .replace("from selfdistill import other", "from selfdistill.doubling import double"),
+        "doubling": HELPERS.replace("from selfdistill import lazy", "from selfdistill.lazy import value")
+        .replace("lazy.value()", "value()"),
+    },
+    "a constant under another local name": {
+        "stage": STAGE.replace("import LIMIT, OTHER", "import LIMIT as MOST, OTHER").replace("+ LIMIT", "+ MOST")
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("moved", MOVED)
+def test_where_a_definition_lives_leaves_the_digest(package, moved):
+    before = code_digest("selfdistill.stage:stage")
+    for name, text in MOVED[moved].items():
+        (package / name).parent.mkdir(exist_ok=True)
+        (package / f"{name}.py").write_text(text)
+    forget()
+    assert code_digest("selfdistill.stage:stage") == before
+    (package / "constants.py").write_text(CONSTANTS.replace("FACTOR = 2", "FACTOR = 9"))
+    forget()
+    assert code_digest("selfdistill.stage:stage") != before
+
+
+def test_imports_beside_the_one_that_is_used_leave_the_digest(package):
+    for names in ("Counter", "Counter, deque", "deque, Counter"):
+        (package / "helpers.py").write_text(
+            f"from collections import {names}\n\ndef double(x):\n    return Counter(x)\n"
+        )
+        forget()
+        found = code_digest("selfdistill.stage:stage")
+        assert names == "Counter" or found == alone
+        alone = found
+    (package / "helpers.py").write_text("from typing import Counter\n\ndef double(x):\n    return Counter(x)\n")
+    forget()
+    assert code_digest("selfdistill.stage:stage") != alone
+
+
+def test_a_name_that_is_re_exported_is_an_entry(package):
+    (package / "front.py").write_text("from selfdistill.stage import stage\n")
+    assert code_digest("selfdistill.front:stage") == code_digest("selfdistill.stage:stage")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ('doc="How far."', 'doc="How far, in steps."', False),
+        ('paper="3"', 'paper="4"', False),
+        ("key(3", "key(4", True),
+    ],
+)
+def test_what_a_setting_says_to_readers_leaves_the_digest(package, old, new, changes):
+    declared = 'LIMIT = key(3, doc="How far.", paper="3")\n'
+    (package / "constants.py").write_text(CONSTANTS.replace("LIMIT = 10\n", declared))
+    forget()
+    before, after = edited(package, "constants", old, new)
+    assert (before != after) is changes
+
+
 def test_script_counts_itself_and_what_it_imports(package, tmp_path):
     script = tmp_path / "draw.py"
     script.write_text("from selfdistill.constants import FACTOR\ncolour = 'red'\nprint(FACTOR)\n")

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 import torch
 from selfdistill import models
-from selfdistill.code_digest import _reachable
+from selfdistill.code_digest import reachable
 from selfdistill.errors import UserError
 from selfdistill.generation import Sampling, generate, shards
 from selfdistill.generation.requests import Completion, Row
@@ -157,11 +157,11 @@ def test_another_model_takes_the_place_of_the_first(vllm, manifest: Path, tmp_pa
 
 def test_a_change_of_one_engine_leaves_the_others_shards_alone():
     def code(engine: str) -> set[str]:
-        return {module for module, _ in _reachable([("selfdistill.generation.shards", f"_{engine}")])}
+        return {module for module, _ in reachable([("selfdistill.generation.shards", f"_{engine}")])}
 
     assert "selfdistill.generation.vllm_engine" not in code("transformers")
     assert "selfdistill.generation.transformers_engine" not in code("vllm")
-    shared = {module for module, _ in _reachable([("selfdistill.generation.shards", "_write_shard")])}
+    shared = {module for module, _ in reachable([("selfdistill.generation.shards", "_write_shard")])}
     assert not {name for name in shared if name.endswith("_engine")}
 
 

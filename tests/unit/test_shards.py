@@ -182,7 +182,7 @@ class TestReuse:
         from selfdistill import code_digest
 
         start = [("selfdistill.generation.shards", "_draw")]
-        reached = {name for _, name in code_digest._reachable(start)}
+        reached = {name for _, name in code_digest.reachable(start)}
         assert {
             "sample_seed",
             "TransformersEngine",

@@ -1,15 +1,17 @@
 """A digest of exactly the code that an entry point reaches, so that reruns follow code and nothing else.
 
 The digest covers the parsed definitions (functions, classes, constants) of this package that are reachable
-from the entry point by name, at the level of single definitions: a comment, a docstring, formatting or a
-definition that the stage never reaches leaves it unchanged; a changed constant changes it for the stages
-that use that constant. It over-approximates where names cannot be followed (a module passed around as a
-value counts whole), never the other way. Code is read, never imported or run.
+from the entry point by name, at the level of single definitions. These leave it unchanged: a comment, a docstring,
+formatting, the meaning and the paper's value of a setting, a definition that the stage never reaches, and the place
+where a definition lives. A changed constant changes it for the stages that use that constant. It over-approximates
+where names cannot be followed (a module passed around as a value counts whole), never the other way. Code is read,
+never imported or run.
 """
 
 import ast
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,9 @@ from pathlib import Path
 PACKAGE = "selfdistill"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 WHOLE_MODULE = "*"
+LOOSE = ""  # a module's statements that bind no name
+# What a setting's declaration says to readers alone.
+TOLD = {"key": ("doc", "paper")}
 
 # What a local name stands for: a definition of a module, or (symbol None) the module itself.
 Target = tuple[str, str | None]
@@ -28,38 +33,29 @@ class _Module:
 
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imports: dict[str, Target] = field(default_factory=dict)
-    loose: list[ast.stmt] = field(default_factory=list)  # binds no name: always counts
+    loose: list[ast.stmt] = field(default_factory=list)  # binds no name: counts with each definition of the module
 
 
 def code_digest(entry: str | Path) -> str:
     """16 hexadecimal digits for the code reachable from ``entry``.
 
-    ``entry`` is ``"package.module:symbol"``, or the path of a script (all of its code counts). Raises
-    LookupError when the entry does not exist.
+    ``entry`` is ``"package.module:symbol"``, or the path of a script (all of its code counts). The symbol may be one
+    that the module re-exports. Raises LookupError when the entry does not exist.
     """
-    start = _script_targets(entry) if isinstance(entry, Path) else [_parse_entry(entry)]
+    script = ast.parse(entry.read_text(encoding="utf-8")) if isinstance(entry, Path) else None
+    start = [_parse_entry(str(entry))] if script is None else list(_references(script, _imports_of(script), _Module()))
+    # Symbols and texts without their modules: what is moved stays what it is.
+    texts = sorted({(symbol, text) for (_, symbol), text in reachable(start).items() if text})
     digest = hashlib.sha256()
-    for (module, symbol), text in sorted(_reachable(start).items()):
-        digest.update(f"{module}:{symbol}\n{text}\n".encode())
-    if isinstance(entry, Path):
-        digest.update(_dump(ast.parse(entry.read_text(encoding="utf-8"))).encode())
+    for symbol, text in texts:
+        digest.update(f"{symbol}\n{text}\n".encode())
+    if script is not None:
+        digest.update(_normalised(script, _imports_of(script)).encode())
     return digest.hexdigest()[:16]
 
 
-def _parse_entry(entry: str) -> tuple[str, str]:
-    module, _, symbol = entry.partition(":")
-    if _source_file(module) is None or symbol not in _load(module).definitions:
-        raise LookupError(f"no definition '{symbol}' in module '{module}'")
-    return module, symbol
-
-
-def _script_targets(path: Path) -> list[tuple[str, str]]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return list(_references(tree, _imports_of(tree), _Module()))
-
-
-def _reachable(start: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Every definition reachable from ``start``, with its normalised source."""
+def reachable(start: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Every (module, symbol) reachable from ``start``, with its normalised source."""
     found: dict[tuple[str, str], str] = {}
     pending = list(start)
     while pending:
@@ -71,21 +67,29 @@ def _reachable(start: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
     return found
 
 
+def _parse_entry(entry: str) -> tuple[str, str]:
+    module, _, symbol = entry.partition(":")
+    if _source_file(module) is None or not {symbol} & (_load(module).definitions.keys() | _load(module).imports.keys()):
+        raise LookupError(f"no definition '{symbol}' in module '{module}'")
+    return module, symbol
+
+
 @cache  # stages share most of what they reach
 def _expand(module_name: str, symbol: str) -> tuple[str, list[tuple[str, str]]]:
     """The normalised source of a definition, and the definitions that it names."""
     module = _load(module_name)
     if symbol == WHOLE_MODULE:
-        statements = [s for group in module.definitions.values() for s in group] + module.loose
-    else:
-        statements = module.definitions.get(symbol, []) + module.loose
-    followed: list[tuple[str, str]] = []
+        return "", [(module_name, name) for name in module.definitions] + [(module_name, LOOSE)]
     if symbol in module.imports:  # a name that the module re-exports
-        followed.append(_target_key(module.imports[symbol]))
+        return "", [_target_key(module.imports[symbol])]
+    statements = module.loose if symbol == LOOSE else module.definitions.get(symbol, [])
+    followed: list[tuple[str, str]] = [(module_name, LOOSE)] if statements else []
+    texts = []
     for statement in statements:
         imports = module.imports | _imports_of(statement)
         followed.extend(_references(statement, imports, module, module_name))
-    return "\n".join(map(_dump, statements)), followed
+        texts.append(_normalised(statement, imports))
+    return "\n".join(texts), followed
 
 
 def _references(
@@ -153,12 +157,16 @@ def _load(module_name: str) -> _Module:
         raise LookupError(f"no module '{module_name}' in {PACKAGE_ROOT}")
     module = _Module()
     for statement in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            ours = _imports_of(statement)
+            module.imports |= ours
+            for alias in [] if ours else statement.names:
+                module.definitions.setdefault(_bound_by(alias), []).append(_single_import(statement, alias))
+            continue
         names = _bound_names(statement)
         for name in names:
             module.definitions.setdefault(name, []).append(statement)
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            module.imports |= _imports_of(statement)
-        elif not names and not _is_docstring(statement):
+        if not names and not _is_docstring(statement):
             module.loose.append(statement)
     return module
 
@@ -168,19 +176,59 @@ def _bound_names(statement: ast.stmt) -> list[str]:
         return [statement.name]
     if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    if isinstance(statement, (ast.Import, ast.ImportFrom)) and not _imports_of(statement):
-        return [(alias.asname or alias.name).partition(".")[0] for alias in statement.names]
     return []
+
+
+def _bound_by(alias: ast.alias) -> str:
+    return alias.asname or alias.name.partition(".")[0]
+
+
+def _single_import(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:
+    """The import of one of the statement's names: which others stand beside it says nothing of the one."""
+    single = copy.copy(statement)
+    single.names = [alias]
+    return single
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
-def _dump(tree: ast.AST) -> str:
-    """The tree as text, without positions and without strings that stand alone (docstrings)."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [s for s in body if not _is_docstring(s)]
-    return ast.dump(tree)
+def _normalised(tree: ast.AST, imports: Mapping[str, Target]) -> str:
+    """The tree as text, without positions, docstrings and places of definitions."""
+    return ast.dump(_Normaliser(imports).visit(copy.deepcopy(tree)))
+
+
+class _Normaliser(ast.NodeTransformer):
+    """Calls this package's definitions by their own name, however they were imported, and drops what only readers see.
+
+    ``imports``: the package's modules and definitions by the names that they have here.
+    """
+
+    def __init__(self, imports: Mapping[str, Target]):
+        self.imports = imports
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:
+        return None if _imports_of(node) else node
+
+    visit_ImportFrom = visit_Import
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        return None if _is_docstring(node) else self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and node.value.id in self.imports:
+            module, symbol = self.imports[node.value.id]
+            if symbol is None:
+                return ast.Name(_member(module, node.attr)[1], node.ctx)
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        _, symbol = self.imports.get(node.id, ("", node.id))
+        return ast.Name(WHOLE_MODULE if symbol is None else symbol, node.ctx)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name):
+            told = TOLD.get(node.func.id, ())
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in told]
+        return self.generic_visit(node)
