@@ -54,9 +54,9 @@ class LLM:
         self.calls = 0
 
     def generate(self, prompts: list[str], sampling_params: SamplingParams) -> list[RequestOutput]:
+        from selfdistill.files import sha256_text
         from selfdistill.generation.requests import Row, Sampling, sample_seed
         from selfdistill.generation.shards import ROWS
-        from selfdistill.provenance import sha256_text
 
         asked, stream = sampling_params, self.streams[min(self.calls, len(self.streams) - 1)]
         self.calls += 1

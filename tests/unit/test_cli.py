@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from selfdistill import cli, provenance, stages, tables
+from selfdistill import cli, files, provenance, stages, tables
 from selfdistill.generation import Sampling
 
 
@@ -25,8 +25,8 @@ def test_a_stage_writes_its_output_and_its_sidecar(tmp_path, capsys):
     assert status == 0
     assert tables.read(out, "problems")["answer"].tolist() == ["2"]
     record = json.loads(provenance.sidecar_path(out).read_text())
-    assert record["sha256"] == provenance.sha256_file(out)
-    assert record["inputs"]["file"]["sha256"] == provenance.sha256_file(source)
+    assert record["sha256"] == files.sha256_file(out)
+    assert record["inputs"]["file"]["sha256"] == files.sha256_file(source)
     assert record["parameters"]["source"] == "file"
     assert record["command"][:2] == ["selfdistill", "load-problems"]
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", record["packages"]["torch"])

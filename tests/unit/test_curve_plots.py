@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from selfdistill import curve_plots, plotting, provenance, tables
+from selfdistill import curve_plots, files, plotting, tables
 from selfdistill.config import FIGURES
 from selfdistill.epistemic import MARKERS
 from selfdistill.errors import UserError
@@ -139,8 +139,8 @@ def test_a_script_writes_its_figure_and_says_what_it_was_made_from(figure, tmp_p
     written = [tmp_path / name / f"{figure}.png" for name in ("one", "two")]
     made_from = json.loads(Image.open(written[0]).text["Description"])
     assert made_from["rule"] == f"draw_{figure}"
-    assert list(made_from["inputs"].values()) == [provenance.sha256_file(tmp_path / "curves.parquet")]
-    assert provenance.sha256_file(written[0]) == provenance.sha256_file(written[1])
+    assert list(made_from["inputs"].values()) == [files.sha256_file(tmp_path / "curves.parquet")]
+    assert files.sha256_file(written[0]) == files.sha256_file(written[1])
 
 
 def test_lines_and_bands_are_the_rows_of_the_table():

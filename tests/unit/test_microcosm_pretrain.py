@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 import torch
 from selfdistill import tables
+from selfdistill.files import sha256_file
 from selfdistill.microcosm import pretrain as pretraining
 from selfdistill.microcosm.batches import IGNORED, POOL_STEPS, _equal_parts, document_batch
 from selfdistill.microcosm.documents import Mix
 from selfdistill.microcosm.gradients import workers_for
 from selfdistill.microcosm.pretrain import PRESETS, pretrain
 from selfdistill.microcosm.tokenizer import build_tokenizer
-from selfdistill.provenance import sha256_file
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 TINY = PRESETS["tiny"]

@@ -14,7 +14,7 @@ from jinja2 import Template
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from PIL import Image
-from selfdistill import artifacts, examples, plotting, provenance, responses, tables
+from selfdistill import artifacts, examples, files, plotting, responses, tables
 from selfdistill import quoted as quoted_values
 from selfdistill.epistemic import MARKERS, count_table
 from selfdistill.errors import UserError
@@ -427,7 +427,7 @@ def test_equal_figures_give_equal_bytes_and_say_where_they_come_from(tmp_path, s
         "study": "microcosm",
         "rule": "draw_sft_curves",
         "code": "abc",
-        "inputs": {str(source): provenance.sha256_file(source)},
+        "inputs": {str(source): files.sha256_file(source)},
     }
     assert list(first.parent.iterdir()) == [first]
 
@@ -480,7 +480,7 @@ def test_script_reads_its_tables_and_records_them(tmp_path, monkeypatch, script,
     outputs = run_as_snakemake_does(script, paths, tmp_path, **params)
     made_from = json.loads(description_in(outputs["png"]))
     assert made_from["rule"] == f"draw_{script}"
-    assert made_from["inputs"] == {str(path): provenance.sha256_file(path) for path in paths.values()}
+    assert made_from["inputs"] == {str(path): files.sha256_file(path) for path in paths.values()}
     if script == "fig_2":
         page = outputs["html"].read_text(encoding="utf-8")
         assert page.count('<mark class="marker">') == 2 and STAMP in page.replace("&#x27;", "'")
@@ -495,7 +495,7 @@ CAPTIONS = sorted((WORKFLOW / "report").glob("*.rst"))
 @pytest.mark.parametrize("caption", CAPTIONS, ids=lambda path: path.stem)
 def test_caption_is_well_formed(caption, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    provenance.write_text(tmp_path / "results/tiny/claims/front.html", "<p>the ledger</p>")
+    files.write_text(tmp_path / "results/tiny/claims/front.html", "<p>the ledger</p>")
     job = SimpleNamespace(config={"study": "tiny"}, wildcards=SimpleNamespace(table="table_2"))
     text = Template(caption.read_text(encoding="utf-8")).render(snakemake=job)
     tree = publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 5})

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from selfdistill import provenance
+from selfdistill import files, provenance
 
 
 def test_atomic_path_leaves_nothing_behind_on_an_error(tmp_path):
     target = tmp_path / "file"
     target.write_text("old")
-    with pytest.raises(RuntimeError), provenance.atomic_path(target) as temporary:
+    with pytest.raises(RuntimeError), files.atomic_path(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"
@@ -21,7 +21,7 @@ def test_atomic_path_leaves_nothing_behind_on_an_error(tmp_path):
 
 
 def test_two_writers_of_one_file_use_different_temporary_names(tmp_path):
-    with provenance.atomic_path(tmp_path / "f") as first, provenance.atomic_path(tmp_path / "f") as second:
+    with files.atomic_path(tmp_path / "f") as first, files.atomic_path(tmp_path / "f") as second:
         assert first != second
         first.write_text("1")
         second.write_text("2")
@@ -29,7 +29,7 @@ def test_two_writers_of_one_file_use_different_temporary_names(tmp_path):
 
 
 def test_an_interrupt_leaves_nothing_behind_either(tmp_path):
-    with pytest.raises(KeyboardInterrupt), provenance.atomic_path(tmp_path / "file") as temporary:
+    with pytest.raises(KeyboardInterrupt), files.atomic_path(tmp_path / "file") as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
@@ -48,7 +48,7 @@ def test_folders_are_made_and_a_reader_never_sees_half_a_file(tmp_path):
     watcher = threading.Thread(target=watch)
     watcher.start()
     for text in [*texts] * 5:
-        provenance.write_text(target, text)
+        files.write_text(target, text)
     stop.set()
     watcher.join()
     assert seen <= texts
@@ -58,8 +58,8 @@ def test_folders_are_made_and_a_reader_never_sees_half_a_file(tmp_path):
 def test_digests_are_those_of_hashlib(tmp_path):
     (tmp_path / "f").write_bytes("wäit".encode())
     wanted = hashlib.sha256("wäit".encode()).hexdigest()
-    assert provenance.sha256_file(tmp_path / "f") == provenance.sha256_text("wäit") == wanted
-    assert provenance.sha256_text("\ud800") != provenance.sha256_text("\ud801")  # lone surrogates of bad samples
+    assert files.sha256_file(tmp_path / "f") == files.sha256_text("wäit") == wanted
+    assert files.sha256_text("\ud800") != files.sha256_text("\ud801")  # lone surrogates of bad samples
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def test_a_sidecar_says_what_made_the_file(tmp_path):
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.md", "out.md", "out.md.provenance.json"]
     record = json.loads(provenance.sidecar_path(out).read_text())
-    assert record["file"] == "out.md" and record["sha256"] == provenance.sha256_text("out")
-    assert record["inputs"] == {"source": {"path": str(source), "sha256": provenance.sha256_text("in")}}
+    assert record["file"] == "out.md" and record["sha256"] == files.sha256_text("out")
+    assert record["inputs"] == {"source": {"path": str(source), "sha256": files.sha256_text("in")}}
     settings = {"temperature": 0.6, "manifest": "m.json"}
     assert record["parameters"] == {"rollouts": 8, "settings": settings, "size": None}
     assert record["seconds"] == 1.235 and record["finished"].endswith("Z")

@@ -11,7 +11,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from selfdistill.claims import read_claims
-from selfdistill.code_digest import PACKAGE_ROOT, code_digest
+from selfdistill.code_digest import PACKAGE_ROOT
+from selfdistill.code_digest import code_digest
 from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
 from selfdistill.problems import pinned_revision

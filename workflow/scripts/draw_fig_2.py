@@ -11,7 +11,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from selfdistill import examples, plotting, provenance, tables
+from selfdistill import examples, files, plotting, tables
 
 FONT, POINTS = "DejaVu Sans Mono", 7.5
 LETTER = 0.602 * POINTS / 72  # inches; the advance of this font is 0.602 of its size
@@ -95,4 +95,4 @@ if __name__ == "__main__":
     facts = ["panel", "model", "run", "problem_id", "sample", "response_tokens", "answer", "correct", "E"]
     plotting.save(draw(chosen, problems, study), images, made_from, chosen.reindex(columns=facts))
     page = examples.to_html(chosen, problems, stamp=plotting.stamp_text(study), description=made_from)
-    provenance.write_text(job.output.html, page)
+    files.write_text(job.output.html, page)

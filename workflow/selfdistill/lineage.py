@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.errors import UserError
-from selfdistill.provenance import sha256_file, sidecar_path
+from selfdistill.files import sha256_file
+from selfdistill.provenance import sidecar_path
 
 SIDECAR = ".provenance.json"
 FIGURES = (".png", ".svg", ".pdf")

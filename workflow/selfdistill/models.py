@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.errors import UserError
-from selfdistill.provenance import sha256_file, sha256_text, write_text
+from selfdistill.files import sha256_file, sha256_text, write_text
 
 MANIFEST = "manifest.json"
 # Files above this size are checked by size alone when a model is loaded.

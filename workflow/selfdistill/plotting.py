@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from selfdistill import reading_room
 from selfdistill.errors import UserError, nearest
-from selfdistill.provenance import atomic_path, sha256_file, write_text
+from selfdistill.files import atomic_path, sha256_file, write_text
 from selfdistill.studies import stamp_text
 
 WIDTH = 7.0  # inches: the text width of a page; nothing is scaled down when the figure is set there

@@ -164,7 +164,7 @@ def build_sft_sets(
 ) -> None:
     """Section 4: build D_ug, D_sg and the unfiltered unguided set, with their data card."""
     from selfdistill import sft_sets, tables
-    from selfdistill.provenance import write_text
+    from selfdistill.files import write_text
 
     asked = tables.read(problems, "problems")
     sets = sft_sets.build_sft_sets(
@@ -472,7 +472,7 @@ def make_ledger(
 def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Path, out_front: Path) -> None:
     """Write the claims ledger as Markdown, as a page, and as the part of a page that the report begins with."""
     from selfdistill import ledger_page, tables
-    from selfdistill.provenance import write_text
+    from selfdistill.files import write_text
 
     table = tables.read(ledger, "ledger")
     write_text(out_markdown, ledger_page.markdown(table, study))
@@ -504,7 +504,7 @@ def build_reading_room(
 def show_verdicts(*, ledger: Path, page: Path) -> None:
     """Put a ledger's verdicts into a page, such as the README, between its marks."""
     from selfdistill import ledger_page, tables
-    from selfdistill.provenance import write_text
+    from selfdistill.files import write_text
 
     write_text(page, ledger_page.with_verdicts(page.read_text(encoding="utf-8"), tables.read(ledger, "ledger")))
 
@@ -512,7 +512,7 @@ def show_verdicts(*, ledger: Path, page: Path) -> None:
 def render_table(*, table: Path, out_csv: Path, out_markdown: Path, out_latex: Path) -> None:
     """Write a summary as CSV (every number), Markdown and LaTeX (values with intervals)."""
     from selfdistill import rendering, tables
-    from selfdistill.provenance import write_text
+    from selfdistill.files import write_text
 
     summary = tables.read(table, "summary")
     write_text(out_csv, summary.to_csv(index=False))
@@ -588,7 +588,7 @@ def record_config(*, values: str, out: Path) -> None:
 
     import yaml
 
-    from selfdistill.provenance import write_text
+    from selfdistill.files import write_text
 
     write_text(out, yaml.safe_dump(json.loads(values), sort_keys=False))
 
@@ -615,7 +615,7 @@ def document_config(*, page: Path, schema: Path) -> None:
     import yaml
 
     from selfdistill import config
-    from selfdistill.provenance import write_text
+    from selfdistill.files import write_text
 
     write_text(page, config.document())
     write_text(schema, yaml.safe_dump(config.schema(), sort_keys=False))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from selfdistill.epistemic import MARKERS, MODES
 from selfdistill.errors import UserError, nearest
-from selfdistill.provenance import atomic_path
+from selfdistill.files import atomic_path
 
 # Rows that `batches` reads at a time.
 BATCH_ROWS = 2**17

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from selfdistill import reading_room, tables
 from selfdistill.errors import UserError
+from selfdistill.files import sha256_file
 from selfdistill.lineage import FIGURES, SIDECAR, Record, from_metadata, from_sidecar, located, place_in
-from selfdistill.provenance import sha256_file, sidecar_path
+from selfdistill.provenance import sidecar_path
 from selfdistill.verdicts import NOT_TESTABLE, holm, overall_verdict
 
 RESPONSE = ["model", "run", "setting", "step", "problem_id", "sample"]  # what identifies one

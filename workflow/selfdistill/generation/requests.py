@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from selfdistill.errors import UserError
-from selfdistill.provenance import sha256_text
+from selfdistill.files import sha256_text
 
 
 @dataclass(frozen=True)

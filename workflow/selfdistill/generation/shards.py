@@ -26,8 +26,8 @@ from tqdm import tqdm
 from selfdistill import models
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError, nearest
+from selfdistill.files import atomic_path, sha256_text
 from selfdistill.generation.requests import Engine, Prompt, Row, Sampling, sample_seed
-from selfdistill.provenance import atomic_path, sha256_text
 
 BLOCK = 8  # samples of a problem in one shard: the paper's number of rollouts
 ROWS = 512  # responses in one shard

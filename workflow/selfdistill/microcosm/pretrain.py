@@ -19,12 +19,12 @@ from tqdm import tqdm
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from selfdistill.code_digest import code_digest
+from selfdistill.files import atomic_path, sha256_text
 from selfdistill.microcosm import world
 from selfdistill.microcosm.batches import Batch, check_batch, document_batch, fact_batch
 from selfdistill.microcosm.documents import Mix
 from selfdistill.microcosm.gradients import Alone, Pair, workers_for
 from selfdistill.microcosm.tokenizer import build_tokenizer
-from selfdistill.provenance import atomic_path, sha256_text
 
 
 @dataclass(frozen=True)

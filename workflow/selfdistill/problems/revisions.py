@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from selfdistill.errors import UserError, nearest
-from selfdistill.provenance import write_text
+from selfdistill.files import write_text
 
 LOCKED = "locked"
 LOCK_FILE = Path("config/revisions.json")

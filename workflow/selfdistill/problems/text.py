@@ -2,8 +2,8 @@
 
 import unicodedata
 
+from selfdistill.files import sha256_text
 from selfdistill.prompts import AUTHORS_INSTRUCTION
-from selfdistill.provenance import sha256_text
 
 # Wordings around the bare problem, as (before, after), the longer first. Only these exact texts are removed, so
 # that a problem which itself says "step by step" stays as it is.

@@ -16,9 +16,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from selfdistill import contexts, models, processes
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError, nearest
+from selfdistill.files import sha256_text
 from selfdistill.generation.requests import Sampling
 from selfdistill.prompts import render, user_prompt
-from selfdistill.provenance import sha256_text
 from selfdistill.training.checkpoints import run_to_end
 from selfdistill.training.metrics import ProgressCallback, on_policy_tables
 from selfdistill.training.prompt_stream import prompt_stream, training_set

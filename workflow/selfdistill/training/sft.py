@@ -24,7 +24,7 @@ from trl import SFTConfig, SFTTrainer
 from selfdistill import models, processes, prompts
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError
-from selfdistill.provenance import sha256_text
+from selfdistill.files import sha256_text
 from selfdistill.qwen3 import forward as qwen3
 from selfdistill.training.checkpoints import KEPT, export_model, run_to_end
 from selfdistill.training.metrics import ProgressCallback, step_table

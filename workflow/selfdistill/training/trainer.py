@@ -27,10 +27,10 @@ from trl.models import prepare_fsdp
 from trl.models.utils import disable_gradient_checkpointing
 
 from selfdistill.errors import UserError
+from selfdistill.files import sha256_text
 from selfdistill.generation.requests import Completion, Row, Sampling, sample_seed
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.prompts import render
-from selfdistill.provenance import sha256_text
 from selfdistill.training.checkpoints import export_model
 from selfdistill.training.demonstrations import choose_demonstrations, group_statistics, teacher_prompt
 from selfdistill.training.losses import aggregate, distillation_terms, token_logps, truncated_ratio
