@@ -17,11 +17,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 
 from tqdm import tqdm
 
 from selfdistill import grading_worker
+from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.equivalence import compare
 from selfdistill.prompts import split_thinking
 
@@ -138,7 +138,7 @@ class Worker:
 
 def _start() -> subprocess.Popen[str]:
     module = grading_worker.main.__module__
-    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", module, str(LIMIT_SECONDS)],
         stdin=subprocess.PIPE,
