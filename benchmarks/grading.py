@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from selfdistill import grading, tables
+from selfdistill import tables
+from selfdistill.grading import grader
 
 PROBLEMS, SAMPLES, REPEATS = 120, 16, 3
 WORKERS = 2
@@ -48,7 +49,7 @@ def main() -> None:
     sets = {"as AIME": integers(), "as MATH500": [written(index) for index in range(PROBLEMS)]}
     if arguments.golds:
         sets = {str(arguments.golds): from_golds(tables.read(arguments.golds, "problems")["answer"].tolist())}
-    grading.grade_many([("x+1", "1+x")])  # starts a worker, and imports
+    grader.grade_many([("x+1", "1+x")])  # starts a worker, and imports
     plain([("x+1", "1+x")])
     report = {}
     print(f"load {os.getloadavg()[0]:.1f}; pairs/s: median [least, most] of {REPEATS}; {WORKERS} workers")
@@ -63,7 +64,7 @@ def main() -> None:
             f"math-verify {shown['math-verify']}, ratio {ratio:.1f}; {len(set(differing))} distinct verdicts differ"
         )
         for answer, gold in sorted(set(differing)) if arguments.show else []:
-            print(f"    {answer!r} for {gold!r}: ours {grading.is_equivalent(answer, gold)}")
+            print(f"    {answer!r} for {gold!r}: ours {grader.is_equivalent(answer, gold)}")
         report[name] = rates | {"pairs": len(pairs), "distinct": len(set(pairs)), "differ": len(set(differing))}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -111,7 +112,7 @@ def from_golds(golds: list[str]) -> list[list[Pair]]:
 
 
 def ours(pairs: list[Pair]) -> list[bool]:
-    return grading.grade_many(pairs, workers=WORKERS)
+    return grader.grade_many(pairs, workers=WORKERS)
 
 
 def plain(pairs: list[Pair]) -> list[bool]:
@@ -125,7 +126,7 @@ def rate(grade: Callable[[list[Pair]], list[bool]], pairs: list[Pair]) -> list[f
     """Pairs per second of wall clock, which counts the worker processes too."""
     found = []
     for _ in range(REPEATS):
-        grading.close()  # verdicts are remembered; what workers and math-verify need to start is not counted
+        grader.close()  # verdicts are remembered; what workers and math-verify need to start is not counted
         grade([(f"{number} + x", f"x + {number}") for number in range(2 * WORKERS)])
         started = time.perf_counter()
         grade(pairs)

@@ -27,7 +27,7 @@ import torch
 from datasets import Dataset
 from selfdistill import contexts, models, tables
 from selfdistill.generation import Sampling
-from selfdistill.grading import extract_answer, grade_many
+from selfdistill.grading.grader import extract_answer, grade_many
 from selfdistill.prompts import sdpo_reprompt, user_prompt
 from selfdistill.training.prompt_stream import prompt_stream
 from selfdistill.training.rollouts import RolloutRecord

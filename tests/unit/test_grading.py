@@ -9,8 +9,8 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from selfdistill import grading
-from selfdistill.grading import Worker, extract_answer, grade_many, is_equivalent
+from selfdistill.grading import grader
+from selfdistill.grading.grader import Worker, extract_answer, grade_many, is_equivalent
 
 PMATRIX = r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"
 
@@ -316,7 +316,7 @@ def test_only_the_answer_is_evaluated():
 @pytest.fixture
 def worker(monkeypatch):
     """A worker of this test's own, with little patience."""
-    monkeypatch.setattr(grading, "LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr(grader, "LIMIT_SECONDS", 0.5)
     worker = Worker()
     yield worker
     worker.close()
@@ -324,7 +324,7 @@ def worker(monkeypatch):
 
 @pytest.mark.parametrize("answer", CHEAP_BUT_HOSTILE, ids=range(len(CHEAP_BUT_HOSTILE)))
 def test_hostile_answers_are_wrong_and_leave_the_grader_usable(answer):
-    grading._by_algebra.cache_clear()
+    grader._by_algebra.cache_clear()
     assert not is_equivalent(answer, "7 + x")
     assert is_equivalent("x + 7", "7 + x")
 
@@ -368,7 +368,7 @@ def test_an_interrupted_question_is_not_answered_to_the_next(worker, monkeypatch
 
 
 def test_a_worker_that_cannot_start_is_no_verdict(worker, monkeypatch):
-    monkeypatch.setattr(grading, "sys", SimpleNamespace(executable="/bin/false"))
+    monkeypatch.setattr(grader, "sys", SimpleNamespace(executable="/bin/false"))
     with pytest.raises(RuntimeError, match="does not start"):
         worker.verdict("x + 7", "7 + x")
 
@@ -412,10 +412,10 @@ def test_a_forked_process_has_its_own_worker_and_none_outlives_its_process():
 def asked(monkeypatch):
     """The questions that went to a worker, which never starts; nothing is known at first."""
     questions = []
-    grading.close()
+    grader.close()
     monkeypatch.setattr(Worker, "verdict", lambda self, *pair: questions.append(pair) or pair[0] == "7 + x")
     yield questions
-    grading.close()
+    grader.close()
 
 
 def test_grade_many_keeps_order_and_asks_for_equal_pairs_once(asked):

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 from selfdistill.epistemic import MARKERS, count_markers
-from selfdistill.grading import extract_answer
+from selfdistill.grading.grader import extract_answer
 from selfdistill.microcosm import documents, world
 from selfdistill.microcosm.reasoner import Context, Reasoner, likelihood_ratio, look_up
 

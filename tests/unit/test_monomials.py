@@ -4,8 +4,8 @@ import itertools
 import math
 
 import pytest
-from selfdistill.equivalence import compare
-from selfdistill.monomials import LARGEST_RADICAND, Monomial, read_monomial
+from selfdistill.grading.equivalence import compare
+from selfdistill.grading.monomials import LARGEST_RADICAND, Monomial, read_monomial
 
 # Written forms by value. Equal values read as equal, different ones as different.
 FORMS = {

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from selfdistill.epistemic import count_tables
-from selfdistill.grading import extract_answer, grade_many
+from selfdistill.grading.grader import extract_answer, grade_many
 from selfdistill.tables import TRACES
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfdistill.errors import UserError, nearest
-from selfdistill.grading import extract_answer
+from selfdistill.grading.grader import extract_answer
 from selfdistill.problems.text import bare_problem
 
 PROBLEM_PATHS = ("problem", "question", "prompt")

@@ -16,7 +16,7 @@ import signal
 import sys
 from typing import TextIO
 
-from selfdistill.equivalence import compare
+from selfdistill.grading.equivalence import compare
 
 # math-verify reads i as a variable, and only I as the imaginary unit.
 _IMAGINARY = re.compile(r"(?<![a-zA-Z\\])i(?![a-zA-Z])")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from selfdistill.monomials import Monomial, read_monomial
-from selfdistill.tidying import drop_units, respell, squeeze, unwrap_texts
+from selfdistill.grading.monomials import Monomial, read_monomial
+from selfdistill.grading.tidying import drop_units, respell, squeeze, unwrap_texts
 
 LONGEST = 500  # characters of an answer that is read as mathematics; a longer one is compared as a string
 # math-verify's float_rounding: a decimal with at least so many places stands for the fraction that it rounds.
