@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from selfdistill.epistemic import MARKERS, count_tables
+from selfdistill.markers.counting import MARKERS, count_tables
 
 REPEATS = 7
 WORD = re.compile(rf"\b(?:{'|'.join(MARKERS)})\b")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 from selfdistill import reading_room, tables
-from selfdistill.epistemic import count_table
+from selfdistill.markers.counting import count_table
 
 ROOM = Path(__file__).resolve().parents[2] / "workflow" / "reading_room"
 PARTS = reading_room.Parts(ROOM / "page.html", ROOM / "style.css", ROOM / "script.js")

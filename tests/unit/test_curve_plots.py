@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from selfdistill import curve_plots, files, plotting, tables
 from selfdistill.config import FIGURES
-from selfdistill.epistemic import MARKERS
 from selfdistill.errors import UserError
+from selfdistill.markers.counting import MARKERS
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
 SCRIPTS = Path(plotting.__file__).parents[1] / "scripts"

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from selfdistill.epistemic import MARKERS, count_markers, count_table, count_tables
 from selfdistill.errors import UserError
-from selfdistill.marker_scan import patterns
+from selfdistill.markers.counting import MARKERS, count_markers, count_table, count_tables
+from selfdistill.markers.scan import patterns
 
 # Words that tell the two ways of counting apart, and things that must not confuse either.
 PIECES = (
@@ -118,7 +118,7 @@ def test_markers_that_cannot_be_looked_for_at_once_are_refused(markers):
 
 
 def test_the_markers_can_be_had_without_a_compiler():
-    program = "import sys, selfdistill.epistemic; sys.exit('numba' in sys.modules)"
+    program = "import sys, selfdistill.markers.counting; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -4,8 +4,8 @@ import random
 from collections import Counter
 
 import pytest
-from selfdistill.epistemic import MARKERS, count_markers
 from selfdistill.grading.grader import extract_answer
+from selfdistill.markers.counting import MARKERS, count_markers
 from selfdistill.microcosm import documents, world
 from selfdistill.microcosm.reasoner import Context, Reasoner, likelihood_ratio, look_up
 

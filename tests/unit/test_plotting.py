@@ -16,8 +16,8 @@ from matplotlib.collections import LineCollection
 from PIL import Image
 from selfdistill import artifacts, examples, files, plotting, responses, tables
 from selfdistill import quoted as quoted_values
-from selfdistill.epistemic import MARKERS, count_table
 from selfdistill.errors import UserError
+from selfdistill.markers.counting import MARKERS, count_table
 from selfdistill.statistics import Bootstrap
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from selfdistill import tables, traces
-from selfdistill.epistemic import MARKERS
+from selfdistill.markers.counting import MARKERS
 
 LABELS = {"study": "s", "model": "m", "run": "base", "stage": "section3", "setting": "unguided"}
 PROBLEMS = pd.DataFrame({"problem_id": ["p", "q"], "answer": ["7", r"\frac{1}{2}"]})

@@ -5,7 +5,7 @@ import sys
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from selfdistill import plotting, tables
-from selfdistill.epistemic import MARKERS
+from selfdistill.markers.counting import MARKERS
 
 COLUMNS = 5
 

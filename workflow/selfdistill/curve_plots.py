@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from selfdistill import plotting, tables
-from selfdistill.epistemic import MARKERS
 from selfdistill.errors import UserError
+from selfdistill.markers.counting import MARKERS
 from selfdistill.plotting import GUIDED, INK, UNGUIDED, Look
 
 GRPO, SDPO, SDPO_NO_THINK = "grpo", "sdpo", "sdpo without think"

@@ -8,8 +8,8 @@ from typing import Literal
 import pandas as pd
 
 from selfdistill import reading_room
-from selfdistill.epistemic import MARKERS
 from selfdistill.errors import UserError, nearest
+from selfdistill.markers.counting import MARKERS
 from selfdistill.tables import MARKER_COLUMNS
 
 RULE = (

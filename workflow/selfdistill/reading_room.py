@@ -24,9 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from selfdistill import tables
-from selfdistill.epistemic import MARKERS
 from selfdistill.errors import UserError
 from selfdistill.files import atomic_path, write_text
+from selfdistill.markers.counting import MARKERS
 from selfdistill.studies import stamp_text
 
 SHARD_CHARACTERS = 200_000  # of responses in one shard; a longer response has a shard of its own

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from selfdistill.epistemic import MARKERS, MODES
 from selfdistill.errors import UserError, nearest
 from selfdistill.files import atomic_path
+from selfdistill.markers.counting import MARKERS, MODES
 
 # Rows that `batches` reads at a time.
 BATCH_ROWS = 2**17

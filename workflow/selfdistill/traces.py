@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from selfdistill.epistemic import count_tables
 from selfdistill.grading.grader import extract_answer, grade_many
+from selfdistill.markers.counting import count_tables
 from selfdistill.tables import TRACES
 
 

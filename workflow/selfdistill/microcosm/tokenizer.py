@@ -8,7 +8,7 @@ regeneration rely on.
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from selfdistill.epistemic import MARKERS
+from selfdistill.markers.counting import MARKERS
 from selfdistill.microcosm import world
 from selfdistill.prompts import CLOSE, OPEN
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from selfdistill.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from selfdistill.marker_scan import Patterns
+    from selfdistill.markers.scan import Patterns
 
 # "we define a set of 10 epistemic markers" (Section 3), in the authors' order.
 MARKERS = ("wait", "hmm", "perhaps", "maybe", "actually", "alternatively", "seems", "might", "likely", "check")
@@ -42,7 +42,7 @@ def count_tables(texts: Iterable[str]) -> dict[Mode, pd.DataFrame]:
 
     A column of strings is counted as it lies in memory, without a Python object per text.
     """
-    from selfdistill.marker_scan import count_both_ways  # here, as most who import the markers need no compiler
+    from selfdistill.markers.scan import count_both_ways  # here, as most who import the markers need no compiler
 
     data, bounds = _utf8(texts)
     counts = np.zeros((len(MODES), len(bounds) - 1, len(MARKERS)), dtype=np.int32)
@@ -74,7 +74,7 @@ def _column(texts: pd.Series | list[str]) -> pa.LargeStringArray:
 @cache
 def _sought() -> tuple["Patterns", np.ndarray]:
     """The markers as `marker_scan` takes them, and whether a code point is a letter, a digit or "_"."""
-    from selfdistill.marker_scan import patterns
+    from selfdistill.markers.scan import patterns
 
     of_words = np.strings.isalnum(np.arange(sys.maxunicode + 1, dtype=np.uint32).view("U1"))
     of_words[ord("_")] = True
