@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from selfdistill import artifacts, responses, selection, stages, tables
+from selfdistill import artifacts, responses, stages, tables
+from selfdistill.generation import selection
 from selfdistill.statistics import Bootstrap
 
 SETTINGS = ("selection", "unguided", "solution", "solution_without_thinking", "regeneration", "regeneration_unselected")

@@ -69,7 +69,7 @@ def measure(engine: str, model: Path) -> dict:
     """Tokens per second of `REPEATS` draws after one that warms up."""
     started = time.perf_counter()
     from selfdistill import models
-    from selfdistill.contexts import build_prompts
+    from selfdistill.generation.contexts import build_prompts
     from selfdistill.problems import load_problem_set
 
     problems = load_problem_set("microcosm", split="train", size=PROBLEMS)

@@ -42,8 +42,8 @@ import psutil
 import torch
 import transformers
 import trl
-from selfdistill import models, traces
-from selfdistill.generation import Sampling
+from selfdistill import models
+from selfdistill.generation import Sampling, traces
 from selfdistill.microcosm import world
 from selfdistill.microcosm.documents import thought
 from selfdistill.microcosm.pretrain import PRESETS, pretrain

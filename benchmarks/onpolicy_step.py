@@ -25,8 +25,8 @@ from unittest.mock import patch
 import pandas as pd
 import torch
 from datasets import Dataset
-from selfdistill import contexts, models, tables
-from selfdistill.generation import Sampling
+from selfdistill import models, tables
+from selfdistill.generation import Sampling, contexts
 from selfdistill.grading.grader import extract_answer, grade_many
 from selfdistill.prompts import sdpo_reprompt, user_prompt
 from selfdistill.training.prompt_stream import prompt_stream

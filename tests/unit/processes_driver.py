@@ -6,8 +6,8 @@ from pathlib import Path
 from zlib import crc32
 
 import torch
-from selfdistill import models, processes, tables, traces
-from selfdistill.generation import Sampling
+from selfdistill import models, processes, tables
+from selfdistill.generation import Sampling, traces
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.training import checkpoints, onpolicy, sft
 from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings

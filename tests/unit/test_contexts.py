@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from selfdistill.contexts import Context, build_prompts, contexts_for, opens_thinking
 from selfdistill.errors import UserError
+from selfdistill.generation.contexts import Context, build_prompts, contexts_for, opens_thinking
 from selfdistill.microcosm.tokenizer import build_tokenizer
 from tiny import problems_of
 

@@ -13,9 +13,9 @@ from zlib import crc32
 import pandas as pd
 import pytest
 import torch
-from selfdistill import models, tables, traces
+from selfdistill import models, tables
 from selfdistill.files import sha256_file
-from selfdistill.generation import Sampling
+from selfdistill.generation import Sampling, traces
 from selfdistill.training import checkpoints, onpolicy
 from selfdistill.training.metrics import ON_POLICY_METRICS
 from selfdistill.training.prompt_stream import prompt_stream

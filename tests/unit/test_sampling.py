@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from selfdistill import sampling, tables
-from selfdistill.contexts import Context
-from selfdistill.generation import Prompt, Sampling, sample_seed, shards
-from selfdistill.sampling import Sampler
+from selfdistill import tables
+from selfdistill.generation import Prompt, Sampling, sample_seed, sampler, shards
+from selfdistill.generation.contexts import Context
+from selfdistill.generation.sampler import Sampler
 from tiny import problems_of, save_tiny_model
 
 PROBLEMS = problems_of([f"Find x with a = {n}" for n in range(5)])
@@ -51,7 +51,7 @@ class Scripted:
 def scripted(monkeypatch: pytest.MonkeyPatch):
     def install(right: Callable[[int, int], bool]) -> Scripted:
         script = Scripted(right)
-        monkeypatch.setattr(sampling, "generate", script)
+        monkeypatch.setattr(sampler, "generate", script)
         return script
 
     return install

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from selfdistill.errors import UserError
-from selfdistill.selection import is_borderline, select_borderline, solve_rates
+from selfdistill.generation.selection import is_borderline, select_borderline, solve_rates
 from tiny import problems_of
 
 BOUNDS = {"low": 0.125, "high": 0.5}

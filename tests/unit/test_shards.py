@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from selfdistill import models, tables, traces
+from selfdistill import models, tables
 from selfdistill.errors import UserError
-from selfdistill.generation import Prompt, Sampling, generate, sample_seed, shards
+from selfdistill.generation import Prompt, Sampling, generate, sample_seed, shards, traces
 from tiny import problems_of, prompt_of, save_tiny_model
 
 PROBLEMS = problems_of([f"Find x with a = {n}" for n in range(12)])

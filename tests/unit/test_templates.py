@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from huggingface_hub import try_to_load_from_cache
 from selfdistill import models, prompts
-from selfdistill.contexts import build_prompts, contexts_for, opens_thinking
 from selfdistill.files import sha256_text
+from selfdistill.generation.contexts import build_prompts, contexts_for, opens_thinking
 from selfdistill.problems import pinned_revision
 from selfdistill.training.demonstrations import teacher_prompt
 from selfdistill.training.sft import tokenise

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from selfdistill import tables, traces
+from selfdistill import tables
+from selfdistill.generation import traces
 from selfdistill.markers.counting import MARKERS
 
 LABELS = {"study": "s", "model": "m", "run": "base", "stage": "section3", "setting": "unguided"}

@@ -11,9 +11,9 @@ import torch
 import transformers
 import trl
 from datasets import Dataset
-from selfdistill import contexts, models, traces
+from selfdistill import models
 from selfdistill.errors import UserError
-from selfdistill.generation import Sampling, shards
+from selfdistill.generation import Sampling, contexts, shards, traces
 from selfdistill.generation.requests import Completion
 from selfdistill.training import trainer as trainer_module
 from selfdistill.training.rollouts import RolloutRecord

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from selfdistill import models, traces
-from selfdistill.contexts import build_prompts
-from selfdistill.generation import Prompt, Sampling, generate
+from selfdistill import models
+from selfdistill.generation import Prompt, Sampling, generate, traces
+from selfdistill.generation.contexts import build_prompts
 from selfdistill.problems import load_problem_set
 from selfdistill.statistics import Bootstrap
 

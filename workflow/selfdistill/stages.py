@@ -4,8 +4,8 @@ from pathlib import Path
 
 from selfdistill import processes
 from selfdistill.generation.requests import Sampling
+from selfdistill.generation.sampler import Sampler
 from selfdistill.reading_room import Limits
-from selfdistill.sampling import Sampler
 from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
 
 # Stages import what they need when they run: a stage that draws no sample does not load torch.
@@ -93,7 +93,8 @@ def select_borderline(
     out_traces: Path,
 ) -> None:
     """Section 3: find the problems that the model solves in ``low`` to ``high`` of its rollouts."""
-    from selfdistill import selection, tables
+    from selfdistill import tables
+    from selfdistill.generation import selection
 
     chosen, traces = selection.select_borderline(
         tables.read(problems, "problems"),

@@ -13,10 +13,11 @@ from datasets import Dataset
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
 
-from selfdistill import contexts, models, processes
+from selfdistill import models, processes
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError, nearest
 from selfdistill.files import sha256_text
+from selfdistill.generation import contexts
 from selfdistill.generation.requests import Sampling
 from selfdistill.prompts import render, user_prompt
 from selfdistill.training.checkpoints import run_to_end

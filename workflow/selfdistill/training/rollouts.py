@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from selfdistill import tables, traces
+from selfdistill import tables
+from selfdistill.generation import traces
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from selfdistill import contexts, models, traces
-from selfdistill.contexts import Context
-from selfdistill.generation import Sampling, generate
+from selfdistill import models
+from selfdistill.generation import Sampling, contexts, generate, traces
+from selfdistill.generation.contexts import Context
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
 
