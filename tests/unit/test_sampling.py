@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from selfdistill import tables
-from selfdistill.generation import Prompt, Sampling, sample_seed, sampler, shards
+from selfdistill.generation import Prompt, Sampling, sample_seed, shards
+from selfdistill.generation import sampler as sampling
 from selfdistill.generation.contexts import Context
 from selfdistill.generation.sampler import Sampler
 from tiny import problems_of, save_tiny_model
@@ -51,7 +52,7 @@ class Scripted:
 def scripted(monkeypatch: pytest.MonkeyPatch):
     def install(right: Callable[[int, int], bool]) -> Scripted:
         script = Scripted(right)
-        monkeypatch.setattr(sampler, "generate", script)
+        monkeypatch.setattr(sampling, "generate", script)
         return script
 
     return install

@@ -21,8 +21,8 @@ from functools import lru_cache
 from tqdm import tqdm
 
 from selfdistill.code_digest import PACKAGE_ROOT
-from selfdistill.grading import worker
 from selfdistill.grading.equivalence import compare
+from selfdistill.grading.worker import main as work
 from selfdistill.prompts import split_thinking
 
 LIMIT_SECONDS = 3.0  # of processor time for one pair of answers
@@ -137,7 +137,7 @@ class Worker:
 
 
 def _start() -> subprocess.Popen[str]:
-    module = worker.main.__module__
+    module = work.__module__
     paths = [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", module, str(LIMIT_SECONDS)],
