@@ -29,10 +29,11 @@ from selfdistill import models, tables
 from selfdistill.generation import Sampling, contexts
 from selfdistill.grading.grader import extract_answer, grade_many
 from selfdistill.prompts import sdpo_reprompt, user_prompt
+from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.prompt_stream import prompt_stream
 from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
-from selfdistill.training.trainer import PHASES, OnPolicyTrainer, trainer_arguments
+from selfdistill.training.trainer import PHASES, OnPolicyTrainer
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer

@@ -9,7 +9,7 @@ from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.markers.counting import count_markers
 from selfdistill.prompts import AUTHORS_INSTRUCTION, user_prompt
-from selfdistill.sft_sets import SETS, build_sft_sets, data_card, describe_match, describe_set
+from selfdistill.training.sft_sets import SETS, build_sft_sets, data_card, describe_match, describe_set
 from trl.data_utils import is_conversational
 
 

@@ -16,10 +16,11 @@ from selfdistill.errors import UserError
 from selfdistill.generation import Sampling, contexts, shards, traces
 from selfdistill.generation.requests import Completion
 from selfdistill.training import trainer as trainer_module
+from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
 from selfdistill.training.states import response_states
-from selfdistill.training.trainer import OVERRIDDEN, OnPolicyTrainer, trainer_arguments
+from selfdistill.training.trainer import OVERRIDDEN, OnPolicyTrainer
 from tiny import problems_of, save_tiny_model
 from transformers import PreTrainedModel
 from trl import GRPOTrainer

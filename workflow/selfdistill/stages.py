@@ -164,8 +164,9 @@ def build_sft_sets(
     out_card: Path,
 ) -> None:
     """Section 4: build D_ug, D_sg and the unfiltered unguided set, with their data card."""
-    from selfdistill import sft_sets, tables
+    from selfdistill import tables
     from selfdistill.files import write_text
+    from selfdistill.training import sft_sets
 
     asked = tables.read(problems, "problems")
     sets = sft_sets.build_sft_sets(

@@ -20,12 +20,13 @@ from selfdistill.files import sha256_text
 from selfdistill.generation import contexts
 from selfdistill.generation.requests import Sampling
 from selfdistill.prompts import render, user_prompt
+from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.checkpoints import run_to_end
 from selfdistill.training.metrics import ProgressCallback, on_policy_tables
 from selfdistill.training.prompt_stream import prompt_stream, training_set
 from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
-from selfdistill.training.trainer import OnPolicyTrainer, StepCallback, trainer_arguments
+from selfdistill.training.trainer import OnPolicyTrainer, StepCallback
 
 ENGINES = ("transformers", "vllm")
 

@@ -20,9 +20,8 @@ import torch
 from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 from torch.distributed.fsdp import MixedPrecisionPolicy
-from torch.distributed.tensor import DTensor, Partial, distribute_tensor
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 from trl.models import prepare_fsdp
 from trl.models.utils import disable_gradient_checkpointing
 
@@ -36,6 +35,7 @@ from selfdistill.training.demonstrations import choose_demonstrations, group_sta
 from selfdistill.training.losses import aggregate, distillation_terms, token_logps, truncated_ratio
 from selfdistill.training.rollouts import RolloutRecord
 from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.sharding import _output_layer, _own_weights, _placed_like, _whole
 from selfdistill.training.states import response_states
 
 OVERRIDDEN = {
@@ -47,8 +47,6 @@ OVERRIDDEN = {
     "_save_checkpoint": ["model", "trial"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
 }
-# Share of a GPU's memory for vLLM's weights and cache; beside them lie the shards of model, optimizer and teacher.
-VLLM_MEMORY = 0.45
 TEACHER_WEIGHTS = "teacher.safetensors"
 # What configurations of transformers call a change of the logits behind the output layer, which the losses leave out.
 CHANGED_LOGITS = (
@@ -578,109 +576,3 @@ def _require_plain_logits(model: PreTrainedModel) -> None:
         raise UserError(
             f"the model changes the logits of its output layer ({', '.join(changed)}): it cannot be trained"
         )
-
-
-def _output_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The output layer's weight [V, H] and bias [V]; of a sharded model gathered, gradients averaged over processes."""
-    layer = model.get_output_embeddings()
-    return _gathered(layer.weight), None if layer.bias is None else _gathered(layer.bias)
-
-
-def _gathered(weight: torch.Tensor) -> torch.Tensor:
-    if not isinstance(weight, DTensor):
-        return weight
-    whole = weight.full_tensor(grad_placements=[Partial()] * weight.device_mesh.ndim)
-    return _MeanGradient.apply(whole, weight.device_mesh.size())
-
-
-class _MeanGradient(torch.autograd.Function):
-    """The identity, with a gradient that becomes the mean over processes when it is summed over them."""
-
-    @staticmethod
-    def forward(ctx: Any, value: torch.Tensor, processes: int) -> torch.Tensor:
-        ctx.processes = processes
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradient / ctx.processes, None
-
-
-def _whole(weight: torch.Tensor) -> torch.Tensor:
-    return weight.full_tensor() if isinstance(weight, DTensor) else weight
-
-
-def _placed_like(whole: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """``whole`` on the device of ``weight``, and sharded as it is."""
-    whole = whole.to(weight.device)
-    if not isinstance(weight, DTensor):
-        return whole
-    return distribute_tensor(whole, weight.device_mesh, weight.placements)
-
-
-def _own_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters by name; tied ones once."""
-    return ((name, parameter.data) for name, parameter in model.named_parameters())
-
-
-def trainer_arguments(
-    arm: Arm,
-    settings: OnPolicySettings,
-    sampling: Sampling,
-    *,
-    directory: Path,
-    seed: int,
-    processes: int,
-    mirrors: list[str],
-    engine: str = "transformers",
-    longest_prompt: int = 0,
-) -> GRPOConfig:
-    """The one place where our settings become TRL's; ``longest_prompt`` (tokens) is for vLLM to reserve room."""
-    accumulation = settings.accumulation(processes)
-    cpu = not torch.cuda.is_available()
-    return GRPOConfig(
-        use_vllm=engine == "vllm",
-        vllm_mode="colocate",
-        vllm_enable_sleep_mode=True,
-        vllm_gpu_memory_utilization=VLLM_MEMORY,
-        vllm_max_model_length=longest_prompt + sampling.max_tokens,
-        vllm_importance_sampling_correction=False,  # it is ours, and on for every engine
-        output_dir=str(directory),
-        learning_rate=arm.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        # The authors' schedule moves once per trainer step, TRL's once per update.
-        warmup_steps=settings.warmup_steps * settings.updates_per_step,
-        max_steps=settings.steps * settings.updates_per_step,
-        per_device_train_batch_size=settings.micro_batch_size,
-        gradient_accumulation_steps=accumulation,
-        steps_per_generation=accumulation * settings.updates_per_step,
-        num_generations=settings.rollouts,
-        shuffle_dataset=False,  # the order of all steps is in the data set: nothing to restore after a kill
-        remove_unused_columns=False,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        max_completion_length=sampling.max_tokens,
-        weight_decay=settings.weight_decay,
-        adam_beta1=settings.adam_beta1,
-        adam_beta2=settings.adam_beta2,
-        max_grad_norm=settings.max_grad_norm,
-        beta=0.0,  # no KL term
-        scale_rewards="none",  # advantage: reward minus the group's mean, not divided by its deviation
-        epsilon=settings.clip_low,
-        epsilon_high=settings.clip_high,
-        delta=settings.dual_clip,
-        loss_type={"authors": "grpo", "token": "dapo"}[settings.aggregation],
-        seed=seed,
-        use_cpu=cpu,
-        bf16=not cpu,  # with float32 master weights, as the authors train (their fsdp_workers.py:325-329)
-        full_determinism=cpu,
-        activation_checkpointing=not cpu,
-        activation_checkpointing_kwargs={"use_reentrant": False},
-        save_strategy="no",  # `CheckpointCallback` decides
-        save_total_limit=2,
-        logging_steps=settings.updates_per_step,
-        logging_nan_inf_filter=False,
-        report_to=mirrors,
-        disable_tqdm=True,
-    )

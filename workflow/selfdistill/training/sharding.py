@@ -1,0 +1,51 @@
+"""Weights that FSDP2 shards over processes: gathered for what needs them whole, and placed back."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor, Partial, distribute_tensor
+from transformers import PreTrainedModel
+
+
+def _output_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The output layer's weight [V, H] and bias [V]; of a sharded model gathered, gradients averaged over processes."""
+    layer = model.get_output_embeddings()
+    return _gathered(layer.weight), None if layer.bias is None else _gathered(layer.bias)
+
+
+def _gathered(weight: torch.Tensor) -> torch.Tensor:
+    if not isinstance(weight, DTensor):
+        return weight
+    whole = weight.full_tensor(grad_placements=[Partial()] * weight.device_mesh.ndim)
+    return _MeanGradient.apply(whole, weight.device_mesh.size())
+
+
+class _MeanGradient(torch.autograd.Function):
+    """The identity, with a gradient that becomes the mean over processes when it is summed over them."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, processes: int) -> torch.Tensor:
+        ctx.processes = processes
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient / ctx.processes, None
+
+
+def _whole(weight: torch.Tensor) -> torch.Tensor:
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight
+
+
+def _placed_like(whole: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """``whole`` on the device of ``weight``, and sharded as it is."""
+    whole = whole.to(weight.device)
+    if not isinstance(weight, DTensor):
+        return whole
+    return distribute_tensor(whole, weight.device_mesh, weight.placements)
+
+
+def _own_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters by name; tied ones once."""
+    return ((name, parameter.data) for name, parameter in model.named_parameters())
