@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from selfdistill import artifacts, responses, stages, tables
+from selfdistill import stages, tables
+from selfdistill.analysis import responses, summaries
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.generation import selection
-from selfdistill.statistics import Bootstrap
 
 SETTINGS = ("selection", "unguided", "solution", "solution_without_thinking", "regeneration", "regeneration_unselected")
 RUNS = ("base", *(f"sft-unguided-lr{rate}" for rate in range(5)))
@@ -98,9 +99,9 @@ def table_1_whole(folder: Path) -> None:
     everything = whole(traces(folder))
     settings = {name: reduced(part) for name, part in everything.groupby("setting", sort=False)}
     drawn, bootstrap = settings.pop(SETTINGS[0]), Bootstrap(**BOOTSTRAP)
-    artifacts.table_1(settings, drawn, bootstrap=bootstrap)
-    artifacts.table_a1(settings, bootstrap=bootstrap)
-    artifacts.selection_histogram(drawn, bootstrap=bootstrap)
+    summaries.table_1(settings, drawn, bootstrap=bootstrap)
+    summaries.table_a1(settings, bootstrap=bootstrap)
+    summaries.selection_histogram(drawn, bootstrap=bootstrap)
 
 
 def table_2(folder: Path) -> None:
@@ -110,7 +111,7 @@ def table_2(folder: Path) -> None:
 def table_2_whole(folder: Path) -> None:
     held = {(path.parent.name, path.stem): whole([path]) for path in evaluations(folder)}
     by_run = {key: reduced(part) for key, part in held.items()}
-    artifacts.table_2(by_run, bootstrap=Bootstrap(**BOOTSTRAP))
+    summaries.table_2(by_run, bootstrap=Bootstrap(**BOOTSTRAP))
 
 
 def traces(folder: Path) -> list[Path]:

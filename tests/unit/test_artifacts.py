@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from selfdistill import artifacts, quoted, responses, tables
+from selfdistill import tables
+from selfdistill.analysis import quoted, responses, summaries
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.errors import UserError
-from selfdistill.statistics import Bootstrap
 
 BOOTSTRAP = Bootstrap(resamples=200)
 
@@ -34,11 +35,11 @@ def reduced(frame):
 
 def table_1(settings, selection):
     settings = {name: reduced(frame) for name, frame in settings.items()}
-    return artifacts.table_1(settings, reduced(selection), bootstrap=BOOTSTRAP)
+    return summaries.table_1(settings, reduced(selection), bootstrap=BOOTSTRAP)
 
 
 def table_2(evaluations):
-    return artifacts.table_2({key: reduced(frame) for key, frame in evaluations.items()}, bootstrap=BOOTSTRAP)
+    return summaries.table_2({key: reduced(frame) for key, frame in evaluations.items()}, bootstrap=BOOTSTRAP)
 
 
 def value(frame, **labels):
@@ -71,11 +72,11 @@ def test_problems_weigh_alike_whatever_their_samples():
 def test_the_selection_draw_covers_the_selected_problems_only():
     drawn = pd.concat([A, traces([("never selected", 0, False, 999, 0, 0, "stop")])])
     table = table_1({"unguided": A}, drawn)
-    assert value(table, metric="L", row=artifacts.SELECTION_DRAW, origin="measured") == 25
+    assert value(table, metric="L", row=summaries.SELECTION_DRAW, origin="measured") == 25
 
 
 def test_table_a1_counts_each_marker():
-    table = artifacts.table_a1({"unguided": reduced(A)}, bootstrap=BOOTSTRAP)
+    table = summaries.table_a1({"unguided": reduced(A)}, bootstrap=BOOTSTRAP)
     assert value(table, metric="substring_wait") == 3
     assert value(table, metric="word_wait") == 1.5
     assert value(table, metric="word_hmm") == 0
@@ -83,7 +84,7 @@ def test_table_a1_counts_each_marker():
 
 
 def test_selection_histogram_counts_problems_by_correct_rollouts():
-    table = artifacts.selection_histogram(reduced(A))
+    table = summaries.selection_histogram(reduced(A))
     assert table.set_index("row")["value"].to_dict() == {"0": 0, "1": 1, "2": 1}
     # Another two problems like these would have been 0, 1 or 2 of either kind.
     assert table.set_index("row")[["low", "high"]].to_numpy().tolist() == [[0, 0], [0, 2], [0, 2]]
@@ -138,7 +139,7 @@ def test_ratios_divide_means_of_the_same_problems():
     length = line(table, metric="L_ratio", **row)
     # Resamples hold p twice (10 / 20), p and q (40 / 50) or q twice (30 / 30): both sides always the same problems.
     assert (length["low"], length["high"]) == (0.5, 1.0)
-    for metric in artifacts.RATIOS:
+    for metric in summaries.RATIOS:
         own = line(table, metric=metric, row="unguided")
         assert own[["value", "low", "high"]].tolist() == [1, 1, 1]
 
@@ -146,8 +147,8 @@ def test_ratios_divide_means_of_the_same_problems():
 def test_what_has_no_ratio_is_left_out_and_the_rest_stays():
     silent = A.assign(response_tokens=0, substring_wait=0, word_wait=0)
     table = table_1({"unguided": silent, "solution": B}, silent)
-    assert set(table["metric"]) == set(artifacts.MEANS) | set(artifacts.DENSITIES)
-    assert set(table.loc[table["metric"].isin(artifacts.DENSITIES), "row"]) == {"solution"}
+    assert set(table["metric"]) == set(summaries.MEANS) | set(summaries.DENSITIES)
+    assert set(table.loc[table["metric"].isin(summaries.DENSITIES), "row"]) == {"solution"}
     assert np.isfinite(table["value"]).all()
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from selfdistill import tables
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.claim_units import LABELS, evaluation_units, guidance_units, sft_units, training_units
 from selfdistill.claims import Claim, Role, ledger, read_claims
 from selfdistill.errors import UserError
 from selfdistill.ledger_page import html, markdown, summary_line
-from selfdistill.statistics import Bootstrap
 from selfdistill.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE, holm, p_value
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -4,8 +4,9 @@ import random
 
 import pandas as pd
 import pytest
-from selfdistill import quoted, tables
-from selfdistill.coverage import expected_distinct, table_3
+from selfdistill import tables
+from selfdistill.analysis import quoted
+from selfdistill.analysis.coverage import expected_distinct, table_3
 from selfdistill.errors import UserError
 
 

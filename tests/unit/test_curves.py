@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from selfdistill import artifacts, curves, tables
+from selfdistill import tables
+from selfdistill.analysis import arms, curves, responses, summaries
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.errors import UserError
-from selfdistill.statistics import Bootstrap
 
 BOOTSTRAP = Bootstrap(resamples=400)
 ARM = {
@@ -107,7 +108,7 @@ def test_a_problem_drawn_twice_in_a_window_counts_twice():
 
 def test_responses_without_tokens_have_no_density():
     table = curves.training_curves(ROLLOUTS.assign(response_tokens=0), ONE, window=3, bootstrap=BOOTSTRAP)
-    assert set(table["metric"]) == set(artifacts.MEANS)
+    assert set(table["metric"]) == set(summaries.MEANS)
 
 
 def test_training_rows_fit_the_schema(tmp_path):
@@ -145,7 +146,7 @@ def test_arms_stay_apart(tmp_path):
     tables.write(table, tmp_path / "curves.parquet", "curves")
     kept = tables.read(tmp_path / "curves.parquet", "curves")
     assert line(kept, metric="score", method="grpo")[["top_k", "teacher_update_rate"]].isna().all()
-    assert set(curves.final_table(kept, kept.iloc[:0])["row"]) == {"GRPO, lr 3e-4", "SDPO c=s, lr 3e-4"}
+    assert set(arms.final_table(kept, kept.iloc[:0])["row"]) == {"GRPO, lr 3e-4", "SDPO c=s, lr 3e-4"}
 
 
 def test_equal_inputs_give_equal_tables_in_any_order():
@@ -196,9 +197,9 @@ def test_evaluation_by_hand():
 def test_evaluation_holds_every_metric_and_no_difference_of_the_base_to_itself(tmp_path):
     own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 10, EASY_BASE))
     table = curves.evaluation_curves(own, ONE, bootstrap=BOOTSTRAP)
-    plain = {"avg", "L", "E_substring", "E_word", "truncated", *artifacts.DENSITIES, *artifacts.MARKER_MEANS}
+    plain = {"avg", "L", "E_substring", "E_word", "truncated", *summaries.DENSITIES, *summaries.MARKER_MEANS}
     assert set(table.loc[table["step"] == 0, "metric"]) == plain
-    differences = {"avg", "L", "E_substring", "E_word", *artifacts.MARKER_MEANS}
+    differences = {"avg", "L", "E_substring", "E_word", *summaries.MARKER_MEANS}
     assert set(table.loc[table["step"] == 10, "metric"]) == plain | {f"{n}_difference_to_base" for n in differences}
     tables.write(table, tmp_path / "curves.parquet", "curves")
 
@@ -268,9 +269,9 @@ def test_the_base_is_asked_what_its_runs_are_asked():
     own["sample"] = own.groupby(["run", "step", "problem_id"], dropna=False).cumcount()
     base, runs = own[own["run"] == "base"], own[(own["run"] == "a") & (own["sample"] < 3)]
     assert len(base) == 8
-    asked = curves.same_questions(base, runs)
+    asked = responses.same_questions(base, runs)
     assert asked[["problem_id", "sample"]].to_numpy().tolist() == [["p", 0], ["p", 1], ["p", 2]]
-    assert curves.same_questions(base, runs.assign(model="n")).empty
+    assert responses.same_questions(base, runs.assign(model="n")).empty
 
 
 def test_evaluations_that_cannot_be_compared_are_refused():
@@ -309,15 +310,15 @@ def test_evaluations_that_cannot_be_compared_are_refused():
 )
 def test_labels_say_what_is_not_usual(arm, label):
     usual = {"family": "f", "problem_set": "train", "top_k": 100.0, "thinking": "on", "teacher_update_rate": 0.0}
-    assert curves.arm_label({**ARM, **arm}, usual) == label
+    assert arms.arm_label({**ARM, **arm}, usual) == label
 
 
 def test_what_is_usual_is_what_most_arms_have():
     small = {**SDPO, "top_k": 20.0}
     arms = pd.DataFrame([ARM, {**ARM, **SDPO}, {**ARM, **small}, {**ARM, "problem_set": "b"}])
     usual = {"teacher_update_rate": 0.0, "thinking": "on", "family": "f", "top_k": 100.0, "problem_set": "train"}
-    assert curves.usual_values(arms) == usual
-    several = curves.usual_values(pd.concat([arms, arms.assign(family="g")]))
+    assert arms.usual_values(arms) == usual
+    several = arms.usual_values(pd.concat([arms, arms.assign(family="g")]))
     assert "family" not in several
 
 
@@ -325,7 +326,7 @@ def test_final_table_holds_the_last_window_and_the_last_step(tmp_path):
     own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 2, EASY_BASE), ("m", "a", 3, shifted(EASY_BASE, 0, 5)))
     training = curves.training_curves(ROLLOUTS, ONE, window=2, bootstrap=BOOTSTRAP)
     evaluation = curves.evaluation_curves(own, ONE, bootstrap=BOOTSTRAP)
-    table = curves.final_table(training, evaluation)
+    table = arms.final_table(training, evaluation)
     assert set(table["row"]) == {"GRPO, lr 3e-4"} and set(table["artifact"]) == {"table_onpolicy"}
     values = table.set_index(["benchmark", "metric"])["value"].to_dict()
     assert values == {
@@ -350,13 +351,13 @@ def test_labels_that_do_not_tell_arms_apart_are_refused():
     runs = run_table({"model": "m", "run": "a"}, {"model": "m", "run": "b", "thinking": "off"})
     rollouts = pd.concat([ROLLOUTS, ROLLOUTS.assign(run="b")])
     training = curves.training_curves(rollouts, runs, window=2, bootstrap=BOOTSTRAP)
-    assert set(curves.final_table(training, training.iloc[:0])["row"]) == {
+    assert set(arms.final_table(training, training.iloc[:0])["row"]) == {
         "GRPO, lr 3e-4",
         "GRPO, lr 3e-4, thinking off",
     }
     different = training.assign(problems=training["thinking"].map({"on": 100, "off": 99}), thinking="on")
     with pytest.raises(UserError, match="two arms would both be called 'GRPO, lr 3e-4'"):
-        curves.final_table(different, training.iloc[:0])
+        arms.final_table(different, training.iloc[:0])
 
 
 def score_curves(rates, **columns):
@@ -372,11 +373,11 @@ def score_curves(rates, **columns):
 def test_the_rate_with_the_best_last_third_is_chosen():
     rates = {1e-3: [0.9, 0.9, 0.9, 0.5], 3e-4: [0.1, 0.1, 0.7, 0.6], 1e-4: [0.1, 0.2, 0.6, 0.7]}
     training = score_curves(rates)
-    scores = curves.rate_scores(training, family="f", problem_set="train")
+    scores = arms.rate_scores(training, family="f", problem_set="train")
     assert scores["learning_rate"].tolist() == [1e-4, 3e-4, 1e-3]
     assert scores["score"].tolist() == pytest.approx([0.65, 0.65, 0.7]) and set(scores["windows"]) == {2}
-    assert curves.choose_rate(training, family="f", problem_set="train") == 1e-3
-    assert curves.choose_rate(training[training["learning_rate"] < 1e-3], family="f", problem_set="train") == 1e-4
+    assert arms.choose_rate(training, family="f", problem_set="train") == 1e-3
+    assert arms.choose_rate(training[training["learning_rate"] < 1e-3], family="f", problem_set="train") == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -394,9 +395,9 @@ def test_nothing_but_whole_grpo_runs_chooses_the_rate(other):
     training = score_curves({1e-4: [0.5], 3e-4: [0.4]})
     better = score_curves({1e-2: [0.9]}, **other)
     both = pd.concat([training, better])
-    assert curves.choose_rate(both, family="f", problem_set="train") == 1e-4
+    assert arms.choose_rate(both, family="f", problem_set="train") == 1e-4
     with pytest.raises(UserError, match="no GRPO run of 'f' on the whole of 'train'"):
-        curves.choose_rate(better, family="f", problem_set="train")
+        arms.choose_rate(better, family="f", problem_set="train")
 
 
 def test_the_table_of_rates_shows_every_rate_and_marks_the_one_that_the_rule_takes():
@@ -406,7 +407,7 @@ def test_the_table_of_rates_shows_every_rate_and_marks_the_one_that_the_rule_tak
         for step, value in zip((5, 10, 15), values, strict=True)
     ]
     arm = {"study": "s", "family": "f", "thinking": "on", "method": "grpo", "problem_set": "train", "whole_set": True}
-    table = curves.rate_table(pd.DataFrame(rows).assign(metric="score", **arm))
+    table = arms.rate_table(pd.DataFrame(rows).assign(metric="score", **arm))
     found = table.pivot(index="row", columns="metric", values="value").to_dict("index")
     assert found == {"GRPO, lr 1e-4": {"chosen": 0.0, "score": 0.6}, "GRPO, lr 3e-4": {"chosen": 1.0, "score": 0.8}}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from selfdistill import tables
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.diff import diff, flat
 from selfdistill.errors import UserError
-from selfdistill.statistics import Bootstrap
 
 BOOTSTRAP = Bootstrap(resamples=500)
 

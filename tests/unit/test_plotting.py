@@ -14,11 +14,12 @@ from jinja2 import Template
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from PIL import Image
-from selfdistill import artifacts, examples, files, plotting, responses, tables
-from selfdistill import quoted as quoted_values
+from selfdistill import examples, files, plotting, tables
+from selfdistill.analysis import quoted as quoted_values
+from selfdistill.analysis import responses, summaries
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.errors import UserError
 from selfdistill.markers.counting import MARKERS, count_table
-from selfdistill.statistics import Bootstrap
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
 WORKFLOW = Path(plotting.__file__).parents[1]
@@ -306,7 +307,7 @@ def test_table_1_compares_with_the_paper_on_comparable_scales_only():
 def test_table_1_draws_measured_ratios_with_the_intervals_of_the_table():
     ratios = [
         measured(row, metric, 0.1 * (place + number + 1))
-        for number, metric in enumerate(artifacts.RATIOS)
+        for number, metric in enumerate(summaries.RATIOS)
         for place, row in enumerate(SETTINGS)
     ]
     rows = pd.DataFrame(ratios)
@@ -385,18 +386,18 @@ def test_figures_draw_what_the_tables_hold():
     drawn = responses.reduce([BASE_TRACES], "made up")
     settings = {name: responses.reduce([BASE_TRACES.assign(setting=name)], "made up") for name in SETTINGS[1:]}
     bootstrap = Bootstrap(resamples=50)
-    table = pd.concat([artifacts.table_1(settings, drawn, bootstrap=bootstrap), quoted_values.table_1()])
+    table = pd.concat([summaries.table_1(settings, drawn, bootstrap=bootstrap), quoted_values.table_1()])
     figure = functions("table_1")["draw"](table, "microcosm")
     assert len(points(panel(figure, "density E / L"))) == 2 * len(SETTINGS)
     assert len(points(panel(figure, "score"), hollow=True)) == len(quoted_values.TABLE_1)
-    breakdown = functions("marker_breakdown")["draw"](artifacts.table_a1(settings, bootstrap=bootstrap), "microcosm")
+    breakdown = functions("marker_breakdown")["draw"](summaries.table_a1(settings, bootstrap=bootstrap), "microcosm")
     assert len(points(panel(breakdown, "wait"))) == 2 * len(settings)
     runs = {(run, "easy"): drawn for run in ("base", *RUNS)}
-    table = pd.concat([artifacts.table_2(runs, bootstrap=bootstrap), quoted_values.table_2()])
+    table = pd.concat([summaries.table_2(runs, bootstrap=bootstrap), quoted_values.table_2()])
     accuracy = functions("table_2")["draw"](table, "microcosm")
     assert len(points(panel(accuracy, "easy"))) == len(RUNS)
     assert len(points(panel(accuracy, "paper (quoted)"), hollow=True)) == 3 * 4
-    histogram = functions("selection")["draw"](artifacts.selection_histogram(drawn), "microcosm", 0.125, 0.5)
+    histogram = functions("selection")["draw"](summaries.selection_histogram(drawn), "microcosm", 0.125, 0.5)
     assert histogram.subfigs[0].axes[0].get_title(loc="left").startswith("1 of 1 problems")
 
 

@@ -2,7 +2,8 @@
 
 import pandas as pd
 import pytest
-from selfdistill import quoted, rendering, tables
+from selfdistill import rendering, tables
+from selfdistill.analysis import quoted
 
 ROWS = [
     {"row": "solution", "metric": "L", "value": 1234.56, "low": 1200.0, "high": 1300.0, "origin": "measured"},

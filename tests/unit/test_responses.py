@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from selfdistill import responses, tables
+from selfdistill import tables
+from selfdistill.analysis import responses
 from selfdistill.errors import UserError
 
 PROBLEMS, SAMPLES = 7, 5

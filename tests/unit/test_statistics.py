@@ -5,9 +5,9 @@ import statistics as plain
 
 import numpy as np
 import pytest
-from selfdistill import statistics
+from selfdistill.analysis import intervals
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.errors import UserError
-from selfdistill.statistics import Bootstrap
 
 FEW = Bootstrap(resamples=1000)
 
@@ -259,5 +259,5 @@ def test_no_runs_are_refused():
 def test_samples_are_redrawn_alike_however_few_at_a_time(monkeypatch):
     points = np.random.default_rng(0).binomial(1, 0.3, (9, 5)).astype(float)
     wanted = FEW.sampling_interval(points)
-    monkeypatch.setattr(statistics, "LARGEST_DRAW", 7 * points.size)
+    monkeypatch.setattr(intervals, "LARGEST_DRAW", 7 * points.size)
     assert FEW.sampling_interval(points) == wanted

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from selfdistill import models
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.generation import Prompt, Sampling, generate, traces
 from selfdistill.generation.contexts import build_prompts
 from selfdistill.problems import load_problem_set
-from selfdistill.statistics import Bootstrap
 
 GREEDY = Sampling(0.0, max_tokens=100)
 WARM = Sampling(1.0, max_tokens=100)

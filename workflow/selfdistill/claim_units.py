@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from selfdistill.curves import READ, same_questions
-from selfdistill.responses import per_problem
+from selfdistill.analysis.responses import READ, per_problem, same_questions
 
 LABELS = {  # of a unit, and what it has where a label does not apply
     "of": "", "family": "", "thinking": "on", "problem_set": "", "replicate": "", "setting": "", "data": "",

@@ -18,8 +18,8 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from selfdistill.analysis.intervals import Array, Bootstrap
 from selfdistill.errors import UserError
-from selfdistill.statistics import Array, Bootstrap
 from selfdistill.tables import LEDGER
 from selfdistill.verdicts import (
     CONFLICT,

@@ -7,10 +7,9 @@ from typing import Any
 import yaml
 
 from selfdistill import tables
-from selfdistill.curves import READ
+from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.analysis.responses import READ, per_problem
 from selfdistill.errors import UserError
-from selfdistill.responses import per_problem
-from selfdistill.statistics import Bootstrap
 
 CONFIG = "config.yaml"
 METRICS = {"score": 3, "L": 1, "E_substring": 2}  # digits shown

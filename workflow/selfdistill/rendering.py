@@ -4,7 +4,8 @@ import re
 
 import pandas as pd
 
-from selfdistill import artifacts, quoted, reading_room
+from selfdistill import reading_room
+from selfdistill.analysis import quoted, summaries
 from selfdistill.studies import stamp_text
 
 # Digits after the point, by the beginning of a metric's name.
@@ -18,7 +19,7 @@ MOST_COLUMNS = 10
 VIEWS = {"table_1": "guidance", "table_a1": "guidance", "table_2": "sft", "table_onpolicy": "training"}
 LATEX_WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 ROW_ORDER = (
-    artifacts.SELECTION_DRAW,
+    summaries.SELECTION_DRAW,
     "unguided",
     "solution",
     "solution_without_thinking",
@@ -30,7 +31,7 @@ ROW_ORDER = (
     "sft-unguided_unfiltered",
 )
 RUN = re.compile(r"(sft-\w+)-lr(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
-METRIC_ORDER = ("avg", "avg_difference_to_base", *artifacts.MEANS, *artifacts.DENSITIES, *artifacts.MARKER_MEANS)
+METRIC_ORDER = ("avg", "avg_difference_to_base", *summaries.MEANS, *summaries.DENSITIES, *summaries.MARKER_MEANS)
 
 
 def wide(summary: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +41,7 @@ def wide(summary: pd.DataFrame) -> pd.DataFrame:
     Many metrics stand below one another, with a column per row. Ratios are left to the CSV and the figure: with
     them the table would be wider than a page.
     """
-    shown = summary[~summary["metric"].isin(artifacts.RATIOS)]
+    shown = summary[~summary["metric"].isin(summaries.RATIOS)]
     down, across = ("metric", "row") if shown["metric"].nunique() > MOST_COLUMNS else ("row", "metric")
     ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=_ranks, kind="stable")
     cells = ordered.assign(

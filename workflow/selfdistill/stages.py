@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from selfdistill import processes
+from selfdistill.analysis import arms, responses
 from selfdistill.generation.requests import Sampling
 from selfdistill.generation.sampler import Sampler
 from selfdistill.reading_room import Limits
@@ -338,8 +339,9 @@ def make_table_1(
     """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates, for every model."""
     import pandas as pd
 
-    from selfdistill import artifacts, quoted, responses, tables
-    from selfdistill.statistics import Bootstrap
+    from selfdistill import tables
+    from selfdistill.analysis import quoted, responses, summaries
+    from selfdistill.analysis.intervals import Bootstrap
 
     bootstrap = Bootstrap(confidence, resamples, seed)
     draws = {drawn.model: drawn for drawn in map(responses.read, selection)}
@@ -347,9 +349,9 @@ def make_table_1(
     for found in map(responses.read, traces):
         settings.setdefault(found.model, {})[found.setting] = found
     models = list(settings)
-    table_1 = [artifacts.table_1(settings[m], draws[m], bootstrap=bootstrap) for m in models]
-    table_a1 = [artifacts.table_a1(settings[m], bootstrap=bootstrap) for m in models]
-    histogram = [artifacts.selection_histogram(draws[m], bootstrap=bootstrap) for m in models]
+    table_1 = [summaries.table_1(settings[m], draws[m], bootstrap=bootstrap) for m in models]
+    table_a1 = [summaries.table_a1(settings[m], bootstrap=bootstrap) for m in models]
+    histogram = [summaries.selection_histogram(draws[m], bootstrap=bootstrap) for m in models]
     tables.write(pd.concat([*table_1, quoted.table_1()]), out, "summary")
     tables.write(pd.concat(table_a1), out_a1, "summary")
     tables.write(pd.concat(histogram), out_selection, "summary")
@@ -359,15 +361,16 @@ def make_table_2(*, traces: list[Path], confidence: float, resamples: int, seed:
     """Table 2 for every model; runs and benchmarks are read off the paths model/run/benchmark.parquet."""
     import pandas as pd
 
-    from selfdistill import artifacts, quoted, responses, tables
-    from selfdistill.statistics import Bootstrap
+    from selfdistill import tables
+    from selfdistill.analysis import quoted, responses, summaries
+    from selfdistill.analysis.intervals import Bootstrap
 
     bootstrap = Bootstrap(confidence, resamples, seed)
     by_model: dict[str, dict[tuple[str, str], responses.Responses]] = {}
     for path in traces:
         run, model = path.parent.name, path.parent.parent.name
         by_model.setdefault(model, {})[run, path.stem] = responses.read(path)
-    measured = [artifacts.table_2(evaluations, bootstrap=bootstrap) for evaluations in by_model.values()]
+    measured = [summaries.table_2(evaluations, bootstrap=bootstrap) for evaluations in by_model.values()]
     tables.write(pd.concat([*measured, quoted.table_2()]), out, "summary")
 
 
@@ -388,19 +391,20 @@ def make_curves(
     """Sections 5 and 6: training and evaluation of all on-policy runs against steps, and what they end at."""
     import pandas as pd
 
-    from selfdistill import curves, tables
-    from selfdistill.statistics import Bootstrap
+    from selfdistill import tables
+    from selfdistill.analysis import curves
+    from selfdistill.analysis.intervals import Bootstrap
 
     bootstrap = Bootstrap(confidence, resamples, seed)
     rows = tables.read(runs, "runs")
-    drawn = pd.concat([tables.read(path, "traces", curves.READ) for path in rollouts])
-    along = pd.concat([tables.read(path, "traces", curves.READ) for path in evaluations])
-    before = curves.same_questions(pd.concat([tables.read(path, "traces", curves.READ) for path in bases]), along)
+    drawn = pd.concat([tables.read(path, "traces", responses.READ) for path in rollouts])
+    along = pd.concat([tables.read(path, "traces", responses.READ) for path in evaluations])
+    before = responses.same_questions(pd.concat([tables.read(path, "traces", responses.READ) for path in bases]), along)
     training = curves.training_curves(drawn, rows, window=window, bootstrap=bootstrap)
     evaluation = curves.evaluation_curves(pd.concat([before, along]), rows, bootstrap=bootstrap)
     tables.write(pd.concat([training, evaluation]), out, "curves")
-    tables.write(curves.final_table(training, evaluation), out_final, "summary")
-    tables.write(curves.rate_table(training), out_rates, "summary")
+    tables.write(arms.final_table(training, evaluation), out_final, "summary")
+    tables.write(arms.rate_table(training), out_rates, "summary")
 
 
 def make_table_3(
@@ -415,7 +419,8 @@ def make_table_3(
     """Table 3: what the training sets cover of each other and of the benchmarks."""
     import pandas as pd
 
-    from selfdistill import coverage, quoted, tables
+    from selfdistill import tables
+    from selfdistill.analysis import coverage, quoted
 
     measured = coverage.table_3(
         {path.stem: tables.read(path, "problems") for path in problem_sets},
@@ -450,12 +455,12 @@ def make_ledger(
 
     import pandas as pd
 
-    from selfdistill import claim_units, curves, tables
+    from selfdistill import claim_units, tables
+    from selfdistill.analysis.intervals import Bootstrap
     from selfdistill.claims import Role, ledger, read_claims
-    from selfdistill.statistics import Bootstrap
 
     def responses(paths: list[Path]) -> pd.DataFrame:
-        return pd.concat([tables.read(path, "traces", curves.READ) for path in paths])
+        return pd.concat([tables.read(path, "traces", responses.READ) for path in paths])
 
     family, thinks = (dict(pair.split("=", 1) for pair in pairs) for pairs in (families, thinking))
     rows, along = tables.read(runs, "runs"), responses(evaluations)
@@ -552,7 +557,7 @@ def verify(results: Path) -> int:
 def diff(first: Path, second: Path) -> None:
     """Print what differs between two results trees: configuration, responses with paired intervals, verdicts."""
     from selfdistill import diff as comparison
-    from selfdistill.statistics import Bootstrap
+    from selfdistill.analysis.intervals import Bootstrap
 
     print("\n".join(comparison.diff(first, second, bootstrap=Bootstrap())))
 

@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from selfdistill.statistics import Array, Bootstrap
+from selfdistill.analysis.intervals import Array, Bootstrap
 
 HOLDS, CONTRADICTED, INCONCLUSIVE = "holds", "contradicted", "inconclusive"
 NOT_TESTABLE, CONFLICT = "not testable in this study", "conflict as published"

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from selfdistill.analysis.intervals import Array, Bootstrap
+from selfdistill.analysis.responses import MARKER_MEANS, MEANS, Responses
 from selfdistill.errors import UserError
-from selfdistill.responses import MARKER_MEANS, MEANS, Responses
-from selfdistill.statistics import Array, Bootstrap
 from selfdistill.tables import COUNT_MODES, SUMMARY
 
 SELECTION_DRAW = "selection draw"

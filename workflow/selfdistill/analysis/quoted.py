@@ -6,7 +6,7 @@ Table 2's base and D_sg rows agree in two, its D_ug row stands in one.
 
 import pandas as pd
 
-from selfdistill.coverage import expected_distinct
+from selfdistill.analysis.coverage import expected_distinct
 from selfdistill.tables import SUMMARY
 
 MODEL = "DeepSeek-R1-Distill-Qwen-7B"

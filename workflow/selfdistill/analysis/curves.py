@@ -5,28 +5,21 @@ Runs that differ only by model (of one family), draw of problems or seed are rep
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from selfdistill.artifacts import DENSITIES
+from selfdistill.analysis.arms import ARM, DIFFERENCE
+from selfdistill.analysis.intervals import Array, Bootstrap
+from selfdistill.analysis.responses import MARKER_MEANS, MEANS, READ, RUN, per_problem
+from selfdistill.analysis.summaries import DENSITIES
 from selfdistill.errors import UserError
-from selfdistill.responses import MARKER_MEANS, MEANS, per_problem
-from selfdistill.statistics import Array, Bootstrap
-from selfdistill.tables import COUNT_MODES, CURVES, MARKER_COLUMNS, RUNS, SUMMARY
+from selfdistill.tables import COUNT_MODES, CURVES, MARKER_COLUMNS
 
-ARM = tuple(name for name in RUNS.names if name in CURVES.names)  # what replicates share, the study among it
-RUN = ["model", "run"]
 BASE = "base"
 EVALUATED = ("avg", *(name for name in MEANS if name != "score"), *MARKER_MEANS)
 DIFFERENCES = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), *MARKER_MEANS)
-DIFFERENCE = "_difference_to_base"
-# All that `per_problem` reads: responses and prompts of millions of rollouts stay out of memory.
-READ = [*RUN, "stage", "setting", "step", "problem_id", "sample", "response_tokens", "finish_reason", "correct"]
 READ += [column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode]]
-FINAL_TRAINING = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES))
-FINAL_EVALUATION = ("avg", f"avg{DIFFERENCE}")
 
 
 @dataclass(frozen=True)
@@ -94,114 +87,6 @@ def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, bootstra
                 point = _evaluation_point(parts, bases if step else None, benchmark, bootstrap)
                 rows += _rows({**arm, "benchmark": benchmark, "step": step}, point, bootstrap)
     return _frame(rows)
-
-
-def arm_label(arm: Mapping[str, Any], usual: Mapping[str, object]) -> str:
-    r"""An arm in words, such as "SDPO c=s\think, lr 3e-3, EMA 0.05, k=20, thinking off, |D|=8".
-
-    ``usual``: what goes without saying, by arm column (see `usual_values`); the rate is always said.
-    """
-    context = {"none": "", "solution": " c=s", "solution_without_thinking": r" c=s\think"}[str(arm["context"])]
-    parts = [str(arm["method"]).upper() + context, "lr " + _rate(arm["learning_rate"])]
-    said = {
-        "teacher_update_rate": "fixed teacher" if arm["teacher_update_rate"] == 0 else "EMA {:g}",
-        "top_k": "k={:g}",
-        "thinking": "thinking {}",
-        "problem_set": "{}",
-        "family": "{}",
-    }
-    for column, text in said.items():
-        if not pd.isna(arm[column]) and arm[column] != usual.get(column):
-            parts.append(text.format(arm[column]))
-    return ", ".join(parts if arm["whole_set"] else [*parts, f"|D|={arm['problems']:g}"])
-
-
-def usual_values(arms: pd.DataFrame) -> dict[str, object]:
-    """What `arm_label` need not say of ``arms`` (arm columns): a fixed teacher, thinking, a family that is the only
-    one, and the k and the problem set of most arms (of equally many, the largest k and the first set by name).
-    """
-    usual: dict[str, object] = {"teacher_update_rate": 0.0, "thinking": "on"}
-    if arms["family"].nunique() == 1:
-        usual["family"] = arms["family"].iloc[0]
-    distinct = arms.drop_duplicates(list(ARM))
-    for column, ascending in (("top_k", False), ("problem_set", True)):
-        numbers = distinct[column].value_counts().sort_index(ascending=ascending)
-        if len(numbers):
-            usual[column] = numbers.index[int(numbers.to_numpy().argmax())]
-    return usual
-
-
-def final_table(
-    training: pd.DataFrame, evaluation: pd.DataFrame, usual: Mapping[str, object] | None = None
-) -> pd.DataFrame:
-    """What every arm ends at, as a `summary` (artifact "table_onpolicy"): one row label per arm, see `arm_label`.
-
-    Benchmark "training": score, L and E of the last window of rollouts; each other benchmark: avg and its difference
-    to the base at the last step. The metrics "runs" and "step" say how many runs the numbers average, and where.
-    ``training`` and ``evaluation``: curves; ``usual``: what labels leave out, by default `usual_values` of both.
-    """
-    curves = pd.concat([training.assign(benchmark="training"), evaluation], ignore_index=True)
-    wanted = curves["metric"].isin(FINAL_TRAINING).where(curves["benchmark"] == "training", False)
-    wanted |= curves["metric"].isin(FINAL_EVALUATION) & (curves["benchmark"] != "training")
-    last = curves.groupby([*ARM, "benchmark"], dropna=False)["step"].transform("max")
-    shown = curves[wanted & (curves["step"] == last)]
-    return _summary(shown, usual_values(shown) if usual is None else usual)
-
-
-def rate_scores(training: pd.DataFrame, *, family: str, problem_set: str) -> pd.DataFrame:
-    """Mean training score over the last third of its windows (rounded up) of each learning rate of GRPO.
-
-    Columns learning_rate, score and windows, by rate. Compared are the arms of ``family`` that train on the whole
-    ``problem_set`` with thinking on. `UserError` if there are none.
-    """
-    arms = training[
-        (training["metric"] == "score")
-        & (training["method"] == "grpo")
-        & (training["family"] == family)
-        & (training["problem_set"] == problem_set)
-        & training["whole_set"].astype(bool)
-        & (training["thinking"] == "on")
-    ]
-    if arms.empty:
-        raise UserError(
-            f"no GRPO run of '{family}' on the whole of '{problem_set}' with thinking on to choose a rate by"
-        )
-    rows = []
-    for rate, curve in arms.groupby("learning_rate"):
-        scores = curve.sort_values("step")["value"].to_numpy()
-        if curve["step"].duplicated().any():
-            raise UserError(f"several GRPO arms of '{family}' on '{problem_set}' have the learning rate {rate:g}")
-        windows = -(-len(scores) // 3)
-        rows.append({"learning_rate": rate, "score": scores[-windows:].mean(), "windows": windows})
-    return pd.DataFrame(rows)
-
-
-def choose_rate(training: pd.DataFrame, *, family: str, problem_set: str) -> float:
-    """The learning rate with the highest of `rate_scores`, the smaller of equals.
-
-    The rule is fixed before any run: it reads scores of training only, none of a benchmark.
-    """
-    scores = rate_scores(training, family=family, problem_set=problem_set)
-    return float(scores["learning_rate"].iloc[int(scores["score"].to_numpy().argmax())])
-
-
-def rate_table(training: pd.DataFrame) -> pd.DataFrame:
-    """`rate_scores` of every family and problem set, as a `summary` (artifact "table_rates").
-
-    Metric "score" is the mean training score that the rule reads, "chosen" is 1 for the rate that it takes.
-    """
-    grpo = training[
-        (training["method"] == "grpo") & (training["thinking"] == "on") & training["whole_set"].astype(bool)
-    ]
-    rows = []
-    for (study, family, problem_set), _ in grpo.groupby(["study", "family", "problem_set"]):
-        names = {"family": family, "problem_set": problem_set}
-        chosen = choose_rate(training, **names)
-        for rate, score in rate_scores(training, **names)[["learning_rate", "score"]].itertuples(index=False):
-            labels = {"study": study, "model": family, "row": f"GRPO, lr {_rate(rate)}", "benchmark": problem_set}
-            rows.append({**labels, "metric": "score", "value": score})
-            rows.append({**labels, "metric": "chosen", "value": float(rate == chosen)})
-    return pd.DataFrame(rows).assign(artifact="table_rates", origin="measured").reindex(columns=SUMMARY.names)
 
 
 def _units(traces: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -306,34 +191,7 @@ def _check_runs(traces: pd.DataFrame, runs: pd.DataFrame, what: str) -> None:
         raise UserError(f"there are no {what} of run '{run}' of '{model}'")
 
 
-def _summary(shown: pd.DataFrame, usual: Mapping[str, object]) -> pd.DataFrame:
-    """Rows of curves as rows of a summary, and the number of runs and the step as metrics of their own."""
-    arms = shown[list(ARM)].drop_duplicates()
-    labels = [arm_label(arm, usual) for arm in arms.to_dict("records")]
-    twice = arms.assign(label=labels).duplicated(["study", "label"])
-    if twice.any():
-        raise UserError(f"two arms would both be called '{labels[int(twice.to_numpy().argmax())]}'")
-    numbers = shown.groupby(list(ARM), dropna=False, sort=False).ngroup()
-    frame = shown.assign(artifact="table_onpolicy", model=shown["family"], row=[labels[number] for number in numbers])
-    once = frame.drop_duplicates(["study", "row", "benchmark"]).assign(low=np.nan, high=np.nan, confidence=np.nan)
-    facts = [once.assign(metric=name, value=once[name].astype(float)) for name in ("runs", "step")]
-    # `problems` of a curve is |D|, that of a summary the number of problems behind the value.
-    return pd.concat([frame, *facts], ignore_index=True).drop(columns="problems").reindex(columns=SUMMARY.names)
-
-
-def _rate(rate: float) -> str:
-    """3e-4 for 0.0003."""
-    mantissa, exponent = f"{rate:.6e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     if not rows:
         raise UserError("the table of runs is empty")
     return pd.DataFrame(rows)[CURVES.names]
-
-
-def same_questions(base: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``base`` (traces of base models) that ask what the runs in ``evaluations`` were asked, as often."""
-    asked = ["model", "setting", "problem_id", "sample"]
-    return base.merge(evaluations[asked].drop_duplicates(), on=asked)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from selfdistill import tables
+from selfdistill.analysis.responses import MARKER_MEANS, MEANS, per_problem
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 
@@ -128,3 +129,16 @@ def _sums(traces: pd.DataFrame) -> pd.DataFrame:
         samples=1,
     )
     return frame.groupby("problem_id")[[*MEANS, *MARKER_MEANS, "samples"]].sum().astype(float)
+
+
+RUN = ["model", "run"]
+
+
+# All that `per_problem` reads: responses and prompts of millions of rollouts stay out of memory.
+READ = [*RUN, "stage", "setting", "step", "problem_id", "sample", "response_tokens", "finish_reason", "correct"]
+
+
+def same_questions(base: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``base`` (traces of base models) that ask what the runs in ``evaluations`` were asked, as often."""
+    asked = ["model", "setting", "problem_id", "sample"]
+    return base.merge(evaluations[asked].drop_duplicates(), on=asked)

@@ -1,0 +1,1 @@
+"""From responses to numbers: means per problem, intervals, tables and curves."""
