@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from selfdistill import tables
 from selfdistill.analysis.intervals import Bootstrap
-from selfdistill.claim_units import LABELS, evaluation_units, guidance_units, sft_units, training_units
-from selfdistill.claims import Claim, Role, ledger, read_claims
+from selfdistill.claims.ledger import Role, ledger
+from selfdistill.claims.statements import Claim, read_claims
+from selfdistill.claims.units import LABELS, evaluation_units, guidance_units, sft_units, training_units
+from selfdistill.claims.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE, holm, p_value
 from selfdistill.errors import UserError
 from selfdistill.ledger_page import html, markdown, summary_line
-from selfdistill.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE, holm, p_value
 
 CONFIG = Path(__file__).parents[2] / "config"
 BOOTSTRAP = Bootstrap(resamples=4000)

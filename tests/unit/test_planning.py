@@ -14,7 +14,7 @@ import pytest
 import yaml
 from project import ROOT, Project
 from selfdistill import cli
-from selfdistill.claims import read_claims
+from selfdistill.claims.statements import read_claims
 from selfdistill.config import parse
 from selfdistill.errors import UserError
 from selfdistill.planning import artefacts, assumptions, causes, costs, dag, explain, measured, plan

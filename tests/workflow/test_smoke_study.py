@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from project import ROOT
 from selfdistill import tables
-from selfdistill.claims import read_claims
+from selfdistill.claims.statements import read_claims
 from selfdistill.config import FIGURES
 
 

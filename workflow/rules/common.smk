@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from selfdistill.claims import read_claims
+from selfdistill.claims.statements import read_claims
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.code_digest import code_digest
 from selfdistill.config import parse as parse_config

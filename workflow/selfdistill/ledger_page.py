@@ -5,9 +5,9 @@ from html import escape
 import pandas as pd
 
 from selfdistill import reading_room
+from selfdistill.claims.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
 from selfdistill.errors import UserError
 from selfdistill.studies import stamp_text
-from selfdistill.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
 
 MARKS = ("<!-- ledger -->", "<!-- end of ledger -->")
 ORDER = (HOLDS, CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE, CONFLICT)

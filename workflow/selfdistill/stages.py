@@ -455,9 +455,11 @@ def make_ledger(
 
     import pandas as pd
 
-    from selfdistill import claim_units, tables
+    from selfdistill import tables
     from selfdistill.analysis.intervals import Bootstrap
-    from selfdistill.claims import Role, ledger, read_claims
+    from selfdistill.claims import units
+    from selfdistill.claims.ledger import Role, ledger
+    from selfdistill.claims.statements import read_claims
 
     def responses(paths: list[Path]) -> pd.DataFrame:
         return pd.concat([tables.read(path, "traces", responses.READ) for path in paths])
@@ -466,10 +468,10 @@ def make_ledger(
     rows, along = tables.read(runs, "runs"), responses(evaluations)
     tuned = [(path.parent.parent.name, path.parent.name, path.stem, responses([path])) for path in sft]
     units = [
-        claim_units.guidance_units(responses(guidance), family),
-        claim_units.sft_units(tuned, family),
-        claim_units.training_units(responses(rollouts), rows, window=window),
-        claim_units.evaluation_units(along, responses(bases), rows, families=family, thinking=thinks),
+        units.guidance_units(responses(guidance), family),
+        units.sft_units(tuned, family),
+        units.training_units(responses(rollouts), rows, window=window),
+        units.evaluation_units(along, responses(bases), rows, families=family, thinking=thinks),
     ]
     known = {name: None if role is None else Role(**role) for name, role in json.loads(roles).items()}
     bootstrap = Bootstrap(confidence, resamples, seed)

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from selfdistill import reading_room, tables
+from selfdistill.claims.verdicts import NOT_TESTABLE, holm, overall_verdict
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
 from selfdistill.lineage import FIGURES, SIDECAR, Record, from_metadata, from_sidecar, located, place_in
 from selfdistill.provenance import sidecar_path
-from selfdistill.verdicts import NOT_TESTABLE, holm, overall_verdict
 
 RESPONSE = ["model", "run", "setting", "step", "problem_id", "sample"]  # what identifies one
 # Stages that draw the same number of responses to every problem, and the parameter that says how many.

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from selfdistill.claim_units import LABELS, VALUES
-from selfdistill.claims import Role, compared, read_claims
+from selfdistill.claims.ledger import Role, compared
+from selfdistill.claims.statements import read_claims
+from selfdistill.claims.units import LABELS, VALUES
 from selfdistill.config import Config
 from selfdistill.errors import UserError
 from selfdistill.planning.dag import Graph, Job

@@ -1,0 +1,125 @@
+"""The statements of `config/claims.yaml`: what is claimed, and how it is tested."""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from selfdistill.errors import UserError
+
+Of = Literal["guidance", "sft", "training", "evaluation"]
+
+
+Metric = Literal["score", "avg", "L", "E"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cell(_Strict):
+    """Which responses a mean is taken over; what is not said is as usual (the whole set, a fixed teacher, the end)."""
+
+    setting: Literal["unguided", "solution", "solution_without_thinking", "regeneration"] | None = None
+    data: Literal["base", "unguided", "guided", "unguided_unfiltered"] | None = None
+    method: Literal["base", "grpo", "sdpo"] | None = None
+    context: Literal["solution", "solution_without_thinking"] | None = None
+    teacher: Literal["fixed", "moving"] = "fixed"
+    when: Literal["first", "last", "whole"] | None = None
+
+
+class Test(_Strict):
+    """One comparison; see the head of `config/claims.yaml`."""
+
+    of: Of
+    metric: Metric
+    each: Literal["benchmark", "hardest", "few", "many"] | None = None
+    when: Literal["first", "last", "whole"] = "last"
+    more: Cell | None = None
+    less: Cell | list[Cell] | None = None
+    same: list[Cell] | None = None
+    within: float | None = None
+    rising: Cell | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "Test":
+        forms = [self.more is not None and self.less is not None, self.same is not None, self.rising is not None]
+        if sum(forms) != 1 or (self.more is None) != (self.less is None):
+            raise ValueError("a test has 'more' and 'less', or 'same', or 'rising'")
+        if (self.same is not None) != (self.within is not None) or (self.same is not None and len(self.same) != 2):
+            raise ValueError("'same' names two means and needs 'within'")
+        return self
+
+
+class Claim(_Strict):
+    """A statement of the paper."""
+
+    id: str
+    section: str
+    statement: str
+    shown_in: list[str] = []  # names of figures and tables
+    role: str | None = None
+    published: str = ""
+    tests: list[Test] = []
+    conflict: str = ""
+
+    @model_validator(mode="after")
+    def _testable_or_conflict(self) -> "Claim":
+        if bool(self.tests) == bool(self.conflict) or bool(self.tests) != (self.role is not None):
+            raise ValueError("a claim has a role and tests, or a conflict")
+        return self
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """The statements in ``path``; `UserError` in one sentence for the first that is malformed."""
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise UserError(f"{path}: expected a list of statements under 'claims'") from None
+    claims = []
+    for number, entry in enumerate(entries):
+        try:
+            claims.append(Claim.model_validate(entry))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = entry.get("id", number) if isinstance(entry, dict) else number
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(f"{path}: claim '{name}': {where}: {first['msg'].removeprefix('Value error, ')}") from None
+    twice = {claim.id for claim in claims if sum(other.id == claim.id for other in claims) > 1}
+    if twice:
+        raise UserError(f"{path}: two claims are called '{min(twice)}'")
+    return claims
+
+
+def _cells(test: Test) -> list[Cell]:
+    less = test.less if isinstance(test.less, list) else [test.less]
+    return [cell for cell in (test.more, *less, *(test.same or []), test.rising) if cell is not None]
+
+
+def _listed(cell: Cell | list[Cell] | None) -> list[Cell | None]:
+    return list(cell) if isinstance(cell, list) else [cell]
+
+
+def _in_words(test: Test) -> str:
+    quantity = {"score": "score", "avg": "accuracy", "L": "length", "E": "markers"}[test.metric]
+    if test.rising is not None:
+        return f"{quantity} of {_name(test.rising)} per doubling of |D| > 0"
+    if test.same is not None:
+        return f"|{quantity} of {_name(test.same[0])} - {_name(test.same[1])}| <= {test.within:g}"
+    less = [_name(cell) for cell in _listed(test.less) if cell is not None]
+    other = less[0] if len(less) == 1 else f"mean of {' and '.join(less)}"
+    return f"{quantity} of {_name(test.more)} > {other}"
+
+
+def _name(cell: Cell) -> str:
+    if cell.setting is not None:
+        return {"unguided": "unguided", "solution": "c = s", "regeneration": "regeneration"}.get(
+            cell.setting, "c = s without think"
+        )
+    if cell.data is not None:
+        return {"base": "base", "unguided": "SFT on D_ug", "guided": "SFT on D_sg"}.get(cell.data, cell.data)
+    context = {"solution": " c = s", "solution_without_thinking": " c = s without think", None: ""}[cell.context]
+    teacher = " with moving teacher" if cell.teacher == "moving" else ""
+    when = {"first": " at the start", "whole": " over all of training"}.get(cell.when or "", "")
+    return (cell.method.upper() if cell.method != "base" else "base") + context + teacher + when
