@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from selfdistill import reading_room, tables
+from selfdistill import tables
 from selfdistill.markers.counting import count_table
+from selfdistill.pages import reading_room
 
 ROOM = Path(__file__).resolve().parents[2] / "workflow" / "reading_room"
 PARTS = reading_room.Parts(ROOM / "page.html", ROOM / "style.css", ROOM / "script.js")

@@ -13,7 +13,7 @@ from selfdistill.claims.statements import Claim, read_claims
 from selfdistill.claims.units import LABELS, evaluation_units, guidance_units, sft_units, training_units
 from selfdistill.claims.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE, holm, p_value
 from selfdistill.errors import UserError
-from selfdistill.ledger_page import html, markdown, summary_line
+from selfdistill.pages.ledger_page import html, markdown, summary_line
 
 CONFIG = Path(__file__).parents[2] / "config"
 BOOTSTRAP = Bootstrap(resamples=4000)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from selfdistill import tables
-from selfdistill.ledger_page import with_verdicts
+from selfdistill.pages.ledger_page import with_verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference" / "microcosm_thorough"

@@ -2,8 +2,9 @@
 
 import pandas as pd
 import pytest
-from selfdistill import rendering, tables
+from selfdistill import tables
 from selfdistill.analysis import quoted
+from selfdistill.pages import rendering
 
 ROWS = [
     {"row": "solution", "metric": "L", "value": 1234.56, "low": 1200.0, "high": 1300.0, "origin": "measured"},

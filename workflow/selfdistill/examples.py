@@ -7,9 +7,9 @@ from typing import Literal
 
 import pandas as pd
 
-from selfdistill import reading_room
 from selfdistill.errors import UserError, nearest
 from selfdistill.markers.counting import MARKERS
+from selfdistill.pages import reading_room
 from selfdistill.tables import MARKER_COLUMNS
 
 RULE = (

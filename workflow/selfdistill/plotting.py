@@ -21,9 +21,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from selfdistill import reading_room
 from selfdistill.errors import UserError, nearest
 from selfdistill.files import atomic_path, sha256_file, write_text
+from selfdistill.pages import reading_room
 from selfdistill.studies import stamp_text
 
 WIDTH = 7.0  # inches: the text width of a page; nothing is scaled down when the figure is set there

@@ -6,7 +6,7 @@ from selfdistill import processes
 from selfdistill.analysis import arms, responses
 from selfdistill.generation.requests import Sampling
 from selfdistill.generation.sampler import Sampler
-from selfdistill.reading_room import Limits
+from selfdistill.pages.reading_room import Limits
 from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
 
 # Stages import what they need when they run: a stage that draws no sample does not load torch.
@@ -480,8 +480,9 @@ def make_ledger(
 
 def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Path, out_front: Path) -> None:
     """Write the claims ledger as Markdown, as a page, and as the part of a page that the report begins with."""
-    from selfdistill import ledger_page, tables
+    from selfdistill import tables
     from selfdistill.files import write_text
+    from selfdistill.pages import ledger_page
 
     table = tables.read(ledger, "ledger")
     write_text(out_markdown, ledger_page.markdown(table, study))
@@ -503,7 +504,8 @@ def build_reading_room(
     out_data: Path,
 ) -> None:
     """Make the page on which all responses can be read side by side, with its data beside it."""
-    from selfdistill import reading_room, tables
+    from selfdistill import tables
+    from selfdistill.pages import reading_room
 
     parts = reading_room.Parts(page, style, script)
     known = tables.read(runs, "runs")
@@ -512,16 +514,18 @@ def build_reading_room(
 
 def show_verdicts(*, ledger: Path, page: Path) -> None:
     """Put a ledger's verdicts into a page, such as the README, between its marks."""
-    from selfdistill import ledger_page, tables
+    from selfdistill import tables
     from selfdistill.files import write_text
+    from selfdistill.pages import ledger_page
 
     write_text(page, ledger_page.with_verdicts(page.read_text(encoding="utf-8"), tables.read(ledger, "ledger")))
 
 
 def render_table(*, table: Path, out_csv: Path, out_markdown: Path, out_latex: Path) -> None:
     """Write a summary as CSV (every number), Markdown and LaTeX (values with intervals)."""
-    from selfdistill import rendering, tables
+    from selfdistill import tables
     from selfdistill.files import write_text
+    from selfdistill.pages import rendering
 
     summary = tables.read(table, "summary")
     write_text(out_csv, summary.to_csv(index=False))

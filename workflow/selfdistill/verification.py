@@ -10,11 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from selfdistill import reading_room, tables
+from selfdistill import tables
 from selfdistill.claims.verdicts import NOT_TESTABLE, holm, overall_verdict
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
 from selfdistill.lineage import FIGURES, SIDECAR, Record, from_metadata, from_sidecar, located, place_in
+from selfdistill.pages import reading_room
 from selfdistill.provenance import sidecar_path
 
 RESPONSE = ["model", "run", "setting", "step", "problem_id", "sample"]  # what identifies one

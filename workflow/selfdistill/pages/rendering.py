@@ -4,8 +4,8 @@ import re
 
 import pandas as pd
 
-from selfdistill import reading_room
 from selfdistill.analysis import quoted, summaries
+from selfdistill.pages import reading_room
 from selfdistill.studies import stamp_text
 
 # Digits after the point, by the beginning of a metric's name.

@@ -4,9 +4,9 @@ from html import escape
 
 import pandas as pd
 
-from selfdistill import reading_room
 from selfdistill.claims.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
 from selfdistill.errors import UserError
+from selfdistill.pages import reading_room
 from selfdistill.studies import stamp_text
 
 MARKS = ("<!-- ledger -->", "<!-- end of ledger -->")
