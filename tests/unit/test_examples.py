@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from selfdistill import examples, tables
+from selfdistill import tables
 from selfdistill.errors import UserError
+from selfdistill.figures import examples
 from selfdistill.markers.counting import MARKERS, count_markers, count_table
 
 HOSTILE = '<script>alert(1)</script> wait <img src=x onerror="alert(2)"> & </div> {body}'

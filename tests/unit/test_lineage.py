@@ -8,8 +8,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from selfdistill import cli, lineage, plotting, provenance, tables, verification
+from selfdistill import cli, lineage, provenance, tables, verification
 from selfdistill.errors import UserError
+from selfdistill.figures import style
 from tiny import problems_of
 
 SIDECAR = ".provenance.json"
@@ -37,10 +38,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tables.write(pd.DataFrame([row]), runs, "runs")
     record(runs, "list-runs", problems)
     figure = plt.figure()
-    description = plotting.record(study="small", rule="draw_it", code="0123", inputs=[runs])
+    description = style.record(study="small", rule="draw_it", code="0123", inputs=[runs])
     (root / "figures").mkdir()
     images = [root / f"figures/it.{kind}" for kind in ("png", "svg", "pdf", "csv")]
-    plotting.save(figure, images, description, pd.DataFrame({"value": [1]}))
+    style.save(figure, images, description, pd.DataFrame({"value": [1]}))
     plt.close(figure)
     return root
 

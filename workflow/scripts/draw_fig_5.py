@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from selfdistill import curve_plots
-from selfdistill.curve_plots import Drawn
+from selfdistill.figures import curve_plots
+from selfdistill.figures.curve_plots import Drawn
 
 
 def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:

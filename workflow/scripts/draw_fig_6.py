@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from selfdistill import curve_plots
-from selfdistill.curve_plots import METHODS, MOVING, SDPO, TRAINING, Curve, Drawn, accuracy, draw_grid, in_view
-from selfdistill.plotting import Look
+from selfdistill.figures import curve_plots
+from selfdistill.figures.curve_plots import METHODS, MOVING, SDPO, TRAINING, Curve, Drawn, accuracy, draw_grid, in_view
+from selfdistill.figures.style import Look
 
 
 def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:

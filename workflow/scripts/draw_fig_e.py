@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from selfdistill import curve_plots
-from selfdistill.curve_plots import LENGTH, SCORE, Curve, Drawn, accuracy, by_value, draw_grid, in_view
-from selfdistill.plotting import rate_label
+from selfdistill.figures import curve_plots
+from selfdistill.figures.curve_plots import LENGTH, SCORE, Curve, Drawn, accuracy, by_value, draw_grid, in_view
+from selfdistill.figures.style import rate_label
 
 
 def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:

@@ -1,0 +1,1 @@
+"""Drawing: the look of every figure, and the pieces that several share."""
