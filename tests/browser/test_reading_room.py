@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
-from selfdistill import provenance, verification
 from selfdistill.errors import UserError
 from selfdistill.pages import reading_room
+from selfdistill.records import provenance, verification
 
 from browser import rooms
 

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from selfdistill import cli, files, provenance, stages, tables
+from selfdistill import cli, files, stages, tables
 from selfdistill.generation import Sampling
+from selfdistill.records import provenance
 
 
 def run(capsys, *arguments):

@@ -2,8 +2,9 @@
 
 import pandas as pd
 import pytest
-from selfdistill import cli, compare, tables
+from selfdistill import cli, tables
 from selfdistill.errors import UserError
+from selfdistill.records import compare
 
 REFERENCE = [
     {"row": "solution", "metric": "L", "value": 1234.56, "low": 1200.0, "high": 1300.0},

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from selfdistill import tables
 from selfdistill.analysis.intervals import Bootstrap
-from selfdistill.diff import diff, flat
 from selfdistill.errors import UserError
+from selfdistill.records.diff import diff, flat
 
 BOOTSTRAP = Bootstrap(resamples=500)
 

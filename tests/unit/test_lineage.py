@@ -8,9 +8,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from selfdistill import cli, lineage, provenance, tables, verification
+from selfdistill import cli, tables
 from selfdistill.errors import UserError
 from selfdistill.figures import style
+from selfdistill.records import lineage, provenance, verification
 from tiny import problems_of
 
 SIDECAR = ".provenance.json"

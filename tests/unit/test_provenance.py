@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from selfdistill import files, provenance
+from selfdistill import files
+from selfdistill.records import provenance
 
 
 def test_atomic_path_leaves_nothing_behind_on_an_error(tmp_path):

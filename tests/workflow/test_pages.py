@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pandas as pd
 import pytest
 from playwright.sync_api import Page
-from selfdistill import lineage, tables, verification
+from selfdistill import tables
+from selfdistill.records import lineage, verification
 
 STUDY = "smoke"
 

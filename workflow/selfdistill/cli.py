@@ -18,8 +18,9 @@ import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from selfdistill import processes, provenance, stages
+from selfdistill import processes, stages
 from selfdistill.errors import UserError
+from selfdistill.records import provenance
 
 WORDS_FOR_BOOL = {"true": True, "false": False}
 

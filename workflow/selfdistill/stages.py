@@ -535,7 +535,7 @@ def render_table(*, table: Path, out_csv: Path, out_markdown: Path, out_latex: P
 
 def compare(*, fresh: Path, reference: Path) -> int:
     """Set the tables of one results folder against another's; status 1 when intervals do not overlap."""
-    from selfdistill.compare import compare_folders
+    from selfdistill.records.compare import compare_folders
 
     report, agree = compare_folders(fresh, reference)
     print(report)
@@ -544,14 +544,14 @@ def compare(*, fresh: Path, reference: Path) -> int:
 
 def trace(file: Path) -> None:
     """Print the chain from a table or figure down to raw data and seeds."""
-    from selfdistill.lineage import trace as chain
+    from selfdistill.records.lineage import trace as chain
 
     print("\n".join(chain(file)))
 
 
 def verify(results: Path) -> int:
     """Check hashes, schemas, records and ledger of a results tree, computing nothing; status 1 if one is wrong."""
-    from selfdistill import verification
+    from selfdistill.records import verification
 
     problems = verification.verify(results)
     print("\n".join(problems))
@@ -562,8 +562,8 @@ def verify(results: Path) -> int:
 
 def diff(first: Path, second: Path) -> None:
     """Print what differs between two results trees: configuration, responses with paired intervals, verdicts."""
-    from selfdistill import diff as comparison
     from selfdistill.analysis.intervals import Bootstrap
+    from selfdistill.records import diff as comparison
 
     print("\n".join(comparison.diff(first, second, bootstrap=Bootstrap())))
 

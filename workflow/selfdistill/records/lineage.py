@@ -15,7 +15,7 @@ from typing import Any
 
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
-from selfdistill.provenance import sidecar_path
+from selfdistill.records.provenance import sidecar_path
 
 SIDECAR = ".provenance.json"
 FIGURES = (".png", ".svg", ".pdf")

@@ -14,9 +14,9 @@ from selfdistill import tables
 from selfdistill.claims.verdicts import NOT_TESTABLE, holm, overall_verdict
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
-from selfdistill.lineage import FIGURES, SIDECAR, Record, from_metadata, from_sidecar, located, place_in
 from selfdistill.pages import reading_room
-from selfdistill.provenance import sidecar_path
+from selfdistill.records.lineage import FIGURES, SIDECAR, Record, from_metadata, from_sidecar, located, place_in
+from selfdistill.records.provenance import sidecar_path
 
 RESPONSE = ["model", "run", "setting", "step", "problem_id", "sample"]  # what identifies one
 # Stages that draw the same number of responses to every problem, and the parameter that says how many.
