@@ -30,7 +30,7 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 from scipy.optimize import nnls
-from selfdistill.figures import style
+from selfdistill.figures import plotting
 from selfdistill.studies import stamp_text
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -271,8 +271,8 @@ def short(number: int) -> str:
 
 def draw(measured: Mapping[Point, Measured], found: Fit) -> Figure:
     """Small multiples: a column per factor, seconds above and memory below; the fit as a line."""
-    style.use_style()
-    figure = style.new_figure(3.3)
+    plotting.use_style()
+    figure = plotting.new_figure(3.3)
     axes = figure.subplots(2, len(FACTORS), sharey="row")
     for column, (factor, points) in enumerate(FACTORS.items()):
         above, below = axes[:, column]
@@ -283,10 +283,10 @@ def draw(measured: Mapping[Point, Measured], found: Fit) -> Figure:
             middles - [min(of.seconds) for of in found_here],
             [max(of.seconds) for of in found_here] - middles,
         ]
-        above.errorbar(places, middles, around, fmt="o", color=style.UNGUIDED, markersize=3.5, elinewidth=1.2)
+        above.errorbar(places, middles, around, fmt="o", color=plotting.UNGUIDED, markersize=3.5, elinewidth=1.2)
         if factor not in ("k", "processes"):
-            above.plot(places, [found.seconds(point) for point in points], color=style.MUTED, linewidth=0.8)
-        below.plot(places, [max(of.extra) / MIB for of in found_here], "o", color=style.GUIDED, markersize=3.5)
+            above.plot(places, [found.seconds(point) for point in points], color=plotting.MUTED, linewidth=0.8)
+        below.plot(places, [max(of.extra) / MIB for of in found_here], "o", color=plotting.GUIDED, markersize=3.5)
         for panel in (above, below):
             panel.set_xscale("log", base=2)
             panel.set_yscale("log", base=2)
@@ -302,7 +302,7 @@ def draw(measured: Mapping[Point, Measured], found: Fit) -> Figure:
         f"{stamp_text('microcosm')}; random weights.\nMeasured by benchmarks/scaling.py around {base}: "
         "median, least and most; grey: the fit."
     )
-    figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=style.MUTED, style="italic")
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=plotting.MUTED, style="italic")
     return figure
 
 
@@ -338,7 +338,7 @@ def main() -> None:
     print_fit(found, slowdown(measured))
     print(f"{time.perf_counter() - started:.0f} s in all; load {os.getloadavg()[0]:.1f}")
     described = {"study": "microcosm", "rule": "benchmarks/scaling.py", "origin": "measured, random weights"}
-    style.save(draw(measured, found), [given.figure], json.dumps(described), None)
+    plotting.save(draw(measured, found), [given.figure], json.dumps(described), None)
     if given.json:
         text = json.dumps(report(measured, found, given.repeats), indent=2)
         given.json.write_text(text + "\n", encoding="utf-8")

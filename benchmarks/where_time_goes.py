@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from selfdistill.config import parse
-from selfdistill.figures import style
+from selfdistill.figures import plotting
 from selfdistill.planning import assumptions, dag
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.measured import measured_seconds
@@ -196,8 +196,8 @@ def print_table(frame: pd.DataFrame) -> None:
 
 def draw(frame: pd.DataFrame, study: str, rate: Rate) -> Figure:
     """A bar of processor minutes per rule, and within it the floor."""
-    style.use_style()
-    figure = style.new_figure(1.2 + 0.27 * len(frame))
+    plotting.use_style()
+    figure = plotting.new_figure(1.2 + 0.27 * len(frame))
     axes = figure.subplots()
     places = range(len(frame))
     axes.barh(places, frame["minutes"], height=0.62, color="#c9d7e2", linewidth=0, label="measured")
@@ -205,7 +205,7 @@ def draw(frame: pd.DataFrame, study: str, rate: Rate) -> Figure:
         places,
         frame["floor"].fillna(0),
         height=0.3,
-        color=style.GUIDED,
+        color=plotting.GUIDED,
         linewidth=0,
         label="floor: FLOPs / matrix rate",
     )
@@ -221,7 +221,7 @@ def draw(frame: pd.DataFrame, study: str, rate: Rate) -> Figure:
     axes.legend(loc="lower right")
     told = f"Measured: {frame['jobs'].sum()} Snakemake benchmark files; {rate.median / 1e9:.0f} GFLOP/s of one core."
     note = "\n".join(filter(None, [stamp_text(study), told]))
-    figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=style.MUTED, style="italic")
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=plotting.MUTED, style="italic")
     return figure
 
 
@@ -253,7 +253,7 @@ def main() -> None:
         print(f"float32 product {name}: {median:.1f} GFLOP/s ({least:.1f}-{most:.1f}, {REPEATS} repeats)")
     print_table(frame)
     described = {"study": study, "rule": "benchmarks/where_time_goes.py", "origin": "measured", "rate": rate.median}
-    style.save(draw(frame, study, rate), [given.figure], json.dumps(described), frame)
+    plotting.save(draw(frame, study, rate), [given.figure], json.dumps(described), frame)
     if given.json:
         text = json.dumps(report(study, shape, frame, rates), indent=2)
         given.json.write_text(text + "\n", encoding="utf-8")

@@ -12,11 +12,11 @@ from PIL import Image
 from selfdistill import files, tables
 from selfdistill.config import FIGURES
 from selfdistill.errors import UserError
-from selfdistill.figures import curve_plots, style
+from selfdistill.figures import curve_plots, plotting
 from selfdistill.markers.counting import MARKERS
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
-SCRIPTS = Path(style.__file__).parents[1] / "scripts"
+SCRIPTS = Path(plotting.__file__).parents[1] / "scripts"
 TRAINING = ("score", "L", "E_substring")
 EVALUATION = ("avg", "E_substring", *(f"substring_{marker}_difference_to_base" for marker in MARKERS))
 ARM = {

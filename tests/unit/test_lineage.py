@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from selfdistill import cli, tables
 from selfdistill.errors import UserError
-from selfdistill.figures import style
+from selfdistill.figures import plotting
 from selfdistill.records import lineage, provenance, verification
 from tiny import problems_of
 
@@ -39,10 +39,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tables.write(pd.DataFrame([row]), runs, "runs")
     record(runs, "list-runs", problems)
     figure = plt.figure()
-    description = style.record(study="small", rule="draw_it", code="0123", inputs=[runs])
+    description = plotting.record(study="small", rule="draw_it", code="0123", inputs=[runs])
     (root / "figures").mkdir()
     images = [root / f"figures/it.{kind}" for kind in ("png", "svg", "pdf", "csv")]
-    style.save(figure, images, description, pd.DataFrame({"value": [1]}))
+    plotting.save(figure, images, description, pd.DataFrame({"value": [1]}))
     plt.close(figure)
     return root
 

@@ -19,14 +19,14 @@ from selfdistill.analysis import quoted as quoted_values
 from selfdistill.analysis import responses, summaries
 from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.errors import UserError
-from selfdistill.figures import examples, style
+from selfdistill.figures import examples, plotting
 from selfdistill.markers.counting import MARKERS, count_table
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
-WORKFLOW = Path(style.__file__).parents[1]
+WORKFLOW = Path(plotting.__file__).parents[1]
 STAMP = "a tiny model trained from scratch on CPU; not the paper's models"
-SETTINGS = list(style.SETTINGS)
-RUNS = [f"sft-{name}-lr{rate:g}" for name in list(style.DATASETS)[1:] for rate in (1e-4, 3e-4)]
+SETTINGS = list(plotting.SETTINGS)
+RUNS = [f"sft-{name}-lr{rate:g}" for name in list(plotting.DATASETS)[1:] for rate in (1e-4, 3e-4)]
 
 
 def summary(*rows: dict) -> pd.DataFrame:
@@ -174,9 +174,9 @@ def panel(figure, title: str):
 
 @pytest.mark.parametrize("along", ["x", "y"])
 def test_points_and_intervals_are_those_of_the_table(along):
-    axes = style.new_figure(2).subplots()
+    axes = plotting.new_figure(2).subplots()
     frame = pd.DataFrame({"value": [1.0, 2, 3], "low": [0.5, np.nan, 2.5], "high": [1.5, np.nan, 4]})
-    style.draw_points(axes, [0, 1, 2], frame, style.SETTINGS["solution"], along=along)
+    plotting.draw_points(axes, [0, 1, 2], frame, plotting.SETTINGS["solution"], along=along)
     drawn = points(axes) if along == "x" else [(value, place) for place, value in points(axes)]
     assert drawn == [(1, 0), (2, 1), (3, 2)]
     ends = [segment[:, 0 if along == "x" else 1].tolist() for segment in axes.collections[0].get_segments()]
@@ -184,19 +184,19 @@ def test_points_and_intervals_are_those_of_the_table(along):
 
 
 def test_quoted_values_are_hollow_and_have_no_interval():
-    axes = style.new_figure(2).subplots()
+    axes = plotting.new_figure(2).subplots()
     frame = pd.DataFrame({"value": [1.0], "low": [0.0], "high": [2.0]})
-    style.draw_points(axes, 0, frame, style.SETTINGS["solution"], quoted=True)
+    plotting.draw_points(axes, 0, frame, plotting.SETTINGS["solution"], quoted=True)
     assert points(axes, hollow=True) == [(1, 0)] and not points(axes) and not axes.collections
 
 
 def test_unknown_setting_is_named_with_the_nearest_spelling():
     with pytest.raises(UserError, match="'regenerations' \\(did you mean 'regeneration'\\?\\)"):
-        style.in_order(["unguided", "regenerations"], style.SETTINGS)
+        plotting.in_order(["unguided", "regenerations"], plotting.SETTINGS)
 
 
 def test_no_two_settings_or_data_sets_look_alike():
-    for looks in (style.SETTINGS, style.DATASETS):
+    for looks in (plotting.SETTINGS, plotting.DATASETS):
         assert (
             len({look.colour for look in looks.values()}) == len(looks) == len({look.label for look in looks.values()})
         )
@@ -212,19 +212,19 @@ def test_no_two_settings_or_data_sets_look_alike():
     ],
 )
 def test_runs_are_split_into_data_set_and_rate(run, dataset, rate):
-    found, found_rate = style.split_run(run)
+    found, found_rate = plotting.split_run(run)
     assert found == dataset
     assert np.isnan(found_rate) if rate is None else found_rate == rate
 
 
 def test_an_id_of_no_run_is_refused():
     with pytest.raises(UserError, match="grpo-1"):
-        style.split_run("grpo-1")
+        plotting.split_run("grpo-1")
 
 
 @pytest.mark.parametrize(("rate", "label"), [(1e-4, "1e-4"), (3e-4, "3e-4"), (2.5e-5, "2.5e-5"), (1.0, "1e0")])
 def test_rates_are_short(rate, label):
-    assert style.rate_label(rate) == label
+    assert plotting.rate_label(rate) == label
 
 
 def test_ratios_are_taken_to_the_reference_of_the_same_model_metric_and_origin():
@@ -237,14 +237,14 @@ def test_ratios_are_taken_to_the_reference_of_the_same_model_metric_and_origin()
         quoted("solution", "L", 1873),
         measured("solution", "score", 1),  # no unguided score: no ratio
     )
-    ratios = style.relative_to(frame, "unguided")
+    ratios = plotting.relative_to(frame, "unguided")
     assert ratios["value"].round(4).tolist() == [1, 0.4, 1, 2, 1, 0.1435]
     assert ratios[["low", "high"]].isna().all(axis=None)
 
 
 def test_a_ratio_to_nothing_is_unknown():
     frame = summary(measured("unguided", "E_word", 0), measured("solution", "E_word", 1))
-    assert style.relative_to(frame, "unguided")["value"].isna().all()
+    assert plotting.relative_to(frame, "unguided")["value"].isna().all()
 
 
 # --- what every figure must hold ---
@@ -277,7 +277,7 @@ def test_the_papers_own_study_bears_no_stamp(script):
 
 
 def test_a_study_of_ones_own_is_not_called_a_microcosm():
-    assert style.stamp_text("my-model") == "my-model study: not the paper's configuration"
+    assert plotting.stamp_text("my-model") == "my-model study: not the paper's configuration"
 
 
 # --- the figures ---
@@ -418,11 +418,11 @@ def description_in(path: Path) -> str:
 def test_equal_figures_give_equal_bytes_and_say_where_they_come_from(tmp_path, suffix):
     source = tmp_path / "täble (1).parquet"
     source.write_bytes(b"rows")
-    description = style.record(study="microcosm", rule="draw_sft_curves", code="abc", inputs=[source])
+    description = plotting.record(study="microcosm", rule="draw_sft_curves", code="abc", inputs=[source])
     first, second = tmp_path / f"a/curves.{suffix}", tmp_path / f"b/curves.{suffix}"
     for path in (first, second):
         figure = functions("sft_curves")["draw"](training_steps(), "microcosm")
-        style.save(figure, [path], description, training_steps())
+        plotting.save(figure, [path], description, training_steps())
     assert first.read_bytes() == second.read_bytes()
     assert not re.search(rb"CreationDate|dc:date|tIME|Software", first.read_bytes())
     assert json.loads(description_in(first)) == {
@@ -436,7 +436,7 @@ def test_equal_figures_give_equal_bytes_and_say_where_they_come_from(tmp_path, s
 
 def test_unknown_format_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"no figure format '\.jpeg'; known: \.png, \.svg, \.pdf"):
-        style.save(style.new_figure(1), [tmp_path / "f.jpeg"], "{}", training_steps())
+        plotting.save(plotting.new_figure(1), [tmp_path / "f.jpeg"], "{}", training_steps())
     assert not list(tmp_path.iterdir())
 
 

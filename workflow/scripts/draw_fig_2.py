@@ -12,45 +12,45 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from selfdistill import files, tables
-from selfdistill.figures import examples, style
+from selfdistill.figures import examples, plotting
 
 FONT, POINTS = "DejaVu Sans Mono", 7.5
 LETTER = 0.602 * POINTS / 72  # inches; the advance of this font is 0.602 of its size
 LINE = 1.55 * POINTS / 72  # inches
 MARGIN, GAP = 0.12, 0.25  # inches
-BOX = (style.WIDTH - 2 * MARGIN - GAP) / 2
+BOX = (plotting.WIDTH - 2 * MARGIN - GAP) / 2
 LETTERS = int((BOX - 2 * MARGIN) / LETTER)  # in a line of a box
 MOST_LINES = 36
 MARKED = {"facecolor": "#ffd166", "edgecolor": "none", "boxstyle": "round,pad=0.1,rounding_size=0.2"}
-COLOURS = {"2a": style.GUIDED, "2b": style.UNGUIDED}
+COLOURS = {"2a": plotting.GUIDED, "2b": plotting.UNGUIDED}
 
 
 def draw(chosen: pd.DataFrame, problems: pd.DataFrame, study: str) -> Figure:
     """The rows of ``chosen`` (see `examples.choose_examples`) side by side under their problem."""
-    style.use_style()
+    plotting.use_style()
     if chosen.empty:
         question, answer = "No problem of this run satisfies the rule by which examples are chosen.", ""
     else:
         question, answer = examples.problem_of(chosen, problems)[["problem", "answer"]]
-    above = examples.wrap(question, int((style.WIDTH - 2 * MARGIN) / LETTER), MOST_LINES // 4)
+    above = examples.wrap(question, int((plotting.WIDTH - 2 * MARGIN) / LETTER), MOST_LINES // 4)
     texts = [examples.wrap(response, LETTERS, MOST_LINES) for response in chosen["response"]]
     top = 2 * MARGIN + len(above) * LINE
     height = top + max((len(text) + 4.7 for text in texts), default=0) * LINE + 2 * LINE
-    figure = Figure(figsize=(style.WIDTH, height))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, style.WIDTH), ylim=(height, 0))
+    figure = Figure(figsize=(plotting.WIDTH, height))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, plotting.WIDTH), ylim=(height, 0))
     axes.axis("off")
     _write(axes, MARGIN, MARGIN, above)
     for place, ((_, example), text) in enumerate(zip(chosen.iterrows(), texts, strict=True)):
         note = examples.describe(example, answer)
         _draw_box(axes, MARGIN + place * (BOX + GAP), top, example["panel"], note, text)
-    style.stamp(figure, study, view="sft")
+    plotting.stamp(figure, study, view="sft")
     return figure
 
 
 def _draw_box(axes: Axes, left: float, top: float, panel: str, note: str, text: list[str]) -> None:
     colour = COLOURS[panel]
     axes.text(left, top + LINE, examples.PANEL_TITLES[panel], weight="bold", fontsize=8.5, color=colour)
-    axes.text(left, top + 3.1 * LINE, note, fontsize=7, color=style.MUTED, parse_math=False)
+    axes.text(left, top + 3.1 * LINE, note, fontsize=7, color=plotting.MUTED, parse_math=False)
     size = (BOX, (len(text) + 1) * LINE)
     look = {"facecolor": "#fafafa", "edgecolor": colour, "linewidth": 0.9}
     axes.add_patch(Rectangle((left, top + 3.7 * LINE), *size, **look))
@@ -91,9 +91,9 @@ if __name__ == "__main__":
     )
     chosen = examples.choose_examples(base, trained)
     problems = tables.read(job.input.problems, "problems")
-    made_from = style.record(study=study, rule=job.rule, code=job.params.code, inputs=job.input)
+    made_from = plotting.record(study=study, rule=job.rule, code=job.params.code, inputs=job.input)
     images = [path for path in job.output if not path.endswith(".html")]
     facts = ["panel", "model", "run", "problem_id", "sample", "response_tokens", "answer", "correct", "E"]
-    style.save(draw(chosen, problems, study), images, made_from, chosen.reindex(columns=facts))
-    page = examples.to_html(chosen, problems, stamp=style.stamp_text(study), description=made_from)
+    plotting.save(draw(chosen, problems, study), images, made_from, chosen.reindex(columns=facts))
+    page = examples.to_html(chosen, problems, stamp=plotting.stamp_text(study), description=made_from)
     files.write_text(job.output.html, page)

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from selfdistill.figures import curve_plots
 from selfdistill.figures.curve_plots import METHODS, MOVING, SDPO, TRAINING, Curve, Drawn, accuracy, draw_grid, in_view
-from selfdistill.figures.style import Look
+from selfdistill.figures.plotting import Look
 
 
 def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from selfdistill.figures import curve_plots
 from selfdistill.figures.curve_plots import LENGTH, SCORE, Curve, Drawn, accuracy, by_value, draw_grid, in_view
-from selfdistill.figures.style import rate_label
+from selfdistill.figures.plotting import rate_label
 
 
 def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:

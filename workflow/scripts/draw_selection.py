@@ -7,9 +7,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from selfdistill import tables
-from selfdistill.figures import style
+from selfdistill.figures import plotting
 
-IN_BAND, OUTSIDE, BAND = style.UNGUIDED, "#b8b8b8", "#dbeaf5"
+IN_BAND, OUTSIDE, BAND = plotting.UNGUIDED, "#b8b8b8", "#dbeaf5"
 
 
 def draw(frame: pd.DataFrame, study: str, low: float, high: float) -> Figure:
@@ -17,12 +17,12 @@ def draw(frame: pd.DataFrame, study: str, low: float, high: float) -> Figure:
 
     ``low`` and ``high`` are the solve rates kept, both inclusive.
     """
-    style.use_style()
+    plotting.use_style()
     counts = frame[frame["metric"] == "problems"]
-    figure, blocks = style.blocks_by_model(counts, height=2.6)
+    figure, blocks = plotting.blocks_by_model(counts, height=2.6)
     for block, of_model in blocks:
         _draw_histogram(block.subplots(), of_model.assign(right=of_model["row"].astype(int)), low, high)
-    style.stamp(figure, study, view="guidance")
+    plotting.stamp(figure, study, view="guidance")
     return figure
 
 
@@ -57,5 +57,5 @@ if __name__ == "__main__":
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     histogram = tables.read(job.input.table, "summary")
     figure = draw(histogram, job.params.study, low=job.params.low, high=job.params.high)
-    made_from = style.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    style.save(figure, job.output, made_from, histogram)
+    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    plotting.save(figure, job.output, made_from, histogram)

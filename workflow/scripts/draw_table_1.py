@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from selfdistill import tables
-from selfdistill.figures import style
+from selfdistill.figures import plotting
 
 # Title, unit, and the metric by way of counting ("" where nothing is counted).
 PANELS = [
@@ -27,44 +27,44 @@ PANELS = [
 
 def draw(frame: pd.DataFrame, study: str) -> Figure:
     """Two rows of panels for each model measured in the summary ``frame``."""
-    style.use_style()
-    settings = style.in_order(frame["row"], style.SETTINGS)
-    figure, blocks = style.blocks_by_model(frame, height=1.3 + 0.56 * len(settings))
+    plotting.use_style()
+    settings = plotting.in_order(frame["row"], plotting.SETTINGS)
+    figure, blocks = plotting.blocks_by_model(frame, height=1.3 + 0.56 * len(settings))
     for block, of_model in blocks:
         _draw_block(block, of_model, settings)
-    style.stamp(figure, study, view="guidance")
+    plotting.stamp(figure, study, view="guidance")
     return figure
 
 
 def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> None:
     axes = block.subplots(2, len(PANELS), sharey=True)
-    quoted = style.relative_to(frame[frame["origin"] == "quoted"], "unguided")
+    quoted = plotting.relative_to(frame[frame["origin"] == "quoted"], "unguided")
     # Measured ratios stand in the table, with intervals that resample both their sides together.
-    ratios = pd.concat([style.measured(frame), quoted.assign(metric=quoted["metric"] + "_ratio")])
+    ratios = pd.concat([plotting.measured(frame), quoted.assign(metric=quoted["metric"] + "_ratio")])
     for (title, unit, metrics), above, below in zip(PANELS, *axes, strict=True):
         is_score = title == "score"
-        style.draw_settings(above, frame if is_score else style.measured(frame), settings, metrics)
+        plotting.draw_settings(above, frame if is_score else plotting.measured(frame), settings, metrics)
         above.set(title=title, xlabel=unit)
-        style.from_zero(above, most=1 if is_score else None)
+        plotting.from_zero(above, most=1 if is_score else None)
         if is_score:
             _draw_legend(below)
         else:
             of_ratios = {counting: f"{metric}_ratio" for counting, metric in metrics.items()}
-            style.draw_settings(below, ratios, settings, of_ratios)
-            below.axvline(1, color=style.MUTED, linewidth=0.8, zorder=0)
+            plotting.draw_settings(below, ratios, settings, of_ratios)
+            below.axvline(1, color=plotting.MUTED, linewidth=0.8, zorder=0)
             below.set(xlabel="ratio to unguided")
-            style.from_zero(below)
+            plotting.from_zero(below)
 
 
 def _draw_legend(axes: Axes) -> None:
     axes.axis("off")
-    entries = [style.legend_entry(look, interval=True) for look in style.COUNTINGS.values()]
-    axes.legend(handles=[*entries, style.legend_entry(style.QUOTED, quoted=True)], loc="center")
+    entries = [plotting.legend_entry(look, interval=True) for look in plotting.COUNTINGS.values()]
+    axes.legend(handles=[*entries, plotting.legend_entry(plotting.QUOTED, quoted=True)], loc="center")
 
 
 if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    made_from = style.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
     table = tables.read(job.input.table, "summary")
-    style.save(draw(table, job.params.study), job.output, made_from, table)
+    plotting.save(draw(table, job.params.study), job.output, made_from, table)

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from selfdistill import tables
-from selfdistill.figures import style
+from selfdistill.figures import plotting
 
 METRICS = {"avg": "accuracy (%)", "avg_difference_to_base": "difference to base\n(percentage points)"}
 SHIFTS = {"base": -0.36, "unguided": -0.18, "guided": 0.0, "unguided_unfiltered": 0.18}
@@ -19,21 +19,21 @@ SHIFTS = {"base": -0.36, "unguided": -0.18, "guided": 0.0, "unguided_unfiltered"
 
 def draw(frame: pd.DataFrame, study: str) -> Figure:
     """Two rows of panels, one column per benchmark and one for the paper, for each model measured."""
-    style.use_style()
-    runs = [style.split_run(row) for row in frame["row"]]
+    plotting.use_style()
+    runs = [plotting.split_run(row) for row in frame["row"]]
     frame = frame.assign(dataset=[dataset for dataset, _ in runs], rate=[rate for _, rate in runs])
-    figure, blocks = style.blocks_by_model(frame, height=4.0)
+    figure, blocks = plotting.blocks_by_model(frame, height=4.0)
     for block, of_model in blocks:
         _draw_block(block, of_model)
-    present = style.in_order(frame["dataset"], style.DATASETS)
-    entries = [style.legend_entry(style.DATASETS[name], interval=True) for name in present]
-    style.draw_legend(figure, entries)
-    style.stamp(figure, study, view="sft")
+    present = plotting.in_order(frame["dataset"], plotting.DATASETS)
+    entries = [plotting.legend_entry(plotting.DATASETS[name], interval=True) for name in present]
+    plotting.draw_legend(figure, entries)
+    plotting.stamp(figure, study, view="sft")
     return figure
 
 
 def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:
-    measured, quoted = style.measured(frame), frame[frame["origin"] == "quoted"]
+    measured, quoted = plotting.measured(frame), frame[frame["origin"] == "quoted"]
     benchmarks = sorted(measured["benchmark"].unique())
     axes = block.subplots(2, len(benchmarks) + 1, sharex="col", sharey="row")
     for (metric, label), panels in zip(METRICS.items(), axes, strict=True):
@@ -45,7 +45,7 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:
     for panel, benchmark in zip(axes[0], [*benchmarks, "paper (quoted)"], strict=True):
         panel.set_title(benchmark)
     for panel in axes[1]:
-        panel.axhline(0, color=style.INK, linewidth=0.9)
+        panel.axhline(0, color=plotting.INK, linewidth=0.9)
     for panel in axes[1, :-1]:
         panel.set_xlabel("learning rate")
     axes[0, 0].set_ylim(0, 100)
@@ -53,12 +53,12 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:
 
 def _draw_rates(axes: Axes, frame: pd.DataFrame) -> None:
     for _, base in frame[frame["dataset"] == "base"].iterrows():
-        axes.axhline(base["value"], color=style.INK, linewidth=0.9)
-        axes.axhspan(base["low"], base["high"], color=style.INK, alpha=0.12, linewidth=0)
+        axes.axhline(base["value"], color=plotting.INK, linewidth=0.9)
+        axes.axhspan(base["low"], base["high"], color=plotting.INK, alpha=0.12, linewidth=0)
     runs = frame[frame["dataset"] != "base"]
     rates = sorted(runs["rate"].unique())
     _draw_datasets(axes, runs, np.searchsorted(rates, runs["rate"]), quoted=False)
-    axes.set_xticks(range(len(rates)), [style.rate_label(rate) for rate in rates])
+    axes.set_xticks(range(len(rates)), [plotting.rate_label(rate) for rate in rates])
     axes.set_xlim(-0.5, len(rates) - 0.5)
 
 
@@ -71,16 +71,16 @@ def _draw_quoted(axes: Axes, frame: pd.DataFrame) -> None:
 
 def _draw_datasets(axes: Axes, frame: pd.DataFrame, columns: np.ndarray, *, quoted: bool) -> None:
     """Points at their column, each data set at its own place within it."""
-    for dataset in style.in_order(frame["dataset"], style.DATASETS):
+    for dataset in plotting.in_order(frame["dataset"], plotting.DATASETS):
         own = (frame["dataset"] == dataset).to_numpy()
         positions = columns[own] + SHIFTS[dataset]
-        drawn_as = style.DATASETS[dataset]
-        style.draw_points(axes, positions, frame[own], drawn_as, quoted=quoted, along="y")
+        drawn_as = plotting.DATASETS[dataset]
+        plotting.draw_points(axes, positions, frame[own], drawn_as, quoted=quoted, along="y")
 
 
 if __name__ == "__main__":
     job = snakemake  # noqa: F821 (Snakemake puts it in scope)
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    made_from = style.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
     table = tables.read(job.input.table, "summary")
-    style.save(draw(table, job.params.study), job.output, made_from, table)
+    plotting.save(draw(table, job.params.study), job.output, made_from, table)

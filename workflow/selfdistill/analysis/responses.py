@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from selfdistill import tables
-from selfdistill.analysis.responses import MARKER_MEANS, MEANS, per_problem
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 

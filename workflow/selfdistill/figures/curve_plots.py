@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from selfdistill import tables
 from selfdistill.errors import UserError
-from selfdistill.figures import style
-from selfdistill.figures.style import GUIDED, INK, UNGUIDED, Look
+from selfdistill.figures import plotting
+from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Look
 from selfdistill.markers.counting import MARKERS
 
 GRPO, SDPO, SDPO_NO_THINK = "grpo", "sdpo", "sdpo without think"
@@ -163,9 +163,9 @@ def draw_grid(
     ``titles`` stand above the columns, whose panels then share the scale of their row. Of the curves in
     ``marker_change``, a last row shows how each marker's count changed (`draw_marker_change`).
     """
-    style.use_style()
+    plotting.use_style()
     height = len(rows) + bool(marker_change)
-    figure = style.new_figure(height=0.55 + PANEL_HEIGHT * height)
+    figure = plotting.new_figure(height=0.55 + PANEL_HEIGHT * height)
     grid = figure.add_gridspec(height, max(map(len, rows)))
     for number, row in enumerate(rows):
         first: Axes | None = None
@@ -190,7 +190,7 @@ def draw_grid(
     shown = [_shown(panel, curve) for row in rows for panel, curves in row for curve in curves]
     shown += [changes for curve in marker_change for changes in _last_changes(curve).values()]
     data = pd.concat(shown).drop_duplicates().sort_values(tables.SORT_KEYS["curves"], ignore_index=True)
-    style.stamp(figure, study, f"Bands: {band_text(data)}.", view=_view(data))
+    plotting.stamp(figure, study, f"Bands: {band_text(data)}.", view=_view(data))
     return Drawn(figure, data)
 
 
@@ -244,7 +244,7 @@ def draw_marker_change(axes: Axes, curves: Sequence[Curve]) -> None:
     for curve, offset in zip(curves, offsets, strict=True):
         for benchmark, shift in zip(benchmarks, shifts, strict=True):
             places = np.arange(len(MARKERS)) + offset + shift
-            style.draw_points(axes, places, _last_changes(curve)[benchmark], curve.look, along="y")
+            plotting.draw_points(axes, places, _last_changes(curve)[benchmark], curve.look, along="y")
     axes.axhline(0, color=INK, linewidth=0.9)
     axes.set_xticks(range(len(MARKERS)), MARKERS)
     axes.set_ylabel("change per response,\n" + " and ".join(benchmarks))
@@ -264,6 +264,6 @@ def run(job: Any, draw: Callable[[pd.DataFrame, Mapping[str, Any], str], Drawn])
     """What every script of these figures does with its job."""
     sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
     curves = tables.read(Path(job.input.curves), "curves")
-    made_from = style.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
+    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
     drawn = draw(curves, job.params.view, job.params.study)
-    style.save(drawn.figure, job.output, made_from, drawn.data)
+    plotting.save(drawn.figure, job.output, made_from, drawn.data)
