@@ -2,7 +2,6 @@
 
 import json
 import runpy
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,13 +9,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 from selfdistill import files, tables
+from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.config import FIGURES
 from selfdistill.errors import UserError
-from selfdistill.figures import curve_plots, plotting
+from selfdistill.figures import curve_plots
 from selfdistill.markers.counting import MARKERS
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
-SCRIPTS = Path(plotting.__file__).parents[1] / "scripts"
+SCRIPTS = PACKAGE_ROOT / "scripts"
 TRAINING = ("score", "L", "E_substring")
 EVALUATION = ("avg", "E_substring", *(f"substring_{marker}_difference_to_base" for marker in MARKERS))
 ARM = {

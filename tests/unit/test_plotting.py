@@ -18,12 +18,13 @@ from selfdistill import files, tables
 from selfdistill.analysis import quoted as quoted_values
 from selfdistill.analysis import responses, summaries
 from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
 from selfdistill.figures import examples, plotting
 from selfdistill.markers.counting import MARKERS, count_table
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
-WORKFLOW = Path(plotting.__file__).parents[1]
+WORKFLOW = PACKAGE_ROOT
 STAMP = "a tiny model trained from scratch on CPU; not the paper's models"
 SETTINGS = list(plotting.SETTINGS)
 RUNS = [f"sft-{name}-lr{rate:g}" for name in list(plotting.DATASETS)[1:] for rate in (1e-4, 3e-4)]

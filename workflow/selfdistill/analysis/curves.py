@@ -11,15 +11,14 @@ import pandas as pd
 
 from selfdistill.analysis.arms import ARM, DIFFERENCE
 from selfdistill.analysis.intervals import Array, Bootstrap
-from selfdistill.analysis.responses import MARKER_MEANS, MEANS, READ, RUN, per_problem
+from selfdistill.analysis.responses import MARKER_MEANS, MEANS, RUN, RUN_COLUMNS, per_problem
 from selfdistill.analysis.summaries import DENSITIES
 from selfdistill.errors import UserError
-from selfdistill.tables import COUNT_MODES, CURVES, MARKER_COLUMNS
+from selfdistill.tables import COUNT_MODES, CURVES
 
 BASE = "base"
 EVALUATED = ("avg", *(name for name in MEANS if name != "score"), *MARKER_MEANS)
 DIFFERENCES = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), *MARKER_MEANS)
-READ += [column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, 
     last = rollouts["step"].groupby([rollouts[name] for name in RUN]).transform("max").astype(int)
     # Samples are numbered within a step; a small D shows the same problem in every step of a window.
     numbers = rollouts["step"].astype(int) * (rollouts["sample"].max() + 1) + rollouts["sample"]
-    units = _units(rollouts[READ].assign(step=np.minimum(ends, last), sample=numbers), [*RUN, "step"])
+    units = _units(rollouts[RUN_COLUMNS].assign(step=np.minimum(ends, last), sample=numbers), [*RUN, "step"])
     cells = dict(list(units.groupby([*RUN, "step"])))
     rows: list[dict[str, object]] = []
     for arm, members in _arms(runs):
@@ -73,7 +72,9 @@ def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, bootstra
     if len(unplaced):
         raise UserError(f"the evaluations of run '{unplaced['run'].iloc[0]}' do not say after which step")
     steps = evaluations["step"].where(~is_base, 0).astype(int)
-    units = _units(evaluations[READ].assign(step=steps, benchmark=evaluations["setting"]), [*RUN, "benchmark", "step"])
+    units = _units(
+        evaluations[RUN_COLUMNS].assign(step=steps, benchmark=evaluations["setting"]), [*RUN, "benchmark", "step"]
+    )
     units["avg"] = 100 * units["score"]
     cells = dict(list(units.groupby([*RUN, "benchmark", "step"])))
     rows: list[dict[str, object]] = []

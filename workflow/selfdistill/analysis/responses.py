@@ -17,6 +17,11 @@ from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 
 MEANS = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
 MARKER_MEANS = tuple(column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode])
+# What tells training runs apart.
+RUN = ["model", "run"]
+# All that `per_problem` reads of runs: responses and prompts of millions of rollouts stay out of memory.
+RUN_COLUMNS = [*RUN, "stage", "setting", "step", "problem_id", "sample", "response_tokens", "finish_reason", "correct"]
+RUN_COLUMNS += [column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode]]
 # What one set of responses shares.
 LABELS = ("study", "model", "setting")
 # All that `Responses` reads of the traces table: no text.
@@ -130,11 +135,9 @@ def _sums(traces: pd.DataFrame) -> pd.DataFrame:
     return frame.groupby("problem_id")[[*MEANS, *MARKER_MEANS, "samples"]].sum().astype(float)
 
 
-RUN = ["model", "run"]
-
-
-# All that `per_problem` reads: responses and prompts of millions of rollouts stay out of memory.
-READ = [*RUN, "stage", "setting", "step", "problem_id", "sample", "response_tokens", "finish_reason", "correct"]
+def read_runs(paths: Iterable[Path]) -> pd.DataFrame:
+    """`RUN_COLUMNS` of the traces in ``paths``, below one another."""
+    return pd.concat([tables.read(path, "traces", RUN_COLUMNS) for path in paths])
 
 
 def same_questions(base: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:

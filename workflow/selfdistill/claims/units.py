@@ -1,12 +1,14 @@
 """What the claims ledger is tested on: means per problem of every set of responses, side by side in one frame."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from selfdistill.analysis.responses import READ, per_problem, same_questions
+from selfdistill import tables
+from selfdistill.analysis.responses import RUN_COLUMNS, per_problem, read_runs, same_questions
 
 LABELS = {  # of a unit, and what it has where a label does not apply
     "of": "", "family": "", "thinking": "on", "problem_set": "", "replicate": "", "setting": "", "data": "",
@@ -14,6 +16,30 @@ LABELS = {  # of a unit, and what it has where a label does not apply
     "whole_size": np.nan, "when": "", "benchmark": "",
 }  # fmt: skip
 VALUES = ["rollouts", "score", "avg", "L", "E"]
+
+
+def read_units(
+    *,
+    guidance: Sequence[Path],
+    sft: Sequence[Path],
+    runs: Path,
+    rollouts: Sequence[Path],
+    evaluations: Sequence[Path],
+    bases: Sequence[Path],
+    families: Mapping[str, str],
+    thinking: Mapping[str, str],
+    window: int,
+) -> pd.DataFrame:
+    """All units of a study, read from its tables; model, run and benchmark of ``sft`` are said by the paths."""
+    rows, along = tables.read(runs, "runs"), read_runs(evaluations)
+    tuned = [(path.parent.parent.name, path.parent.name, path.stem, read_runs([path])) for path in sft]
+    units = [
+        guidance_units(read_runs(guidance), families),
+        sft_units(tuned, families),
+        training_units(read_runs(rollouts), rows, window=window),
+        evaluation_units(along, read_runs(bases), rows, families=families, thinking=thinking),
+    ]
+    return pd.concat(units)
 
 
 def guidance_units(traces: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
@@ -94,7 +120,7 @@ def _by_run(traces: pd.DataFrame, runs: pd.DataFrame) -> Iterable[tuple[dict[str
 
 def _units(traces: pd.DataFrame, **labels: object) -> pd.DataFrame:
     """One row per problem with its means, and the labels."""
-    means = per_problem(traces[[name for name in READ if name in traces]])
+    means = per_problem(traces[[name for name in RUN_COLUMNS if name in traces]])
     number = traces["problem_id"].value_counts().reindex(means.index)
     values = means.assign(avg=100 * means["score"], E=means["E_substring"], rollouts=number)[VALUES]
     return values.reset_index().assign(**{**LABELS, **labels})

@@ -8,7 +8,7 @@ import yaml
 
 from selfdistill import tables
 from selfdistill.analysis.intervals import Bootstrap
-from selfdistill.analysis.responses import READ, per_problem
+from selfdistill.analysis.responses import RUN_COLUMNS, per_problem
 from selfdistill.errors import UserError
 
 CONFIG = "config.yaml"
@@ -67,7 +67,7 @@ def _response_lines(first: Path, second: Path, bootstrap: Bootstrap) -> Iterator
 
 def _paired_lines(name: str, first: Path, second: Path, bootstrap: Bootstrap) -> Iterator[str]:
     """One line per setting or step: the change of each metric over the problems that both tables hold."""
-    old, new = (tables.read(path, "traces", READ) for path in (first, second))
+    old, new = (tables.read(path, "traces", RUN_COLUMNS) for path in (first, second))
     for (setting, step), part in old.groupby(["setting", "step"], dropna=False):
         same_step = new["step"].isna() if step is None or step != step else new["step"] == step
         other = new[(new["setting"] == setting) & same_step.fillna(False)]
