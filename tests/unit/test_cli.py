@@ -11,6 +11,7 @@ import pytest
 from selfdistill import cli, files, stages, tables
 from selfdistill.generation import Sampling
 from selfdistill.records import provenance
+from selfdistill.training.settings import SftSettings
 
 
 def run(capsys, *arguments):
@@ -94,7 +95,7 @@ def test_a_wrong_word_for_a_flag_is_told_and_nothing_runs(capsys):
 
 
 def test_every_field_of_a_settings_class_is_a_flag(capsys):
-    for stage, settings in [("train-sft", stages.SftSettings), ("evaluate-model", Sampling)]:
+    for stage, settings in [("train-sft", SftSettings), ("evaluate-model", Sampling)]:
         with pytest.raises(SystemExit) as stop:
             cli.main([stage, "--help"])
         text = capsys.readouterr().out

@@ -315,10 +315,10 @@ def test_labels_say_what_is_not_usual(arm, label):
 
 def test_what_is_usual_is_what_most_arms_have():
     small = {**SDPO, "top_k": 20.0}
-    arms = pd.DataFrame([ARM, {**ARM, **SDPO}, {**ARM, **small}, {**ARM, "problem_set": "b"}])
+    frame = pd.DataFrame([ARM, {**ARM, **SDPO}, {**ARM, **small}, {**ARM, "problem_set": "b"}])
     usual = {"teacher_update_rate": 0.0, "thinking": "on", "family": "f", "top_k": 100.0, "problem_set": "train"}
-    assert arms.usual_values(arms) == usual
-    several = arms.usual_values(pd.concat([arms, arms.assign(family="g")]))
+    assert arms.usual_values(frame) == usual
+    several = arms.usual_values(pd.concat([frame, frame.assign(family="g")]))
     assert "family" not in several
 
 

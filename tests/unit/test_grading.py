@@ -385,15 +385,15 @@ def test_grading_works_from_threads():
 
 FORKING = """
 import os
-from selfdistill import grading
-assert grading.is_equivalent("x + 7", "7 + x")
+from selfdistill.grading import grader
+assert grader.is_equivalent("x + 7", "7 + x")
 child = os.fork()
-verdict = grading.is_equivalent("x + 8", "8 + x")
-processes = [worker._process.pid for worker in grading._workers]
+verdict = grader.is_equivalent("x + 8", "8 + x")
+processes = [worker._process.pid for worker in grader._workers]
 print(verdict, *processes, flush=True)
 if child:
     assert os.waitpid(child, 0)[1] == 0
-    assert grading.is_equivalent("x + 9", "9 + x")
+    assert grader.is_equivalent("x + 9", "9 + x")
 """
 
 
