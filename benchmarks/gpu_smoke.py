@@ -46,7 +46,8 @@ from selfdistill import models
 from selfdistill.generation import Sampling, traces
 from selfdistill.microcosm import world
 from selfdistill.microcosm.documents import thought
-from selfdistill.microcosm.pretrain import PRESETS, pretrain
+from selfdistill.microcosm.presets import PRESETS
+from selfdistill.microcosm.pretrain import pretrain
 from selfdistill.microcosm.reasoner import Reasoner
 from selfdistill.problems import load_problem_set
 from selfdistill.training import arguments, onpolicy, sft, trainer
@@ -58,7 +59,7 @@ from selfdistill.training.losses import (
     topk_divergence,
     topk_divergence_from_hidden,
 )
-from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
+from selfdistill.training.settings import OnPolicySettings, Run, SftSettings
 from selfdistill.training.states import response_states
 from selfdistill.training.trainer import PHASES
 from torch.nn import functional as F
@@ -165,7 +166,7 @@ class Microcosm:
         return SftSettings(3e-4, epochs=1, batch_size=size, micro_batch_size=self.micro_batch, warmup_steps=1)
 
 
-ARMS = {"grpo": Arm("grpo", 3e-4), "sdpo": Arm("sdpo", 3e-4, context="solution")}
+ARMS = {"grpo": Run("model", "grpo", 3e-4), "sdpo": Run("model", "sdpo", 3e-4, context="solution")}
 Side = dict[str, dict[str, dict[str, float]]]  # of a method: "metrics" and "seconds", by name
 
 

@@ -32,14 +32,14 @@ from selfdistill.prompts import sdpo_reprompt, user_prompt
 from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.prompt_stream import prompt_stream
 from selfdistill.training.rollouts import RolloutRecord
-from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.trainer import PHASES, OnPolicyTrainer
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=400)
-ARMS = {"grpo": Arm("grpo", 3e-4), "sdpo": Arm("sdpo", 3e-4, context="solution")}
+ARMS = {"grpo": Run("model", "grpo", 3e-4), "sdpo": Run("model", "sdpo", 3e-4, context="solution")}
 Phase = str | Callable[[], str]  # the name of a phase, or what tells it at the time of the call
 # What GRPOConfig and SDPOConfig both have; the rest of SDPOConfig keeps its defaults or is set in `sdpo_arguments`.
 SHARED = (

@@ -31,7 +31,7 @@ import yaml
 from matplotlib.figure import Figure
 from scipy.optimize import nnls
 from selfdistill.figures import plotting
-from selfdistill.studies import stamp_text
+from selfdistill.pages.stamp import stamp_text
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROMPT = 32  # tokens; a problem of the microcosm has 22, and 33 around a demonstration

@@ -29,11 +29,11 @@ import torch
 from matplotlib.figure import Figure
 from selfdistill.config import parse
 from selfdistill.figures import plotting
+from selfdistill.pages.stamp import stamp_text
 from selfdistill.planning import assumptions, dag
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.measured import measured_seconds
 from selfdistill.planning.work import Study, Work, work_of
-from selfdistill.studies import stamp_text
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]

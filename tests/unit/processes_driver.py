@@ -10,15 +10,15 @@ from selfdistill import models, processes, tables
 from selfdistill.generation import Sampling, traces
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.training import checkpoints, onpolicy, sft
-from selfdistill.training.settings import Arm, OnPolicySettings, SftSettings
+from selfdistill.training.settings import OnPolicySettings, Run, SftSettings
 from selfdistill.training.trainer import OnPolicyTrainer
 from tiny import problems_of
 
 PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
 ARMS = {
-    "grpo": Arm("grpo", 1e-3),
-    "sdpo": Arm("sdpo", 1e-3, context="solution"),
-    "sdpo-ema": Arm("sdpo", 1e-3, context="solution", teacher_update_rate=0.05),
+    "grpo": Run("model", "grpo", 1e-3),
+    "sdpo": Run("model", "sdpo", 1e-3, context="solution"),
+    "sdpo-ema": Run("model", "sdpo", 1e-3, context="solution", teacher_update_rate=0.05),
 }
 SETTINGS = {
     "checkpoint_steps": [3], "steps": 3, "batch_size": 2, "rollouts": 4, "micro_batch_size": 2, "warmup_steps": 1,

@@ -7,7 +7,7 @@ import torch
 from selfdistill import models
 from selfdistill.errors import UserError
 from selfdistill.generation.requests import Row
-from selfdistill.training.settings import Arm
+from selfdistill.training.settings import Run
 from test_onpolicy import ARMS, FIXED, STEPS, as_before, stop_in_second_step, train  # noqa: F401 (a fixture)
 from tiny import save_tiny_model
 
@@ -80,7 +80,7 @@ def test_a_stopped_run_continues_to_the_same_end(run, manifest: Path, tmp_path: 
 
 
 def test_grpo_trains_an_adapter_too(manifest: Path, tmp_path: Path):
-    run = train(manifest, tmp_path, Arm("grpo", 1e-2), **ADAPTED)
+    run = train(manifest, tmp_path, Run("model", "grpo", 1e-2), **ADAPTED)
     assert run.table()["grad_norm"].iloc[-1] > 0
 
 

@@ -14,7 +14,8 @@ from selfdistill.microcosm import pretrain as pretraining
 from selfdistill.microcosm.batches import IGNORED, POOL_STEPS, _equal_parts, document_batch
 from selfdistill.microcosm.documents import Mix
 from selfdistill.microcosm.gradients import workers_for
-from selfdistill.microcosm.pretrain import PRESETS, pretrain
+from selfdistill.microcosm.presets import PRESETS
+from selfdistill.microcosm.pretrain import pretrain
 from selfdistill.microcosm.tokenizer import build_tokenizer
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 

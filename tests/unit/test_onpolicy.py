@@ -19,7 +19,7 @@ from selfdistill.generation import Sampling, traces
 from selfdistill.training import checkpoints, onpolicy
 from selfdistill.training.metrics import ON_POLICY_METRICS
 from selfdistill.training.prompt_stream import prompt_stream
-from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.trainer import PHASES, OnPolicyTrainer
 from tiny import problems_of, save_tiny_model
 
@@ -28,12 +28,12 @@ SETTINGS = {
     "checkpoint_steps": [2, 4], "steps": STEPS, "batch_size": PROMPTS, "rollouts": ROLLOUTS, "micro_batch_size": 2,
     "warmup_steps": 1, "max_teacher_tokens": 60,
 }  # fmt: skip
-FIXED = Arm("sdpo", 1e-2, context="solution")
+FIXED = Run("model", "sdpo", 1e-2, context="solution")
 ARMS = {
-    "grpo": Arm("grpo", 1e-2),
+    "grpo": Run("model", "grpo", 1e-2),
     "sdpo": FIXED,
-    "sdpo-ema": Arm("sdpo", 1e-2, context="solution", teacher_update_rate=0.05),
-    "sdpo-without-thinking": Arm("sdpo", 1e-2, context="solution_without_thinking", distillation_top_k=5),
+    "sdpo-ema": Run("model", "sdpo", 1e-2, context="solution", teacher_update_rate=0.05),
+    "sdpo-without-thinking": Run("model", "sdpo", 1e-2, context="solution_without_thinking", top_k=5),
 }
 PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
 # What only one of the methods has.
@@ -73,7 +73,7 @@ def some_answer(response: str, *, opened: bool) -> str | None:
 
 
 def train(
-    manifest: Path, folder: Path, arm: Arm, *, problems: pd.DataFrame = PROBLEMS, seed: int = 3, **changes: object
+    manifest: Path, folder: Path, arm: Run, *, problems: pd.DataFrame = PROBLEMS, seed: int = 3, **changes: object
 ) -> Finished:
     """Train in ``folder``; ``changes`` are those of the settings."""
     trainers, original = [], onpolicy.run_to_end
@@ -233,7 +233,7 @@ def test_the_arms_train_different_models(finished):
 
 
 # --- interrupted runs -----------------------------------------------------------------------------------------------
-def train_and_die(manifest: Path, folder: Path, arm: Arm) -> None:
+def train_and_die(manifest: Path, folder: Path, arm: Run) -> None:
     """Body of a process that SIGKILLs itself in the second update of step 3."""
     torch.set_num_threads(1)
     original = OnPolicyTrainer.training_step

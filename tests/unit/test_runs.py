@@ -9,7 +9,7 @@ from selfdistill import config, runs, tables
 from selfdistill.errors import UserError
 from selfdistill.runs import expand
 from selfdistill.training.prompt_stream import DRAW_STRIDE, prompt_stream, training_set
-from selfdistill.training.settings import Arm
+from selfdistill.training.settings import Run
 
 ROW = {
     "model": "m",
@@ -139,7 +139,7 @@ def test_the_flags_of_a_run_are_what_its_training_stage_takes():
         given = shlex.split(run.flags)
         found = dict(zip([flag.removeprefix("--").replace("-", "_") for flag in given[::2]], given[1::2], strict=True))
         assert int(found.pop("batch_size")) == 8
-        kinds = typing.get_type_hints(Arm)
-        arm = Arm(**{name: value if kinds[name] is str else float(value) for name, value in found.items()})
+        kinds = typing.get_type_hints(Run)
+        arm = Run(**{name: value if kinds[name] is str else float(value) for name, value in found.items()})
         sdpo = {"context": "solution_without_thinking", "teacher_update_rate": 0.05} if method == "sdpo" else {}
-        assert arm == Arm(method, 3e-4, subset=8, draw=2, **sdpo)
+        assert arm == Run("model", method, 3e-4, subset=8, draw=2, **sdpo)

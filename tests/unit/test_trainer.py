@@ -18,7 +18,7 @@ from selfdistill.generation.requests import Completion
 from selfdistill.training import trainer as trainer_module
 from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.rollouts import RolloutRecord
-from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.states import response_states
 from selfdistill.training.trainer import OVERRIDDEN, OnPolicyTrainer
 from tiny import problems_of, save_tiny_model
@@ -74,7 +74,7 @@ def make_trainer(
     """Ours, or with ``plain`` TRL's own of equal arguments; ``changes`` are those of the settings."""
     sizes = {"batch_size": 2, "rollouts": 4, "updates_per_step": 1, "micro_batch_size": ROWS, "steps": 1}
     settings = OnPolicySettings(**{"checkpoint_steps": [1], **sizes, **changes})
-    arm = Arm(method, 1e-3, context=context if method == "sdpo" else "none", distillation_top_k=TOP_K)
+    arm = Run("model", method, 1e-3, context=context if method == "sdpo" else "none", top_k=TOP_K)
     sampling = Sampling(temperature, max_tokens=LONGEST)
     tokenizer = models.load_tokenizer(manifest)
     questions = [{"prompt": [{"role": "user", "content": text}], "problem_id": text, "answer": "7"} for text in TEXTS]
@@ -656,8 +656,8 @@ def test_vllm_gets_room_for_prompt_and_response_and_no_correction_but_ours(tmp_p
     settings = OnPolicySettings(checkpoint_steps=[1], steps=1)
     options = {"directory": tmp_path, "seed": 1, "processes": 1, "mirrors": []}
     sampling = Sampling(1.0, max_tokens=20_480)
-    arguments = trainer_arguments(Arm("grpo", 1e-6), settings, sampling, engine="vllm", longest_prompt=2048, **options)
+    arguments = trainer_arguments(Run("model", "grpo", 1e-6), settings, sampling, engine="vllm", longest_prompt=2048, **options)
     assert arguments.use_vllm and arguments.vllm_mode == "colocate" and arguments.vllm_enable_sleep_mode
     assert arguments.vllm_max_model_length == 22_528
     assert not arguments.vllm_importance_sampling_correction
-    assert not trainer_arguments(Arm("grpo", 1e-6), settings, sampling, **options).use_vllm
+    assert not trainer_arguments(Run("model", "grpo", 1e-6), settings, sampling, **options).use_vllm

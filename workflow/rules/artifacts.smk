@@ -3,24 +3,14 @@
 Reads traces, evaluations and training metrics; writes tables/ and figures/. Seconds at either scale.
 """
 
-SECTION_3 = expand(
-    f"{RESULTS}/traces/{{model}}/{{setting}}.parquet",
-    model=CONFIG.selection.models,
-    setting=SETTINGS,
-)
-SECTION_4 = expand(
-    f"{RESULTS}/evaluations/{{model}}/{{run}}/{{benchmark}}.parquet",
-    model=CONFIG.sft.models,
-    run=["base", *SFT_RUNS],
-    benchmark=CONFIG.evaluation.benchmarks,
-)
+EXAMPLE = STUDY.example
 TABLES = expand(
-    f"{RESULTS}/tables/{{table}}.{{kind}}",
+    STUDY.table("{table}", "{kind}"),
     table=TABLE_SECTIONS,
     kind=["csv", "md", "tex"],
 )
 FIGURES = expand(
-    f"{RESULTS}/figures/{{figure}}.{{kind}}",
+    STUDY.figure("{figure}", "{kind}"),
     figure=[
         "table_1",
         "marker_breakdown",
@@ -37,15 +27,12 @@ FIGURES = expand(
 rule make_table_1:
     """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates."""
     input:
-        selection=expand(
-            f"{RESULTS}/traces/{{model}}/selection.parquet",
-            model=CONFIG.selection.models,
-        ),
-        traces=SECTION_3,
+        selection=STUDY.guidance_traces(["selection"]),
+        traces=STUDY.guidance_traces(),
     output:
-        table=f"{RESULTS}/tables/table_1.parquet",
-        breakdown=f"{RESULTS}/tables/table_a1.parquet",
-        selection=f"{RESULTS}/tables/selection.parquet",
+        table=STUDY.table("table_1"),
+        breakdown=STUDY.table("table_a1"),
+        selection=STUDY.table("selection"),
     log:
         f"{LOGS}/make_table_1.log",
     benchmark:
@@ -54,7 +41,7 @@ rule make_table_1:
         ENVIRONMENT
     params:
         code=code("make_table_1"),
-        flags=flags(CONFIG.statistics),
+        flags=FLAGS.bootstrap(),
     shell:
         "python -m selfdistill make-table-1 --selection {input.selection} --traces {input.traces} {params.flags} "
         "--out {output.table} --out-a1 {output.breakdown} --out-selection {output.selection} 2>&1 | tee {log}"
@@ -63,9 +50,9 @@ rule make_table_1:
 rule make_table_2:
     """Table 2: avg@k of the base model and of every fine-tuned one."""
     input:
-        SECTION_4,
+        STUDY.sft_evaluations(),
     output:
-        f"{RESULTS}/tables/table_2.parquet",
+        STUDY.table("table_2"),
     log:
         f"{LOGS}/make_table_2.log",
     benchmark:
@@ -74,7 +61,7 @@ rule make_table_2:
         ENVIRONMENT
     params:
         code=code("make_table_2"),
-        flags=flags(CONFIG.statistics),
+        flags=FLAGS.bootstrap(),
     shell:
         "python -m selfdistill make-table-2 --traces {input} {params.flags} --out {output} 2>&1 | tee {log}"
 
@@ -82,16 +69,17 @@ rule make_table_2:
 rule render_table:
     """A table as CSV, Markdown and LaTeX."""
     input:
-        f"{RESULTS}/tables/{{table}}.parquet",
+        table=STUDY.table("{table}"),
+        runs=STUDY.sft_runs_table,
     output:
         csv=report(
-            f"{RESULTS}/tables/{{table}}.csv",
+            STUDY.table("{table}", "csv"),
             caption="../report/tables.rst",
             category=table_section,
             labels=table_labels,
         ),
-        markdown=f"{RESULTS}/tables/{{table}}.md",
-        latex=f"{RESULTS}/tables/{{table}}.tex",
+        markdown=STUDY.table("{table}", "md"),
+        latex=STUDY.table("{table}", "tex"),
     log:
         f"{LOGS}/render_table/{{table}}.log",
     benchmark:
@@ -103,14 +91,14 @@ rule render_table:
     params:
         code=code("render_table"),
     shell:
-        "python -m selfdistill render-table --table {input} "
+        "python -m selfdistill render-table --table {input.table} --sft-runs {input.runs} "
         "--out-csv {output.csv} --out-markdown {output.markdown} --out-latex {output.latex} 2>&1 | tee {log}"
 
 
 rule draw_table_1:
     """Length, markers and score under four levels of guidance."""
     input:
-        table=f"{RESULTS}/tables/table_1.parquet",
+        table=STUDY.table("table_1"),
     output:
         *figure_files("table_1", "Section 3"),
     log:
@@ -129,7 +117,7 @@ rule draw_table_1:
 rule draw_marker_breakdown:
     """Counts of the ten markers (A.1.1)."""
     input:
-        table=f"{RESULTS}/tables/table_a1.parquet",
+        table=STUDY.table("table_a1"),
     output:
         *figure_files("marker_breakdown", "Section 3"),
     log:
@@ -148,7 +136,7 @@ rule draw_marker_breakdown:
 rule draw_selection:
     """Solve rates, and the band from which problems are selected."""
     input:
-        table=f"{RESULTS}/tables/selection.parquet",
+        table=STUDY.table("selection"),
     output:
         *figure_files("selection", "Section 3"),
     log:
@@ -169,7 +157,7 @@ rule draw_selection:
 rule draw_table_2:
     """Accuracy after fine-tuning, by data set and learning rate."""
     input:
-        table=f"{RESULTS}/tables/table_2.parquet",
+        table=STUDY.table("table_2"),
     output:
         *figure_files("table_2", "Section 4"),
     log:
@@ -188,11 +176,11 @@ rule draw_table_2:
 rule draw_sft_curves:
     """The loss of every fine-tuning run."""
     input:
-        expand(
-            f"{RESULTS}/training/{{model}}/{{run}}.parquet",
-            model=CONFIG.sft.models,
-            run=SFT_RUNS,
-        ),
+        [
+            STUDY.training(model, run)
+            for model in CONFIG.sft.models
+            for run in STUDY.sft_runs
+        ],
     output:
         *figure_files("sft_curves", "Section 4"),
     log:
@@ -211,13 +199,13 @@ rule draw_sft_curves:
 rule draw_fig_2:
     """Two responses to one problem, chosen by a stated rule, markers highlighted."""
     input:
-        base=f"{RESULTS}/evaluations/{EXAMPLES['model']}/base/{EXAMPLES['benchmark']}.parquet",
-        trained=f"{RESULTS}/evaluations/{EXAMPLES['model']}/{EXAMPLES['run']}/{EXAMPLES['benchmark']}.parquet",
-        problems=f"{RESULTS}/problems/{EXAMPLES['benchmark']}.parquet",
+        base=STUDY.evaluation(EXAMPLE["model"], "base", EXAMPLE["benchmark"]),
+        trained=STUDY.evaluation(**EXAMPLE),
+        problems=STUDY.problems(EXAMPLE["benchmark"]),
     output:
         *figure_files("fig_2", "Section 2"),
         html=report(
-            f"{RESULTS}/figures/fig_2.html",
+            STUDY.figure("fig_2", "html"),
             caption="../report/fig_2.rst",
             category="Section 2",
             labels=shown("fig_2", "page"),

@@ -6,17 +6,12 @@ Reads config/claims.yaml and all traces; writes claims/ and reading_room/. Secon
 # Everything that a model said.
 ALL_TRACES = sorted(
     {
-        *rules.make_table_1.input.selection,
-        *SECTION_3,
-        *expand(
-            f"{RESULTS}/traces/{{model}}/sft_{{setting}}.parquet",
-            model=CONFIG.sft.models,
-            setting=["unguided", "solution"],
-        ),
-        *SECTION_4,
-        *ROLLOUTS,
-        *rules.make_curves.input.evaluations,
-        *rules.make_curves.input.bases,
+        *STUDY.guidance_traces(["selection", *CONTEXT_TABLES]),
+        *[STUDY.collected(m, s) for m in CONFIG.sft.models for s in COLLECTED],
+        *STUDY.sft_evaluations(),
+        *STUDY.all_rollouts(),
+        *STUDY.run_evaluations(),
+        *STUDY.base_evaluations(),
     }
 )
 
@@ -25,14 +20,15 @@ rule make_ledger:
     """Test each statement on this study's responses."""
     input:
         claims="config/claims.yaml",
-        guidance=[path for path in SECTION_3 if "unselected" not in path],
-        sft=SECTION_4,
-        runs=rules.list_runs.output,
-        rollouts=ROLLOUTS,
-        evaluations=rules.make_curves.input.evaluations,
-        bases=rules.make_curves.input.bases,
+        guidance=STUDY.guidance_traces(STUDY.tested_settings),
+        sft=STUDY.sft_evaluations(),
+        sft_runs=STUDY.sft_runs_table,
+        runs=STUDY.runs_table,
+        rollouts=STUDY.all_rollouts(),
+        evaluations=STUDY.run_evaluations(),
+        bases=STUDY.base_evaluations(),
     output:
-        f"{RESULTS}/claims/ledger.parquet",
+        STUDY.ledger(),
     log:
         f"{LOGS}/make_ledger.log",
     benchmark:
@@ -41,15 +37,14 @@ rule make_ledger:
         ENVIRONMENT
     params:
         code=code("make_ledger"),
-        flags=flags(CONFIG.statistics),
-        window=flags(CONFIG.onpolicy, "window"),
-        roles=claim_roles(),
-        families=model_names(family),
-        thinking=model_names(thinking),
+        flags=FLAGS.bootstrap(),
+        window=FLAGS.window(),
+        roles=FLAGS.roles(),
+        models=FLAGS.models(),
     shell:
         "python -m selfdistill make-ledger --claims {input.claims} --guidance {input.guidance} --sft {input.sft} "
-        "--runs {input.runs} --rollouts {input.rollouts} --evaluations {input.evaluations} --bases {input.bases} "
-        "--roles {params.roles} --families {params.families} --thinking {params.thinking} {params.window} {params.flags} "
+        "--sft-runs {input.sft_runs} --runs {input.runs} --rollouts {input.rollouts} --evaluations {input.evaluations} --bases {input.bases} "
+        "{params.roles} {params.models} {params.window} {params.flags} "
         "--out {output} 2>&1 | tee {log}"
 
 
@@ -65,9 +60,9 @@ rule record_config:
         ENVIRONMENT
     params:
         code=code("record_config"),
-        values=config_values(),
+        values=FLAGS.config(),
     shell:
-        "python -m selfdistill record-config --values {params.values} --out {output} 2>&1 | tee {log}"
+        "python -m selfdistill record-config {params.values} --out {output} 2>&1 | tee {log}"
 
 
 rule render_ledger:
@@ -75,9 +70,9 @@ rule render_ledger:
     input:
         rules.make_ledger.output,
     output:
-        markdown=f"{RESULTS}/claims/ledger.md",
+        markdown=STUDY.ledger("md"),
         html=report(
-            f"{RESULTS}/claims/ledger.html",
+            STUDY.ledger("html"),
             caption="../report/ledger.rst",
             category="Claims",
             labels={"shows": "claims ledger", "as": "page", "claims": "all"},
@@ -101,11 +96,9 @@ rule build_reading_room:
     """A page to read the responses behind every number, side by side."""
     input:
         traces=ALL_TRACES,
-        problem_sets=expand(
-            f"{RESULTS}/problems/{{problem_set}}.parquet",
-            problem_set=CONFIG.problem_sets,
-        ),
-        runs=rules.list_runs.output,
+        problem_sets=[STUDY.problems(name) for name in CONFIG.problem_sets],
+        runs=STUDY.runs_table,
+        sft_runs=STUDY.sft_runs_table,
         page="workflow/reading_room/page.html",
         style="workflow/reading_room/style.css",
         script="workflow/reading_room/script.js",
@@ -121,8 +114,8 @@ rule build_reading_room:
     params:
         code=code("build_reading_room"),
         study=CONFIG.study,
-        limits=flags(CONFIG.reading_room),
+        limits=FLAGS.limits(),
     shell:
         "python -m selfdistill build-reading-room --traces {input.traces} --problem-sets {input.problem_sets} "
-        "--runs {input.runs} --page {input.page} --style {input.style} --script {input.script} {params.limits} "
+        "--runs {input.runs} --sft-runs {input.sft_runs} --page {input.page} --style {input.style} --script {input.script} {params.limits} "
         "--study {params.study} --out {output.page} --out-data {output.data} 2>&1 | tee {log}"

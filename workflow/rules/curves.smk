@@ -3,25 +3,18 @@
 Reads the rollouts and the evaluations of all on-policy runs; writes curves.parquet and tables/. Seconds at either scale.
 """
 
-ROLLOUTS = [
-    f"{RESULTS}/traces/{run.model}/rollouts/{run.id}.parquet" for run in RUNS.values()
-]
-
 
 rule make_curves:
     """Every curve of Figures 1 and 3-8 with its band, the final table of runs, and what GRPO's rate is chosen by."""
     input:
-        runs=rules.list_runs.output,
-        rollouts=ROLLOUTS,
-        evaluations=[
-            f"{RESULTS}/evaluations/{run.model}/{run.id}/along_training.parquet"
-            for run in RUNS.values()
-        ],
-        bases=base_evaluations(),
+        runs=STUDY.runs_table,
+        rollouts=STUDY.all_rollouts(),
+        evaluations=STUDY.run_evaluations(),
+        bases=STUDY.base_evaluations(),
     output:
-        curves=f"{RESULTS}/curves.parquet",
-        final=f"{RESULTS}/tables/table_onpolicy.parquet",
-        rates=f"{RESULTS}/tables/table_rates.parquet",
+        curves=STUDY.curves,
+        final=STUDY.table("table_onpolicy"),
+        rates=STUDY.table("table_rates"),
     log:
         f"{LOGS}/make_curves.log",
     benchmark:
@@ -30,8 +23,8 @@ rule make_curves:
         ENVIRONMENT
     params:
         code=code("make_curves"),
-        flags=flags(CONFIG.statistics),
-        window=flags(CONFIG.onpolicy, "window"),
+        flags=FLAGS.bootstrap(),
+        window=FLAGS.window(),
     shell:
         "python -m selfdistill make-curves --runs {input.runs} --rollouts {input.rollouts} "
         "--evaluations {input.evaluations} --bases {input.bases} {params.window} {params.flags} "
@@ -41,14 +34,12 @@ rule make_curves:
 rule make_table_3:
     """Table 3: coverage of the training sets."""
     input:
-        runs=rules.list_runs.output,
-        rollouts=ROLLOUTS,
+        runs=STUDY.runs_table,
+        rollouts=STUDY.all_rollouts(),
         problem_sets=rules.list_runs.input.problems,
-        benchmarks=expand(
-            f"{RESULTS}/problems/{{benchmark}}.parquet", benchmark=BENCHMARKS
-        ),
+        benchmarks=[STUDY.problems(name) for name in STUDY.benchmarks],
     output:
-        f"{RESULTS}/tables/table_3.parquet",
+        STUDY.table("table_3"),
     log:
         f"{LOGS}/make_table_3.log",
     benchmark:

@@ -7,7 +7,7 @@ Reads results/{study}/curves.parquet; writes figures/. Seconds at either scale.
 rule draw_fig_1:
     """GRPO and SDPO on one type of problem and on many."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_1", "Section 1"),
     log:
@@ -27,7 +27,7 @@ rule draw_fig_1:
 rule draw_fig_3:
     """GRPO and SDPO with both contexts, and the change of every marker."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_3", "Section 5"),
     log:
@@ -47,7 +47,7 @@ rule draw_fig_3:
 rule draw_fig_4:
     """The same for the second thinking model."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_4", "Section 5"),
     log:
@@ -67,7 +67,7 @@ rule draw_fig_4:
 rule draw_fig_5:
     """The same with thinking switched off."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_5", "Section 5"),
     log:
@@ -87,7 +87,7 @@ rule draw_fig_5:
 rule draw_fig_6:
     """A fixed and a moving teacher."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_6", "Section 5"),
     log:
@@ -107,7 +107,7 @@ rule draw_fig_6:
 rule draw_fig_7:
     """Training by number of problems."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_7", "Section 6"),
     log:
@@ -127,7 +127,7 @@ rule draw_fig_7:
 rule draw_fig_8:
     """Problems of unseen types by number of training problems."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_8", "Section 6"),
     log:
@@ -147,7 +147,7 @@ rule draw_fig_8:
 rule draw_fig_d1:
     """Markers with thinking switched off."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_d1", "Appendix"),
     log:
@@ -167,7 +167,7 @@ rule draw_fig_d1:
 rule draw_fig_e:
     """Learning rates and top-k."""
     input:
-        curves=rules.make_curves.output.curves,
+        curves=STUDY.curves,
     output:
         *figure_files("fig_e", "Appendix"),
     log:

@@ -8,13 +8,13 @@ Reads problems/ and the base model; writes training/{model}/{run}.parquet (metri
 rule train_onpolicy:
     """One run: a row of the configuration's list. Continues from its last checkpoint after a kill."""
     input:
-        problems=run_problems,
-        model=f"{RESULTS}/models/{{model}}/base/manifest.json",
+        problems=by(run_problems, "model", "run"),
+        model=STUDY.manifest(MODEL),
     output:
-        checkpoints=checkpoints(f"{RESULTS}/models/{{model}}/{{run}}"),
-        steps=f"{RESULTS}/training/{{model}}/{{run}}.parquet",
-        seconds=f"{RESULTS}/training/{{model}}/{{run}}.seconds.parquet",
-        rollouts=f"{RESULTS}/traces/{{model}}/rollouts/{{run}}.parquet",
+        checkpoints=checkpoints(STUDY.checkpoints(MODEL, RUN)),
+        steps=STUDY.training(MODEL, RUN),
+        seconds=STUDY.training(MODEL, "{run}.seconds"),
+        rollouts=STUDY.rollouts(MODEL, RUN),
     log:
         f"{LOGS}/train_onpolicy/{{model}}/{{run}}.log",
     benchmark:
@@ -27,14 +27,14 @@ rule train_onpolicy:
         accelerate="none",
     params:
         code=code("train_onpolicy"),
-        arm=arm_flags,
-        flags=flags(CONFIG.onpolicy, *ONPOLICY_SETTINGS),
-        mirrors=flags(CONFIG.onpolicy, "mirrors"),
-        sampling=flags(CONFIG.sampling.train),
-        train=onpolicy_flags,
+        run=by(FLAGS.onpolicy_run, "model", "run"),
+        settings=by(FLAGS.onpolicy_settings, "model", "run"),
+        mirrors=FLAGS.mirrors(),
+        train=by(FLAGS.onpolicy_training, "model", "run"),
     shell:
-        "python -m selfdistill.launch {resources.accelerate} train-onpolicy --problems {input.problems} --model {input.model} --run {wildcards.run} "
-        "{params.arm} {params.flags} {params.mirrors} {params.sampling} {params.train} "
+        "python -m selfdistill.launch {resources.accelerate} train-onpolicy "
+        "--problems {input.problems} --model {input.model} "
+        "{params.run} {params.settings} {params.mirrors} {params.train} "
         "--out-models {output.checkpoints} --out-steps {output.steps} --out-seconds {output.seconds} "
         "--out-rollouts {output.rollouts} 2>&1 | tee {log}"
 
@@ -42,10 +42,10 @@ rule train_onpolicy:
 rule evaluate_checkpoints:
     """avg@k of a run's checkpoints on benchmarks of unseen types."""
     input:
-        benchmarks=run_benchmarks,
+        benchmarks=by(run_benchmarks, "model", "run"),
         checkpoints=rules.train_onpolicy.output.checkpoints,
     output:
-        f"{RESULTS}/evaluations/{{model}}/{{run}}/along_training.parquet",
+        STUDY.along_training(MODEL, RUN),
     log:
         f"{LOGS}/evaluate_checkpoints/{{model}}/{{run}}.log",
     benchmark:
@@ -57,24 +57,22 @@ rule evaluate_checkpoints:
     params:
         code=code("evaluate_checkpoints"),
         samples=CONFIG.onpolicy.evaluation_samples,
-        first=flags(CONFIG.onpolicy, "evaluation_problems"),
-        sampling=evaluate_flags,
-        draw=draw_flags,
+        first=FLAGS.first_problems(),
+        sampling=by(FLAGS.evaluate, "model"),
+        sampler=by(FLAGS.sampler, "model"),
     shell:
         "python -m selfdistill evaluate-checkpoints --benchmarks {input.benchmarks} --model {input.checkpoints} "
         "--samples {params.samples} {params.first} {params.sampling} "
-        "--run {wildcards.run} {params.draw} --workers {threads} --out {output} 2>&1 | tee {log}"
+        "--run {wildcards.run} {params.sampler} --workers {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule list_runs:
-    """The on-policy runs as a table, one row each."""
+    """All training runs as tables, one row each."""
     input:
-        problems=expand(
-            f"{RESULTS}/problems/{{problem_set}}.parquet",
-            problem_set=CONFIG.onpolicy.benchmarks,
-        ),
+        problems=[STUDY.problems(name) for name in CONFIG.onpolicy.benchmarks],
     output:
-        f"{RESULTS}/training/runs.parquet",
+        runs=STUDY.runs_table,
+        sft=STUDY.sft_runs_table,
     log:
         f"{LOGS}/list_runs.log",
     benchmark:
@@ -83,10 +81,7 @@ rule list_runs:
         ENVIRONMENT
     params:
         code=code("list_runs"),
-        rows=run_rows(),
-        study=CONFIG.study,
-        families=model_names(family),
-        thinking=model_names(thinking),
+        rows=FLAGS.run_rows(),
     shell:
-        "python -m selfdistill list-runs --rows {params.rows} --study {params.study} --families {params.families} "
-        "--thinking {params.thinking} --problem-sets {input.problems} --out {output} 2>&1 | tee {log}"
+        "python -m selfdistill list-runs {params.rows} --problem-sets {input.problems} "
+        "--out {output.runs} --out-sft {output.sft} 2>&1 | tee {log}"

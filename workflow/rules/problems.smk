@@ -7,7 +7,7 @@ Reads nothing; writes results/{study}/problems/{problem_set}.parquet. Seconds at
 rule load_problems:
     """Section 3's pool and the benchmarks; duplicates dropped by the normalised text."""
     output:
-        f"{RESULTS}/problems/{{problem_set}}.parquet",
+        STUDY.problems("{problem_set}"),
     log:
         f"{LOGS}/load_problems/{{problem_set}}.log",
     benchmark:
@@ -18,6 +18,6 @@ rule load_problems:
         ENVIRONMENT
     params:
         code=code("load_problems"),
-        flags=problem_set_flags,
+        flags=by(FLAGS.problem_set, "problem_set"),
     shell:
         "python -m selfdistill load-problems {params.flags} --out {output} 2>&1 | tee {log}"

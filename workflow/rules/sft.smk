@@ -10,38 +10,38 @@ rule collect_correct:
     input:
         problems=rules.select_borderline.output.problems,
         model=rules.select_borderline.input.model,
-        contexts=context_table,
+        contexts=by(context_tables, "model", "setting"),
     output:
-        f"{RESULTS}/traces/{{model}}/sft_{{setting}}.parquet",
+        STUDY.collected(MODEL, "{setting}"),
     log:
         f"{LOGS}/collect_correct/{{model}}/{{setting}}.log",
     benchmark:
         f"{LOGS}/collect_correct/{{model}}/{{setting}}.benchmark.tsv"
     wildcard_constraints:
-        setting="unguided|solution",
+        setting="|".join(COLLECTED),
     conda:
         ENVIRONMENT
     params:
         code=code("collect_correct"),
-        flags=flags(CONFIG.sft, "per_problem", "max_draws"),
-        sampling=flags(CONFIG.sampling.collect),
-        draw=draw_flags,
+        flags=FLAGS.collection(),
+        sampling=FLAGS.collect(),
+        sampler=by(FLAGS.sampler, "model"),
     shell:
         "python -m selfdistill collect-correct --setting {wildcards.setting} --contexts {input.contexts} "
         "--problems {input.problems} --model {input.model} {params.flags} {params.sampling} "
-        "{params.draw} --workers {threads} --out {output} 2>&1 | tee {log}"
+        "{params.sampler} --workers {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule build_sft_sets:
     """D_ug and D_sg over the same problems, and an unfiltered unguided set of the same size."""
     input:
         problems=rules.select_borderline.output.problems,
-        unguided=f"{RESULTS}/traces/{{model}}/sft_unguided.parquet",
-        guided=f"{RESULTS}/traces/{{model}}/sft_solution.parquet",
+        unguided=STUDY.collected(MODEL, "unguided"),
+        guided=STUDY.collected(MODEL, "solution"),
     output:
-        unguided=f"{RESULTS}/datasets/{{model}}/unguided.parquet",
-        guided=f"{RESULTS}/datasets/{{model}}/guided.parquet",
-        unfiltered=f"{RESULTS}/datasets/{{model}}/unguided_unfiltered.parquet",
+        unguided=STUDY.dataset(MODEL, "unguided"),
+        guided=STUDY.dataset(MODEL, "guided"),
+        unfiltered=STUDY.dataset(MODEL, "unguided_unfiltered"),
         card=f"{RESULTS}/datasets/{{model}}/README.md",
     log:
         f"{LOGS}/build_sft_sets/{{model}}.log",
@@ -51,9 +51,9 @@ rule build_sft_sets:
         ENVIRONMENT
     params:
         code=code("build_sft_sets"),
-        flags=flags(CONFIG.sft, "responses", "at_least", "per_problem"),
-        instruction=instruction_flag,
-        names=name_flags,
+        flags=FLAGS.set_sizes(),
+        instruction=by(FLAGS.instruction, "model"),
+        names=by(FLAGS.names, "model"),
     shell:
         "python -m selfdistill build-sft-sets --problems {input.problems} --unguided {input.unguided} "
         "--guided {input.guided} {params.flags} {params.instruction} {params.names} "
@@ -64,11 +64,11 @@ rule build_sft_sets:
 rule train_sft:
     """Fine-tune on one data set at one rate of the grid; loss on the response tokens only."""
     input:
-        examples=sft_set,
-        model=f"{RESULTS}/models/{{model}}/base/manifest.json",
+        examples=by(sft_dataset, "model", "run"),
+        model=STUDY.manifest(MODEL),
     output:
-        manifest=f"{RESULTS}/models/{{model}}/{{run}}/manifest.json",
-        steps=f"{RESULTS}/training/{{model}}/{{run}}.parquet",
+        manifest=STUDY.manifest(MODEL, RUN),
+        steps=STUDY.training(MODEL, RUN),
     log:
         f"{LOGS}/train_sft/{{model}}/{{run}}.log",
     benchmark:
@@ -81,11 +81,10 @@ rule train_sft:
         accelerate="none",
     params:
         code=code("train_sft"),
-        rate=sft_rate,
-        flags=flags(CONFIG.sft, *SFT_SETTINGS),
-        train=train_flags,
+        run=by(FLAGS.sft_run, "run"),
+        flags=FLAGS.sft_settings(),
+        train=by(FLAGS.sft_training, "model", "run"),
     shell:
         "python -m selfdistill.launch {resources.accelerate} train-sft --examples {input.examples} --model {input.model} "
-        "--model-name {wildcards.model} --run {wildcards.run} "
-        "--learning-rate {params.rate} {params.flags} {params.train} "
+        "{params.run} {params.flags} {params.train} "
         "--out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"

@@ -8,11 +8,11 @@ Microcosm: under a minute. Paper: 8 x 32,768 tokens per problem on one GPU node.
 rule select_borderline:
     """8 rollouts per problem in file order; keep those solved in 0.125-0.5 of them, stop at 100."""
     input:
-        problems=f"{RESULTS}/problems/{CONFIG.selection.problem_set}.parquet",
-        model=f"{RESULTS}/models/{{model}}/base/manifest.json",
+        problems=STUDY.problems(CONFIG.selection.problem_set),
+        model=STUDY.manifest(MODEL),
     output:
-        problems=f"{RESULTS}/problems/{{model}}/borderline.parquet",
-        traces=f"{RESULTS}/traces/{{model}}/selection.parquet",
+        problems=STUDY.borderline(MODEL),
+        traces=STUDY.traces(MODEL, "selection"),
     log:
         f"{LOGS}/select_borderline/{{model}}.log",
     benchmark:
@@ -22,12 +22,12 @@ rule select_borderline:
     threads: 2
     params:
         code=code("select_borderline"),
-        flags=flags(CONFIG.selection, "rollouts", "low", "high", "target", "batch"),
-        sampling=flags(CONFIG.sampling.collect),
-        draw=draw_flags,
+        flags=FLAGS.selection(),
+        sampling=FLAGS.collect(),
+        sampler=by(FLAGS.sampler, "model"),
     shell:
         "python -m selfdistill select-borderline --problems {input.problems} --model {input.model} {params.flags} "
-        "{params.sampling} {params.draw} --workers {threads} "
+        "{params.sampling} {params.sampler} --workers {threads} "
         "--out-problems {output.problems} --out-traces {output.traces} 2>&1 | tee {log}"
 
 
@@ -36,23 +36,23 @@ rule sample_guidance:
     input:
         problems=rules.select_borderline.output.problems,
         model=rules.select_borderline.input.model,
-        contexts=context_table,
+        contexts=by(context_tables, "model", "setting"),
     output:
-        f"{RESULTS}/traces/{{model}}/{{setting}}.parquet",
+        STUDY.traces(MODEL, "{setting}"),
     log:
         f"{LOGS}/sample_guidance/{{model}}/{{setting}}.log",
     benchmark:
         f"{LOGS}/sample_guidance/{{model}}/{{setting}}.benchmark.tsv"
     wildcard_constraints:
-        setting="|".join(SETTINGS),
+        setting="|".join(CONTEXT_TABLES),
     conda:
         ENVIRONMENT
     params:
         code=code("sample_guidance"),
         samples=CONFIG.guidance.samples,
-        sampling=flags(CONFIG.sampling.collect),
-        draw=draw_flags,
+        sampling=FLAGS.collect(),
+        sampler=by(FLAGS.sampler, "model"),
     shell:
         "python -m selfdistill sample-guidance --setting {wildcards.setting} --contexts {input.contexts} "
         "--problems {input.problems} --model {input.model} --samples {params.samples} {params.sampling} "
-        "{params.draw} --workers {threads} --out {output} 2>&1 | tee {log}"
+        "{params.sampler} --workers {threads} --out {output} 2>&1 | tee {log}"

@@ -1,28 +1,54 @@
-"""Command line: ``selfdistill STAGE --flag value ...``, one subcommand per function of `stages`.
+"""Command line: ``selfdistill STAGE --flag value ...``, one command per function of `stages`.
 
-Flags are read off a stage's signature (a settings dataclass becomes one flag per field), so that the two
-cannot drift apart. Parameters called ``out`` or ``out_*`` are outputs and get a provenance sidecar.
+Flags are read off a function's signature, so that the two cannot drift apart. A parameter that is a class of settings
+becomes one flag per setting, ``--PARAMETER.SETTING``, with the help, default and bounds of its declaration; `words`
+writes such flags. Parameters called ``out`` or ``out_*`` are outputs and get a provenance sidecar.
 """
 
 import argparse
 import atexit
+import contextlib
 import dataclasses
 import gc
 import inspect
+import json
 import logging
 import shlex
 import sys
 import time
-import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic_core import PydanticUndefined
 
 from selfdistill import processes, stages
-from selfdistill.errors import UserError
+from selfdistill.errors import UserError, nearest
 from selfdistill.records import provenance
+from selfdistill.settings import choices, is_settings, keys, validated
 
-WORDS_FOR_BOOL = {"true": True, "false": False}
+NULL = "null"  # a setting that is switched off
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """One flag of a stage: where its value belongs (parameter, setting, ...), its type, and what the help says."""
+
+    place: tuple[str, ...]
+    kind: Any
+    default: Any
+    required: bool
+    help: str = ""
+    group: str = ""
+
+    @property
+    def name(self) -> str:
+        return "--" + self.dest.replace("_", "-")
+
+    @property
+    def dest(self) -> str:
+        return ".".join(self.place)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,16 +56,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     level = logging.INFO if processes.is_main() else logging.ERROR
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
-    flags = vars(_parser().parse_args(arguments))
-    stage: Callable[..., int | None] = flags.pop("stage")
     started = time.monotonic()
     try:
-        status = stage(**_arguments(stage, flags))
+        stage, group, given = _read(arguments)
+        status = stage(**given)
     except UserError as error:
         print(f"selfdistill: {error}", file=sys.stderr)
         return 2
-    if processes.is_main():
-        _write_sidecars(["selfdistill", *arguments], flags, time.monotonic() - started)
+    if processes.is_main() and group == stages.STEP:
+        _write_sidecars(["selfdistill", *arguments], given, time.monotonic() - started)
     return status or 0
 
 
@@ -55,26 +80,137 @@ def spare_collector() -> None:
     atexit.register(gc.freeze)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="selfdistill", description=inspect.getdoc(stages))
-    commands = parser.add_subparsers(required=True, metavar="STAGE")
-    for stage in stages.STAGES:
-        summary = (inspect.getdoc(stage) or "").partition("\n")[0]
-        command = commands.add_parser(stage.__name__.replace("_", "-"), help=summary, description=inspect.getdoc(stage))
-        command.set_defaults(stage=stage)
-        for name, kind, default in _parameters(stage):
-            _add_flag(command, name, kind, default, positional=name in _positional(stage))
+def words(parameter: str, values: object, kind: type | None = None, *, leave_out: Container[str] = ()) -> str:
+    """Settings as the flags of a stage's ``parameter``, quoted for a shell: any value is one word.
+
+    ``kind``: the class whose settings are written, where ``values`` has more.
+    """
+    return shlex.join(_words((parameter,), values, kind or type(values), leave_out))
+
+
+def _words(place: tuple[str, ...], values: object, kind: type, leave_out: Container[str]) -> Iterator[str]:
+    for name, declared in keys(kind).items():
+        value = getattr(values, name)
+        if name in leave_out or (value is None and declared.default is None):
+            continue
+        if is_settings(type(value)):
+            yield from _words((*place, name), value, type(value), leave_out)
+        else:
+            yield f"--{'.'.join([*place, name]).replace('_', '-')}={_word(value)}"
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return NULL
+    if isinstance(value, list | dict):
+        return json.dumps(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def _read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
+    """The stage that is meant, its group, and its parameters."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        raise SystemExit(0 if arguments else 2)
+    command, *rest = arguments
+    if command not in stages.STAGES:
+        raise UserError(f"unknown command '{command}'{nearest(command, stages.STAGES)}; `selfdistill --help` lists all")
+    stage, group = stages.STAGES[command]
+    flags = list(_flags(stage))
+    found, unknown = _parser(command, stage, flags).parse_known_args(rest)
+    for word in unknown:
+        name = word.partition("=")[0]
+        known = [flag.name for flag in flags]
+        raise UserError(f"{command}: unknown flag '{name}'{nearest(name, known)}; `selfdistill {command} --help`")
+    return stage, group, _parameters(stage, flags, vars(found))
+
+
+def _overview() -> str:
+    """All commands with a line each, in their groups."""
+    lines = ["usage: selfdistill COMMAND --flag value ...; `selfdistill COMMAND --help` says more"]
+    for wanted in dict.fromkeys(group for _, group in stages.STAGES.values()):
+        lines += ["", f"{wanted}:"]
+        for command, (stage, group) in stages.STAGES.items():
+            if group == wanted:
+                lines.append(f"  {command:22}{(inspect.getdoc(stage) or '').partition(chr(10))[0]}")
+    return "\n".join(lines)
+
+
+def _parser(command: str, stage: stages.Stage, flags: list[Flag]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"selfdistill {command}",
+        usage=f"selfdistill {command} --flag value ...",
+        description=inspect.getdoc(stage),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    groups: dict[str, Any] = {"": parser}
+    for flag in flags:
+        if flag.group not in groups:
+            groups[flag.group] = parser.add_argument_group(flag.group)
+        group = groups[flag.group]
+        if flag.place[0] in _positional(stage):
+            group.add_argument(flag.dest, metavar=flag.place[0].upper(), help=_help(flag))
+            continue
+        several = {"nargs": "+" if flag.required else "*"} if _is_list(flag.kind) and len(flag.place) == 1 else {}
+        group.add_argument(
+            flag.name,
+            dest=flag.dest,
+            required=flag.required,
+            default=argparse.SUPPRESS,
+            metavar="VALUE",
+            help=_help(flag),
+            **several,
+        )
     return parser
 
 
-def _parameters(target: Callable[..., object]) -> Iterator[tuple[str, object, object]]:
-    """(flag name, type, default) of a stage; the fields of a settings dataclass stand in its place."""
-    hints = typing.get_type_hints(target)
+def _help(flag: Flag) -> str:
+    shown = [flag.help] if flag.help else []
+    if not flag.required and flag.default not in (None, PydanticUndefined, [], ()):
+        shown.append(f"(default {flag.default})")
+    return " ".join(shown).replace("%", "%%")
+
+
+def _flags(stage: Callable[..., object]) -> Iterator[Flag]:
+    """Every flag of a stage, in the order of its signature."""
+    yield from _flags_of((), stage)
+
+
+def _flags_of(place: tuple[str, ...], target: Callable[..., object]) -> Iterator[Flag]:
+    hints = typing.get_type_hints(target, include_extras=True)
     for name, parameter in inspect.signature(target).parameters.items():
-        if dataclasses.is_dataclass(hints[name]):
-            yield from _parameters(hints[name])
+        kind, told = _without_help(hints[name])
+        if is_settings(kind):
+            yield from _settings_flags((*place, name), kind)
+        elif dataclasses.is_dataclass(kind):  # a parameter that bundles others
+            yield from _flags_of(place, typing.cast(Callable[..., object], kind))
         else:
-            yield name, hints[name], parameter.default
+            required = parameter.default is inspect.Parameter.empty
+            yield Flag((*place, name), kind, None if required else parameter.default, required, told)
+
+
+def _settings_flags(place: tuple[str, ...], kind: type) -> Iterator[Flag]:
+    group = f"{'.'.join(place)}: {(inspect.getdoc(kind) or '').partition(chr(10))[0].rstrip('.')}"
+    for name, declared in keys(kind).items():
+        if is_settings(declared.annotation):
+            yield from _settings_flags((*place, name), typing.cast(type, declared.annotation))
+            continue
+        paper = (declared.json_schema_extra or {}).get("paper", "")
+        told = f"{declared.description} {f'Paper: {paper}.' if paper else ''}".strip()
+        hint = Annotated[(declared.annotation, *declared.metadata)] if declared.metadata else declared.annotation
+        yield Flag((*place, name), hint, declared.default, declared.is_required(), told, group)
+
+
+def _without_help(hint: Any) -> tuple[Any, str]:
+    """A parameter's type, and the text that `Annotated` gives it."""
+    if typing.get_origin(hint) is not Annotated:
+        return hint, ""
+    kind, *told = typing.get_args(hint)
+    return kind, " ".join(part for part in told if isinstance(part, str))
 
 
 def _positional(stage: Callable[..., object]) -> set[str]:
@@ -83,49 +219,66 @@ def _positional(stage: Callable[..., object]) -> set[str]:
     return {name for name, parameter in inspect.signature(stage).parameters.items() if parameter.kind is free}
 
 
-def _arguments(target: Callable[..., object], flags: dict[str, object]) -> dict[str, object]:
-    """The flags put back into the stage's parameters."""
+def _is_list(kind: Any) -> bool:
+    origin = typing.get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, Sequence)
+
+
+def _parameters(stage: stages.Stage, flags: list[Flag], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The stage's parameters from the words that were given; `UserError` naming the flag of a wrong one."""
+    values: dict[str, Any] = {}
+    for flag in flags:
+        if flag.dest not in given:
+            continue
+        *sections, name = flag.place
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = validated(flag.kind, _value(given[flag.dest], flag.kind), flag.name)
+    return _built(stage, values)
+
+
+def _value(word: Any, kind: Any) -> Any:
+    """A word as pydantic takes it: tables, and lists in one word, are JSON."""
+    if word == NULL and type(None) in typing.get_args(kind):
+        return None
+    if isinstance(word, str) and any(typing.get_origin(choice) in (list, dict) for choice in choices(kind)):
+        with contextlib.suppress(json.JSONDecodeError):  # pydantic says what is wrong with it
+            return json.loads(word)
+    return word
+
+
+def _built(target: Callable[..., object], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` as the parameters of ``target``: settings and bundles made of theirs."""
     hints = typing.get_type_hints(target)
-    kinds = {name: hints[name] for name in inspect.signature(target).parameters}
-    return {
-        name: kind(**_arguments(kind, flags)) if dataclasses.is_dataclass(kind) else flags[name]
-        for name, kind in kinds.items()
-    }
+    built: dict[str, Any] = {}
+    for name in inspect.signature(target).parameters:
+        kind = hints[name]
+        if is_settings(kind):
+            built[name] = validated(kind, values.get(name, {}), f"--{name.replace('_', '-')}")
+        elif dataclasses.is_dataclass(kind):
+            built[name] = kind(**_built(typing.cast(Callable[..., object], kind), values))
+        elif name in values:
+            built[name] = values[name]
+    return built
 
 
-def _add_flag(command: argparse.ArgumentParser, name: str, kind: object, default: object, *, positional: bool) -> None:
-    if positional:
-        command.add_argument(name, type=_converter(kind))
-        return
-    required = default is inspect.Parameter.empty
-    settings = {"dest": name, "required": required, "default": None if required else default}
-    if typing.get_origin(kind) is list:
-        settings |= {"nargs": "*" if not required else "+", "type": typing.get_args(kind)[0]}
-    else:
-        settings["type"] = _converter(kind)
-    command.add_argument(f"--{name.replace('_', '-')}", **settings)
+# --- records --------------------------------------------------------------------------------------------------------
 
 
-def _converter(kind: object) -> Callable[[str], object]:
-    if isinstance(kind, types.UnionType):  # "X | None": the flag, when given, holds an X
-        kind = next(part for part in typing.get_args(kind) if part is not type(None))
-    return _to_bool if kind is bool else typing.cast(Callable[[str], object], kind)
-
-
-def _to_bool(word: str) -> bool:
-    if word.lower() not in WORDS_FOR_BOOL:
-        raise argparse.ArgumentTypeError(f"'{word}' is neither true nor false")
-    return WORDS_FOR_BOOL[word.lower()]
-
-
-def _write_sidecars(command: list[str], flags: dict[str, object], seconds: float) -> None:
-    outputs = {name: value for name, value in flags.items() if name == "out" or name.startswith("out_")}
+def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float) -> None:
+    """A record beside every output; inputs are parameters that are files."""
+    parameters: dict[str, Any] = {}
+    for name, value in given.items():
+        bundle = dataclasses.is_dataclass(value) and not is_settings(type(value))
+        parameters |= {f.name: getattr(value, f.name) for f in dataclasses.fields(value)} if bundle else {name: value}
+    outputs = {name: value for name, value in parameters.items() if name == "out" or name.startswith("out_")}
     inputs = {}
-    for name, value in flags.items():
+    for name, value in parameters.items():
         for index, path in enumerate(value if isinstance(value, list) else [value]):
             if name not in outputs and isinstance(path, Path) and path.is_file():
                 inputs[f"{name}[{index}]" if isinstance(value, list) else name] = path
-    rest = {name: value for name, value in flags.items() if name not in outputs and name not in inputs}
+    rest = {name: value for name, value in parameters.items() if name not in outputs and name not in inputs}
     for path in outputs.values():
         if isinstance(path, Path) and path.is_file():
             provenance.write_sidecar(path, command=command, inputs=inputs, parameters=rest, seconds=seconds)

@@ -2,10 +2,10 @@
 
 The digest covers the parsed definitions (functions, classes, constants) of this package that are reachable
 from the entry point by name, at the level of single definitions. These leave it unchanged: a comment, a docstring,
-formatting, the meaning and the paper's value of a setting, a definition that the stage never reaches, and the place
-where a definition lives. A changed constant changes it for the stages that use that constant. It over-approximates
-where names cannot be followed (a module passed around as a value counts whole), never the other way. Code is read,
-never imported or run.
+formatting, a flag's help, a setting's meaning and paper value, a definition that the stage never reaches, and the
+place where a definition lives. A changed constant changes it for the stages that use that constant. It
+over-approximates where names cannot be followed (a module passed around as a value counts whole), never the other
+way. Code is read, never imported or run.
 """
 
 import ast
@@ -191,6 +191,10 @@ def _single_import(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> 
     return single
 
 
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
 def _is_docstring(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
@@ -227,6 +231,11 @@ class _Normaliser(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.AST:
         _, symbol = self.imports.get(node.id, ("", node.id))
         return ast.Name(WHOLE_MODULE if symbol is None else symbol, node.ctx)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
+            node.slice.elts = [part for part in node.slice.elts if not _is_text(part)]
+        return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if isinstance(node.func, ast.Name):

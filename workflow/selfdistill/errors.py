@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Bad input, told in one sentence: what is wrong, where, and what is allowed."""
 
 

@@ -9,10 +9,13 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file, sha256_text, write_text
+from selfdistill.settings import key, settings
 
 MANIFEST = "manifest.json"
 # Files above this size are checked by size alone when a model is loaded.
@@ -24,6 +27,27 @@ KEYS = {  # of a manifest, by its kind
     "hub": {"repo", "revision", "fingerprint"},
 }
 REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+@settings
+class ModelSource:
+    """Where a base model comes from."""
+
+    source: Literal["microcosm", "hub", "folder", "model"] = key(
+        doc="`microcosm` (trained from scratch here), `hub` (Hugging Face repository), `folder` (saved model) or "
+        "`model` (the weights of another entry, prompted otherwise)."
+    )
+    repo: str | None = key(None, doc="Hub repository, for source `hub`.")
+    revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
+    folder: Path | None = key(None, doc="Folder of a saved model with safetensors weights, for source `folder`.")
+
+    @model_validator(mode="after")
+    def _source_has_its_keys(self) -> "ModelSource":
+        if self.source == "hub" and not (self.repo and self.revision):
+            raise ValueError("a model of source 'hub' needs 'repo' and 'revision'")
+        if self.source == "folder" and self.folder is None:
+            raise ValueError("a model of source 'folder' needs 'folder'")
+        return self
 
 
 def save_manifest(folder: Path) -> None:

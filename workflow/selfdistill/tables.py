@@ -107,6 +107,15 @@ RUNS = _schema(
     seed=pa.int32(),
 )
 
+# Fine-tuning runs, one row each.
+SFT_RUNS = _schema(
+    study=pa.string(),
+    model=pa.string(),
+    run=pa.string(),
+    data=pa.string(),  # the set trained on
+    learning_rate=pa.float64(),
+)
+
 # What is shown against training steps: one row per arm, benchmark, step and metric, averaged over its runs.
 CURVES = _schema(
     study=pa.string(),
@@ -176,6 +185,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "sft_examples": SFT_EXAMPLES,
     "training_steps": TRAINING_STEPS,
     "runs": RUNS,
+    "sft_runs": SFT_RUNS,
     "curves": CURVES,
     "summary": SUMMARY,
     "ledger": LEDGER,
@@ -188,6 +198,7 @@ SORT_KEYS: dict[str, list[str]] = {
     "sft_examples": ["problem_id", "sample"],
     "training_steps": ["model", "run", "metric", "step"],
     "runs": ["study", "model", "run"],
+    "sft_runs": ["study", "model", "run"],
     "curves": ["study", *_ARM, "benchmark", "metric", "step"],
     "summary": ["study", "artifact", "model", "row", "benchmark", "metric", "origin"],
     "ledger": ["place", "variant", "test", "benchmark", "sizes"],

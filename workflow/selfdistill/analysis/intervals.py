@@ -5,26 +5,26 @@ problems could have given (it contains the noise of the samples), the second wha
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from selfdistill.errors import UserError
+from selfdistill.settings import key, settings
 
 Array = npt.NDArray[np.float64]
 # Resamples that are held in memory at once, and of samples the most numbers; neither changes what is drawn.
 CHUNK, LARGEST_DRAW = 500, 2**24
 
 
-@dataclass(frozen=True)
+@settings
 class Bootstrap:
     """How intervals are computed; equal settings give equal numbers."""
 
-    confidence: float = 0.95
-    resamples: int = 10_000
-    seed: int = 0
+    confidence: float = key(0.95, doc="Level of every interval.", paper="none given", gt=0, lt=1)
+    resamples: int = key(10_000, doc="Bootstrap resamples.", gt=0)
+    seed: int = key(0, doc="Seed of the bootstrap.", ge=0)
 
     def interval(self, values: Array) -> tuple[float, float]:
         """Interval of the mean of ``values`` [problems]."""

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from selfdistill.analysis.intervals import Array, Bootstrap
-from selfdistill.claims.statements import Cell, Claim, Test, _cells, _in_words, _listed
+from selfdistill.claims.statements import Cell, Claim, Role, Test, _cells, _in_words, _listed
 from selfdistill.claims.verdicts import (
     CONFLICT,
     INCONCLUSIVE,
@@ -32,18 +32,6 @@ from selfdistill.errors import UserError
 from selfdistill.tables import LEDGER
 
 FEW = 128  # |D| that Section 6.2 calls small: "when |D| <= 128"
-
-
-@dataclass(frozen=True)
-class Role:
-    """Which models of a study stand for one of the paper's, and at which learning rates they were trained."""
-
-    family: str
-    thinking: str
-    problem_set: str
-    rates: Mapping[str, Sequence[float]]  # by method; each of SDPO's is tested
-    top_k: int
-    hardest: str
 
 
 def ledger(

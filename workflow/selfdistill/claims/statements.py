@@ -7,6 +7,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from selfdistill.errors import UserError
+from selfdistill.settings import key, settings
+from selfdistill.training.settings import Method, Rate
 
 Of = Literal["guidance", "sft", "training", "evaluation"]
 
@@ -69,6 +71,21 @@ class Claim(_Strict):
         if bool(self.tests) == bool(self.conflict) or bool(self.tests) != (self.role is not None):
             raise ValueError("a claim has a role and tests, or a conflict")
         return self
+
+
+@settings
+class Role:
+    """Which models of a study play one of the paper's parts, and at which learning rates they were trained."""
+
+    family: str = key(doc="Family of models.")
+    thinking: Literal["on", "off"] = key("on", doc="With thinking on or off.")
+    problem_set: str = key("train", doc="Problem set trained on.")
+    rates: dict[Method, list[Rate]] = key(
+        factory=dict,
+        doc="Learning rates tested of each method; each of SDPO's is a variant with a verdict of its own.",
+    )
+    top_k: int = key(100, doc="Runs of SDPO with this top-k.", gt=0)
+    hardest: str = key("hard", doc="The harder of the unseen benchmarks.", paper="AIME24")
 
 
 def read_claims(path: Path) -> list[Claim]:

@@ -22,43 +22,51 @@ def read_units(
     *,
     guidance: Sequence[Path],
     sft: Sequence[Path],
+    sft_runs: Path,
     runs: Path,
     rollouts: Sequence[Path],
     evaluations: Sequence[Path],
     bases: Sequence[Path],
-    families: Mapping[str, str],
-    thinking: Mapping[str, str],
+    models: Mapping[str, Mapping[str, str]],
     window: int,
 ) -> pd.DataFrame:
-    """All units of a study, read from its tables; model, run and benchmark of ``sft`` are said by the paths."""
+    """All units of a study, read from its tables; model, run and benchmark of ``sft`` are read off the paths.
+
+    ``models``: by name, the family, and "thinking" ("on" or "off").
+    """
     rows, along = tables.read(runs, "runs"), read_runs(evaluations)
     tuned = [(path.parent.parent.name, path.parent.name, path.stem, read_runs([path])) for path in sft]
     units = [
-        guidance_units(read_runs(guidance), families),
-        sft_units(tuned, families),
+        guidance_units(read_runs(guidance), models),
+        sft_units(tuned, tables.read(sft_runs, "sft_runs"), models),
         training_units(read_runs(rollouts), rows, window=window),
-        evaluation_units(along, read_runs(bases), rows, families=families, thinking=thinking),
+        evaluation_units(along, read_runs(bases), rows, models=models),
     ]
     return pd.concat(units)
 
 
-def guidance_units(traces: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
+def guidance_units(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """Section 3: one unit per setting, model and problem."""
     return pd.concat(
         [
-            _units(part, of="guidance", setting=setting, replicate=model, family=families[model])
+            _units(part, of="guidance", setting=setting, replicate=model, family=models[model]["family"])
             for (model, setting), part in traces.groupby(["model", "setting"])
         ]
     )
 
 
-def sft_units(evaluations: Iterable[tuple[str, str, str, pd.DataFrame]], families: Mapping[str, str]) -> pd.DataFrame:
-    """Section 4: ``evaluations`` are model, run ("base" or "sft-DATA-lrRATE"), benchmark and traces."""
+def sft_units(
+    evaluations: Iterable[tuple[str, str, str, pd.DataFrame]],
+    runs: pd.DataFrame,
+    models: Mapping[str, Mapping[str, str]],
+) -> pd.DataFrame:
+    """Section 4: ``evaluations`` are model, run ("base" or one of ``runs``), benchmark and traces."""
+    known = runs.set_index(["model", "run"])[["data", "learning_rate"]]
     parts = []
     for model, run, benchmark, traces in evaluations:
-        data, _, rate = run.removeprefix("sft-").rpartition("-lr")
-        labels = {"data": data, "learning_rate": float(rate)} if data else {"data": "base"}
-        parts.append(_units(traces, of="sft", benchmark=benchmark, replicate=model, family=families[model], **labels))
+        labels = {"data": "base"} if run == "base" else known.loc[(model, run)].to_dict()
+        family = models[model]["family"]
+        parts.append(_units(traces, of="sft", benchmark=benchmark, replicate=model, family=family, **labels))
     return pd.concat(parts)
 
 
@@ -75,9 +83,8 @@ def training_units(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int) -
 
 
 def evaluation_units(
-    evaluations: pd.DataFrame, bases: pd.DataFrame, runs: pd.DataFrame, *, families: Mapping[str, str],
-    thinking: Mapping[str, str],
-) -> pd.DataFrame:  # fmt: skip
+    evaluations: pd.DataFrame, bases: pd.DataFrame, runs: pd.DataFrame, *, models: Mapping[str, Mapping[str, str]]
+) -> pd.DataFrame:
     """Sections 5 and 6: every run's last checkpoint, and the base models on the same questions."""
     parts = []
     for labels, part in _by_run(evaluations, runs):
@@ -88,7 +95,7 @@ def evaluation_units(
         ]
     before = same_questions(bases, evaluations)
     for (model, benchmark), part in before.groupby(["model", "setting"]):
-        known = {"family": families[model], "thinking": thinking[model], "benchmark": benchmark, "method": "base"}
+        known = {**models[model], "benchmark": benchmark, "method": "base"}
         for seed in sorted(runs.loc[runs["model"] == model, "seed"].unique()):
             parts.append(_units(part, of="evaluation", replicate=f"{model}/{seed}", **known))
     return pd.concat(parts)

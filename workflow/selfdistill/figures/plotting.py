@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from selfdistill.errors import UserError, nearest
 from selfdistill.files import atomic_path, sha256_file, write_text
 from selfdistill.pages import reading_room
-from selfdistill.studies import stamp_text
+from selfdistill.pages.stamp import stamp_text
 
 WIDTH = 7.0  # inches: the text width of a page; nothing is scaled down when the figure is set there
 INK, MUTED = "#222222", "#6b6b6b"

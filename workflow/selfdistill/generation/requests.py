@@ -5,29 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
+from selfdistill.settings import key, settings
 
 
-@dataclass(frozen=True)
+@settings
 class Sampling:
-    """How tokens are drawn; `UserError` for a value out of range."""
+    """How tokens are sampled."""
 
-    temperature: float  # 0 is greedy
-    top_p: float = 1.0  # nucleus mass kept
-    top_k: int = 0  # likeliest tokens kept; 0 keeps all
-    max_tokens: int = 400  # longest response, in tokens
-
-    def __post_init__(self) -> None:
-        allowed = {
-            "temperature": (self.temperature >= 0, "0 or more"),
-            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
-            "top_k": (self.top_k >= 0, "0 or more"),
-            "max_tokens": (self.max_tokens >= 1, "1 or more"),
-        }
-        for name, (fine, wanted) in allowed.items():
-            if not fine:
-                raise UserError(f"sampling: {name} is {getattr(self, name)}, but has to be {wanted}")
+    temperature: float = key(1.0, doc="Softmax temperature; 0 is greedy.", ge=0)
+    top_p: float = key(1.0, doc="Nucleus mass kept.", gt=0, le=1)
+    top_k: int = key(0, doc="Number of likeliest tokens kept; 0 keeps all.", ge=0)
+    max_tokens: int = key(
+        400, doc="Longest response, in tokens; one cut there has an answer only if its box was closed before.", gt=0
+    )
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,29 @@
 from collections.abc import Callable
 
 import pandas as pd
+from pydantic import model_validator
 
 from selfdistill.errors import UserError
+from selfdistill.settings import key, settings
 
 HISTOGRAM_WIDTH = 40
+
+
+@settings
+class SelectionSettings:
+    """Which problems are of intermediate difficulty, and how they are searched for."""
+
+    rollouts: int = key(8, doc="Responses sampled per problem.", paper="8 (Section 3)", gt=0)
+    low: float = key(0.125, doc="Lowest solve rate kept, inclusive.", paper="0.125 (Section 3)", ge=0, le=1)
+    high: float = key(0.5, doc="Highest solve rate kept, inclusive.", paper="0.5 (Section 3)", ge=0, le=1)
+    target: int = key(100, doc="Stop when this many problems are found.", paper="100 (Section 3)", gt=0)
+    batch: int = key(128, doc="Problems sampled between two looks at the target.", paper="128 (authors' code)", gt=0)
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "SelectionSettings":
+        if self.low > self.high:
+            raise ValueError(f"'low' ({self.low}) is above 'high' ({self.high})")
+        return self
 
 
 def solve_rates(traces: pd.DataFrame) -> pd.DataFrame:
@@ -22,40 +41,35 @@ def is_borderline(rates: pd.DataFrame, low: float, high: float) -> pd.Series:
 
 
 def select_borderline(
-    problems: pd.DataFrame,
-    draw: Callable[[pd.DataFrame], pd.DataFrame],
-    *,
-    low: float,
-    high: float,
-    target: int,
-    batch: int,
+    problems: pd.DataFrame, sample: Callable[[pd.DataFrame], pd.DataFrame], selection: SelectionSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The first ``target`` borderline problems in file order, and every trace drawn to find them.
+    """The first ``target`` borderline problems in file order, and every trace sampled to find them.
 
-    ``draw`` turns a batch of problems into their traces, all rollouts of each, right or wrong (the authors'
+    ``sample`` turns a batch of problems into their traces, all rollouts of each, right or wrong (the authors'
     eval_dapo_dataset.py:191-200 keeps only right ones, from which Table 1's first row cannot be computed).
-    Batches of ``batch`` problems are drawn until enough are found. Raises `UserError` with a histogram of solve
+    Batches of ``batch`` problems are sampled until enough are found. Raises `UserError` with a histogram of solve
     rates when the problems run out.
     """
     if problems.empty:
         raise UserError("the problem set is empty, so no problem can be selected from it")
-    drawn: list[pd.DataFrame] = []
+    sampled: list[pd.DataFrame] = []
     found: list[pd.DataFrame] = []
-    for start in range(0, len(problems), batch):
-        asked = problems.iloc[start : start + batch]
-        drawn.append(draw(asked))
-        rates = solve_rates(drawn[-1])
-        borderline = rates.loc[is_borderline(rates, low, high), "problem_id"]
+    for start in range(0, len(problems), selection.batch):
+        asked = problems.iloc[start : start + selection.batch]
+        sampled.append(sample(asked))
+        rates = solve_rates(sampled[-1])
+        borderline = rates.loc[is_borderline(rates, selection.low, selection.high), "problem_id"]
         found.append(asked[asked["problem_id"].isin(borderline)])
-        if sum(map(len, found)) >= target:
+        if sum(map(len, found)) >= selection.target:
             break
-    chosen, everything = pd.concat(found, ignore_index=True), pd.concat(drawn, ignore_index=True)
-    if len(chosen) < target:
-        raise UserError(_too_few(solve_rates(everything), len(chosen), low, high, target))
-    return chosen.head(target), everything
+    chosen, everything = pd.concat(found, ignore_index=True), pd.concat(sampled, ignore_index=True)
+    if len(chosen) < selection.target:
+        raise UserError(_too_few(solve_rates(everything), len(chosen), selection))
+    return chosen.head(selection.target), everything
 
 
-def _too_few(rates: pd.DataFrame, found: int, low: float, high: float, target: int) -> str:
+def _too_few(rates: pd.DataFrame, found: int, selection: SelectionSettings) -> str:
+    low, high, target = selection.low, selection.high, selection.target
     below, above = int((rates["rate"] < low).sum()), int((rates["rate"] > high).sum())
     bound = f"the lower bound {low:g}" if below >= above else f"the upper bound {high:g}"
     cause = f"{bound} costs most" if below + above >= target - found else "there are too few problems"

@@ -8,7 +8,6 @@ import math
 import os
 import tempfile
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,55 +21,11 @@ from selfdistill.code_digest import code_digest
 from selfdistill.files import atomic_path, sha256_text
 from selfdistill.microcosm import world
 from selfdistill.microcosm.batches import Batch, check_batch, document_batch, fact_batch
-from selfdistill.microcosm.documents import Mix
 from selfdistill.microcosm.gradients import Alone, Pair, workers_for
+from selfdistill.microcosm.presets import PretrainingSettings
 from selfdistill.microcosm.tokenizer import build_tokenizer
 
-
-@dataclass(frozen=True)
-class PretrainingSettings:
-    """Every number that shapes the base model; chosen on the base model's accuracy alone (docs/microcosm.md)."""
-
-    mix: Mix = field(default_factory=Mix)
-    hidden: int = 128
-    layers: int = 4
-    heads: int = 4  # of 32 dimensions; half as many key-value heads
-    intermediate: int = 384
-    fact_tokens: int = 800  # per step on facts, five tokens each
-    fact_loss: float = 0.3  # facts are known when their moving-average loss (nats per value) is below this;
-    fact_limit: int = 600  # or after so many steps
-    check_steps: int = 250  # steps on checks
-    steps: int = 1750  # steps on documents
-    tokens: int = 1300  # per step on checks and documents
-    muon_rate: float = 0.02  # matrices inside the blocks
-    adamw_rate: float = 3e-3  # embedding and norms
-    warmup: int = 60  # first steps on facts
-    constant: float = 0.3  # share of the document steps before the linear decay
-    final: float = 0.02  # learning rate at the end, as a share of its peak
-    clip: float = 1.0  # norm of the gradient
-    checkpoint_seconds: float = 60.0
-
-
 PHASES = ("facts", "checks", "documents")
-_NARROW = Mix(letters=world.NARROW_GROUP, anchors=world.NARROW_ANCHORS, clue_counts=((1, 0.1), (2, 0.9)))
-PRESETS = {
-    "standard": PretrainingSettings(),
-    # One letter group and one anchor: learns in half a minute to solve some problems of the narrow splits.
-    "smoke": PretrainingSettings(mix=_NARROW, layers=2, fact_limit=150, check_steps=50, steps=250),
-    # Runs through every code path and learns nothing.
-    "tiny": PretrainingSettings(
-        mix=_NARROW,
-        hidden=32,
-        layers=1,
-        heads=2,
-        intermediate=64,
-        fact_tokens=400,
-        fact_limit=3,
-        check_steps=3,
-        steps=6,
-        tokens=400,
-    ),
-}
 
 
 def pretrain(

@@ -7,7 +7,7 @@ import pandas as pd
 from selfdistill.claims.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
 from selfdistill.errors import UserError
 from selfdistill.pages import reading_room
-from selfdistill.studies import stamp_text
+from selfdistill.pages.stamp import stamp_text
 
 MARKS = ("<!-- ledger -->", "<!-- end of ledger -->")
 ORDER = (HOLDS, CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE, CONFLICT)

@@ -27,7 +27,8 @@ from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.files import atomic_path, write_text
 from selfdistill.markers.counting import MARKERS
-from selfdistill.studies import stamp_text
+from selfdistill.pages.stamp import stamp_text
+from selfdistill.settings import key, settings
 
 SHARD_CHARACTERS = 200_000  # of responses in one shard; a longer response has a shard of its own
 MOST_COLUMNS = 4  # shown side by side
@@ -62,18 +63,20 @@ def link(**address: object) -> str:
     return f"../reading_room/index.html#{urlencode(address, safe='/,')}"
 
 
-@dataclass(frozen=True)
+@settings
 class Limits:
-    """How much of each traces table is shown.
+    """How much of each traces table is shown."""
 
-    problems: at most that many of each source and step, the first by problem_id (a hash, so an arbitrary choice, and
-    the same one in every source); samples: at most that many responses of each, the first; steps: at most that many of
-    each training run, evenly spaced, first and last included.
-    """
-
-    problems: int
-    samples: int
-    steps: int
+    problems: int = key(
+        100,
+        doc="Problems shown of each source and step: the first by their hash, the same ones in every source.",
+        paper="none",
+        gt=0,
+    )
+    samples: int = key(16, doc="Responses shown to each, the first.", paper="none", gt=0)
+    steps: int = key(
+        30, doc="Steps shown of each training run, evenly spaced, first and last included.", paper="none", gt=0
+    )
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def build(
     traces: Iterable[Path],
     problems: Iterable[Path],
     runs: pd.DataFrame,
+    sft_runs: pd.DataFrame,
     *,
     parts: Parts,
     study: str,
@@ -121,8 +125,8 @@ def build(
 ) -> int:
     """Write the page ``out`` and its ``data`` folder beside it; returns how many responses it holds.
 
-    ``traces`` and ``problems``: Parquet files of these schemas; ``runs``: the `runs` schema. Texts are streamed:
-    memory is bounded by the numbers of the responses and one row group of text.
+    ``traces`` and ``problems``: Parquet files of these schemas; ``runs`` and ``sft_runs``: these schemas. Texts are
+    streamed: memory is bounded by the numbers of the responses and one row group of text.
     """
     data.mkdir(parents=True, exist_ok=True)
     shards = _Shards(data)
@@ -134,7 +138,7 @@ def build(
     known = pd.concat([tables.read(path, "problems") for path in problems]).drop_duplicates("problem_id")
     drawn = sum(pq.ParquetFile(path).metadata.num_rows for path in paths)
     index = {"study": study, "drawn": drawn, "markers": list(MARKERS), "shards": shards.starts}
-    index |= _index(rows, known.set_index("problem_id"), runs)
+    index |= _index(rows, known.set_index("problem_id"), runs, sft_runs)
     write_text(out, _page(parts, study, f"{data.name}/{_write_script(data, index)}.js"))
     return len(rows)
 
@@ -200,7 +204,7 @@ def _evenly(steps: np.ndarray, most: int) -> np.ndarray:
     return steps[np.linspace(0, len(steps) - 1, most).round().astype(int)] if most > 1 else steps[-1:]
 
 
-def _index(rows: pd.DataFrame, known: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
+def _index(rows: pd.DataFrame, known: pd.DataFrame, runs: pd.DataFrame, sft_runs: pd.DataFrame) -> dict[str, Any]:
     """What the page needs to list, filter and find responses; lists by response are in the order of the shards."""
     missing = set(rows["problem_id"]) - set(known.index)
     if missing:
@@ -224,7 +228,7 @@ def _index(rows: pd.DataFrame, known: pd.DataFrame, runs: pd.DataFrame) -> dict[
         "problem": [number[p] for p in rows["problem_id"]],
         **{name: rows[name].astype(int).tolist() for name in ("sample", "tokens", *tables.COUNT_MODES)},
         "flags": (rows["correct"].astype(int) + 2 * rows["cut"].astype(int)).tolist(),
-        "views": list(_views(sources, runs)),
+        "views": list(_views(sources, runs, sft_runs)),
     }
 
 
@@ -233,7 +237,7 @@ def _label(source: tuple[str, ...]) -> str:
     return f"{model}: {LABELS[stage](run, setting)}"
 
 
-def _views(sources: list[tuple[str, ...]], runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _views(sources: list[tuple[str, ...]], runs: pd.DataFrame, sft_runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The comparisons of the paper: which sources stand side by side at first."""
     place = {source: i for i, source in enumerate(sources)}
 
@@ -247,7 +251,7 @@ def _views(sources: list[tuple[str, ...]], runs: pd.DataFrame) -> Iterator[dict[
         settings = [(model, "base", "section3", setting) for setting in GUIDANCE]
         yield from view(f"guidance/{model}", f"Section 3: four settings of guidance, {model}", settings)
     for model, setting in dict.fromkeys((s[0], s[3]) for s in sources if s[2] == "evaluation"):
-        trained = [(model, run, "evaluation", setting) for run in ["base", *_strongest_sft(sources, model)]]
+        trained = [(model, run, "evaluation", setting) for run in ["base", *_strongest_sft(sources, model, sft_runs)]]
         yield from view(f"sft/{setting}/{model}", f"Section 4: before and after SFT, {model} on {setting}", trained)
     by = ["model", "family", "thinking", "problem_set"]
     groups = sorted(runs.groupby(by, sort=False), key=lambda group: -len(group[1]))  # what most runs are about first
@@ -261,11 +265,11 @@ def _views(sources: list[tuple[str, ...]], runs: pd.DataFrame) -> Iterator[dict[
             yield from view(f"evaluation/{setting}/{name}", title, trained)
 
 
-def _strongest_sft(sources: list[tuple[str, ...]], model: str) -> list[str]:
+def _strongest_sft(sources: list[tuple[str, ...]], model: str, sft_runs: pd.DataFrame) -> list[str]:
     """The runs of fine-tuning at the largest rate, unguided and guided."""
-    runs = {s[1] for s in sources if s[0] == model and s[1].startswith("sft-")}
-    of_set = [[run for run in runs if run.startswith(f"sft-{name}-lr")] for name in ("unguided", "guided")]
-    return [max(same, key=lambda run: float(run.rpartition("-lr")[2])) for same in of_set if same]
+    own = sft_runs[(sft_runs["model"] == model) & sft_runs["run"].isin({source[1] for source in sources})]
+    of_set = [own[own["data"] == name] for name in ("unguided", "guided")]
+    return [same.loc[same["learning_rate"].idxmax(), "run"] for same in of_set if len(same)]
 
 
 def _arms(runs: pd.DataFrame) -> list[str]:

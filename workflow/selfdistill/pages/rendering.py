@@ -1,12 +1,13 @@
 """Summaries as Markdown and LaTeX tables: values with their intervals, quoted numbers marked as quoted."""
 
 import re
+from functools import partial
 
 import pandas as pd
 
 from selfdistill.analysis import quoted, summaries
 from selfdistill.pages import reading_room
-from selfdistill.studies import stamp_text
+from selfdistill.pages.stamp import stamp_text
 
 # Digits after the point, by the beginning of a metric's name.
 SHARES = {"distinct_per": 1, "shared": 1, "training_share": 0, "evaluation_share": 0}  # percent
@@ -30,20 +31,21 @@ ROW_ORDER = (
     "sft-guided",
     "sft-unguided_unfiltered",
 )
-RUN = re.compile(r"(sft-\w+)-lr(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+RUN_KEYS = ("run", "data", "learning_rate")  # of the `sft_runs` schema
 METRIC_ORDER = ("avg", "avg_difference_to_base", *summaries.MEANS, *summaries.DENSITIES, *summaries.MARKER_MEANS)
 
 
-def wide(summary: pd.DataFrame) -> pd.DataFrame:
+def wide(summary: pd.DataFrame, sft_runs: pd.DataFrame) -> pd.DataFrame:
     """One line per model, row and benchmark, one column per metric, cells ``value [low, high]``.
 
     Accuracies have the interval with problems held fixed beside it: ``value [low, high] (low, high)``.
-    Many metrics stand below one another, with a column per row. Ratios are left to the CSV and the figure: with
-    them the table would be wider than a page.
+    Many metrics stand below one another, with a column per row. Ratios are left to the CSV and the figure: with them
+    the table would be wider than a page. ``sft_runs``: the runs among the rows of Table 2 (`sft_runs` schema).
     """
+    in_order = partial(_ranks, sft_runs=sft_runs)
     shown = summary[~summary["metric"].isin(summaries.RATIOS)]
     down, across = ("metric", "row") if shown["metric"].nunique() > MOST_COLUMNS else ("row", "metric")
-    ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=_ranks, kind="stable")
+    ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=in_order, kind="stable")
     cells = ordered.assign(
         cell=[_cell(row) for row in ordered.to_dict("records")],
         row=ordered["row"] + ordered["origin"].map(MARKS),
@@ -52,25 +54,25 @@ def wide(summary: pd.DataFrame) -> pd.DataFrame:
     table = cells.pivot(index=keys, columns=across, values="cell").fillna("")
     lines = pd.MultiIndex.from_frame(cells[keys].drop_duplicates())
     lines = lines if len(keys) > 1 else lines.get_level_values(0)
-    columns = cells[across].drop_duplicates().sort_values(key=_ranks)
+    columns = cells[across].drop_duplicates().sort_values(key=in_order)
     return table.reindex(lines)[columns.tolist()].reset_index()
 
 
-def _ranks(values: pd.Series) -> pd.Series:
+def _ranks(values: pd.Series, sft_runs: pd.DataFrame) -> pd.Series:
     """Rows and metrics in the paper's order, anything else after them by name; runs by learning rate."""
-    known = {name: i for i, name in enumerate(("training", *ROW_ORDER, *METRIC_ORDER))}
+    places = {name: i for i, name in enumerate(("training", *ROW_ORDER, *METRIC_ORDER))}
+    runs = {run: (f"sft-{data}", rate) for run, data, rate in zip(*(sft_runs[c] for c in RUN_KEYS), strict=True)}
 
     def rank(name: str) -> tuple[int, str, float]:
-        run = RUN.fullmatch(name)
-        stem, rate = (run[1], float(run[2])) if run else (name, 0.0)
-        return known.get(stem, len(known)), stem, rate
+        stem, rate = runs.get(name, (name, 0.0))
+        return places.get(stem, len(places)), stem, rate
 
     return values.map(rank)
 
 
-def markdown(summary: pd.DataFrame) -> str:
+def markdown(summary: pd.DataFrame, sft_runs: pd.DataFrame) -> str:
     """The table as Markdown, under a line that names its study and how its intervals were made."""
-    table = wide(summary)
+    table = wide(summary, sft_runs)
     head = "| " + " | ".join(_escape_markdown(name) for name in table.columns) + " |"
     lines = ["| " + " | ".join(map(_escape_markdown, row)) + " |" for row in table.itertuples(index=False)]
     rule = "|" + "---|" * len(table.columns)
@@ -84,9 +86,9 @@ def _responses(summary: pd.DataFrame) -> list[str]:
     return [f"The responses: [reading room]({reading_room.link(view=view)})."] if view else []
 
 
-def latex(summary: pd.DataFrame) -> str:
+def latex(summary: pd.DataFrame, sft_runs: pd.DataFrame) -> str:
     """The table for LaTeX with the booktabs package; what names its study and its origin are lines of it."""
-    table = wide(summary)
+    table = wide(summary, sft_runs)
     rows = [table.columns, *table.itertuples(index=False)]
     head, *body = (" & ".join(map(_escape_latex, row)) + r" \\" for row in rows)
     lines = [

@@ -6,21 +6,20 @@ place in the list instead of a measured value.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from selfdistill.claims.ledger import Role, compared
+from selfdistill.claims.ledger import compared
 from selfdistill.claims.statements import read_claims
 from selfdistill.claims.units import LABELS, VALUES
-from selfdistill.config import Config
 from selfdistill.errors import UserError
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.work import Study
-from selfdistill.runs import Run
+from selfdistill.study import BASE
+from selfdistill.training.settings import Run
 
 CLAIMS = Path("config/claims.yaml")
 # Artefacts that are no numbered table or figure of the paper, by the stem of their files or by their folder.
@@ -93,9 +92,7 @@ def claim_jobs(graph: Graph, study: Study) -> dict[str, set[int]]:
     maker = makers(graph)
     files = [path for path, _ in _labelled(study)]
     units = pd.DataFrame([_unit(place, labels) for place, (_, labels) in enumerate(_labelled(study))])
-    roles = {
-        name: None if role is None else Role(**role.model_dump()) for name, role in study.config.claims.roles.items()
-    }
+    roles = study.config.claims.roles
     found: dict[str, set[int]] = {}
     for claim in read_claims(study.root / CLAIMS):
         cells = compared(claim, roles.get(claim.role or ""), units) if claim.tests else []
@@ -109,58 +106,46 @@ def _unit(place: int, labels: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _labelled(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every file of responses that the ledger reads, with the labels that `claim_units` gives its responses."""
-    yield from _guidance(study.config)
-    yield from _fine_tuned(study.config)
+    """Every file of responses that the ledger reads, with the labels that `claims.units` gives its responses."""
+    yield from _guidance(study)
+    yield from _fine_tuned(study)
     for run in study.runs.values():
         yield from _on_policy(run, study)
 
 
-def _results(config: Config) -> str:
-    return f"results/{config.study}"
+def _guidance(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
+    for model in study.config.selection.models:
+        for setting in study.tested_settings:
+            labels = {"of": "guidance", "setting": setting, "replicate": model, "family": study.labels[model]["family"]}
+            yield study.traces(model, setting), labels
 
 
-def _family(config: Config, model: str) -> dict[str, str]:
-    entry = config.models[model]
-    return {"family": entry.family or model, "thinking": "off" if entry.enable_thinking is False else "on"}
-
-
-def _guidance(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    for model in config.selection.models:
-        family = _family(config, model)["family"]
-        for setting in ("unguided", "solution", "solution_without_thinking", "regeneration"):
-            labels = {"of": "guidance", "setting": setting, "replicate": model, "family": family}
-            yield f"{_results(config)}/traces/{model}/{setting}.parquet", labels
-
-
-def _fine_tuned(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    data = [("base", "base", np.nan)]
-    for name in ("unguided", "guided", "unguided_unfiltered"):
-        data += [(f"sft-{name}-lr{rate:g}", name, rate) for rate in config.sft.learning_rates]
-    for model in config.sft.models:
-        common = {"of": "sft", "replicate": model, "family": _family(config, model)["family"]}
-        for run, name, rate in data:
-            for benchmark in config.evaluation.benchmarks:
-                labels = {**common, "data": name, "learning_rate": rate, "benchmark": benchmark}
-                yield f"{_results(config)}/evaluations/{model}/{run}/{benchmark}.parquet", labels
+def _fine_tuned(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
+    for model in study.config.sft.models:
+        common = {"of": "sft", "replicate": model, "family": study.labels[model]["family"]}
+        for name in (BASE, *study.sft_runs):
+            run = {"data": BASE, "learning_rate": np.nan} if name == BASE else vars(study.sft_runs[name])
+            for benchmark in study.config.evaluation.benchmarks:
+                yield study.evaluation(model, name, benchmark), {**common, **run, "benchmark": benchmark}
 
 
 def _on_policy(run: Run, study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
-    config, results = study.config, _results(study.config)
-    common = {**_family(config, run.model), "replicate": f"{run.model}/{run.seed}"}
-    whole = study.problems(run.problem_set).typical
+    common = {**study.labels[run.model], "replicate": f"{run.model}/{run.seed}"}
     labels = {
         **common,
-        **{name: asdict(run)[name] for name in ("problem_set", "learning_rate", "method", "context", "top_k")},
-        "teacher_update_rate": run.teacher_update_rate,
+        "problem_set": run.problem_set,
+        "learning_rate": run.learning_rate,
+        "method": run.method,
+        "context": run.context or "none",
+        "top_k": run.top_k or 0,
+        "teacher_update_rate": run.teacher_update_rate or 0.0,
         "size": np.inf if run.problems is None else float(run.problems),
-        "whole_size": whole,
+        "whole_size": study.problem_count(run.problem_set).typical,
     }
     for when in ("first", "last", "whole"):
-        rollouts = f"{results}/traces/{run.model}/rollouts/{run.id}.parquet"
-        yield rollouts, {**labels, "of": "training", "when": when}
-    for benchmark in config.onpolicy.benchmarks[run.problem_set]:
-        along = f"{results}/evaluations/{run.model}/{run.id}/along_training.parquet"
+        yield study.rollouts(run.model, run.id), {**labels, "of": "training", "when": when}
+    for benchmark in study.benchmarks_of(run):
+        along = study.along_training(run.model, run.id)
         yield along, {**labels, "of": "evaluation", "benchmark": benchmark}
-        base = f"{results}/evaluations/{run.model}/base/{benchmark}.parquet"
+        base = study.evaluation(run.model, BASE, benchmark)
         yield base, {**common, "of": "evaluation", "method": "base", "benchmark": benchmark}

@@ -5,16 +5,16 @@ Follows from the configuration and the job's wildcards alone; lengths of respons
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from selfdistill.config import Config
+from selfdistill import study
 from selfdistill.planning.assumptions import Assumptions
 from selfdistill.planning.dag import Job
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
-from selfdistill.runs import Run, expand
+from selfdistill.study import BASE
+from selfdistill.training.settings import Run
 
 Wildcards = Mapping[str, str]
 GIGABYTE = 1e9
@@ -43,22 +43,15 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Study:
-    """A configuration with what is assumed about its models; ``root`` is where its results lie."""
+class Study(study.Study):
+    """A study with what is assumed about its models; ``root`` is where its results lie."""
 
-    config: Config
     assumed: Assumptions
     root: Path = Path()
 
-    @cached_property
-    def runs(self) -> dict[tuple[str, str], Run]:
-        default = self.config.onpolicy.batch_size
-        rows = ({**dict(row), "batch_size": row.batch_size or default} for row in self.config.onpolicy.runs)
-        return {(run.model, run.id): run for run in expand(rows)}
-
-    def problems(self, problem_set: str, at_most: int | None = None) -> Range:
+    def problem_count(self, problem_set: str, at_most: int | None = None) -> Range:
         """Problems in a set: as configured, else as loaded, else as published."""
-        loaded = self.root / f"results/{self.config.study}/problems/{problem_set}.parquet"
+        loaded = self.root / self.problems(problem_set)
         size = self.config.problem_sets[problem_set].size
         if size is not None:
             found = exactly(size)
@@ -116,7 +109,7 @@ def _select_borderline(wildcards: Wildcards, study: Study) -> Work:
     asked = (exactly(wanted.target) / study.assumed.number("borderline")).map(
         lambda number: wanted.batch * -(-number // wanted.batch)
     )
-    size = study.problems(wanted.problem_set)
+    size = study.problem_count(wanted.problem_set)
     asked = Range(*(min(a, b) for a, b in zip(_bounds(asked), _bounds(size), strict=True)))
     return _drawn(asked * wanted.rollouts, study.length("selection", wildcards["model"]), study)
 
@@ -142,18 +135,16 @@ def _collect_correct(wildcards: Wildcards, study: Study) -> Work:
 
 def _train_sft(wildcards: Wildcards, study: Study) -> Work:
     sft, model = study.config.sft, wildcards["model"]
-    length = study.length(f"data_{_data(wildcards['run'])}", model).map(lambda tokens: min(tokens, sft.max_tokens))
+    data = study.sft_runs[wildcards["run"]].data
+    length = study.length(f"data_{data}", model).map(lambda tokens: min(tokens, sft.max_tokens))
     return Work(sft=length * (sft.responses * sft.epochs), kept=study.weights_on_disk(model), length=length)
-
-
-def _data(run: str) -> str:
-    return run.removeprefix("sft-").rpartition("-lr")[0]
 
 
 def _evaluate_model(wildcards: Wildcards, study: Study) -> Work:
     run, config = wildcards["run"], study.config
-    length = study.length("base" if run == "base" else f"sft_{_data(run)}", wildcards["model"])
-    return _drawn(study.problems(wildcards["benchmark"]) * config.evaluation.samples, length, study)
+    told = run if run == BASE else f"sft_{study.sft_runs[run].data}"
+    length = study.length(told, wildcards["model"])
+    return _drawn(study.problem_count(wildcards["benchmark"]) * config.evaluation.samples, length, study)
 
 
 def _method(run: Run) -> str:
@@ -174,7 +165,7 @@ def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
 
 def _evaluate_checkpoints(wildcards: Wildcards, study: Study) -> Work:
     run, config = study.runs[wildcards["model"], wildcards["run"]], study.config.onpolicy
-    asked = total(study.problems(name, config.evaluation_problems) for name in config.benchmarks[run.problem_set])
+    asked = total(study.problem_count(name, config.evaluation_problems) for name in config.benchmarks[run.problem_set])
     responses = asked * (config.evaluation_samples * len(config.checkpoint_steps))
     return _drawn(responses, study.length(f"along_{_method(run)}", run.model), study)
 

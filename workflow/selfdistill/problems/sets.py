@@ -3,59 +3,66 @@
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import model_validator
 from tqdm import tqdm
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError
 from selfdistill.problems.layouts import find_layout, read_row
 from selfdistill.problems.readers import Rows, read_file, read_hub
 from selfdistill.problems.revisions import LOCK_FILE, pinned_revision
 from selfdistill.problems.text import problem_id
+from selfdistill.settings import key, settings
 from selfdistill.tables import PROBLEMS
 
 LOG = logging.getLogger(__name__)
-SOURCES = ("microcosm", "file", "hub")
 
 
-def load_problem_set(
-    source: str,
-    *,
-    split: str = "train",
-    size: int | None = None,
-    file: Path | None = None,
-    repo: str | None = None,
-    name: str | None = None,
-    revision: str | None = None,
-    problem_column: str | None = None,
-    answer_column: str | None = None,
-    lock: Path = LOCK_FILE,
-) -> pd.DataFrame:
-    """A problem set in the `problems` schema, in the source's order.
+@settings
+class ProblemSet:
+    """Where a problem set comes from, and how much of it is kept."""
+
+    source: Literal["microcosm", "file", "hub"] = key(doc="Where the problems come from.")
+    split: str = key("train", doc="Split of the microcosm or of the hub data set.")
+    size: int | None = key(None, doc="Number of problems kept, in file order; null keeps all.", gt=0)
+    file: Path | None = key(None, doc="Parquet, JSONL or JSON file, for source `file`.")
+    repo: str | None = key(None, doc="Hub repository, for source `hub`.")
+    name: str | None = key(None, doc="Configuration name of the hub data set.")
+    revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
+    problem_column: str | None = key(None, doc="Column of the problem, where its name is not a usual one.")
+    answer_column: str | None = key(None, doc="Column of the answer; dots reach into structures.")
+
+    @model_validator(mode="after")
+    def _source_has_its_keys(self) -> "ProblemSet":
+        if self.source == "hub" and not (self.repo and self.revision):
+            raise ValueError("a problem set of source 'hub' needs 'repo' and 'revision'")
+        if self.source == "file" and self.file is None:
+            raise ValueError("a problem set of source 'file' needs 'file'")
+        return self
+
+
+def load_problem_set(wanted: ProblemSet, *, lock: Path = LOCK_FILE) -> pd.DataFrame:
+    """A problem set in the `problems` schema, in the source's order; ``lock`` holds the commits of "locked".
 
     ``problem`` is the bare text (`text.bare_problem`). Rows with a `text.problem_id` seen before are dropped, so the
     first ``size`` problems are distinct; None keeps all. Where a duplicate has another answer, the first one stays
     and a warning counts them.
-
-    source: "microcosm" (needs ``split``), "file" (``file``: .parquet, .jsonl or .json) or "hub" (``repo``, its
-        configuration ``name``, ``split``, and ``revision``: 40 hexadecimal digits, or "locked" for ``lock``'s).
-    problem_column, answer_column: where the layout is not one of `layouts`; dots reach into structs.
     """
-    if source == "microcosm":
-        return _from_microcosm(split, size)
-    if source == "file" and file is not None:
-        rows, label = read_file(Path(file)), Path(file).name
-    elif source == "hub" and repo is not None:
-        commit = pinned_revision(repo, revision, lock)
-        rows, label = read_hub(repo, name=name, split=split, revision=commit), f"{repo}@{commit}:{split}"
-    elif source in SOURCES:
-        raise UserError(f"problem set: source '{source}' needs '{'repo' if source == 'hub' else 'file'}'")
+    if wanted.source == "microcosm":
+        return _from_microcosm(wanted.split, wanted.size)
+    if wanted.source == "file":
+        file = Path(str(wanted.file))
+        rows, label = read_file(file), file.name
     else:
-        raise UserError(
-            f"problem set: unknown source '{source}'{nearest(source, SOURCES)}; known: {', '.join(SOURCES)}"
-        )
-    return _distinct(_read(rows, problem_column, answer_column), size, where=rows.where, label=label)
+        repo = str(wanted.repo)
+        commit = pinned_revision(repo, wanted.revision, lock)
+        rows = read_hub(repo, name=wanted.name, split=wanted.split, revision=commit)
+        label = f"{repo}@{commit}:{wanted.split}"
+    problems = _read(rows, wanted.problem_column, wanted.answer_column)
+    return _distinct(problems, wanted.size, where=rows.where, label=label)
 
 
 def _from_microcosm(split: str, size: int | None) -> pd.DataFrame:

@@ -3,47 +3,56 @@
 Stages import what they need when they run: one that samples nothing does not load torch.
 """
 
+# isort: off  (the order of the workflow is that of the overview)
 from selfdistill.stages.claims import build_reading_room, make_ledger, record_config, render_ledger
 from selfdistill.stages.inspection import compare, diff, explain, plan, trace, verify
 from selfdistill.stages.models import pretrain_model, register_model, share_model
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, train_onpolicy
 from selfdistill.stages.problems import load_problems
+from selfdistill.stages.registry import QUESTION, STAGES, STEP, UPKEEP, Stage
 from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
 from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
 from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
 from selfdistill.stages.upkeep import document_config, prefetch, resolve_revisions, show_verdicts
 
-STAGES = (
-    load_problems,
-    pretrain_model,
-    share_model,
-    register_model,
-    select_borderline,
-    sample_guidance,
-    collect_correct,
-    build_sft_sets,
-    train_sft,
-    evaluate_model,
-    train_onpolicy,
-    evaluate_checkpoints,
-    list_runs,
-    make_table_1,
-    make_table_2,
-    make_curves,
-    make_table_3,
-    render_table,
-    make_ledger,
-    render_ledger,
-    build_reading_room,
-    show_verdicts,
-    compare,
-    trace,
-    verify,
-    diff,
-    plan,
-    explain,
-    record_config,
-    resolve_revisions,
-    prefetch,
-    document_config,
-)
+# isort: on
+
+__all__ = [
+    "QUESTION",
+    "STAGES",
+    "STEP",
+    "UPKEEP",
+    "Stage",
+    "build_reading_room",
+    "build_sft_sets",
+    "collect_correct",
+    "compare",
+    "diff",
+    "document_config",
+    "evaluate_checkpoints",
+    "evaluate_model",
+    "explain",
+    "list_runs",
+    "load_problems",
+    "make_curves",
+    "make_ledger",
+    "make_table_1",
+    "make_table_2",
+    "make_table_3",
+    "plan",
+    "prefetch",
+    "pretrain_model",
+    "record_config",
+    "register_model",
+    "render_ledger",
+    "render_table",
+    "resolve_revisions",
+    "sample_guidance",
+    "select_borderline",
+    "share_model",
+    "show_verdicts",
+    "trace",
+    "train_onpolicy",
+    "train_sft",
+    "verify",
+]

@@ -1,54 +1,56 @@
 """The claims ledger and the reading room."""
 
 from pathlib import Path
+from typing import Annotated, Any
 
+from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.claims.statements import Role
 from selfdistill.pages.reading_room import Limits
+from selfdistill.stages.parameters import Models, Out, ProblemTables, RunTable, SftRunTable, StudyName, Traces, Window
+from selfdistill.stages.registry import STEP, stage
+
+Ledger = Annotated[Path, "Table of the claims ledger."]
 
 
+@stage(STEP)
 def make_ledger(
     *,
-    claims: Path,
-    guidance: list[Path],
-    sft: list[Path],
-    runs: Path,
-    rollouts: list[Path],
-    evaluations: list[Path],
-    bases: list[Path],
-    roles: str,
-    families: list[str],
-    thinking: list[str],
-    window: int,
-    confidence: float,
-    resamples: int,
-    seed: int,
-    out: Path,
+    claims: Annotated[Path, "The statements (config/claims.yaml)."],
+    guidance: Traces,
+    sft: Traces,
+    sft_runs: SftRunTable,
+    runs: RunTable,
+    rollouts: Traces,
+    evaluations: Traces,
+    bases: Traces,
+    roles: Annotated[dict[str, Role | None], "Which models play the paper's parts, as JSON."],
+    models: Models,
+    window: Window,
+    bootstrap: Bootstrap,
+    out: Out,
 ) -> None:
-    """Test the paper's statements on a study's responses; ``roles`` (JSON) says which models stand for the paper's."""
-    import json
-
+    """Test the paper's statements on a study's responses."""
     from selfdistill import tables
-    from selfdistill.analysis.intervals import Bootstrap
     from selfdistill.claims import units
-    from selfdistill.claims.ledger import Role, ledger
+    from selfdistill.claims.ledger import ledger
     from selfdistill.claims.statements import read_claims
 
     tested = units.read_units(
         guidance=guidance,
         sft=sft,
+        sft_runs=sft_runs,
         runs=runs,
         rollouts=rollouts,
         evaluations=evaluations,
         bases=bases,
-        families=dict(pair.split("=", 1) for pair in families),
-        thinking=dict(pair.split("=", 1) for pair in thinking),
+        models=models,
         window=window,
     )
-    known = {name: None if role is None else Role(**role) for name, role in json.loads(roles).items()}
-    table = ledger(read_claims(claims), tested, known, bootstrap=Bootstrap(confidence, resamples, seed))
-    tables.write(table, out, "ledger")
+    tables.write(ledger(read_claims(claims), tested, roles, bootstrap=bootstrap), out, "ledger")
 
 
-def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Path, out_front: Path) -> None:
+@stage(STEP)
+def render_ledger(*, ledger: Ledger, study: StudyName, out_markdown: Out, out_html: Out, out_front: Out) -> None:
     """Write the claims ledger as Markdown, as a page, and as the part of a page that the report begins with."""
     from selfdistill import tables
     from selfdistill.files import write_text
@@ -60,34 +62,43 @@ def render_ledger(*, ledger: Path, study: str, out_markdown: Path, out_html: Pat
     write_text(out_front, ledger_page.front(table))
 
 
+@stage(STEP)
 def build_reading_room(
     *,
-    traces: list[Path],
-    problem_sets: list[Path],
-    runs: Path,
-    page: Path,
-    style: Path,
-    script: Path,
+    traces: Traces,
+    problem_sets: ProblemTables,
+    runs: RunTable,
+    sft_runs: SftRunTable,
+    page: Annotated[Path, "The page's frame (HTML)."],
+    style: Annotated[Path, "Its style (CSS)."],
+    script: Annotated[Path, "Its script."],
     limits: Limits,
-    study: str,
-    out: Path,
-    out_data: Path,
+    study: StudyName,
+    out: Out,
+    out_data: Annotated[Path, "Folder of the page's data."],
 ) -> None:
     """Make the page on which all responses can be read side by side, with its data beside it."""
     from selfdistill import tables
     from selfdistill.pages import reading_room
 
-    parts = reading_room.Parts(page, style, script)
-    known = tables.read(runs, "runs")
-    reading_room.build(traces, problem_sets, known, parts=parts, study=study, limits=limits, out=out, data=out_data)
+    reading_room.build(
+        traces,
+        problem_sets,
+        tables.read(runs, "runs"),
+        tables.read(sft_runs, "sft_runs"),
+        parts=reading_room.Parts(page, style, script),
+        study=study,
+        limits=limits,
+        out=out,
+        data=out_data,
+    )
 
 
-def record_config(*, values: str, out: Path) -> None:
-    """Write the configuration of a study (JSON) beside its results."""
-    import json
-
+@stage(STEP)
+def record_config(*, values: Annotated[dict[str, Any], "The configuration, as JSON."], out: Out) -> None:
+    """Write the configuration of a study beside its results."""
     import yaml
 
     from selfdistill.files import write_text
 
-    write_text(out, yaml.safe_dump(json.loads(values), sort_keys=False))
+    write_text(out, yaml.safe_dump(values, sort_keys=False))

@@ -1,9 +1,15 @@
 """Questions of a reader: they print, and write nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from selfdistill.stages.parameters import ConfigFiles, Cores, Profiles, ResultsFolder
+from selfdistill.stages.registry import QUESTION, stage
 
 
-def compare(*, fresh: Path, reference: Path) -> int:
+@stage(QUESTION)
+def compare(*, fresh: ResultsFolder, reference: ResultsFolder) -> int:
     """Set the tables of one results folder against another's; status 1 when intervals do not overlap."""
     from selfdistill.records.compare import compare_folders
 
@@ -12,14 +18,16 @@ def compare(*, fresh: Path, reference: Path) -> int:
     return 0 if agree else 1
 
 
-def trace(file: Path) -> None:
+@stage(QUESTION)
+def trace(file: Annotated[Path, "A table or figure."]) -> None:
     """Print the chain from a table or figure down to raw data and seeds."""
     from selfdistill.records.lineage import trace as chain
 
     print("\n".join(chain(file)))
 
 
-def verify(results: Path) -> int:
+@stage(QUESTION)
+def verify(results: ResultsFolder) -> int:
     """Check hashes, schemas, records and ledger of a results tree, computing nothing; status 1 if one is wrong."""
     from selfdistill.records import verification
 
@@ -30,7 +38,8 @@ def verify(results: Path) -> int:
     return 1 if problems else 0
 
 
-def diff(first: Path, second: Path) -> None:
+@stage(QUESTION)
+def diff(first: ResultsFolder, second: ResultsFolder) -> None:
     """Print what differs between two results trees: configuration, responses with paired intervals, verdicts."""
     from selfdistill.analysis.intervals import Bootstrap
     from selfdistill.records import diff as comparison
@@ -38,25 +47,27 @@ def diff(first: Path, second: Path) -> None:
     print("\n".join(comparison.diff(first, second, bootstrap=Bootstrap())))
 
 
+@stage(QUESTION)
 def plan(
     *,
-    configfile: list[Path] = [],  # noqa: B006 (read only)
-    profile: list[Path] = [],  # noqa: B006 (read only)
-    price: float | None = None,
-    cores: int | None = None,
+    configfile: ConfigFiles = (),
+    profile: Profiles = (),
+    price: Annotated[float | None, "Money per GPU-hour."] = None,
+    cores: Cores = None,
 ) -> None:
-    """Print what a study costs (``price``: money per GPU-hour), what is missing, and when each result appears."""
+    """Print what a study costs, what is missing, and when each result appears."""
     from selfdistill.planning import plan as planning
 
     print("\n".join(planning.lines(planning.read(configfile, profile, cores, price), price)))
 
 
+@stage(QUESTION)
 def explain(
     *,
-    configfile: list[Path] = [],  # noqa: B006 (read only)
-    profile: list[Path] = [],  # noqa: B006 (read only)
-    cores: int | None = None,
-    target: list[str] = [],  # noqa: B006 (read only)
+    configfile: ConfigFiles = (),
+    profile: Profiles = (),
+    cores: Cores = None,
+    target: Annotated[Sequence[str], "Only what these need: files, rules, or names such as 'Figure 3'."] = (),
 ) -> None:
     """Print why each pending job is run, at which cost, and which tables, figures and claims hang on it."""
     from selfdistill.planning import explain as explaining

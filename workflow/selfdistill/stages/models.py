@@ -2,48 +2,49 @@
 
 from pathlib import Path
 
+from selfdistill.microcosm.presets import Pretraining
+from selfdistill.models import ModelSource
+from selfdistill.stages.parameters import Manifest, ModelName, Out, Seed, WorkDir, Workers
+from selfdistill.stages.registry import STEP, stage
 
+
+@stage(STEP)
 def pretrain_model(
-    *, preset: str, seed: int, model_name: str, workers: int = 2, work_dir: Path, out: Path, out_steps: Path
+    *,
+    pretraining: Pretraining,
+    seed: Seed,
+    model_name: ModelName,
+    workers: Workers = 2,
+    work_dir: WorkDir,
+    out: Out,
+    out_steps: Out,
 ) -> None:
     """Pre-train a model of the microcosm from scratch."""
     from selfdistill import models, tables
-    from selfdistill.microcosm.pretrain import PRESETS, pretrain
+    from selfdistill.microcosm.presets import PRESETS
+    from selfdistill.microcosm.pretrain import pretrain
 
-    settings = _one_of("pre-training preset", preset, PRESETS)
-    steps = pretrain(out.parent, work_dir, seed=seed, settings=settings, workers=workers)
+    steps = pretrain(out.parent, work_dir, seed=seed, settings=PRESETS[pretraining.preset], workers=workers)
     tables.write(steps.assign(model=model_name), out_steps, "training_steps")
     models.save_manifest(out.parent)
 
 
-def register_model(
-    *,
-    source: str,
-    repo: str | None = None,
-    revision: str | None = None,
-    folder: Path | None = None,
-    out: Path,
-) -> None:
-    """Write the manifest of a published model, or of one saved in a folder."""
-    from selfdistill import models
-    from selfdistill.problems import pinned_revision
-
-    if source == "hub":
-        models.save_hub_manifest(out, repo, pinned_revision(repo, revision))
-    else:
-        models.save_folder_manifest(out, folder)
-
-
-def share_model(*, model: Path, out: Path) -> None:
+@stage(STEP)
+def share_model(*, model: Manifest, out: Out) -> None:
     """Write a manifest for the weights beside another manifest."""
     from selfdistill import models
 
     models.save_shared_manifest(out, model)
 
 
-def _one_of(what: str, name: str, known: dict):
-    from selfdistill.errors import UserError, nearest
+@stage(STEP)
+def register_model(*, model: ModelSource, out: Out) -> None:
+    """Write the manifest of a published model, or of one saved in a folder."""
+    from selfdistill import models
+    from selfdistill.problems import pinned_revision
 
-    if name not in known:
-        raise UserError(f"unknown {what} '{name}'{nearest(name, known)}; known: {', '.join(known)}")
-    return known[name]
+    if model.source == "hub":
+        repo = str(model.repo)
+        models.save_hub_manifest(out, repo, pinned_revision(repo, model.revision))
+    else:
+        models.save_folder_manifest(out, Path(str(model.folder)))

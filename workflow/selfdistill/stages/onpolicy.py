@@ -1,33 +1,45 @@
 """Sections 5 and 6: training by GRPO and SDPO, and the evaluation of checkpoints."""
 
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from selfdistill import processes
 from selfdistill.generation.requests import Sampling
 from selfdistill.generation.sampler import Sampler
-from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.stages.parameters import (
+    EnableThinking,
+    Engine,
+    Instruction,
+    Manifest,
+    Out,
+    Problems,
+    ProblemTables,
+    Samples,
+    StudyName,
+    WorkDir,
+)
+from selfdistill.stages.registry import STEP, stage
+from selfdistill.training.settings import OnPolicySettings, Run
 
 
+@stage(STEP)
 def train_onpolicy(
     *,
-    problems: Path,
-    model: Path,
-    study: str,
-    model_name: str,
-    run: str,
-    arm: Arm,
+    problems: Problems,
+    model: Manifest,
+    study: StudyName,
+    run: Run,
     settings: OnPolicySettings,
     sampling: Sampling,
-    instruction: str = "",
-    enable_thinking: bool | None = None,
-    seed: int,
-    mirrors: list[str] = [],  # noqa: B006 (read only)
-    engine: str = "transformers",
-    work_dir: Path,
-    out_models: Path,
-    out_steps: Path,
-    out_seconds: Path,
-    out_rollouts: Path,
+    instruction: Instruction = "",
+    enable_thinking: EnableThinking = None,
+    mirrors: Annotated[Sequence[str], "Services that step metrics are also sent to."] = (),
+    engine: Engine = "transformers",
+    work_dir: WorkDir,
+    out_models: Annotated[Out, "Folder of the models along training."],
+    out_steps: Out,
+    out_seconds: Out,
+    out_rollouts: Out,
 ) -> None:
     """Sections 5 and 6: train the model by GRPO or SDPO."""
     from selfdistill import tables
@@ -38,17 +50,14 @@ def train_onpolicy(
         tables.read(problems, "problems"),
         manifest=model,
         study=study,
-        model_name=model_name,
         run=run,
-        arm=arm,
         settings=settings,
         sampling=sampling,
         instruction=instruction,
         enable_thinking=enable_thinking,
-        seed=seed,
         out_dir=out_models,
         work_dir=work_dir,
-        mirrors=mirrors,
+        mirrors=list(mirrors),
         engine=engine,
     )
     if processes.is_main():
@@ -58,13 +67,14 @@ def train_onpolicy(
         checkpoints.discard(work_dir)
 
 
+@stage(STEP)
 def evaluate_checkpoints(
     *,
-    benchmarks: list[Path],
+    benchmarks: ProblemTables,
     sampler: Sampler,
-    samples: int,
-    evaluation_problems: int | None = None,
-    out: Path,
+    samples: Samples,
+    evaluation_problems: Annotated[int | None, "Only so many problems of each benchmark; without it, all."] = None,
+    out: Out,
 ) -> None:
     """Sample the first problems of benchmarks with every model step-N in the folder that ``sampler`` names."""
     import pandas as pd
@@ -81,19 +91,22 @@ def evaluate_checkpoints(
     tables.write(pd.concat(traces), out, "traces")
 
 
+@stage(STEP)
 def list_runs(
-    *, rows: str, study: str, families: list[str], thinking: list[str], problem_sets: list[Path], out: Path
+    *,
+    rows: Annotated[list[dict[str, Any]], "On-policy runs, as JSON."],
+    sft_rows: Annotated[list[dict[str, Any]], "Fine-tuning runs, as JSON."],
+    problem_sets: ProblemTables,
+    out: Out,
+    out_sft: Out,
 ) -> None:
-    """Write the table of on-policy runs from their rows (JSON), and name=value pairs of every model."""
-    import json
+    """Write the tables of all training runs, one row each."""
+    import pandas as pd
 
-    from selfdistill import runs, tables
+    from selfdistill import tables
 
-    table = runs.table(
-        [runs.Run(**row) for row in json.loads(rows)],
-        study=study,
-        families=dict(pair.split("=", 1) for pair in families),
-        thinking=dict(pair.split("=", 1) for pair in thinking),
-        sizes={path.stem: len(tables.read(path, "problems")) for path in problem_sets},
-    )
-    tables.write(table, out, "runs")
+    sizes = {path.stem: len(tables.read(path, "problems")) for path in problem_sets}
+    runs = [row | ({"problems": sizes[row["problem_set"]]} if row["whole_set"] else {}) for row in rows]
+    frame = pd.DataFrame(runs).astype({"top_k": "Int32", "teacher_update_rate": "float64"})
+    tables.write(frame, out, "runs")
+    tables.write(pd.DataFrame(sft_rows), out_sft, "sft_runs")

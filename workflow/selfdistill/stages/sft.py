@@ -1,47 +1,63 @@
 """Section 4: data sets of responses, and fine-tuning on them."""
 
-from pathlib import Path
+from typing import Annotated
 
 from selfdistill import processes
 from selfdistill.generation.sampler import Sampler
-from selfdistill.training.settings import SftSettings
+from selfdistill.stages.parameters import (
+    Contexts,
+    EnableThinking,
+    Examples,
+    Instruction,
+    Manifest,
+    ModelName,
+    Out,
+    Problems,
+    ResponseTable,
+    Seed,
+    Setting,
+    StudyName,
+    WorkDir,
+)
+from selfdistill.stages.registry import STEP, stage
+from selfdistill.training.settings import SftRun, SftSettings
+from selfdistill.training.sft_sets import Collection, SetSizes
 
 
+@stage(STEP)
 def collect_correct(
-    *,
-    setting: str,
-    problems: Path,
-    contexts: list[Path] = [],  # noqa: B006 (read only)
-    sampler: Sampler,
-    per_problem: int,
-    max_draws: int,
-    out: Path,
+    *, setting: Setting, problems: Problems, contexts: Contexts = (), sampler: Sampler, collection: Collection, out: Out
 ) -> None:
-    """Section 4: draw on, until every problem has ``per_problem`` correct responses or ``max_draws`` samples."""
+    """Section 4: sample on, until every problem has its correct responses or the most samples were taken."""
     from selfdistill import tables
 
     given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
     traces = sampler.draw_until_correct(
-        tables.read(problems, "problems"), per_problem, max_draws, stage="sft", setting=setting, contexts=given
+        tables.read(problems, "problems"),
+        collection.per_problem,
+        collection.max_draws,
+        stage="sft",
+        setting=setting,
+        contexts=given,
     )
     tables.write(traces, out, "traces")
 
 
+@stage(STEP)
 def build_sft_sets(
     *,
-    problems: Path,
-    unguided: Path,
-    guided: Path,
-    responses: int,
-    at_least: int,
-    per_problem: int,
-    instruction: str = "",
-    study: str,
-    model_name: str,
-    out_unguided: Path,
-    out_guided: Path,
-    out_unfiltered: Path,
-    out_card: Path,
+    problems: Problems,
+    unguided: ResponseTable,
+    guided: ResponseTable,
+    sizes: SetSizes,
+    per_problem: Annotated[int, "Correct responses of each problem."],
+    instruction: Instruction = "",
+    study: StudyName,
+    model_name: ModelName,
+    out_unguided: Out,
+    out_guided: Out,
+    out_unfiltered: Out,
+    out_card: Out,
 ) -> None:
     """Section 4: build D_ug, D_sg and the unfiltered unguided set, with their data card."""
     from selfdistill import tables
@@ -53,8 +69,7 @@ def build_sft_sets(
         tables.read(unguided, "traces"),
         tables.read(guided, "traces"),
         asked,
-        responses=responses,
-        at_least=at_least,
+        sizes=sizes,
         per_problem=per_problem,
         instruction=instruction,
     )
@@ -63,18 +78,19 @@ def build_sft_sets(
     write_text(out_card, sft_sets.data_card(sets, study=study, model=model_name, sources=asked["source"]))
 
 
+@stage(STEP)
 def train_sft(
     *,
-    examples: Path,
-    model: Path,
-    model_name: str,
-    run: str,
+    examples: Examples,
+    model: Manifest,
+    model_name: ModelName,
+    run: SftRun,
     settings: SftSettings,
-    enable_thinking: bool | None = None,
-    seed: int,
-    work_dir: Path,
-    out: Path,
-    out_steps: Path,
+    enable_thinking: EnableThinking = None,
+    seed: Seed,
+    work_dir: WorkDir,
+    out: Out,
+    out_steps: Out,
 ) -> None:
     """Section 4: fine-tune the model on one data set at one learning rate."""
     from selfdistill import tables

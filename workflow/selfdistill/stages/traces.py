@@ -1,46 +1,39 @@
 """Section 3 and evaluation: what models say."""
 
-from pathlib import Path
+from typing import Annotated
 
 from selfdistill.generation.sampler import Sampler
+from selfdistill.generation.selection import SelectionSettings
+from selfdistill.stages.parameters import Contexts, Out, Problems, Samples, Setting
+from selfdistill.stages.registry import STEP, stage
 
 
+@stage(STEP)
 def select_borderline(
-    *,
-    problems: Path,
-    sampler: Sampler,
-    rollouts: int,
-    low: float,
-    high: float,
-    target: int,
-    batch: int,
-    out_problems: Path,
-    out_traces: Path,
+    *, problems: Problems, sampler: Sampler, selection: SelectionSettings, out_problems: Out, out_traces: Out
 ) -> None:
-    """Section 3: find the problems that the model solves in ``low`` to ``high`` of its rollouts."""
+    """Section 3: find the problems that the model solves in a given share of its rollouts."""
     from selfdistill import tables
-    from selfdistill.generation import selection
+    from selfdistill.generation.selection import select_borderline as select
 
-    chosen, traces = selection.select_borderline(
+    chosen, traces = select(
         tables.read(problems, "problems"),
-        lambda some: sampler.draw(some, rollouts, stage="selection", setting="unguided", stream="selection"),
-        low=low,
-        high=high,
-        target=target,
-        batch=batch,
+        lambda some: sampler.draw(some, selection.rollouts, stage="selection", setting="unguided", stream="selection"),
+        selection,
     )
     tables.write(chosen, out_problems, "problems")
     tables.write(traces, out_traces, "traces")
 
 
+@stage(STEP)
 def sample_guidance(
     *,
-    setting: str,
-    problems: Path,
-    contexts: list[Path] = [],  # noqa: B006 (read only)
+    setting: Setting,
+    problems: Problems,
+    contexts: Contexts = (),
     sampler: Sampler,
-    samples: int,
-    out: Path,
+    samples: Samples,
+    out: Out,
 ) -> None:
     """Section 3: sample the selected problems in one setting of guidance."""
     from selfdistill import tables
@@ -52,13 +45,14 @@ def sample_guidance(
     tables.write(traces, out, "traces")
 
 
+@stage(STEP)
 def evaluate_model(
     *,
-    problems: Path,
+    problems: Problems,
     sampler: Sampler,
-    samples: int,
-    benchmark: str,
-    out: Path,
+    samples: Samples,
+    benchmark: Annotated[str, "Name of the benchmark, written into every row."],
+    out: Out,
 ) -> None:
     """Sample every problem of one benchmark with one model."""
     from selfdistill import tables

@@ -1,9 +1,18 @@
 """Upkeep of locks, caches and generated pages."""
 
 from pathlib import Path
+from typing import Annotated
+
+from selfdistill.stages.registry import UPKEEP, stage
+
+Repos = Annotated[list[str], "Repositories of the hub."]
+Lock = Annotated[Path, "The lock file (config/revisions.json)."]
 
 
-def show_verdicts(*, ledger: Path, page: Path) -> None:
+@stage(UPKEEP)
+def show_verdicts(
+    *, ledger: Annotated[Path, "Table of the claims ledger."], page: Annotated[Path, "The page."]
+) -> None:
     """Put a ledger's verdicts into a page, such as the README, between its marks."""
     from selfdistill import tables
     from selfdistill.files import write_text
@@ -12,14 +21,16 @@ def show_verdicts(*, ledger: Path, page: Path) -> None:
     write_text(page, ledger_page.with_verdicts(page.read_text(encoding="utf-8"), tables.read(ledger, "ledger")))
 
 
-def resolve_revisions(*, repos: list[str], kind: str = "dataset", lock: Path) -> None:
+@stage(UPKEEP)
+def resolve_revisions(*, repos: Repos, kind: Annotated[str, "dataset or model."] = "dataset", lock: Lock) -> None:
     """Look up the newest commits of hub repositories and add them to the lock file (needs the network)."""
     from selfdistill.problems import lock_revisions
 
     lock_revisions(repos, lock, kind)
 
 
-def prefetch(*, repos: list[str], lock: Path) -> None:
+@stage(UPKEEP)
+def prefetch(*, repos: Repos, lock: Lock) -> None:
     """Download models from the hub at their locked commits, for machines without network to find in the cache."""
     from selfdistill import models
     from selfdistill.problems import pinned_revision
@@ -29,7 +40,10 @@ def prefetch(*, repos: list[str], lock: Path) -> None:
         print(f"{repo}@{revision[:12]}: {models.fetch(repo, revision)}", flush=True)
 
 
-def document_config(*, page: Path, schema: Path) -> None:
+@stage(UPKEEP)
+def document_config(
+    *, page: Annotated[Path, "The page (Markdown)."], schema: Annotated[Path, "The schema (YAML)."]
+) -> None:
     """Write the page that lists the configuration keys, and their JSON schema (as YAML)."""
     import yaml
 

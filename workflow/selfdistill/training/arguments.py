@@ -6,19 +6,18 @@ import torch
 from trl import GRPOConfig
 
 from selfdistill.generation.requests import Sampling
-from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.settings import OnPolicySettings, Run
 
 # Share of a GPU's memory for vLLM's weights and cache; beside them lie the shards of model, optimizer and teacher.
 VLLM_MEMORY = 0.45
 
 
 def trainer_arguments(
-    arm: Arm,
+    run: Run,
     settings: OnPolicySettings,
     sampling: Sampling,
     *,
     directory: Path,
-    seed: int,
     processes: int,
     mirrors: list[str],
     engine: str = "transformers",
@@ -35,7 +34,7 @@ def trainer_arguments(
         vllm_max_model_length=longest_prompt + sampling.max_tokens,
         vllm_importance_sampling_correction=False,  # it is ours, and on for every engine
         output_dir=str(directory),
-        learning_rate=arm.learning_rate,
+        learning_rate=run.learning_rate,
         lr_scheduler_type="constant_with_warmup",
         # The authors' schedule moves once per trainer step, TRL's once per update.
         warmup_steps=settings.warmup_steps * settings.updates_per_step,
@@ -56,11 +55,11 @@ def trainer_arguments(
         max_grad_norm=settings.max_grad_norm,
         beta=0.0,  # no KL term
         scale_rewards="none",  # advantage: reward minus the group's mean, not divided by its deviation
-        epsilon=settings.clip_low,
-        epsilon_high=settings.clip_high,
-        delta=settings.dual_clip,
+        epsilon=settings.grpo.clip_low,
+        epsilon_high=settings.grpo.clip_high,
+        delta=settings.grpo.dual_clip,
         loss_type={"authors": "grpo", "token": "dapo"}[settings.aggregation],
-        seed=seed,
+        seed=run.seed,
         use_cpu=cpu,
         bf16=not cpu,  # with float32 master weights, as the authors train (their fsdp_workers.py:325-329)
         full_determinism=cpu,

@@ -20,12 +20,13 @@ from selfdistill.files import sha256_text
 from selfdistill.generation import contexts
 from selfdistill.generation.requests import Sampling
 from selfdistill.prompts import render, user_prompt
+from selfdistill.settings import as_json
 from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.checkpoints import run_to_end
 from selfdistill.training.metrics import ProgressCallback, on_policy_tables
 from selfdistill.training.prompt_stream import prompt_stream, training_set
 from selfdistill.training.rollouts import RolloutRecord
-from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.trainer import OnPolicyTrainer, StepCallback
 
 ENGINES = ("transformers", "vllm")
@@ -36,14 +37,11 @@ def train_onpolicy(
     *,
     manifest: Path,
     study: str,
-    model_name: str,
-    run: str,
-    arm: Arm,
+    run: Run,
     settings: OnPolicySettings,
     sampling: Sampling,
     instruction: str,
     enable_thinking: bool | None,
-    seed: int,
     out_dir: Path,
     work_dir: Path,
     mirrors: list[str],
@@ -60,41 +58,39 @@ def train_onpolicy(
     ``engine``: "transformers" draws with the model that is trained; "vllm" with a copy that shares the GPU, asleep
     while the model is updated. vLLM has its own random numbers: an interrupted run draws others from there on.
     """
-    _check(arm, settings, engine)
+    _check(run, settings, engine)
     for mirror in mirrors:
         if find_spec(mirror) is None:
             raise UserError(f"onpolicy.mirrors: '{mirror}' is not installed here (pip install {mirror})")
     tokenizer = models.load_tokenizer(manifest)
-    examples = _examples(training_set(problems, subset=arm.subset, draw=arm.draw), instruction)
-    order = prompt_stream(len(examples), batch_size=settings.batch_size, steps=settings.steps, seed=seed)
+    examples = _examples(training_set(problems, subset=run.problems, draw=run.draw), instruction)
+    order = prompt_stream(len(examples), batch_size=settings.batch_size, steps=settings.steps, seed=run.seed)
     identity = [
         models.fingerprint(manifest),
         code_digest(f"{__name__}:train_onpolicy"),
-        [seed, run, model_name, enable_thinking, engine],
-        [vars(part) for part in (arm, settings, sampling)],
+        [enable_thinking, engine],
+        [as_json(part) for part in (run, settings, sampling)],
         [examples[number] for number in order],
     ]
     folder = work_dir / sha256_text(json.dumps(identity))[:16]
-    record = RolloutRecord(folder / "rollouts", study, model_name, run)
+    record = RolloutRecord(folder / "rollouts", study, run.model, run.id)
     steps = StepCallback(folder / "models", base=manifest if settings.lora_rank else None)
     on_gpu = torch.cuda.is_available()
     longest = _longest_prompt(examples, tokenizer, enable_thinking) if engine == "vllm" else 0
     trainer = OnPolicyTrainer(
-        arm=arm,
+        run=run,
         settings=settings,
         sampling=sampling,
-        seed=seed,
         enable_thinking=enable_thinking,
         opened=contexts.opens_thinking(tokenizer, enable_thinking=enable_thinking),
-        teacher=_teacher(arm, settings, manifest),
+        teacher=_teacher(run, settings, manifest),
         record=record,
         model=models.load_model(manifest, dtype="bfloat16" if settings.lora_rank and on_gpu else "float32"),
         args=trainer_arguments(
-            arm,
+            run,
             settings,
             sampling,
             directory=folder / "checkpoints",
-            seed=seed,
             processes=processes.count(),
             mirrors=mirrors,
             engine=engine,
@@ -103,7 +99,7 @@ def train_onpolicy(
         peft_config=_adapter(settings),
         train_dataset=Dataset.from_list([examples[number] for number in order]),
         processing_class=tokenizer,
-        callbacks=[ProgressCallback(run), steps],
+        callbacks=[ProgressCallback(run.id), steps],
     )
     steps.trainer = trainer
     trainer.remove_callback(PrinterCallback)
@@ -112,25 +108,27 @@ def train_onpolicy(
     run_to_end(trainer, seconds=checkpoint_seconds, every=settings.updates_per_step)
     if processes.is_main():
         _publish(folder / "models", out_dir)
-    metrics, seconds = on_policy_tables(trainer.state.log_history, settings.updates_per_step, model=model_name, run=run)
+    metrics, seconds = on_policy_tables(
+        trainer.state.log_history, settings.updates_per_step, model=run.model, run=run.id
+    )
     rollouts = record.all(settings.steps)
     trainer.accelerator.wait_for_everyone()  # the caller deletes what has just been read
     return metrics, seconds, rollouts
 
 
-def _check(arm: Arm, settings: OnPolicySettings, engine: str) -> None:
+def _check(run: Run, settings: OnPolicySettings, engine: str) -> None:
     if engine not in ENGINES:
         raise UserError(f"unknown engine '{engine}'{nearest(engine, ENGINES)}; known: {', '.join(ENGINES)}")
-    if settings.lora_rank and arm.teacher_update_rate:
+    if settings.lora_rank and run.teacher_update_rate:
         raise UserError("a moving teacher is a model of its own: teacher_update_rate and lora_rank exclude each other")
 
 
-def _teacher(arm: Arm, settings: OnPolicySettings, manifest: Path) -> PreTrainedModel | None:
+def _teacher(run: Run, settings: OnPolicySettings, manifest: Path) -> PreTrainedModel | None:
     """SDPO's self-teacher. Under an adapter it is the policy without the adapter, and no second model is held."""
-    if arm.method != "sdpo" or settings.lora_rank:
+    if run.method != "sdpo" or settings.lora_rank:
         return None
     # A fixed teacher is never added to, so on a GPU it needs no more than the precision that it computes in.
-    whole = arm.teacher_update_rate > 0 or not torch.cuda.is_available()
+    whole = bool(run.teacher_update_rate) or not torch.cuda.is_available()
     return models.load_model(manifest, dtype="float32" if whole else "bfloat16")
 
 

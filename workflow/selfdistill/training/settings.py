@@ -1,49 +1,51 @@
-"""Hyperparameters of the trainers. Imports no trainer, so that the command line stays quick."""
+"""Settings of the trainers, and training runs as rows. Imports no trainer, so that the command line stays quick."""
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Annotated, Literal
 
-from selfdistill.errors import UserError, nearest
+from pydantic import Field, model_validator
 
-SCHEDULES = ("linear", "cosine")
-METHODS = ("grpo", "sdpo")
-CONTEXTS = ("solution", "solution_without_thinking")
-DEMONSTRATIONS = ("random", "first")
-AGGREGATIONS = ("authors", "token")
+from selfdistill.errors import UserError
+from selfdistill.settings import key, settings
+
+Method = Literal["grpo", "sdpo"]
+Context = Literal["solution", "solution_without_thinking"]
+Rate = Annotated[float, Field(gt=0)]
 
 
-@dataclass(frozen=True)
+def rate_digits(rate: float) -> str:
+    """A learning rate with all of its digits, as few as tell it from every other: 0.0001, 1.23456789e-05, 1."""
+    return repr(float(rate)).removesuffix(".0")
+
+
+@settings
 class SftSettings:
-    """Hyperparameters of supervised fine-tuning; none of them is published.
+    """Supervised fine-tuning (Section 4). None of its hyperparameters is published."""
 
-    learning_rate: peak of the schedule.
-    epochs: passes over the examples.
-    batch_size: sequences per optimizer step; the loss is the mean over all their response tokens.
-    micro_batch_size: sequences per forward pass, a divisor of batch_size; a matter of memory and speed.
-    warmup_steps: steps of linear warm-up from 5 % of the rate.
-    schedule: "linear" or "cosine" decay to 5 % of the rate.
-    weight_decay, adam_beta1, adam_beta2: AdamW's.
-    max_grad_norm: the gradient's norm is clipped to this.
-    max_tokens: longest prompt and response together; what follows is cut off.
-    """
+    epochs: int = key(2, doc="Passes over the data set.", paper="not published", gt=0)
+    batch_size: int = key(
+        32,
+        doc="Sequences per optimizer step, over all devices; the loss is the mean over their response tokens.",
+        paper="not published",
+        gt=0,
+    )
+    micro_batch_size: int = key(
+        4, doc="Sequences per forward pass; a divisor of the batch, for memory and speed.", gt=0
+    )
+    warmup_steps: int = key(5, doc="Steps of linear warm-up from 5 % of the rate.", paper="not published", ge=0)
+    schedule: Literal["linear", "cosine"] = key("linear", doc="Decay to 5 % of the rate.", paper="not published")
+    weight_decay: float = key(0.0, doc="AdamW weight decay.", paper="not published", ge=0)
+    adam_beta1: float = key(0.9, doc="AdamW beta 1.", paper="not published", ge=0, lt=1)
+    adam_beta2: float = key(0.999, doc="AdamW beta 2.", paper="not published", ge=0, lt=1)
+    max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="not published", gt=0)
+    max_tokens: int = key(
+        600, doc="Longest prompt and response together, in tokens; the rest is cut off.", paper="not published", gt=0
+    )
 
-    learning_rate: float
-    epochs: int = 2
-    batch_size: int = 32
-    micro_batch_size: int = 4
-    warmup_steps: int = 5
-    schedule: str = "linear"
-    weight_decay: float = 0.0
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    max_grad_norm: float = 1.0
-    max_tokens: int = 600
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "micro_batch_size", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        _check_known("schedule", self.schedule, SCHEDULES)
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> "SftSettings":
         self.accumulation(1)
+        return self
 
     def accumulation(self, processes: int) -> int:
         """Micro-batches per step on each of ``processes``; `UserError` with the nearest sizes if none fits."""
@@ -52,91 +54,161 @@ class SftSettings:
         return share // self.micro_batch_size
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What distinguishes one on-policy run from another (Sections 5 and 6, Appendix E).
+@settings
+class SftRun:
+    """One fine-tuning run of a model."""
 
-    method: "grpo" or "sdpo".
-    context: SDPO's c: "solution" (the peer's whole response) or "solution_without_thinking"; "none" for GRPO.
-    teacher_update_rate: share of the policy that enters SDPO's teacher at every step (EMA); 0 keeps it fixed.
-    learning_rate: constant after warm-up.
-    distillation_top_k: the student's likeliest tokens that the divergence distinguishes.
-    subset: number of problems |D|; None trains on the whole set.
-    draw: which of the disjoint sets of that size.
-    """
+    data: str = key(doc="Data set: `unguided` (D_ug), `guided` (D_sg) or `unguided_unfiltered`.")
+    learning_rate: Rate = key(doc="Peak of the schedule.", paper="not published")
 
-    method: str
-    learning_rate: float
-    context: str = "none"
-    teacher_update_rate: float = 0.0
-    distillation_top_k: int = 100
-    subset: int | None = None
-    draw: int = 0
-
-    def __post_init__(self) -> None:
-        _check_known("method", self.method, METHODS)
-        _check_known("context", self.context, CONTEXTS if self.method == "sdpo" else ("none",))
-        if not 0 <= self.teacher_update_rate <= 1:
-            raise UserError(f"teacher_update_rate is {self.teacher_update_rate}; it must lie between 0 and 1")
+    @property
+    def id(self) -> str:
+        """A name for files, unique within a model."""
+        return f"sft-{self.data}-lr{rate_digits(self.learning_rate)}"
 
 
-@dataclass(frozen=True)
+@settings
+class Run:
+    """One on-policy run (Sections 5 and 6, Appendix E). What a method does not have is null."""
+
+    model: str = key(doc="Name of the model that is trained.")
+    method: Method = key(doc="`grpo` or `sdpo`.", paper="both (Section 5)")
+    learning_rate: Rate = key(doc="Constant after warm-up.", paper="GRPO 1e-6, SDPO 1e-5 (authors' run_math_*.sh:42)")
+    context: Context | None = key(
+        "solution", doc="SDPO's c: the peer's whole response, or what follows its thinking.", paper="both (Section 5)"
+    )
+    teacher_update_rate: Annotated[float, Field(ge=0, le=1)] | None = key(
+        0.0,
+        doc="Share of the policy that enters SDPO's teacher per step (EMA); 0 keeps it fixed.",
+        paper="0; 0.05 (5.4)",
+    )
+    top_k: Annotated[int, Field(gt=0)] | None = key(
+        100, doc="The student's likeliest tokens that SDPO's divergence tells apart.", paper="100 (run_math_sdpo.sh)"
+    )
+    problem_set: str = key("train", doc="Problem set to train on.", paper="DAPO-Math-17k; Chemistry")
+    problems: Annotated[int, Field(gt=0)] | None = key(
+        None,
+        doc="Size of D: train on so many problems of the set; null takes all.",
+        paper="1, 8, 64, 128, 512, all (6.2)",
+    )
+    draw: int = key(0, doc="Which of the disjoint parts of the set, of that size, D is.", paper="one", ge=0)
+    seed: int = key(0, doc="Seed of rollouts and order of problems.", paper="one run each", ge=0)
+    batch_size: Annotated[int, Field(gt=0)] | None = key(
+        None, doc="Prompts per step, where other than `onpolicy.batch_size`.", paper="64 for small D"
+    )
+
+    @model_validator(mode="after")
+    def _has_what_its_method_needs(self) -> "Run":
+        if self.method == "sdpo":
+            for name in ("context", "teacher_update_rate", "top_k"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"a run of sdpo needs '{name}'")
+        return self
+
+    def plain(self) -> "Run":
+        """The same run without what does not apply to it: a part of the whole set, a teacher of GRPO's."""
+        changes: dict[str, object] = {"draw": 0} if self.problems is None else {}
+        if self.method != "sdpo":
+            changes |= {"context": None, "teacher_update_rate": None, "top_k": None}
+        return replace(self, **changes)
+
+    @property
+    def id(self) -> str:
+        """A short name, unique within a model: what differs from the simplest run of its method, and the rate."""
+        sdpo = self.method == "sdpo"
+        parts = [
+            self.method,
+            "nothink" if self.context == "solution_without_thinking" else "",
+            f"ema{rate_digits(self.teacher_update_rate)}" if self.teacher_update_rate else "",
+            self.problem_set,
+            "" if self.problems is None else f"n{self.problems}",
+            "" if self.problems is None else f"draw{self.draw}",
+            f"lr{rate_digits(self.learning_rate)}",
+            f"k{self.top_k}" if sdpo else "",
+            f"seed{self.seed}",
+        ]
+        return "-".join(part for part in parts if part)
+
+
+@settings
+class GrpoSettings:
+    """GRPO's clipping of the probability ratio."""
+
+    clip_low: float = key(0.2, doc="Ratio clipped below 1 minus this.", paper="0.2 (user.yaml:24-26)", gt=0)
+    clip_high: float = key(0.28, doc="Ratio clipped above 1 plus this.", paper="0.28 (same)", gt=0)
+    dual_clip: float = key(3.0, doc="Upper bound of the unclipped ratio.", paper="3 (actor.yaml)", gt=1)
+
+
+@settings
+class SdpoSettings:
+    """SDPO's divergence from the self-teacher, and how its demonstrations are chosen."""
+
+    divergence_alpha: float = key(
+        0.5,
+        doc="0 KL(teacher, student), 1 KL(student, teacher), between: Jensen-Shannon.",
+        paper="0.5 (run_math_sdpo.sh:45-47)",
+        ge=0,
+        le=1,
+    )
+    divergence_tail: bool = key(True, doc="The mass outside the top-k is a category of its own.", paper="true")
+    importance_clip: float = key(
+        2.0, doc="Truncation of the weight of a token, new policy / old.", paper="2.0 (sdpo.yaml:30-32)", gt=0
+    )
+    success_threshold: float = key(
+        0.5, doc="Reward from which a response may demonstrate.", paper="0.5 (ray_trainer.py:664-682)", ge=0
+    )
+    demonstration: Literal["random", "first"] = key(
+        "random", doc="Which successful peer of the group demonstrates.", paper="first (ray_trainer.py:664-682)"
+    )
+    max_teacher_tokens: int = key(
+        22_528,
+        doc="Longest teacher prompt, in tokens; a longer demonstration is cut.",
+        paper="22,528 (actor.yaml:108)",
+        gt=0,
+    )
+
+
+@settings
 class OnPolicySettings:
-    """What all on-policy runs of a study share. Defaults are the paper's.
+    """What all on-policy runs of a study share; what one method alone has is its own section."""
 
-    steps: trainer steps; each draws batch_size prompts with `rollouts` responses (authors' user.yaml: 100 used).
-    batch_size, rollouts, updates_per_step: 256 prompts x 8 in two optimizer updates (run_math_*.sh:39-41).
-    micro_batch_size: sequences per forward pass and device; a matter of memory and speed.
-    warmup_steps: trainer steps of linear warm-up, 10; constant afterwards.
-    weight_decay, adam_beta1, adam_beta2, max_grad_norm: optim/fsdp.yaml.
-    clip_low, clip_high, dual_clip: GRPO's clipping of the probability ratio (user.yaml:24-26, actor.yaml).
-    rollout_correction: truncation of the ratio of the trainer's to the engine's token probability (sdpo.yaml:30-32).
-    divergence_alpha: 0 KL(teacher || student), 1 KL(student || teacher), 0.5 JSD (run_math_sdpo.sh:45-47).
-    divergence_tail: whether the mass outside the top-k is a category of its own.
-    importance_clip: truncation of SDPO's per-token ratio of the policy to the one that drew (same place).
-    success_threshold: a response with at least this reward may serve as demonstration (ray_trainer.py:664-682).
-    demonstration: "random" successful peer, or the "first" of the group (the authors').
-    aggregation: "authors" (mean over each response's tokens, then over responses) or "token" (over all tokens).
-    max_teacher_tokens: longest prompt of the teacher; a longer demonstration is cut (actor.yaml:108: 22,528).
-    lora_rank: above 0, low-rank adapters of this rank are trained in place of all weights (not in the paper).
-    checkpoint_steps: trainer steps after which the model is saved for evaluation.
-    """
+    checkpoint_steps: list[Annotated[int, Field(gt=0)]] = key(
+        doc="Trainer steps after which the model is evaluated.", paper="every 10 (user.yaml:64-67)", min_length=1
+    )
+    steps: int = key(100, doc="Trainer steps.", paper="100 (user.yaml)", gt=0)
+    batch_size: int = key(256, doc="Prompts per step.", paper="256 (run_math_*.sh:39-41)", gt=0)
+    rollouts: int = key(8, doc="Responses per prompt: a group.", paper="8", gt=1)
+    updates_per_step: int = key(2, doc="Optimizer updates per step.", paper="2 (mini-batch 128)", gt=0)
+    micro_batch_size: int = key(1, doc="Sequences per forward pass and device, for memory and speed.", gt=0)
+    warmup_steps: int = key(10, doc="Trainer steps of linear warm-up; constant afterwards.", paper="10", ge=0)
+    weight_decay: float = key(0.01, doc="AdamW weight decay.", paper="0.01 (optim/fsdp.yaml)", ge=0)
+    adam_beta1: float = key(0.9, doc="AdamW beta 1.", paper="0.9", ge=0, lt=1)
+    adam_beta2: float = key(0.999, doc="AdamW beta 2.", paper="0.999", ge=0, lt=1)
+    max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="1.0", gt=0)
+    rollout_correction: float = key(
+        2.0, doc="Truncation of the weight of a token, trainer / engine.", paper="2.0 (sdpo.yaml:30-32)", gt=0
+    )
+    aggregation: Literal["authors", "token"] = key(
+        "authors",
+        doc="Mean over tokens within each response, then over responses; or over all tokens of an update.",
+        paper="token by its configuration, authors by its effect (docs/deviations.md, 6)",
+    )
+    lora_rank: int = key(
+        0,
+        doc="Above 0: train low-rank adapters of this rank; SDPO's teacher is the model without them.",
+        paper="0",
+        ge=0,
+    )
+    grpo: GrpoSettings = key(factory=GrpoSettings, doc="GRPO alone.")
+    sdpo: SdpoSettings = key(factory=SdpoSettings, doc="SDPO alone.")
 
-    checkpoint_steps: list[int]
-    steps: int = 100
-    batch_size: int = 256
-    rollouts: int = 8
-    updates_per_step: int = 2
-    micro_batch_size: int = 1
-    warmup_steps: int = 10
-    weight_decay: float = 0.01
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    max_grad_norm: float = 1.0
-    clip_low: float = 0.2
-    clip_high: float = 0.28
-    dual_clip: float = 3.0
-    rollout_correction: float = 2.0
-    divergence_alpha: float = 0.5
-    divergence_tail: bool = True
-    importance_clip: float = 2.0
-    success_threshold: float = 0.5
-    demonstration: str = "random"
-    aggregation: str = "authors"
-    max_teacher_tokens: int = 22_528
-    lora_rank: int = 0
-
-    def __post_init__(self) -> None:
-        _check_known("demonstration", self.demonstration, DEMONSTRATIONS)
-        _check_known("aggregation", self.aggregation, AGGREGATIONS)
-        if self.rollouts < 2:
-            raise UserError(f"rollouts is {self.rollouts}; a group needs 2 or more")
-        if not self.checkpoint_steps:
-            raise UserError("checkpoint_steps is empty; name at least one step after which the model is evaluated")
-        late = [step for step in self.checkpoint_steps if not 1 <= step <= self.steps]
+    @model_validator(mode="after")
+    def _steps_and_sizes_fit(self) -> "OnPolicySettings":
+        late = [step for step in self.checkpoint_steps if step > self.steps]
         if late:
-            raise UserError(f"checkpoint_steps: {late[0]} is not between 1 and steps ({self.steps})")
+            raise ValueError(f"checkpoint_steps: {late[0]} is not between 1 and steps ({self.steps})")
         self.accumulation(1)
+        return self
 
     def accumulation(self, processes: int) -> int:
         """Micro-batches per update on each of ``processes``; `UserError` with the nearest sizes if none fits."""
@@ -145,11 +217,6 @@ class OnPolicySettings:
         share = _share(f"batch_size x rollouts per each of {updates} updates", sequences, processes, times=updates)
         _check_divides("micro_batch_size", self.micro_batch_size, f"{share} sequences per update and process", share)
         return share // self.micro_batch_size
-
-
-def _check_known(what: str, found: str, known: tuple[str, ...]) -> None:
-    if found not in known:
-        raise UserError(f"unknown {what} '{found}'{nearest(found, known)}; known: {', '.join(known)}")
 
 
 def _share(what: str, total: int, processes: int, *, times: int = 1) -> int:

@@ -28,7 +28,7 @@ from selfdistill.files import sha256_text
 from selfdistill.qwen3 import forward as qwen3
 from selfdistill.training.checkpoints import KEPT, export_model, run_to_end
 from selfdistill.training.metrics import ProgressCallback, step_table
-from selfdistill.training.settings import SftSettings
+from selfdistill.training.settings import SftRun, SftSettings
 
 IGNORED = -100  # the label of a token that carries no loss
 FINAL_RATE_SHARE = 0.05  # of the learning rate, where warm-up begins and the schedule ends
@@ -44,7 +44,7 @@ def train_sft(
     out_dir: Path,
     work_dir: Path,
     model_name: str,
-    run: str,
+    run: SftRun,
     settings: SftSettings,
     enable_thinking: bool | None,
     seed: int,
@@ -59,22 +59,29 @@ def train_sft(
     """
     tokenizer = models.load_tokenizer(manifest)
     rows = tokenise(examples, tokenizer, enable_thinking=enable_thinking, max_tokens=settings.max_tokens)
-    identity = [models.fingerprint(manifest), code_digest(f"{__name__}:train_sft"), seed, vars(settings), rows]
+    identity = [
+        models.fingerprint(manifest),
+        code_digest(f"{__name__}:train_sft"),
+        seed,
+        vars(run),
+        vars(settings),
+        rows,
+    ]
     checkpoints = work_dir / sha256_text(json.dumps(identity))[:16]
     order = training_order([len(row["input_ids"]) for row in rows], settings, seed)
     trainer = _Trainer(
         model=models.load_model(manifest, dtype="float32"),
-        args=_trainer_arguments(settings, sequences=len(order), directory=checkpoints, seed=seed),
+        args=_trainer_arguments(settings, run.learning_rate, sequences=len(order), directory=checkpoints, seed=seed),
         train_dataset=Dataset.from_list(rows).select(order),
         processing_class=tokenizer,
-        callbacks=[ProgressCallback(run)],
+        callbacks=[ProgressCallback(run.id)],
     )
     trainer.remove_callback(PrinterCallback)
     # Deterministic mode would fill every new buffer with NaN, and TRL's loss takes buffers 32,768 tokens wide.
     torch.utils.deterministic.fill_uninitialized_memory = False
     run_to_end(trainer, seconds=checkpoint_seconds)
     export_model(trainer, out_dir)
-    return step_table(trainer.state.log_history, METRICS, model=model_name, run=run)
+    return step_table(trainer.state.log_history, METRICS, model=model_name, run=run.id)
 
 
 def tokenise(
@@ -128,12 +135,14 @@ def training_order(lengths: Sequence[int], settings: SftSettings, seed: int) -> 
     return [index for batch in batches for index in sorted(batch, key=lambda index: -lengths[index])]
 
 
-def _trainer_arguments(settings: SftSettings, *, sequences: int, directory: Path, seed: int) -> SFTConfig:
+def _trainer_arguments(
+    settings: SftSettings, learning_rate: float, *, sequences: int, directory: Path, seed: int
+) -> SFTConfig:
     steps = -(-sequences // settings.batch_size)
     cpu = not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(directory),
-        learning_rate=settings.learning_rate,
+        learning_rate=learning_rate,
         num_train_epochs=1,  # all passes are in the stream that `training_order` makes
         train_sampling_strategy="sequential",
         per_device_train_batch_size=settings.micro_batch_size,

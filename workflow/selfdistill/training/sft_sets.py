@@ -8,9 +8,11 @@ import logging
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
+from pydantic import model_validator
 
 from selfdistill.errors import UserError
 from selfdistill.prompts import user_prompt
+from selfdistill.settings import key, settings
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS, SFT_EXAMPLES
 
 LOG = logging.getLogger(__name__)
@@ -19,15 +21,36 @@ SETS = UNGUIDED, GUIDED, UNFILTERED = "unguided", "guided", "unguided_unfiltered
 Counts = dict[str, int]  # responses per problem_id, in the problems' order
 
 
+@settings
+class Collection:
+    """How correct responses are collected."""
+
+    per_problem: int = key(8, doc="Correct responses wanted of each problem.", paper="100 problems x 8 = 800", gt=0)
+    max_draws: int = key(64, doc="Most responses sampled per problem in search of correct ones.", gt=0)
+
+
+@settings
+class SetSizes:
+    """How large a data set is."""
+
+    responses: int = key(800, doc="Correct responses in each data set.", paper="800 (Section 4)", gt=0)
+    at_least: int = key(800, doc="Fewest responses to accept when a model solves too few.", gt=0)
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "SetSizes":
+        if self.at_least > self.responses:
+            raise ValueError(f"'at_least' ({self.at_least}) is above 'responses' ({self.responses})")
+        return self
+
+
 def build_sft_sets(
     unguided_traces: pd.DataFrame,
     guided_traces: pd.DataFrame,
     problems: pd.DataFrame,
     *,
     instruction: str,
-    responses: int = 800,
-    at_least: int | None = None,
-    per_problem: int = 8,
+    sizes: SetSizes,
+    per_problem: int,
 ) -> dict[str, pd.DataFrame]:
     """The sets "unguided" (D_ug), "guided" (D_sg) and "unguided_unfiltered", in the `sft_examples` schema.
 
@@ -36,8 +59,6 @@ def build_sft_sets(
     does each set fill up from its own spare responses. The unfiltered set takes as many responses of each problem as
     D_ug, the first ones whether correct or not.
 
-    responses: size wanted of each set (the paper: 800).
-    at_least: smallest size accepted, the same for all three sets; None accepts nothing below ``responses``.
     Raises `UserError` when a trace has no problem, a sample stands twice, or too few correct responses exist.
     """
     tables = {
@@ -46,7 +67,7 @@ def build_sft_sets(
     }
     correct = {name: table[table["correct"].astype(bool)] for name, table in tables.items()}
     available = {name: _count(table, problems) for name, table in correct.items()}
-    size = _size(available, responses, responses if at_least is None else min(at_least, responses))
+    size = _size(available, sizes)
     counts = _share_out(available, size, per_problem)
     chosen = {
         UNGUIDED: _take(correct[UNGUIDED], counts[UNGUIDED]),
@@ -56,7 +77,7 @@ def build_sft_sets(
     texts = problems.set_index("problem_id")["problem"]
     sets = {name: _examples(rows, texts, instruction) for name, rows in chosen.items()}
     unmatched = describe_match(sets)["unmatched"]
-    LOG.info("%d responses in each SFT set (%d wanted), %d not matched by problem", size, responses, unmatched)
+    LOG.info("%d responses in each SFT set (%d wanted), %d not matched by problem", size, sizes.responses, unmatched)
     return sets
 
 
@@ -79,14 +100,14 @@ def _count(traces: pd.DataFrame, problems: pd.DataFrame) -> Counts:
     return {problem: int(found.get(problem, 0)) for problem in problems["problem_id"]}
 
 
-def _size(available: Mapping[str, Counts], responses: int, at_least: int) -> int:
+def _size(available: Mapping[str, Counts], sizes: SetSizes) -> int:
     totals = {name: sum(counts.values()) for name, counts in available.items()}
-    size = min(responses, *totals.values())
-    if size < max(at_least, 1):
-        lacking = " and ".join(f"{totals[name]} {name}" for name in totals if totals[name] < max(at_least, 1))
+    size = min(sizes.responses, *totals.values())
+    if size < sizes.at_least:
+        lacking = " and ".join(f"{totals[name]} {name}" for name in totals if totals[name] < sizes.at_least)
         raise UserError(
-            f"only {lacking} correct responses exist to {len(available[UNGUIDED])} problems, {at_least} are needed: "
-            "raise sft.max_draws or lower sft.at_least"
+            f"only {lacking} correct responses exist to {len(available[UNGUIDED])} problems, {sizes.at_least} are "
+            "needed: raise sft.max_draws or lower sft.at_least"
         )
     return size
 

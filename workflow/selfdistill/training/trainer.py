@@ -34,7 +34,7 @@ from selfdistill.training.checkpoints import export_model
 from selfdistill.training.demonstrations import choose_demonstrations, group_statistics, teacher_prompt
 from selfdistill.training.losses import aggregate, distillation_terms, token_logps, truncated_ratio
 from selfdistill.training.rollouts import RolloutRecord
-from selfdistill.training.settings import Arm, OnPolicySettings
+from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.sharding import _output_layer, _own_weights, _placed_like, _whole
 from selfdistill.training.states import response_states
 
@@ -57,7 +57,7 @@ PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward"
 
 
 class OnPolicyTrainer(GRPOTrainer):
-    """Trains ``model`` by ``arm.method`` on a data set with the columns prompt, problem_id and answer.
+    """Trains ``model`` by ``run.method`` on a data set with the columns prompt, problem_id and answer.
 
     ``teacher``: SDPO's self-teacher, a second copy of the model; None for GRPO, and where the model has an adapter,
     without which it is its own teacher. ``record`` keeps every rollout.
@@ -66,17 +66,16 @@ class OnPolicyTrainer(GRPOTrainer):
     def __init__(
         self,
         *,
-        arm: Arm,
+        run: Run,
         settings: OnPolicySettings,
         sampling: Sampling,
-        seed: int,
         enable_thinking: bool | None,
         opened: bool,
         teacher: PreTrainedModel | None,
         record: RolloutRecord,
         **options: Any,
     ):
-        self.arm, self.settings, self.sampling, self.seed = arm, settings, sampling, seed
+        self.run, self.settings, self.sampling, self.seed = run, settings, sampling, run.seed
         self.enable_thinking, self.opened = enable_thinking, opened
         self.teacher: PreTrainedModel | None = None
         self.record = record
@@ -251,9 +250,9 @@ class OnPolicyTrainer(GRPOTrainer):
         self._correct_for_engine(batch)
         everyone = pd.concat(gather_object([self._rollouts]), ignore_index=True)
         rewards = everyone["correct"].astype(float).tolist()
-        threshold = self.settings.success_threshold
+        threshold = self.settings.sdpo.success_threshold
         self._note(group_statistics(rewards, group_size=self.num_generations, threshold=threshold))
-        if self.arm.method == "sdpo":
+        if self.run.method == "sdpo":
             with self.timed("teacher"):
                 everyone["context_sample"] = self._demonstrate(batch, inputs, everyone["response"].tolist(), rewards)
         if self.accelerator.is_main_process:
@@ -293,8 +292,8 @@ class OnPolicyTrainer(GRPOTrainer):
         chosen = choose_demonstrations(
             rewards,
             group_size=self.num_generations,
-            threshold=self.settings.success_threshold,
-            choice=self.settings.demonstration,
+            threshold=self.settings.sdpo.success_threshold,
+            choice=self.settings.sdpo.demonstration,
             rng=random.Random(f"{self.seed}:{self.trainer_step + 1}"),
         )
         prompts, given = [], []
@@ -306,9 +305,9 @@ class OnPolicyTrainer(GRPOTrainer):
                 self.processing_class,
                 example["prompt"][0]["content"],
                 responses[chosen[number]],
-                without_thinking=self.arm.context == "solution_without_thinking",
+                without_thinking=self.run.context == "solution_without_thinking",
                 opened=self.opened,
-                max_tokens=self.settings.max_teacher_tokens,
+                max_tokens=self.settings.sdpo.max_teacher_tokens,
                 enable_thinking=self.enable_thinking,
             )
             prompts.append(list(taught.token_ids))
@@ -410,7 +409,7 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """GRPO's clipped objective, or SDPO's divergence from the self-teacher; a scalar."""
-        if self.arm.method == "sdpo":
+        if self.run.method == "sdpo":
             return self._divergence(model, inputs)
         self._graded = inputs["advantages"].any(dim=1)  # there is no KL term: elsewhere the objective is 0
         try:
@@ -446,19 +445,19 @@ class OnPolicyTrainer(GRPOTrainer):
                 teacher_weight=teacher_weight,
                 teacher_bias=teacher_bias,
                 temperature=self.temperature,
-                k=self.arm.distillation_top_k,
-                alpha=self.settings.divergence_alpha,
-                tail=self.settings.divergence_tail,
+                k=self.run.top_k,
+                alpha=self.settings.sdpo.divergence_alpha,
+                tail=self.settings.sdpo.divergence_tail,
             )
             old = inputs["old_per_token_logps"][:, :kept]
-            ratio = truncated_ratio(logps, old, clip=self.settings.importance_clip)
+            ratio = truncated_ratio(logps, old, clip=self.settings.sdpo.importance_clip)
             weights = ratio * inputs["rollout_weights"][:, :kept]
             distilled = mask * inputs["distilled"].unsqueeze(1)
             how, tokens = self.settings.aggregation, self._tokens(inputs)
             loss = aggregate(divergence * weights, distilled, how=how, normaliser=tokens)
         self._note_mean("entropy", entropy, mask)
         self._note_mean("divergence", divergence.detach(), distilled)
-        self._note_ratio("importance_ratio", ratio, mask, self.settings.importance_clip)
+        self._note_ratio("importance_ratio", ratio, mask, self.settings.sdpo.importance_clip)
         # The trainer adds up micro-batches; a mean over responses has to become one over the whole update.
         return loss / self.current_gradient_accumulation_steps if how == "authors" else loss
 
@@ -500,7 +499,7 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: object) -> None:
         """A moving teacher is saved before the file that marks a checkpoint as complete."""
-        if self.arm.teacher_update_rate:
+        if self.run.teacher_update_rate:
             main = self.accelerator.is_main_process
             gathered = ((name, _whole(weight)) for name, weight in _own_weights(self.teacher))
             # One at a time: a whole teacher would fill a GPU that holds a share of it.
@@ -513,7 +512,7 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.arm.teacher_update_rate:
+        if self.run.teacher_update_rate:
             saved = load_file(Path(resume_from_checkpoint) / TEACHER_WEIGHTS)
             for name, weight in _own_weights(self.teacher):
                 weight.copy_(_placed_like(saved[name], weight))
@@ -523,7 +522,7 @@ class OnPolicyTrainer(GRPOTrainer):
         """teacher <- (1 - rate) teacher + rate policy, once per trainer step (authors' dp_actor.py:133-148)."""
         policy = dict(self.accelerator.unwrap_model(self.model).named_parameters())
         for name, weight in _own_weights(self.teacher):
-            weight.lerp_(policy[name].to(weight.dtype), self.arm.teacher_update_rate)
+            weight.lerp_(policy[name].to(weight.dtype), self.run.teacher_update_rate)
 
 
 class StepCallback(TrainerCallback):
@@ -549,7 +548,7 @@ class StepCallback(TrainerCallback):
         trainer = self.trainer
         if state.global_step % trainer.settings.updates_per_step:
             return
-        if trainer.arm.teacher_update_rate:
+        if trainer.run.teacher_update_rate:
             trainer.move_teacher()
         if trainer.trainer_step in trainer.settings.checkpoint_steps:
             export_model(trainer, self.exports / f"step-{trainer.trainer_step}", base=self.base)

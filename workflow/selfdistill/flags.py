@@ -1,0 +1,155 @@
+"""What the rules hand to each job: a study's settings as the flags of its stage, quoted for a shell."""
+
+import json
+import shlex
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from selfdistill.cli import words
+from selfdistill.errors import UserError
+from selfdistill.generation.selection import SelectionSettings
+from selfdistill.models import ModelSource
+from selfdistill.problems import pinned_revision
+from selfdistill.settings import as_json
+from selfdistill.study import Study
+from selfdistill.training.settings import Method, SftSettings
+from selfdistill.training.sft_sets import Collection, SetSizes
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Flags of a study's jobs. A job's record holds them, so each gets only what decides its result."""
+
+    study: Study
+
+    # --- where models and problems come from --------------------------------------------------------------------------
+
+    def problem_set(self, name: str) -> str:
+        return words("problem_set", _at_commit(self.study.config.problem_sets[name]))
+
+    def pretraining(self, model: str) -> str:
+        place = _joined(seed=self.study.config.models[model].seed, work_dir=f"{self.study.work}/pretraining/{model}")
+        return f"{words('pretraining', self.study.config.pretraining)} {place}"
+
+    def model_source(self, model: str) -> str:
+        return words("model", _at_commit(self.study.config.models[model]), ModelSource)
+
+    # --- sampling -----------------------------------------------------------------------------------------------------
+
+    def names(self, model: str) -> str:
+        """What a stage's outputs are labelled with."""
+        return _joined(study=self.study.config.study, model_name=model)
+
+    def prompt(self, model: str) -> str:
+        """The line below each problem, and the chat template's switch for thinking, where a model sets it."""
+        entry = self.study.config.models[model]
+        return _joined(instruction=entry.instruction, enable_thinking=_switch(entry.enable_thinking))
+
+    def instruction(self, model: str) -> str:
+        return _joined(instruction=self.study.config.models[model].instruction)
+
+    def sampler(self, model: str) -> str:
+        """How a model is prompted and seeded, and where its finished shards lie."""
+        config = self.study.config
+        place = _joined(seed=config.seed, engine=config.engine, work_dir=f"{self.study.work}/traces")
+        return f"{self.prompt(model)} {self.names(model)} {place}"
+
+    def collect(self) -> str:
+        return words("sampling", self.study.config.sampling.collect)
+
+    def evaluate(self, model: str) -> str:
+        """How a model is sampled on benchmarks."""
+        return words("sampling", self.study.config.models[model].evaluate or self.study.config.sampling.evaluate)
+
+    def selection(self) -> str:
+        return words("selection", self.study.config.selection, SelectionSettings)
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def collection(self) -> str:
+        return words("collection", self.study.config.sft, Collection)
+
+    def set_sizes(self) -> str:
+        sft = self.study.config.sft
+        return f"{words('sizes', sft, SetSizes)} {_joined(per_problem=sft.per_problem)}"
+
+    def sft_run(self, run: str) -> str:
+        return words("run", self.study.sft_runs[run])
+
+    def sft_settings(self) -> str:
+        return words("settings", self.study.config.sft, SftSettings)
+
+    def sft_training(self, model: str, run: str) -> str:
+        """How a fine-tuning run is prompted and seeded, and where its checkpoints lie."""
+        thinking = _switch(self.study.config.models[model].enable_thinking)
+        work_dir = f"{self.study.work}/training/{model}/{run}"
+        return _joined(model_name=model, enable_thinking=thinking, seed=self.study.config.seed, work_dir=work_dir)
+
+    def onpolicy_run(self, model: str, run: str) -> str:
+        return words("run", self.study.runs[model, run], leave_out=("batch_size",))
+
+    def onpolicy_settings(self, model: str, run: str) -> str:
+        """The shared settings and those of the run's own method: another method's do not touch it."""
+        row = self.study.runs[model, run]
+        others = set(get_args(Method)) - {row.method}
+        return words("settings", self.study.onpolicy_settings(row), leave_out=others)
+
+    def onpolicy_training(self, model: str, run: str) -> str:
+        """How an on-policy run is prompted and sampled, and where its checkpoints lie."""
+        config = self.study.config
+        work_dir = f"{self.study.work}/training/{model}/{run}"
+        place = _joined(study=config.study, engine=config.engine, work_dir=work_dir)
+        return f"{self.prompt(model)} {words('sampling', config.sampling.train)} {place}"
+
+    def mirrors(self) -> str:
+        mirrors = self.study.config.onpolicy.mirrors
+        return shlex.join(["--mirrors", *mirrors]) if mirrors else ""
+
+    def first_problems(self) -> str:
+        return _joined(evaluation_problems=self.study.config.onpolicy.evaluation_problems)
+
+    # --- tables and claims --------------------------------------------------------------------------------------------
+
+    def bootstrap(self) -> str:
+        return words("bootstrap", self.study.config.statistics)
+
+    def window(self) -> str:
+        return _joined(window=self.study.config.onpolicy.window)
+
+    def run_rows(self) -> str:
+        return _joined(rows=json.dumps(self.study.run_rows()), sft_rows=json.dumps(self.study.sft_rows()))
+
+    def models(self) -> str:
+        return _joined(models=json.dumps(self.study.labels))
+
+    def roles(self) -> str:
+        return _joined(roles=json.dumps(as_json(self.study.config.claims)["roles"]))
+
+    def limits(self) -> str:
+        return words("limits", self.study.config.reading_room)
+
+    def config(self) -> str:
+        return _joined(values=json.dumps(as_json(self.study.config)))
+
+
+def _joined(**values: object) -> str:
+    """Flags of plain parameters; none for a value of None."""
+    return shlex.join(f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None)
+
+
+def _switch(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _at_commit(source: Any) -> Any:
+    """A model or problem set with the lock file's commit in place of ``locked``, so that a new one causes a rerun.
+
+    One that is not in the lock file stays as it is: the stage that fetches it says what to do.
+    """
+    if source.source != "hub":
+        return source
+    try:
+        revision = pinned_revision(source.repo, source.revision)
+    except UserError:
+        return source
+    return replace(source, revision=revision)

@@ -1,0 +1,160 @@
+"""Settings: declared once, where they are used, with type, default, bounds, meaning and the paper's value.
+
+The configuration, its schema and key table, and the flags and help texts of the command line all read these
+declarations (`config`, `cli`). A class of settings checks its values, whichever way it is made.
+"""
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+from selfdistill.errors import UserError, nearest
+
+Kind = TypeVar("Kind", bound=type)
+Location = tuple[int | str, ...]
+
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def key(
+    default: Any = ..., *, doc: str, paper: str = "", factory: Callable[[], Any] | None = None, **bounds: Any
+) -> Any:
+    """One setting: ``doc`` is its meaning and unit, ``paper`` the paper's value and where it stands.
+
+    Without ``default`` and ``factory`` (which makes one) the setting has to be given.
+    """
+    start: dict[str, Any] = {"default": default} if factory is None else {"default_factory": factory}
+    return Field(description=doc, json_schema_extra={"paper": paper}, **start, **bounds)
+
+
+@dataclass_transform(field_specifiers=(key,), frozen_default=True)
+def settings(kind: Kind) -> Kind:
+    """Make a class of `key`s an immutable dataclass; `UserError` for a wrong value, an unknown or a missing key.
+
+    Subclasses may add keys without defaults; those beyond the base class's are given by name.
+    """
+    base = any(dataclasses.is_dataclass(parent) for parent in kind.__mro__[1:])
+    made = dataclass(frozen=True, config=_CONFIG, kw_only=base)(kind)
+    validated = made.__init__
+
+    @functools.wraps(validated)
+    def checked(self: object, *args: Any, **values: Any) -> None:
+        try:
+            validated(self, **dict(zip(keys(made), args, strict=False)), **values)
+        except ValidationError as error:
+            raise UserError("; ".join(sentences(error, made, kind.__name__))) from None
+
+    made.__init__ = checked
+    return made
+
+
+def is_settings(kind: object) -> bool:
+    """Whether ``kind`` is a class that `settings` made."""
+    return isinstance(kind, type) and hasattr(kind, "__pydantic_fields__")
+
+
+def keys(kind: type) -> dict[str, FieldInfo]:
+    """The declarations of a class of settings, by name."""
+    return kind.__pydantic_fields__
+
+
+def sweep(kind: type, name: str) -> type:
+    """A class of settings with the keys of ``kind``, each of which may hold a list of values: all of them are meant."""
+    annotations, defaults = {}, {}
+    for key_name, declared in keys(kind).items():
+        one = Annotated[(declared.annotation, *declared.metadata)] if declared.metadata else declared.annotation
+        several = Annotated[list[one], Field(min_length=1), Tag("list")]
+        annotations[key_name] = Annotated[Annotated[one, Tag("value")] | several, Discriminator(_list_or_value)]
+        defaults[key_name] = Field(
+            default=declared.default, description=declared.description, json_schema_extra=declared.json_schema_extra
+        )
+    return settings(type(name, (), {"__annotations__": annotations, "__module__": kind.__module__, **defaults}))
+
+
+def _list_or_value(value: object) -> str:
+    return "list" if isinstance(value, list) else "value"
+
+
+def validated(kind: Any, values: Any, where: str) -> Any:
+    """``values`` as ``kind``, a class of settings or any type; `UserError` with a sentence for each fault.
+
+    ``where`` precedes every sentence, as "config".
+    """
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        raise UserError("\n".join(sentences(error, kind, where))) from None
+
+
+def as_json(values: object) -> Any:
+    """Settings as plain values that JSON and YAML can hold."""
+    return TypeAdapter(type(values)).dump_python(values, mode="json")
+
+
+def sentences(error: ValidationError, kind: Any, where: str) -> Iterator[str]:
+    """One sentence for each fault: the key, what is wrong, what is allowed and the nearest spelling."""
+    seen = set()
+    for problem in error.errors():
+        place = ".".join(map(str, _named(problem["loc"], kind)))
+        sentence = f"{where}: {_sentence(problem, place, kind)}"
+        if sentence not in seen:
+            seen.add(sentence)
+            yield sentence
+
+
+def _sentence(problem: Any, place: str, kind: Any) -> str:
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _known_keys(problem["loc"][:-1], kind)
+        near = nearest(str(problem["loc"][-1]), known)
+        return f"unknown key '{place}'{near}; known here: {', '.join(known)}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"'{place}' is missing"
+    shown = not isinstance(problem["input"], dict | tuple) and "Kwargs" not in type(problem["input"]).__name__
+    found = f" (found {problem['input']!r:.80})" if shown else ""
+    message = problem["msg"].removeprefix("Value error, ").replace(" dictionary or an instance of ", " dictionary of ")
+    return f"{place}: {message}{found}" if place else message
+
+
+def _named(location: Location, kind: Any) -> list[int | str]:
+    """The keys and places of a location, without the names of types that pydantic adds where several are allowed."""
+    named: list[int | str] = []
+    for part in location:
+        inner = _inner(kind, part)
+        if inner is None and isinstance(part, str) and not any(map(is_settings, choices(kind))):
+            continue
+        named.append(part)
+        kind = inner
+    return named
+
+
+def _inner(kind: Any, part: int | str) -> Any:
+    """The type of what stands at ``part`` in a value of type ``kind``; None where it holds nothing else."""
+    for choice in choices(kind):
+        if is_settings(choice):
+            return keys(choice)[str(part)].annotation if str(part) in keys(choice) else None
+        if typing.get_origin(choice) is dict or (typing.get_origin(choice) is list and isinstance(part, int)):
+            return typing.get_args(choice)[-1]
+    return None
+
+
+def choices(kind: Any) -> list[Any]:
+    """What a value may be: the members of a union without None, or ``kind`` itself; no `Annotated` around any."""
+    if typing.get_origin(kind) is Annotated:
+        return choices(typing.get_args(kind)[0])
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return [choice for part in typing.get_args(kind) if part is not type(None) for choice in choices(part)]
+    return [kind]
+
+
+def _known_keys(location: Location, kind: Any) -> list[str]:
+    for part in location:
+        kind = _inner(kind, part)
+    found = next((choice for choice in choices(kind) if is_settings(choice)), None)
+    return [] if found is None else list(keys(found))

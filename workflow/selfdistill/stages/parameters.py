@@ -1,0 +1,33 @@
+"""Parameters that several stages share, with their help texts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+Problems = Annotated[Path, "Table of problems."]
+ProblemTables = Annotated[list[Path], "Tables of problems."]
+Manifest = Annotated[Path, "Manifest of the model."]
+Traces = Annotated[list[Path], "Tables of responses."]
+RunTable = Annotated[Path, "Table of the on-policy runs."]
+SftRunTable = Annotated[Path, "Table of the fine-tuning runs."]
+Contexts = Annotated[Sequence[Path], "Responses that serve as context c; none for unguided generation."]
+Setting = Annotated[str, "Setting of guidance: unguided, solution, solution_without_thinking, regeneration, ..."]
+Samples = Annotated[int, "Responses per problem."]
+StudyName = Annotated[str, "Name of the study, written into every row."]
+ModelName = Annotated[str, "Name of the model, written into every row."]
+Instruction = Annotated[str, "Line added below each problem."]
+EnableThinking = Annotated[bool | None, "The chat template's switch for thinking; without it, the template's default."]
+Seed = Annotated[int, "Seed of everything random."]
+WorkDir = Annotated[Path, "Folder of what is unfinished: the same command continues from there."]
+Workers = Annotated[int, "Processes side by side; the result does not depend on their number."]
+Out = Annotated[Path, "Where the result goes."]
+Models = Annotated[dict[str, dict[str, str]], "Family and thinking of every model, as JSON."]
+ResultsFolder = Annotated[Path, "A results folder, such as results/microcosm."]
+ConfigFiles = Annotated[Sequence[Path], "Configuration files that are laid over config.yaml."]
+Profiles = Annotated[Sequence[Path], "Snakemake profiles."]
+Cores = Annotated[int | None, "Cores to plan for; without it, those of this machine."]
+ResponseTable = Annotated[Path, "Table of responses."]
+Examples = Annotated[Path, "Table of examples to train on."]
+Engine = Annotated[str, "What samples: transformers (CPU) or vllm (GPU)."]
+Window = Annotated[int, "Steps that one point of a training curve averages."]
+Summary = Annotated[Path, "Table of numbers that are shown."]

@@ -1,0 +1,232 @@
+"""What a study runs and where its files lie: read by the rules, by the plan, and by whatever asks a results folder.
+
+Imports nothing heavy; the workflow calls it while it builds the graph.
+"""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from selfdistill.config import Config
+from selfdistill.errors import UserError
+from selfdistill.settings import keys
+from selfdistill.training.settings import OnPolicySettings, Run, SftRun
+
+BASE = "base"  # the run of a model that nothing was trained on
+SFT_SETS = ("unguided", "guided", "unguided_unfiltered")
+UNSELECTED = "regeneration_unselected"
+# Section 3's settings, and the traces whose responses serve as context c: s comes from the rollouts that selected the
+# problems, y~ from solution-guided generation. "unselected" takes y~ as it comes, the authors the first correct one.
+CONTEXT_TABLES: dict[str, tuple[str, ...]] = {
+    "unguided": (),
+    "solution": ("selection",),
+    "solution_without_thinking": ("selection",),
+    "regeneration": ("solution",),
+    UNSELECTED: ("solution",),
+}
+# Settings of which correct responses are collected for the data sets of Section 4.
+COLLECTED = ("unguided", "solution")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A configuration's models, runs and files. Paths are relative to the checkout; names may be wildcards."""
+
+    config: Config
+
+    # --- what is run ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def runs(self) -> dict[tuple[str, str], Run]:
+        """On-policy runs by model and id, each with its batch size; `UserError` where two have one name."""
+        found: dict[tuple[str, str], Run] = {}
+        for row in self.config.onpolicy.runs:
+            listed = [value if isinstance(value, list) else [value] for value in vars(row).values()]
+            for values in itertools.product(*listed):
+                run = Run(**dict(zip(keys(Run), values, strict=True))).plain()
+                run = replace(run, batch_size=run.batch_size or self.config.onpolicy.batch_size)
+                if found.setdefault((run.model, run.id), run) != run:
+                    raise UserError(f"config: onpolicy.runs: two runs of '{run.model}' are called '{run.id}'")
+        return found
+
+    @cached_property
+    def sft_runs(self) -> dict[str, SftRun]:
+        """Fine-tuning runs by id: each data set at each rate, the same for every model of Section 4."""
+        runs = [SftRun(data, rate) for data in SFT_SETS for rate in self.config.sft.learning_rates]
+        return {run.id: run for run in runs}
+
+    def onpolicy_settings(self, run: Run) -> OnPolicySettings:
+        """What a run is trained with: the study's settings, at the run's own batch size."""
+        own = {name: getattr(self.config.onpolicy, name) for name in keys(OnPolicySettings)}
+        return OnPolicySettings(**own | {"batch_size": run.batch_size})
+
+    def models(self, *sources: str) -> list[str]:
+        """Models of one of the ``sources``, in the configuration's order."""
+        return [name for name, model in self.config.models.items() if model.source in sources]
+
+    @cached_property
+    def labels(self) -> dict[str, dict[str, str]]:
+        """By model: the family that it is averaged with in figures, and whether it thinks ("on" or "off")."""
+        return {
+            name: {
+                "family": model.family or name,
+                "thinking": "off" if model.enable_thinking is False else "on",
+            }
+            for name, model in self.config.models.items()
+        }
+
+    @cached_property
+    def benchmarks(self) -> list[str]:
+        """Every problem set that a model is evaluated on."""
+        along = itertools.chain(*self.config.onpolicy.benchmarks.values())
+        return list(dict.fromkeys([*self.config.evaluation.benchmarks, *along]))
+
+    def benchmarks_of(self, run: Run) -> list[str]:
+        """What an on-policy run is evaluated on along training."""
+        return self.config.onpolicy.benchmarks[run.problem_set]
+
+    @cached_property
+    def compared_bases(self) -> list[tuple[str, str]]:
+        """(model, benchmark) of the base models' evaluations that those of on-policy runs are set against."""
+        return list(dict.fromkeys((run.model, name) for run in self.runs.values() for name in self.benchmarks_of(run)))
+
+    @property
+    def tested_settings(self) -> list[str]:
+        """Section 3's settings that statements are about."""
+        return [setting for setting in CONTEXT_TABLES if setting != UNSELECTED]
+
+    @property
+    def example(self) -> dict[str, str]:
+        """Figure 2: a response of the base model, and one of the model that guided fine-tuning changed most."""
+        strongest = max(self.config.sft.learning_rates)
+        return {
+            "model": self.config.sft.models[0],
+            "run": SftRun("guided", strongest).id,
+            "benchmark": self.config.evaluation.benchmarks[-1],
+        }
+
+    # --- rows of its tables -------------------------------------------------------------------------------------------
+
+    def run_rows(self) -> list[dict[str, Any]]:
+        """On-policy runs in the `runs` schema, but for the number of problems of a whole set, which is null."""
+        return [
+            {
+                **{name: value for name, value in vars(run).items() if name != "batch_size"},
+                "study": self.config.study,
+                "run": run.id,
+                **self.labels[run.model],
+                "context": run.context or "none",
+                "whole_set": run.problems is None,
+            }
+            for run in self.runs.values()
+        ]
+
+    def sft_rows(self) -> list[dict[str, Any]]:
+        """Fine-tuning runs in the `sft_runs` schema."""
+        return [
+            {"study": self.config.study, "model": model, "run": name, **vars(run)}
+            for model in self.config.sft.models
+            for name, run in self.sft_runs.items()
+        ]
+
+    # --- where its files lie ------------------------------------------------------------------------------------------
+
+    @property
+    def results(self) -> str:
+        """Declared outputs."""
+        return f"results/{self.config.study}"
+
+    @property
+    def work(self) -> str:
+        """Shards and checkpoints: apart, because Snakemake deletes the declared outputs of a job that failed."""
+        return f"work/{self.config.study}"
+
+    @property
+    def logs(self) -> str:
+        """Logs and benchmark files."""
+        return f"logs/{self.config.study}"
+
+    def problems(self, problem_set: str) -> str:
+        return f"{self.results}/problems/{problem_set}.parquet"
+
+    def borderline(self, model: str) -> str:
+        """The problems that Section 3 selects."""
+        return f"{self.results}/problems/{model}/borderline.parquet"
+
+    def manifest(self, model: str, run: str = BASE) -> str:
+        return f"{self.results}/models/{model}/{run}/manifest.json"
+
+    def checkpoints(self, model: str, run: str) -> str:
+        """The folder of an on-policy run's models."""
+        return f"{self.results}/models/{model}/{run}"
+
+    def traces(self, model: str, setting: str) -> str:
+        """Responses in a setting of guidance, or those that selected the problems ("selection")."""
+        return f"{self.results}/traces/{model}/{setting}.parquet"
+
+    def collected(self, model: str, setting: str) -> str:
+        """Responses collected for the data sets of Section 4."""
+        return self.traces(model, f"sft_{setting}")
+
+    def rollouts(self, model: str, run: str) -> str:
+        return f"{self.results}/traces/{model}/rollouts/{run}.parquet"
+
+    def dataset(self, model: str, data: str) -> str:
+        return f"{self.results}/datasets/{model}/{data}.parquet"
+
+    def training(self, model: str, run: str) -> str:
+        """Metrics of every step."""
+        return f"{self.results}/training/{model}/{run}.parquet"
+
+    def evaluation(self, model: str, run: str, benchmark: str) -> str:
+        return f"{self.results}/evaluations/{model}/{run}/{benchmark}.parquet"
+
+    def along_training(self, model: str, run: str) -> str:
+        """Evaluations of an on-policy run's checkpoints."""
+        return self.evaluation(model, run, "along_training")
+
+    @property
+    def runs_table(self) -> str:
+        return f"{self.results}/training/runs.parquet"
+
+    @property
+    def sft_runs_table(self) -> str:
+        return f"{self.results}/training/sft_runs.parquet"
+
+    @property
+    def curves(self) -> str:
+        return f"{self.results}/curves.parquet"
+
+    def table(self, name: str, kind: str = "parquet") -> str:
+        return f"{self.results}/tables/{name}.{kind}"
+
+    def figure(self, name: str, kind: str) -> str:
+        return f"{self.results}/figures/{name}.{kind}"
+
+    def ledger(self, kind: str = "parquet") -> str:
+        return f"{self.results}/claims/ledger.{kind}"
+
+    # --- groups of them -----------------------------------------------------------------------------------------------
+
+    def guidance_traces(self, settings: Iterable[str] = CONTEXT_TABLES) -> list[str]:
+        return [self.traces(model, setting) for model in self.config.selection.models for setting in settings]
+
+    def sft_evaluations(self) -> list[str]:
+        """Section 4: the base models and every fine-tuned one, on every benchmark."""
+        return [
+            self.evaluation(model, run, benchmark)
+            for model in self.config.sft.models
+            for run in (BASE, *self.sft_runs)
+            for benchmark in self.config.evaluation.benchmarks
+        ]
+
+    def all_rollouts(self) -> list[str]:
+        return [self.rollouts(*run) for run in self.runs]
+
+    def run_evaluations(self) -> list[str]:
+        return [self.along_training(*run) for run in self.runs]
+
+    def base_evaluations(self) -> list[str]:
+        return [self.evaluation(model, BASE, benchmark) for model, benchmark in self.compared_bases]
