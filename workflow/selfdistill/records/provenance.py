@@ -1,7 +1,7 @@
-"""Where a file comes from: content hashes, atomic writing, and the sidecar beside every output.
+"""Where a file comes from: the sidecar that a job writes beside every output.
 
 Volatile facts (time, host, duration, git state, package versions) go to ``<file>.provenance.json``, which no
-rule reads, so that they never cause a rerun and never change an output's bytes.
+rule reads, so that they never cause a rerun and never change an output's bytes. `bundle` reads them.
 """
 
 import dataclasses
@@ -16,12 +16,13 @@ from pathlib import Path
 
 from selfdistill.files import sha256_file, write_text
 
+SIDECAR = ".provenance.json"
 RECORDED_PACKAGES = ("torch", "transformers", "trl", "datasets", "pyarrow", "math-verify", "snakemake")
 
 
 def sidecar_path(path: str | Path) -> Path:
     """The provenance file that stands beside ``path``."""
-    return Path(f"{path}.provenance.json")
+    return Path(f"{path}{SIDECAR}")
 
 
 def write_sidecar(

@@ -11,7 +11,7 @@ from selfdistill.stages.problems import load_problems
 from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
 from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
 from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
-from selfdistill.stages.upkeep import document_config, prefetch, resolve_revisions, show_verdicts
+from selfdistill.stages.upkeep import bundle_provenance, document_config, prefetch, resolve_revisions, show_verdicts
 
 STAGES = (
     load_problems,
@@ -46,4 +46,5 @@ STAGES = (
     resolve_revisions,
     prefetch,
     document_config,
+    bundle_provenance,
 )

@@ -38,3 +38,10 @@ def document_config(*, page: Path, schema: Path) -> None:
 
     write_text(page, config.document())
     write_text(schema, yaml.safe_dump(config.schema(), sort_keys=False))
+
+
+def bundle_provenance(results: Path) -> None:
+    """Put the provenance sidecars of a results tree into its one provenance.jsonl, for a study that is shipped."""
+    from selfdistill.records import bundle
+
+    print(f"{results / bundle.BUNDLE}: {bundle.bundle(results)} records")
