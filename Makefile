@@ -56,13 +56,15 @@ report: reproduce  ## results/microcosm/report.zip, readable offline
 compare: env  ## a fresh run against the reference results, value by value
 	@selfdistill compare --fresh results/$(STUDY) --reference results/reference/$(STUDY)
 
-reference:  ## make a finished run's tables, figures and provenance the reference (STUDY=microcosm_thorough for that one)
-	@test -f results/$(STUDY)/claims/ledger.parquet || { echo "results/$(STUDY) is not finished"; exit 1; }; \
+reference: env  ## make a finished run's tables, figures and provenance the reference (STUDY=microcosm_thorough for that one)
+	@set -e; test -f results/$(STUDY)/claims/ledger.parquet || { echo "results/$(STUDY) is not finished"; exit 1; }; \
 	rm -rf results/reference/$(STUDY); \
 	cd results/$(STUDY); \
 	find tables figures claims datasets curves.parquet config.yaml -type f ! -path 'datasets/*.parquet' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
-	find . -name '*.provenance.json' ! -path './reading_room/*' -exec install -m 644 -D {} ../reference/$(STUDY)/{} \;
+	find . \( -name '*.provenance.json' -o -path ./provenance.jsonl \) ! -path './reading_room/*' \
+	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
+	cd ../reference; selfdistill bundle-provenance $(STUDY); find $(STUDY) -type d -empty -delete
 
 bench: env  ## benchmarks that need no GPU, on a finished default study; numbers go to benchmarks/results/
 	@$(TIMED); test -f results/microcosm/models/microcosm/base/manifest.json || { echo "run make reproduce first"; exit 1; }; \

@@ -8,10 +8,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from project import ROOT
 from selfdistill import cli, tables
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
-from selfdistill.records import lineage, provenance, verification
+from selfdistill.records import bundle, lineage, provenance, verification
 from tiny import problems_of
 
 SIDECAR = ".provenance.json"
@@ -47,9 +48,18 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.fixture(params=["sidecars", "bundle"])
+def recorded(request: pytest.FixtureRequest, tree: Path) -> Path:
+    """The tree in both forms: as jobs leave it, and as it is shipped."""
+    if request.param == "bundle":
+        bundle.bundle(tree)
+        assert not list(tree.rglob(f"*{SIDECAR}"))
+    return tree
+
+
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf", "csv"])
-def test_a_figure_is_traced_to_the_seed(tree: Path, kind: str):
-    lines = lineage.trace(tree / "figures" / f"it.{kind}")
+def test_a_figure_is_traced_to_the_seed(recorded: Path, kind: str):
+    lines = lineage.trace(recorded / "figures" / f"it.{kind}")
     assert lines[0].startswith(f"figures/it.{kind} ")
     assert lines[1].strip() == "by draw_it, code 0123"
     assert [line.split()[0] for line in lines[2::2]] == ["training/runs.parquet", "problems/train.parquet"]
@@ -58,19 +68,35 @@ def test_a_figure_is_traced_to_the_seed(tree: Path, kind: str):
     assert "CHANGED" not in "".join(lines)
 
 
-def test_a_tree_that_was_moved_and_lost_its_data_is_traced_all_the_same(tree: Path, tmp_path: Path):
+def test_a_tree_that_was_moved_and_lost_its_data_is_traced_all_the_same(recorded: Path, tmp_path: Path):
     moved = tmp_path / "elsewhere"
-    shutil.copytree(tree, moved)
+    shutil.copytree(recorded, moved)
     (moved / "problems/train.parquet").unlink()
     lines = lineage.trace(moved / "figures/it.png")
     assert any(line.strip().startswith("problems/train.parquet") and "(not here)" in line for line in lines)
     assert any("seed 7" in line for line in lines)
+    assert lineage.trace(moved / "problems/train.parquet")[0].endswith("(not here)")
     assert verification.verify(moved) == []
 
 
-def test_a_changed_input_shows_in_the_chain(tree: Path):
-    tables.write(problems_of(["a", "c"]), tree / "problems/train.parquet", "problems")
-    assert sum("CHANGED since, was" in line for line in lineage.trace(tree / "figures/it.svg")) == 1
+def test_a_table_is_traced_alike_from_sidecars_and_bundle(tree: Path):
+    before = lineage.trace(tree / "training/runs.parquet")
+    bundle.bundle(tree)
+    assert lineage.trace(tree / "training/runs.parquet") == before
+    shutil.move(tree / "training", tree.parent / "alone")  # no tree around it, nothing beside it
+    with pytest.raises(
+        UserError, match=r"no record .*\(expected runs\.parquet\.provenance\.json, a line of provenance"
+    ):
+        lineage.trace(tree.parent / "alone/runs.parquet")
+
+
+def test_a_changed_input_shows_in_the_chain(recorded: Path):
+    tables.write(problems_of(["a", "c"]), recorded / "problems/train.parquet", "problems")
+    assert sum("CHANGED since, was" in line for line in lineage.trace(recorded / "figures/it.svg")) == 1
+
+
+def lines_of(tree: Path) -> list[str]:
+    return (tree / "provenance.jsonl").read_text().splitlines(keepends=True)
 
 
 def change_table(tree: Path) -> None:
@@ -78,7 +104,10 @@ def change_table(tree: Path) -> None:
 
 
 def lose_record(tree: Path) -> None:
-    (tree / f"training/runs.parquet{SIDECAR}").unlink()
+    (tree / f"training/runs.parquet{SIDECAR}").unlink(missing_ok=True)
+    if (tree / "provenance.jsonl").is_file():
+        kept = [line for line in lines_of(tree) if json.loads(line)["path"] != "training/runs.parquet"]
+        (tree / "provenance.jsonl").write_text("".join(kept))
 
 
 def break_table(tree: Path) -> None:
@@ -91,6 +120,10 @@ def rename_column(tree: Path) -> None:
 
 def lose_metadata(tree: Path) -> None:
     plt.imsave(tree / "figures/it.png", [[0.0]])
+
+
+def break_figure(tree: Path) -> None:
+    (tree / "figures/it.png").write_bytes(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -107,14 +140,90 @@ def lose_metadata(tree: Path) -> None:
         ),
         (rename_column, ["training/runs.parquet: its columns are those of no known table"]),
         (lose_metadata, ["figures/it.png: a figure without a record"]),
+        (break_figure, ["figures/it.png: its metadata hold no record"]),
     ],
 )
-def test_damage_is_found_and_named(tree: Path, damage: Callable[[Path], None], sentences: list[str]):
-    assert verification.verify(tree) == []
-    damage(tree)
-    found = "\n".join(verification.verify(tree))
+def test_damage_is_found_and_named(recorded: Path, damage: Callable[[Path], None], sentences: list[str]):
+    assert verification.verify(recorded) == []
+    damage(recorded)
+    found = "\n".join(verification.verify(recorded))
     for sentence in sentences:
         assert sentence in found
+
+
+def whole(tree: Path) -> dict:
+    return json.loads(lines_of(tree)[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (lambda tree: "<<<<<<< ours", "not a provenance record (no JSON object)"),
+        (lambda tree: lines_of(tree)[0][:-9], "not a provenance record (no JSON object)"),
+        (lambda tree: "[1]", "not a provenance record (no JSON object)"),
+        (lambda tree: "", "not a provenance record (no JSON object)"),
+        (lambda tree: json.dumps({"path": "x", "command": []}), "not a provenance record (no valid sha256, inputs,"),
+        (lambda tree: json.dumps(whole(tree) | {"path": "x", "git": 5}), "not a provenance record (no valid git)"),
+        (lambda tree: json.dumps(whole(tree) | {"path": "x", "command": ["selfdistill"]}), "a command without a stage"),
+        (lambda tree: json.dumps(whole(tree) | {"path": "x", "inputs": {"a": "b"}}), "no valid path and sha256 of ev"),
+        (lambda tree: json.dumps(whole(tree) | {"path": None}), "not a line of a bundle (no valid path)"),
+        (lambda tree: json.dumps(whole(tree) | {"path": "problems//train.parquet"}), "a second record of 'problems/tr"),
+        (
+            lambda tree: json.dumps(whole(tree) | {"path": "../other/x"}),
+            "the path '../other/x' lies outside of the tree",
+        ),
+        (lambda tree: json.dumps(whole(tree) | {"path": "/etc/x"}), "the path '/etc/x' lies outside of the tree"),
+        (lambda tree: json.dumps(whole(tree) | {"path": "."}), "the path '.' lies outside of the tree"),
+    ],
+)
+def test_a_damaged_line_is_named_and_the_rest_is_verified_all_the_same(
+    tree: Path, line: Callable[[Path], str], sentence: str, capsys: pytest.CaptureFixture[str]
+):
+    bundle.bundle(tree)
+    first, second = lines_of(tree)
+    (tree / "provenance.jsonl").write_text(f"{first}{line(tree)}\n{second}")
+    (said,) = verification.verify(tree)
+    assert said.startswith(f"{tree}/provenance.jsonl, line 2: ") and sentence in said
+    change_table(tree)
+    found = verification.verify(tree)
+    assert found[0] == said and found[1:] == [
+        "problems/train.parquet: differs from its record",
+        "training/runs.parquet: made from another version of problems/train.parquet",
+    ]
+    assert cli.main(["trace", str(tree / "figures/it.png")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(said.removeprefix(str(tree)))
+
+
+def test_bytes_that_are_no_text_damage_one_line_only(tree: Path):
+    bundle.bundle(tree)
+    first, second = lines_of(tree)
+    (tree / "provenance.jsonl").write_bytes(first.encode() + second.encode().replace(b"runs", b"r\xffns", 1))
+    found = verification.verify(tree)
+    assert found[0].endswith("provenance.jsonl, line 2: not a provenance record (no JSON object)")
+    assert found[1:] == ["training/runs.parquet: a table without a record"]
+
+
+SHIPPED = ROOT / "results/reference/microcosm"
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+@pytest.mark.parametrize(
+    "place", ["tables/table_1.parquet", "tables/table_2.csv", "claims/ledger.parquet", "config.yaml"]
+)
+def test_one_edited_byte_of_a_shipped_file_is_named(tmp_path: Path, place: str, share: float):
+    root = tmp_path / "shipped"
+    shutil.copytree(SHIPPED, root)
+    content = bytearray((root / place).read_bytes())
+    content[round(share * (len(content) - 1))] ^= 1
+    (root / place).write_bytes(content)
+    assert f"{place}: differs from its record" in verification.verify(root)
+
+
+def test_the_shipped_studies_are_as_recorded_and_hold_no_sidecar():
+    for study in ("microcosm", "microcosm_thorough"):
+        root = ROOT / "results/reference" / study
+        assert verification.verify(root) == [] and not list(root.rglob(f"*{SIDECAR}"))
+        assert any("by pretrain-model" in line for line in lineage.trace(root / "figures/fig_3.png"))
 
 
 def traces_of(problem_ids: list[str], samples: int, **labels: object) -> pd.DataFrame:
@@ -177,7 +286,8 @@ def test_a_verdict_that_does_not_follow_is_found(tree: Path):
     assert "adjusted p-values" in write(p_adjusted=0.5)[0]
 
 
-def test_the_command_line_takes_a_place_and_says_what_it_found(tree: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_line_takes_a_place_and_says_what_it_found(recorded: Path, capsys: pytest.CaptureFixture[str]):
+    tree = recorded
     assert cli.main(["verify", str(tree)]) == 0
     assert "2 tables, 3 figures, 2 records; all as recorded" in capsys.readouterr().out
     change_table(tree)
@@ -191,6 +301,10 @@ def test_the_command_line_takes_a_place_and_says_what_it_found(tree: Path, capsy
 def test_what_is_no_results_tree_or_no_record_is_told(tree: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no results tree"):
         verification.verify(tmp_path / "nothing")
-    (tree / f"problems/train.parquet{SIDECAR}").write_text(json.dumps({"command": []}))
-    with pytest.raises(UserError, match="not a provenance record"):
-        verification.verify(tree)
+    sidecar = tree / f"problems/train.parquet{SIDECAR}"
+    sidecar.write_text(json.dumps({"command": []}))
+    found = verification.verify(tree)
+    assert found[0].startswith(f"{sidecar}: not a provenance record (no valid sha256, inputs,")
+    assert found[1:] == ["problems/train.parquet: a table without a record"]
+    with pytest.raises(UserError, match=r"train\.parquet\.provenance\.json: not a provenance record"):
+        lineage.trace(tree / "training/runs.parquet")

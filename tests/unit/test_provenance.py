@@ -1,14 +1,20 @@
-"""Files appear whole or not at all, and say where they come from."""
+"""Files appear whole or not at all, and say where they come from, each beside itself or all in one file."""
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from selfdistill import files
-from selfdistill.records import provenance
+from project import ROOT
+from selfdistill import cli, files
+from selfdistill.errors import UserError
+from selfdistill.records import bundle, provenance
 
 
 def test_atomic_path_leaves_nothing_behind_on_an_error(tmp_path):
@@ -97,3 +103,98 @@ def test_a_package_that_is_not_there_is_said(tmp_path, monkeypatch):
     record = json.loads(provenance.sidecar_path(tmp_path / "out").read_text())
     assert record["packages"]["no-such-package"] == "not installed"
     assert record["packages"]["pyarrow"][0].isdigit()
+
+
+def write(path: Path, text: str, **parameters: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    source = {"source": path}
+    provenance.write_sidecar(path, command=["selfdistill", "x"], inputs=source, parameters=parameters, seconds=1)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files whose order in the tree is not that of their writing, one with a record of much that is unusual."""
+    root = tmp_path / "study"
+    for place in ("tables/b.md", "tables/a.md", "a-b/c.md", "a/c.md", "top.md"):
+        write(root / place, place)
+    write(root / "models/m/ß.json", "ß", words='a "quoted" line\n\u2028 wäit \ud800', numbers=[0.1, 1e-300, None, True])
+    return root
+
+
+def sidecars_of(root: Path) -> dict[str, dict]:
+    """Place of each recorded file, and its sidecar's content, read without the code under test."""
+    found = sorted(root.rglob("*.provenance.json"))
+    return {str(p.relative_to(root)).removesuffix(".provenance.json"): json.loads(p.read_text()) for p in found}
+
+
+def contents(root: Path) -> dict[str, dict]:
+    return {place: record.content for place, record in bundle.Records(root).all().items()}
+
+
+def test_a_bundle_holds_every_record_whole_and_in_the_order_of_places(tree: Path, capsys: pytest.CaptureFixture[str]):
+    before, data = sidecars_of(tree), {p: p.read_bytes() for p in tree.rglob("*") if p.suffix == ".md"}
+    assert contents(tree) == before and len(before) == 6
+    assert cli.main(["bundle-provenance", str(tree)]) == 0
+    assert f"{tree}/provenance.jsonl: 6 records" in capsys.readouterr().out
+    assert sidecars_of(tree) == {} and contents(tree) == before
+    lines = [json.loads(line) for line in (tree / "provenance.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines] == sorted(before)
+    assert all({"path": line["path"], **before[line["path"]]} == line for line in lines)
+    assert all(path.read_bytes() == kept for path, kept in data.items())
+
+
+def test_a_sidecar_that_a_later_job_wrote_wins_and_is_bundled_too(tree: Path):
+    bundle.bundle(tree)
+    first = (tree / "provenance.jsonl").read_bytes()
+    assert bundle.bundle(tree) == 6 and (tree / "provenance.jsonl").read_bytes() == first
+    write(tree / "a/c.md", "changed")
+    write(tree / "z.md", "new")
+    for _ in range(2):
+        records = bundle.Records(tree)
+        assert records.of(tree / "a/c.md").sha256 == files.sha256_text("changed")
+        assert records.of(tree / "tables/a.md").sha256 == files.sha256_text("tables/a.md")
+        assert records.of(tree / "tables/none.md") is None and records.of(tree.parent / "top.md") is None
+        assert len(records.all()) == len(records.places()) == 7
+        bundle.bundle(tree)
+    assert sidecars_of(tree) == {}
+
+
+def test_nothing_is_bundled_where_a_record_is_damaged_or_none_is(tree: Path, tmp_path: Path):
+    damaged = tree / "a/c.md.provenance.json"
+    damaged.write_text("{}")
+    with pytest.raises(UserError, match=r"a/c\.md\.provenance\.json: not a provenance record"):
+        bundle.bundle(tree)
+    assert damaged.exists() and len(sidecars_of(tree)) == 6 and not (tree / "provenance.jsonl").exists()
+    (tmp_path / "empty").mkdir()
+    for place in ("empty", "nowhere"):
+        with pytest.raises(UserError, match=f"{place}: no records"):
+            bundle.bundle(tmp_path / place)
+    assert not (tmp_path / "empty/provenance.jsonl").exists()
+
+
+def test_make_reference_gives_the_shipped_form_byte_for_byte(tmp_path: Path):
+    shipped, study = ROOT / "results/reference/microcosm", tmp_path / "results/microcosm"
+    shutil.copytree(shipped, study)
+    for line in (study / "provenance.jsonl").read_text().splitlines():  # as jobs leave them
+        content = json.loads(line)
+        sidecar = provenance.sidecar_path(study / content.pop("path"))
+        sidecar.parent.mkdir(parents=True, exist_ok=True)
+        sidecar.write_text(json.dumps(content, indent=2))
+    (study / "provenance.jsonl").unlink()
+    write(study / "reading_room/index.html", "")
+    (study / "problems/train.parquet").write_bytes(b"not shipped")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["make", "-f", ROOT / "Makefile", "--assume-old", "env", "reference"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "workflow")},
+        check=True,
+    )
+    made = tmp_path / "results/reference/microcosm"
+    assert files_of(made) == files_of(shipped)
+    assert all(any(folder.iterdir()) for folder in made.rglob("*") if folder.is_dir())
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page
 from selfdistill import tables
 from selfdistill.records import lineage, verification
+from selfdistill.records.bundle import Records
 
 STUDY = "smoke"
 
@@ -68,7 +69,7 @@ def test_every_figure_has_the_rows_that_it_shows(results: Path):
     for figure in figures:
         rows = results / "figures" / f"{figure}.csv"
         assert len(pd.read_csv(rows)) > 0, figure
-        assert lineage.read_record(rows).maker == f"draw_{figure}"
+        assert lineage.read_record(rows, Records(results)).maker == f"draw_{figure}"
     assert len(figures) == 15
 
 

@@ -1,7 +1,7 @@
-"""Where a file comes from: content hashes, atomic writing, and the sidecar beside every output.
+"""Where a file comes from: the sidecar that a job writes beside every output.
 
 Volatile facts (time, host, duration, git state, package versions) go to ``<file>.provenance.json``, which no
-rule reads, so that they never cause a rerun and never change an output's bytes.
+rule reads, so that they never cause a rerun and never change an output's bytes. `bundle` reads them.
 """
 
 import dataclasses
@@ -16,12 +16,13 @@ from pathlib import Path
 
 from selfdistill.files import sha256_file, write_text
 
+SIDECAR = ".provenance.json"
 RECORDED_PACKAGES = ("torch", "transformers", "trl", "datasets", "pyarrow", "math-verify", "snakemake")
 
 
 def sidecar_path(path: str | Path) -> Path:
     """The provenance file that stands beside ``path``."""
-    return Path(f"{path}.provenance.json")
+    return Path(f"{path}{SIDECAR}")
 
 
 def write_sidecar(
@@ -38,7 +39,7 @@ def write_sidecar(
         "sha256": sha256_file(path),
         "command": command,
         "inputs": {name: {"path": str(file), "sha256": sha256_file(file)} for name, file in inputs.items()},
-        "parameters": dict(parameters),
+        "parameters": _flat(parameters),
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
@@ -48,14 +49,19 @@ def write_sidecar(
         "packages": _package_versions(),
         "git": _git_state(),
     }
-    write_text(sidecar_path(path), json.dumps(record, indent=2, default=_plain) + "\n")
+    write_text(sidecar_path(path), json.dumps(record, indent=2, default=str) + "\n")
 
 
-def _plain(value: object) -> object:
-    """Settings as their fields, paths and the like as text."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return str(value)
+def _flat(parameters: Mapping[str, object]) -> dict[str, object]:
+    """Parameters by name, settings among them by dotted names; a run by its id too."""
+    flat: dict[str, object] = {}
+    for name, value in parameters.items():
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            flat |= {name: value.id} if hasattr(value, "id") else {}
+            flat |= {f"{name}.{inner}": found for inner, found in _flat(vars(value)).items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _package_versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Whether a results tree is what its records say, in seconds and without computing anything anew."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from selfdistill.claims.verdicts import NOT_TESTABLE, holm, overall_verdict
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
 from selfdistill.pages import reading_room
-from selfdistill.records.lineage import FIGURES, SIDECAR, Record, from_metadata, from_sidecar, located, place_in
-from selfdistill.records.provenance import sidecar_path
+from selfdistill.records.bundle import BUNDLE, Record, Records, place_in
+from selfdistill.records.lineage import FIGURES, from_metadata, located
+from selfdistill.records.provenance import SIDECAR
 
 RESPONSE = ["model", "run", "setting", "step", "problem_id", "sample"]  # what identifies one
 # Stages that draw the same number of responses to every problem, and the parameter that says how many.
@@ -35,9 +37,13 @@ def verify(root: Path) -> list[str]:
     traces; a record for every table and figure; the reading room's data; and that the ledger's verdicts follow from its
     numbers.
     """
-    if not root.is_dir() or not any(root.rglob(f"*{SIDECAR}")):
-        raise UserError(f"{root}: no results tree (expected a folder with tables and their {SIDECAR} files)")
-    found = [problem for path in sorted(root.rglob("*")) if path.is_file() for problem in _problems(path, root)]
+    found: list[str] = []
+    records = Records(root, found.append).all()
+    if not records and not found:
+        raise UserError(f"{root}: no results tree (expected a folder with tables, and {SIDECAR} files or {BUNDLE})")
+    files = {place_in(path, root) for path in root.rglob("*") if path.is_file()}
+    for place in sorted(files | records.keys()):
+        found += _problems(root / place, records.get(place), root)
     ledger, room = root / "claims" / "ledger.parquet", root / "reading_room" / "index.html"
     found += _ledger_problems(ledger) if ledger.is_file() else []
     return found + list(_room_problems(room) if room.is_file() else [])
@@ -45,32 +51,26 @@ def verify(root: Path) -> list[str]:
 
 def counts(root: Path) -> dict[str, int]:
     """How many tables, figures and records a tree holds."""
-    kinds = Counter("records" if p.name.endswith(SIDECAR) else p.suffix[1:] for p in root.rglob("*") if p.is_file())
+    kinds = Counter(path.suffix for path in root.rglob("*") if path.is_file())
     return {
-        "tables": kinds["parquet"],
-        "figures": sum(kinds[kind[1:]] for kind in FIGURES),
-        "records": kinds["records"],
+        "tables": kinds[".parquet"],
+        "figures": sum(kinds[kind] for kind in FIGURES),
+        "records": len(Records(root, lambda _: None).places()),
     }
 
 
-def _problems(path: Path, root: Path) -> Iterator[str]:
+def _problems(path: Path, record: Record | None, root: Path) -> Iterator[str]:
     name = place_in(path, root)
-    if path.name.endswith(SIDECAR):
-        subject = path.with_name(path.name.removesuffix(SIDECAR))
-        record = from_sidecar(path)
-        if subject.is_file() and record.sha256 != sha256_file(subject):
-            yield f"{place_in(subject, root)}: differs from its record"
-        yield from _changed_inputs(place_in(subject, root), record, root)
-    elif path.suffix in FIGURES:
-        figure = from_metadata(path)
-        if figure is None:
-            yield f"{name}: a figure without a record"
-        else:
-            yield from _changed_inputs(name, figure, root)
-    elif path.suffix == ".parquet":
-        if not sidecar_path(path).is_file():
+    if record is not None:
+        if path.is_file() and record.sha256 != sha256_file(path):
+            yield f"{name}: differs from its record"
+        yield from _changed_inputs(name, record, root)
+    if path.suffix in FIGURES and path.is_file():
+        yield from _figure_problems(path, root)
+    elif path.suffix == ".parquet" and path.is_file():
+        if record is None:
             yield f"{name}: a table without a record"
-        yield from _table_problems(path, name, root)
+        yield from _table_problems(path, record, root)
 
 
 def _changed_inputs(name: str, record: Record, root: Path) -> Iterator[str]:
@@ -80,7 +80,18 @@ def _changed_inputs(name: str, record: Record, root: Path) -> Iterator[str]:
             yield f"{name}: made from another version of {place_in(here, root)}"
 
 
-def _table_problems(path: Path, name: str, root: Path) -> Iterator[str]:
+def _figure_problems(path: Path, root: Path) -> Iterator[str]:
+    name = place_in(path, root)
+    try:
+        record = from_metadata(path)
+    except UserError as error:
+        yield str(error)
+        return
+    yield from [f"{name}: a figure without a record"] if record is None else _changed_inputs(name, record, root)
+
+
+def _table_problems(path: Path, record: Record | None, root: Path) -> Iterator[str]:
+    name = place_in(path, root)
     try:
         columns = pq.ParquetFile(path).schema_arrow
     except (pa.ArrowException, OSError) as error:
@@ -93,7 +104,6 @@ def _table_problems(path: Path, name: str, root: Path) -> Iterator[str]:
         keys = pq.read_table(path, columns=RESPONSE).to_pandas()
         if keys.duplicated().any():
             yield f"{name}: some samples stand twice"
-        record = from_sidecar(sidecar_path(path)) if sidecar_path(path).is_file() else None
         if not len(keys):
             yield f"{name}: holds no response"
         elif record is not None:
@@ -102,13 +112,12 @@ def _table_problems(path: Path, name: str, root: Path) -> Iterator[str]:
 
 def _number_problems(keys: pd.DataFrame, record: Record, name: str, root: Path) -> Iterator[str]:
     """Whether a traces table holds as many responses as its stage was told to draw."""
-    told = record.parameters
     if record.maker == "train-onpolicy":
-        wanted = told["steps"] * told["batch_size"] * told["rollouts"]
+        wanted = math.prod(record.parameter(what) for what in ("steps", "batch_size", "rollouts"))
         if len(keys) != wanted:
             yield f"{name}: holds {len(keys)} responses, expected {wanted}"
         return
-    each = told.get(DRAWN_PER_PROBLEM.get(record.maker, ""))
+    each = record.parameter(DRAWN_PER_PROBLEM.get(record.maker, ""))
     if each is None:
         return
     samples = keys.groupby([c for c in RESPONSE if c != "sample"], dropna=False)["sample"].agg(["size", "max"])
@@ -134,7 +143,11 @@ def _room_problems(page: Path) -> Iterator[str]:
 
 def _ledger_problems(path: Path) -> Iterator[str]:
     """Whether verdicts follow from the numbers beside them."""
-    ledger = tables.read(path, "ledger")
+    try:
+        ledger = tables.read(path, "ledger")
+    except UserError as error:
+        yield str(error)
+        return
     tested = ledger["p"].notna()
     if tested.any() and not np.allclose(holm(ledger.loc[tested, "p"].to_numpy()), ledger.loc[tested, "p_adjusted"]):
         yield "claims/ledger.parquet: adjusted p-values do not follow from the p-values"

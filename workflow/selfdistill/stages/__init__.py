@@ -3,18 +3,18 @@
 Stages import what they need when they run: one that samples nothing does not load torch.
 """
 
-# isort: off  (the order of the workflow is that of the overview)
+# The overview lists stages in the order of the workflow.
+# isort: off
+from selfdistill.stages.registry import QUESTION, STAGES, STEP, UPKEEP, Stage
+from selfdistill.stages.problems import load_problems
+from selfdistill.stages.models import pretrain_model, register_model, share_model
+from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
+from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
+from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, train_onpolicy
+from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
 from selfdistill.stages.claims import build_reading_room, make_ledger, record_config, render_ledger
 from selfdistill.stages.inspection import compare, diff, explain, plan, trace, verify
-from selfdistill.stages.models import pretrain_model, register_model, share_model
-from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, train_onpolicy
-from selfdistill.stages.problems import load_problems
-from selfdistill.stages.registry import QUESTION, STAGES, STEP, UPKEEP, Stage
-from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
-from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
-from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
-from selfdistill.stages.upkeep import document_config, prefetch, resolve_revisions, show_verdicts
-
+from selfdistill.stages.upkeep import bundle_provenance, document_config, prefetch, resolve_revisions, show_verdicts
 # isort: on
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Stage",
     "build_reading_room",
     "build_sft_sets",
+    "bundle_provenance",
     "collect_correct",
     "compare",
     "diff",

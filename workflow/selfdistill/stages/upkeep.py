@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+from selfdistill.stages.parameters import ResultsFolder
 from selfdistill.stages.registry import UPKEEP, stage
 
 Repos = Annotated[list[str], "Repositories of the hub."]
@@ -52,3 +53,11 @@ def document_config(
 
     write_text(page, config.document())
     write_text(schema, yaml.safe_dump(config.schema(), sort_keys=False))
+
+
+@stage(UPKEEP)
+def bundle_provenance(results: ResultsFolder) -> None:
+    """Put the provenance sidecars of a results tree into its one provenance.jsonl, for a study that is shipped."""
+    from selfdistill.records import bundle
+
+    print(f"{results / bundle.BUNDLE}: {bundle.bundle(results)} records")
