@@ -11,7 +11,8 @@ from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
 from selfdistill.flags import Flags
-from selfdistill.study import COLLECTED, CONTEXT_TABLES, SFT_SETS, Study
+from selfdistill.generation.contexts import GUIDANCE
+from selfdistill.study import COLLECTED, SFT_SETS, Study
 
 try:
     CONFIG = parse_config(config)
@@ -73,11 +74,6 @@ def by(function, *wildcard_names):
         return function(*(wildcards[name] for name in wildcard_names))
 
     return look_up
-
-
-def context_tables(model, setting):
-    """The traces that provide a setting's context; none for unguided generation."""
-    return [STUDY.traces(model, table) for table in CONTEXT_TABLES[setting]]
 
 
 def shared_manifest(model):

@@ -10,7 +10,7 @@ rule collect_correct:
     input:
         problems=rules.select_borderline.output.problems,
         model=rules.select_borderline.input.model,
-        contexts=by(context_tables, "model", "setting"),
+        contexts=by(STUDY.contexts, "model", "setting"),
     output:
         STUDY.collected(MODEL, "{setting}"),
     log:

@@ -36,7 +36,7 @@ rule sample_guidance:
     input:
         problems=rules.select_borderline.output.problems,
         model=rules.select_borderline.input.model,
-        contexts=by(context_tables, "model", "setting"),
+        contexts=by(STUDY.contexts, "model", "setting"),
     output:
         STUDY.traces(MODEL, "{setting}"),
     log:
@@ -44,7 +44,7 @@ rule sample_guidance:
     benchmark:
         f"{LOGS}/sample_guidance/{{model}}/{{setting}}.benchmark.tsv"
     wildcard_constraints:
-        setting="|".join(CONTEXT_TABLES),
+        setting="|".join(GUIDANCE),
     conda:
         ENVIRONMENT
     params:

@@ -9,23 +9,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from selfdistill.analysis import words
 from selfdistill.config import Config
 from selfdistill.errors import UserError
+from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.settings import keys
 from selfdistill.training.settings import OnPolicySettings, Run, SftRun
 
 BASE = "base"  # the run of a model that nothing was trained on
 SFT_SETS = ("unguided", "guided", "unguided_unfiltered")
-UNSELECTED = "regeneration_unselected"
-# Section 3's settings, and the traces whose responses serve as context c: s comes from the rollouts that selected the
-# problems, y~ from solution-guided generation. "unselected" takes y~ as it comes, the authors the first correct one.
-CONTEXT_TABLES: dict[str, tuple[str, ...]] = {
-    "unguided": (),
-    "solution": ("selection",),
-    "solution_without_thinking": ("selection",),
-    "regeneration": ("solution",),
-    UNSELECTED: ("solution",),
-}
 # Settings of which correct responses are collected for the data sets of Section 4.
 COLLECTED = ("unguided", "solution")
 
@@ -95,7 +87,7 @@ class Study:
     @property
     def tested_settings(self) -> list[str]:
         """Section 3's settings that statements are about."""
-        return [setting for setting in CONTEXT_TABLES if setting != UNSELECTED]
+        return [setting for setting, named in words.GUIDANCE.items() if named.in_paper]
 
     @property
     def example(self) -> dict[str, str]:
@@ -166,6 +158,11 @@ class Study:
         """Responses in a setting of guidance, or those that selected the problems ("selection")."""
         return f"{self.results}/traces/{model}/{setting}.parquet"
 
+    def contexts(self, model: str, setting: str) -> list[str]:
+        """The traces that provide a setting's context; none for unguided generation."""
+        provider = GUIDANCE[setting].provided_by
+        return [] if provider is None else [self.traces(model, provider)]
+
     def collected(self, model: str, setting: str) -> str:
         """Responses collected for the data sets of Section 4."""
         return self.traces(model, f"sft_{setting}")
@@ -210,7 +207,7 @@ class Study:
 
     # --- groups of them -----------------------------------------------------------------------------------------------
 
-    def guidance_traces(self, settings: Iterable[str] = CONTEXT_TABLES) -> list[str]:
+    def guidance_traces(self, settings: Iterable[str] = GUIDANCE) -> list[str]:
         return [self.traces(model, setting) for model in self.config.selection.models for setting in settings]
 
     def sft_evaluations(self) -> list[str]:

@@ -6,9 +6,10 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError
 from selfdistill.settings import key, settings
-from selfdistill.training.settings import Method, Rate
+from selfdistill.training.settings import Context, Method, Rate
 
 Of = Literal["guidance", "sft", "training", "evaluation"]
 
@@ -23,10 +24,10 @@ class _Strict(BaseModel):
 class Cell(_Strict):
     """Which responses a mean is taken over; what is not said is as usual (the whole set, a fixed teacher, the end)."""
 
-    setting: Literal["unguided", "solution", "solution_without_thinking", "regeneration"] | None = None
+    setting: Literal[tuple(GUIDANCE)] | None = None
     data: Literal["base", "unguided", "guided", "unguided_unfiltered"] | None = None
     method: Literal["base", "grpo", "sdpo"] | None = None
-    context: Literal["solution", "solution_without_thinking"] | None = None
+    context: Context | None = None
     teacher: Literal["fixed", "moving"] = "fixed"
     when: Literal["first", "last", "whole"] | None = None
 
@@ -131,12 +132,10 @@ def _in_words(test: Test) -> str:
 
 def _name(cell: Cell) -> str:
     if cell.setting is not None:
-        return {"unguided": "unguided", "solution": "c = s", "regeneration": "regeneration"}.get(
-            cell.setting, "c = s without think"
-        )
+        return GUIDANCE[cell.setting].short
     if cell.data is not None:
         return {"base": "base", "unguided": "SFT on D_ug", "guided": "SFT on D_sg"}.get(cell.data, cell.data)
-    context = {"solution": " c = s", "solution_without_thinking": " c = s without think", None: ""}[cell.context]
+    context = f" {GUIDANCE[cell.context].short}" if cell.context else ""
     teacher = " with moving teacher" if cell.teacher == "moving" else ""
     when = {"first": " at the start", "whole": " over all of training"}.get(cell.when or "", "")
     return (cell.method.upper() if cell.method != "base" else "base") + context + teacher + when

@@ -48,29 +48,49 @@ def _first(traces: pd.DataFrame) -> dict[str, Context]:
     return {problem: Context(response, int(sample)) for problem, response, sample in rows}
 
 
-# Setting -> how its context is chosen; None for c = none.
-CHOICES: dict[str, Callable[[pd.DataFrame], dict[str, Context]] | None] = {
-    "unguided": None,
-    "solution": first_correct,
-    "solution_without_thinking": first_correct,
-    "regeneration": first_correct_else_first,
-    "regeneration_unselected": first,
+def without_thinking(chosen: dict[str, Context], *, opened: bool) -> dict[str, Context]:
+    """What follows the thinking of each context; ``opened``: prompts end inside thinking."""
+    return {
+        problem: Context(remove_thinking(context.text, opened=opened).strip(), context.sample)
+        for problem, context in chosen.items()
+    }
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Where a setting's context c comes from; `analysis.words` names the setting.
+
+    ``provided_by``: the traces whose responses serve as context: "selection", which found the problems, or another
+    setting's; None without context. ``choose`` picks one of them for each problem.
+    """
+
+    provided_by: str | None = None
+    choose: Callable[[pd.DataFrame], dict[str, Context]] = first_correct
+    drop_thinking: bool = False
+
+
+# Section 3. s comes from the rollouts that selected the problems, y~ from solution-guided generation: "unselected"
+# takes y~ as it comes, the authors the first correct one.
+GUIDANCE: dict[str, Guidance] = {
+    "unguided": Guidance(),
+    "solution": Guidance("selection"),
+    "solution_without_thinking": Guidance("selection", drop_thinking=True),
+    "regeneration": Guidance("solution", first_correct_else_first),
+    "regeneration_unselected": Guidance("solution", first),
 }
 
 
 def contexts_for(setting: str, traces: pd.DataFrame | None, *, opened: bool) -> dict[str, Context] | None:
     """Context by problem_id for a setting of Section 3; ``traces`` are those that provide it."""
-    if setting not in CHOICES:
-        raise UserError(f"unknown setting '{setting}'{nearest(setting, CHOICES)}; known: {', '.join(CHOICES)}")
-    choose = CHOICES[setting]
-    if choose is None:
+    if setting not in GUIDANCE:
+        raise UserError(f"unknown setting '{setting}'{nearest(setting, GUIDANCE)}; known: {', '.join(GUIDANCE)}")
+    guidance = GUIDANCE[setting]
+    if guidance.provided_by is None:
         return None
     if traces is None:
         raise UserError(f"setting '{setting}' needs the traces that provide its context")
-    chosen = choose(traces)
-    if setting == "solution_without_thinking":
-        return {p: Context(remove_thinking(c.text, opened=opened).strip(), c.sample) for p, c in chosen.items()}
-    return chosen
+    chosen = guidance.choose(traces)
+    return without_thinking(chosen, opened=opened) if guidance.drop_thinking else chosen
 
 
 def build_prompts(

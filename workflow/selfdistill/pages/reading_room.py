@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from selfdistill import tables
+from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError
 from selfdistill.files import atomic_path, write_text
 from selfdistill.markers.counting import MARKERS
@@ -37,16 +38,8 @@ SOURCE = ["model", "run", "stage", "setting"]  # what distinguishes one column o
 KEYS = [*SOURCE, "step", "problem_id", "sample"]
 NUMBERS = [*KEYS, "response_tokens", "finish_reason", "correct", *chain(*tables.MARKER_COLUMNS.values())]
 TEXTS = ["response", "answer", "context_sample"]
-# Section 3's settings in the order of Table 1, with the paper's names for the context.
-GUIDANCE = {
-    "unguided": "unguided, c = ∅",
-    "solution": "solution-guided, c = s",
-    "solution_without_thinking": "c = s without think",
-    "regeneration": "regeneration, c = ỹ",
-    "regeneration_unselected": "regeneration, c = ỹ unselected",
-}
 LABELS = {
-    "section3": lambda run, setting: GUIDANCE.get(setting, setting),
+    "section3": lambda run, setting: GUIDANCE[setting].label if setting in GUIDANCE else setting,
     "selection": lambda run, setting: "selection of problems",
     "sft": lambda run, setting: f"draws for D_{'ug' if setting == 'unguided' else 'sg'}",
     "training": lambda run, setting: f"{run}: rollouts",

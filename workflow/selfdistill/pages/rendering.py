@@ -6,6 +6,7 @@ from functools import partial
 import pandas as pd
 
 from selfdistill.analysis import quoted, summaries
+from selfdistill.analysis.words import GUIDANCE
 from selfdistill.pages import reading_room
 from selfdistill.pages.stamp import stamp_text
 
@@ -21,11 +22,7 @@ VIEWS = {"table_1": "guidance", "table_a1": "guidance", "table_2": "sft", "table
 LATEX_WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 ROW_ORDER = (
     summaries.SELECTION_DRAW,
-    "unguided",
-    "solution",
-    "solution_without_thinking",
-    "regeneration",
-    "regeneration_unselected",
+    *GUIDANCE,
     "base",
     "sft-unguided",
     "sft-guided",
