@@ -15,6 +15,7 @@ from typing import Any
 from selfdistill.planning.dag import Job
 
 DIGEST = re.compile(r"[0-9a-f]{16}")
+FLAGS = re.compile(r"\s*'?--")  # a flag with a space in its value is quoted whole
 SHOWN = 60  # characters of a value
 
 
@@ -58,7 +59,7 @@ def _may_change_work(old: Any, new: Any) -> bool:
 
 def _kind(value: Any) -> str:
     if isinstance(value, str):
-        return "digest" if DIGEST.fullmatch(value) else "flags" if value.lstrip().startswith("--") else "text"
+        return "digest" if DIGEST.fullmatch(value) else "flags" if FLAGS.match(value) else "text"
     return "number" if isinstance(value, int | float) else type(value).__name__
 
 
@@ -72,22 +73,22 @@ def difference(old: Any, new: Any) -> str:
 
 
 def _parts(value: Any) -> dict[str, Any] | None:
-    """A value's named parts: keys of a dictionary, also of one in quoted JSON, or flags of a command line."""
+    """A value's named parts: keys of a dictionary, or flags of a command line, tables among them by their keys."""
     if isinstance(value, dict):
         return _flat(value)
-    if _kind(value) == "text" and value.startswith("'{"):
-        return _flat(json.loads(shlex.split(value)[0]))
     if _kind(value) != "flags":
         return None
-    parts: dict[str, str] = {}
+    parts: dict[str, Any] = {}
     name = ""
     for word in shlex.split(value):
         if word.startswith("--"):
-            name = word
+            name, _, word = word.partition("=")
             parts[name] = ""
-        else:
-            parts[name] = f"{parts[name]} {word}".strip()
-    return parts
+        parts[name] = f"{parts[name]} {word}".strip()
+    tables = {name: json.loads(text) for name, text in parts.items() if text.startswith("{")}
+    return {name: text for name, text in parts.items() if name not in tables} | _flat(
+        {key: value for table in tables.values() for key, value in table.items()}
+    )
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
