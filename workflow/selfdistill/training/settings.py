@@ -11,6 +11,7 @@ from selfdistill.settings import key, settings
 Method = Literal["grpo", "sdpo"]
 Context = Literal["solution", "solution_without_thinking"]
 Rate = Annotated[float, Field(gt=0)]
+AGGREGATIONS = ("authors", "token")
 
 
 def rate_digits(rate: float) -> str:
@@ -188,7 +189,7 @@ class OnPolicySettings:
     rollout_correction: float = key(
         2.0, doc="Truncation of the weight of a token, trainer / engine.", paper="2.0 (sdpo.yaml:30-32)", gt=0
     )
-    aggregation: Literal["authors", "token"] = key(
+    aggregation: Literal[AGGREGATIONS] = key(
         "authors",
         doc="Mean over tokens within each response, then over responses; or over all tokens of an update.",
         paper="token by its configuration, authors by its effect (docs/deviations.md, 6)",
