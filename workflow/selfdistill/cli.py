@@ -155,7 +155,7 @@ def _parser(command: str, stage: stages.Stage, flags: list[Flag]) -> argparse.Ar
         if flag.place[0] in _positional(stage):
             group.add_argument(flag.dest, metavar=flag.place[0].upper(), help=_help(flag))
             continue
-        several = {"nargs": "+" if flag.required else "*"} if _is_list(flag.kind) and len(flag.place) == 1 else {}
+        several = {"nargs": "+" if flag.required else "*"} if _is_words(flag.kind) and len(flag.place) == 1 else {}
         group.add_argument(
             flag.name,
             dest=flag.dest,
@@ -219,9 +219,11 @@ def _positional(stage: Callable[..., object]) -> set[str]:
     return {name for name, parameter in inspect.signature(stage).parameters.items() if parameter.kind is free}
 
 
-def _is_list(kind: Any) -> bool:
+def _is_words(kind: Any) -> bool:
+    """Whether a flag of this type takes several words; a list of tables is one word of JSON."""
     origin = typing.get_origin(kind)
-    return isinstance(origin, type) and issubclass(origin, Sequence)
+    of_tables = any(typing.get_origin(part) is dict for part in typing.get_args(kind))
+    return isinstance(origin, type) and issubclass(origin, Sequence) and not of_tables
 
 
 def _parameters(stage: stages.Stage, flags: list[Flag], given: Mapping[str, Any]) -> dict[str, Any]:
