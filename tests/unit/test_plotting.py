@@ -384,7 +384,7 @@ def test_fig_2_says_when_no_problem_satisfies_the_rule():
 
 
 def test_figures_draw_what_the_tables_hold():
-    """The metrics and rows that the scripts look for are those that `artifacts` writes."""
+    """The metrics and rows that the scripts look for are those that `summaries` writes."""
     drawn = responses.reduce([BASE_TRACES], "made up")
     settings = {name: responses.reduce([BASE_TRACES.assign(setting=name)], "made up") for name in SETTINGS[1:]}
     bootstrap = Bootstrap(resamples=50)

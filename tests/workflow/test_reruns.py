@@ -34,14 +34,15 @@ def test_the_upper_bound_reruns_selection_and_what_follows(project):
 
 
 def test_a_comment_in_the_library_reruns_nothing(project):
-    for module in ("selection.py", "tables.py", "microcosm/world.py", "generation/shards.py", "plotting.py"):
-        path = project.folder / "workflow" / "selfdistill" / module
+    modules = ("generation/selection", "tables", "microcosm/world", "stages/traces", "figures/plotting")
+    for module in modules:
+        path = project.folder / "workflow" / "selfdistill" / f"{module}.py"
         path.write_text("# A remark.\n" + path.read_text().replace('"""\n', '"""\n# Another remark.\n', 1))
     assert project.pending() == {}
 
 
 def test_a_changed_constant_reruns_the_stages_that_use_it(project):
-    project.edit("workflow/selfdistill/rendering.py", '"truncated": 3', '"truncated": 4')
+    project.edit("workflow/selfdistill/pages/rendering.py", '"truncated": 3', '"truncated": 4')
     assert project.pending() == {"render_table": 6}
 
 
@@ -51,7 +52,7 @@ def test_a_constant_of_the_world_reruns_pretraining(project):
 
 
 def test_a_quoted_number_reruns_its_tables_only(project):
-    project.edit("workflow/selfdistill/quoted.py", '"AIME24": 54.79', '"AIME24": 54.8')
+    project.edit("workflow/selfdistill/analysis/quoted.py", '"AIME24": 54.79', '"AIME24": 54.8')
     assert project.pending() == {"make_table_2": 1, "render_table": 1, "draw_table_2": 1}
 
 

@@ -18,7 +18,7 @@ from selfdistill.markers.counting import MARKERS, MODES
 
 # Rows that `batches` reads at a time.
 BATCH_ROWS = 2**17
-# How a marker is counted (see `epistemic.count_markers`); a traces table holds both counts of each marker.
+# How a marker is counted (see `counting.count_markers`); a traces table holds both counts of each marker.
 COUNT_MODES = MODES
 MARKER_COLUMNS = {mode: [f"{mode}_{marker}" for marker in MARKERS] for mode in COUNT_MODES}
 

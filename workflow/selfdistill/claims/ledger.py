@@ -37,7 +37,7 @@ FEW = 128  # |D| that Section 6.2 calls small: "when |D| <= 128"
 def ledger(
     claims: Sequence[Claim], units: pd.DataFrame, roles: Mapping[str, Role | None], *, bootstrap: Bootstrap
 ) -> pd.DataFrame:
-    """One row per test of each claim, in the `ledger` schema; ``units`` are those of `claim_units`.
+    """One row per test of each claim, in the `ledger` schema; ``units`` are those of `claims.units`.
 
     A claim about SDPO is tested once for each of its role's rates, as a variant with a verdict of its own.
     `UserError` when a claim names an unknown role.

@@ -67,7 +67,7 @@ def _lower_median(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def highlight(text: str, mode: Literal["substring", "word"] = "word") -> list[Chunk]:
     """``text`` cut into chunks (their concatenation is ``text``), each with whether it is a marker.
 
-    The markers found are those that `epistemic.count_markers` counts in the same ``mode``.
+    The markers found are those that `counting.count_markers` counts in the same ``mode``.
     """
     if mode not in _PATTERNS:
         raise UserError(f"unknown way of counting '{mode}'{nearest(mode, _PATTERNS)}; known: {', '.join(_PATTERNS)}")

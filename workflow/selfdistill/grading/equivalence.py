@@ -1,7 +1,7 @@
 """When two written answers mean the same: exact rules on text, and a hook for what only algebra can decide.
 
 Numbers, roots and multiples of π, words, tuples, intervals, sets and assignments are decided here; everything else is
-left to the ``leaf`` that the caller gives (math-verify, in `grading_worker`). Nothing here evaluates an answer, so it
+left to the ``leaf`` that the caller gives (math-verify, in `worker`). Nothing here evaluates an answer, so it
 is cheap on any text of at most `LONGEST` characters. Verdicts are True, False or None (undecided).
 """
 

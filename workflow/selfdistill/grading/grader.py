@@ -101,7 +101,7 @@ def _by_algebra(answer: str, gold: str) -> bool:
 
 # --- algebra, in a process of its own -------------------------------------------------------------------------------
 class Worker:
-    """A `grading_worker` process, started when first asked."""
+    """A `worker` process, started when first asked."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None

@@ -1,4 +1,4 @@
-"""The process in which `grading` compares answers: one JSON pair [answer, gold] per line in, a verdict per line out.
+"""The process in which `grader` compares answers: one JSON pair [answer, gold] per line in, a verdict per line out.
 
 Answers come from models. The comparing is done in a forked child: a pair that uses more than its share of processor
 time ends the child (the kernel sends SIGPROF, which also stops code that a Python timer would not) and the next child

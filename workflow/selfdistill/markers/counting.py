@@ -73,7 +73,7 @@ def _column(texts: pd.Series | list[str]) -> pa.LargeStringArray:
 
 @cache
 def _sought() -> tuple["Patterns", np.ndarray]:
-    """The markers as `marker_scan` takes them, and whether a code point is a letter, a digit or "_"."""
+    """The markers as `scan` takes them, and whether a code point is a letter, a digit or "_"."""
     from selfdistill.markers.scan import patterns
 
     of_words = np.strings.isalnum(np.arange(sys.maxunicode + 1, dtype=np.uint32).view("U1"))

@@ -1,6 +1,6 @@
 """What a reader waits for: the tables and figures that a study's files hold, and the claims that its responses decide.
 
-A claim's files are found by the selection that the ledger itself makes (`claims.compared`), on units that hold a file's
+A claim's files are found by the selection that the ledger itself makes (`ledger.compared`), on units that hold a file's
 place in the list instead of a measured value.
 """
 

@@ -102,7 +102,7 @@ def test_a_missing_text_is_not_taken_for_an_empty_one(texts):
 
 
 def test_only_two_characters_become_letters_of_ascii_and_one_joins_or_leaves_a_word_in_lower_case():
-    """What `marker_scan` knows of Unicode."""
+    """What `scan` knows of Unicode."""
     beyond = [chr(code) for code in range(128, sys.maxunicode + 1)]
     lowered = {letter: letter.lower() for letter in beyond if any(small.isascii() for small in letter.lower())}
     assert lowered == {"\u0130": "i\u0307", "\u212a": "k"}
