@@ -12,10 +12,13 @@ from PIL import Image
 from project import ROOT, Project
 from selfdistill import cli, stages
 from selfdistill.code_digest import PACKAGE_ROOT
+from selfdistill.config import parse
 from selfdistill.errors import UserError
 from selfdistill.figures.drawing import SCHEMAS
 from selfdistill.figures.registry import EXAMPLES, FIGURES, SFT_STEPS, VIEWED
 from selfdistill.records import lineage
+from selfdistill.records.bundle import Records
+from selfdistill.study import Study
 
 REFERENCE = ROOT / "results" / "reference" / "microcosm_thorough"
 FROM = ("--from", str(REFERENCE))
@@ -49,7 +52,7 @@ def test_the_command_draws_in_every_format_and_says_what_it_was_made_from(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fig_3.pdf", "fig_3.png", "fig_3.svg"]
     made_from = json.loads(Image.open(tmp_path / "fig_3.png").text["Description"])
     assert made_from["study"] == "microcosm_thorough" and made_from["rule"] == "draw_fig_3"
-    shipped = lineage.read_record(REFERENCE / "figures" / "fig_3.png")
+    shipped = lineage.read_record(REFERENCE / "figures" / "fig_3.png", Records(REFERENCE))
     assert list(made_from["inputs"].values()) == list(shipped.inputs.values())
 
 
@@ -69,14 +72,18 @@ def recorded(folder, **changed: object):
 
 
 def test_keys_of_another_version_do_not_matter_to_a_figure_that_does_not_ask_for_them(tmp_path):
-    folder = recorded(tmp_path, sft={"renamed": 1}, selection=None, added=True)
+    figures = yaml.safe_load((REFERENCE / "config.yaml").read_text(encoding="utf-8"))["figures"]
+    view = figures["views"]["fig_3"]
+    del view["top_k"], view["problem_set"]  # as if they were newer than the record
+    view["dropped"] = 1
+    folder = recorded(tmp_path, sft={"renamed": 1}, selection=None, added=True, figures=figures)
     stages.draw("fig_3", from_=folder, out=tmp_path / "rows.csv")
     assert (tmp_path / "rows.csv").read_bytes() == (REFERENCE / "figures" / "fig_3.csv").read_bytes()
 
 
 def test_other_settings_count_in_place_of_the_recorded_ones(tmp_path):
     folder = recorded(tmp_path, figures={"narrow": "narrow", "views": {}})
-    with pytest.raises(UserError, match=r"config.yaml does not say what Figure 4 \(fig_4\) shows: no 'fig_4'"):
+    with pytest.raises(UserError, match=r"config.yaml does not say what Figure 4 \(fig_4\) shows \('fig_4'\)"):
         stages.draw("fig_4", from_=folder, out=tmp_path / "rows.csv")
     values = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     values["figures"]["views"]["fig_4"]["rates"] = {"grpo": 3e-4, "sdpo": 3e-4}
@@ -90,7 +97,7 @@ def test_other_settings_count_in_place_of_the_recorded_ones(tmp_path):
     [
         (["fig_33", *FROM, "--out", "x.png"], "unknown figure 'fig_33' (did you mean 'fig_3'?)"),
         (["fig_3", *FROM, "--out", "x.jpeg"], "no figure format '.jpeg'; known: .png, .svg"),
-        (["fig_3", "--from", "nowhere", "--out", "x.png"], "nowhere/config.yaml: expected the recorded configuration"),
+        (["fig_3", "--from", "nowhere", "--out", "x.png"], "nowhere/config.yaml: not a readable YAML"),
         (
             ["fig_3", *FROM, "--out", "x.png", "--settings", "no.yaml"],
             "no.yaml: not a readable YAML",
@@ -136,5 +143,5 @@ def test_figures_travel_with_what_they_are_drawn_from(tmp_path):
 
 def test_views_and_tables_have_names_that_are_known():
     assert VIEWED == ("fig_1", "fig_3", "fig_4", "fig_5", "fig_6", "fig_7", "fig_8", "fig_d1", "fig_e")
-    values = yaml.safe_load((REFERENCE / "config.yaml").read_text(encoding="utf-8"))
-    assert {name for figure in FIGURES.values() for name in figure.source.files(values)} == SCHEMAS.keys()
+    study = Study(parse(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))))
+    assert {name for figure in FIGURES.values() for name in figure.source.files(study)} == SCHEMAS.keys()

@@ -21,14 +21,13 @@ from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
 from selfdistill.figures import examples, plotting
-from selfdistill.figures.registry import CURVES, FIGURES, inputs_of
+from selfdistill.figures.registry import CURVES, FIGURES
 from selfdistill.markers.counting import MARKERS, count_table
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
 WORKFLOW = PACKAGE_ROOT
 STAMP = "a tiny model trained from scratch on CPU; not the paper's models"
 SETTINGS = list(plotting.SETTINGS)
-VALUES = {"sft": {"models": ["m"], "learning_rates": [3e-4]}, "evaluation": {"benchmarks": ["easy"]}}
 RUNS = [f"sft-{name}-lr{rate:g}" for name in list(plotting.DATASETS)[1:] for rate in (1e-4, 3e-4)]
 
 
@@ -501,7 +500,7 @@ def caption(template: str, figure: str, folder: Path) -> str:
     """A caption as the report shows it, in the project's folder."""
     (folder / "workflow").symlink_to(WORKFLOW)
     files.write_text(folder / "results/tiny/claims/front.html", "<p>the ledger</p>")
-    inputs = inputs_of(FIGURES[figure], "results", VALUES) if figure else {}
+    inputs = {"curves": "results/tiny/curves.parquet"} if figure and FIGURES[figure].source is CURVES else {}
     wildcards = SimpleNamespace(table="table_2")
     job = SimpleNamespace(config={"study": "tiny"}, wildcards=wildcards, rule=f"draw_{figure}", input=inputs)
     text = Template((WORKFLOW / "report" / f"{template}.rst").read_text(encoding="utf-8")).render(snakemake=job)

@@ -56,7 +56,7 @@ def draw(
     settings: Annotated[Path | None, "A configuration that counts in place of the recorded one."] = None,
 ) -> None:
     """Draw a figure again from a finished or shipped results folder, in seconds."""
-    from selfdistill.figures.drawing import redraw
+    from selfdistill.figures.redraw import redraw
 
     redraw(figure, from_, out, settings)
 
