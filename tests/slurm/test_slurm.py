@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from project import Project
+from selfdistill.figures.registry import FIGURES
 
 from .conftest import Submission, fault_project, new_project, started, until
 
@@ -20,7 +21,7 @@ PART = [
     "results/smoke/evaluations/microcosm/sft-guided-lr0.0003/in_domain.parquet",
     "results/smoke/evaluations/microcosm/sdpo-ema0.05-train-lr0.0003-k100-seed0/along_training.parquet",
 ]
-# Most of a job on this cluster is Snakemake's start, twice: beside the profile's own groups, more travels together.
+# Most of a job on this cluster is Snakemake's start, twice: beside the rules' own groups, more travels together.
 GROUPS = {
     "prepare": ("load_problems", "pretrain_model"),
     "sample": ("select_borderline", "sample_guidance", "collect_correct"),
@@ -51,7 +52,8 @@ def study(cluster, tmp_path_factory) -> tuple[Project, Submission]:
     project = new_project(tmp_path_factory.mktemp("study") / "project")
     for _ in ("train_onpolicy", "train_sft"):  # on GPUs that are none, with models that are small, in one process
         project.edit("profiles/slurm/config.yaml", "accelerate: config/accelerate/fsdp2.yaml", "accelerate: none")
-    with (project.folder / "profiles" / "slurm" / "config.yaml").open("a") as profile:  # whose last key is `groups`
+    with (project.folder / "profiles" / "slurm" / "config.yaml").open("a") as profile:
+        profile.write("groups:\n")
         profile.writelines(f"  {rule}: {group}\n" for group, rules in GROUPS.items() for rule in rules)
         profile.write("group-components: {prepare: 2, render: 2}\n")
     one_node = ("--resources", "nodes=1", "--set-resource-scopes", "nodes=local")  # for those together, not for each
@@ -69,7 +71,7 @@ def test_the_papers_study_asks_for_gpus_by_rule(tmp_path):
         if "gpu" in resources:
             assert f"nodes=1, gpu={resources['gpu']}" in asked[rule]
     assert "accelerate=config/accelerate/fsdp2.yaml" in asked["train_onpolicy"]
-    assert all("slurm_partition=cpu" in asked[rule] for rule in profile["groups"])
+    assert all("slurm_partition=cpu" in asked[f"draw_{figure}"] for figure in FIGURES)
     assert all("gpu" not in asked[rule] for rule in ("make_table_1", "render_table", "load_problems"))
 
 

@@ -70,6 +70,14 @@ class Project:
         assert text.count(old) >= 1, f"{old!r} is not in {file}"
         path.write_text(text.replace(old, new, 1))
 
+    def add_example_figure(self) -> None:
+        """What `examples/figure/README.md` tells to do, but for the study of the paper's models."""
+        example = ROOT / "examples" / "figure"
+        shutil.copy(example / "draw_fig_toy.py", self.folder / "workflow" / "scripts")
+        entry, view = re.findall(r"^   `(.*)`$", (example / "README.md").read_text(), re.MULTILINE)
+        self.edit("workflow/selfdistill/figures/registry.py", "_FIGURES = (\n", f"_FIGURES = (\n    {entry}\n")
+        self.edit("config.yaml", "  views:\n", f"  views:\n    {view}\n")
+
     def results(self) -> dict[str, bytes]:
         """Bytes of every table, figure and weight file by its place; seconds differ from run to run."""
         folder = self.folder / "results" / "smoke"

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from selfdistill import files, tables
 from selfdistill.code_digest import PACKAGE_ROOT
-from selfdistill.config import FIGURES
 from selfdistill.errors import UserError
 from selfdistill.figures import curve_plots
+from selfdistill.figures.registry import VIEWED
 from selfdistill.markers.counting import MARKERS
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
@@ -56,12 +56,12 @@ VIEW = {
     "top_k": 100,
     "benchmarks": ["easy", "hard"],
 }
-NARROW = {"narrow": "narrow", "broad": "train", "benchmarks": {"narrow": ["same"], "broad": ["easy", "hard"]}}
-VIEWS = {figure: VIEW for figure in FIGURES} | {
-    "fig_1": VIEW | NARROW,
-    "fig_4": VIEW | {"rates": {"grpo": 3e-4, "sdpo": 3e-3}},
-    "fig_5": VIEW | {"thinking": "off"},
-    "fig_d1": VIEW | {"thinking": "off"},
+NARROW = {"problem_set": "narrow", "benchmarks": ["same"]}
+SETTINGS = {figure: {"view": VIEW} for figure in VIEWED} | {
+    "fig_1": {"view": VIEW, "narrow": NARROW},
+    "fig_4": {"view": VIEW | {"rates": {"grpo": 3e-4, "sdpo": 3e-3}}},
+    "fig_5": {"view": VIEW | {"thinking": "off"}},
+    "fig_d1": {"view": VIEW | {"thinking": "off"}},
 }
 
 
@@ -94,7 +94,7 @@ def draw(figure: str, frame: pd.DataFrame):
 
 
 def drawn(figure: str, frame: pd.DataFrame):
-    return runpy.run_path(str(SCRIPTS / f"draw_{figure}.py"))["draw"](frame, VIEWS[figure], "microcosm")
+    return runpy.run_path(str(SCRIPTS / f"draw_{figure}.py"))["draw"](frame, **SETTINGS[figure], study="microcosm")
 
 
 def panel(figure, label: str):
@@ -105,7 +105,7 @@ def line(axes, colour: str):
     return next(line for line in axes.lines if line.get_color() == colour and len(line.get_xdata()) > 2)
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", VIEWED)
 def test_every_figure_is_drawn_and_stamped(figure):
     made = draw(figure, curves())
     made.draw_without_rendering()
@@ -115,7 +115,7 @@ def test_every_figure_is_drawn_and_stamped(figure):
     assert f"reading_room/index.html#view={ROOMS.get(figure, 'training/train/m-on')}" in text
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", VIEWED)
 def test_the_rows_beside_a_figure_are_what_its_lines_show(figure):
     made = drawn(figure, curves())
     lines = [line for axes in made.figure.axes for line in axes.lines if len(line.get_xdata()) > 1]
@@ -124,7 +124,7 @@ def test_the_rows_beside_a_figure_are_what_its_lines_show(figure):
     assert len(made.data) < len(curves()) and not made.data.duplicated().any()
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", VIEWED)
 def test_a_script_writes_its_figure_and_says_what_it_was_made_from(figure, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stderr", None)
     tables.write(curves(), tmp_path / "curves.parquet", "curves")
@@ -132,7 +132,7 @@ def test_a_script_writes_its_figure_and_says_what_it_was_made_from(figure, tmp_p
         job = SimpleNamespace(
             input=InputFiles(fromdict={"curves": str(tmp_path / "curves.parquet")}),
             output=OutputFiles(fromdict={"png": str(tmp_path / name / f"{figure}.png")}),
-            params=Params(fromdict={"study": "microcosm", "code": "abc", "view": VIEWS[figure]}),
+            params=Params(fromdict={"study": "microcosm", "code": "abc", "settings": SETTINGS[figure]}),
             log=[str(tmp_path / "log.txt")],
             rule=f"draw_{figure}",
         )
@@ -185,7 +185,7 @@ def test_replicates_are_said_below_the_figure():
     assert "over runs and problems, 3 runs each" in draw("fig_6", curves(runs=3)).get_supxlabel()
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("figure", VIEWED)
 def test_a_view_that_shows_nothing_is_told_in_one_sentence(figure):
     frame = curves().assign(family="other")
     with pytest.raises(UserError, match=r"no on-policy run is what this figure shows \(families \['m'\]"):

@@ -21,6 +21,7 @@ from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
 from selfdistill.figures import examples, plotting
+from selfdistill.figures.registry import CURVES, FIGURES
 from selfdistill.markers.counting import MARKERS, count_table
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
@@ -124,39 +125,38 @@ def traces(*responses: tuple[str, bool], model: str) -> pd.DataFrame:
 
 
 BASE_TRACES = traces(("perhaps x = 3 no . wait x = 17", True), ("x = 2", False), model="m")
-TRAINED_TRACES = traces(("x = 2 $ok$ 文", False), model="m")
+TRAINED_TRACES = traces(("x = 2 $ok$ 文", False), model="m").assign(run="sft-guided-lr0.0003")
 PROBLEMS = pd.DataFrame(
     [{"problem_id": "p", "position": 0, "problem": "Find x", "answer": "17", "source": "s", "problem_type": "t"}]
 )
 
 
-def functions(script: str) -> dict:
-    """What a script defines, without running it as Snakemake would."""
-    return runpy.run_path(str(WORKFLOW / "scripts" / f"draw_{script}.py"), run_name="imported")
+def drawn(script: str, *tables: pd.DataFrame, study: str = "microcosm", **settings: object) -> plotting.Drawn:
+    """What a script draws, without running it as Snakemake would."""
+    path = WORKFLOW / "scripts" / f"draw_{script}.py"
+    return runpy.run_path(str(path), run_name="imported")["draw"](*tables, study=study, **settings)
 
 
-def drawings() -> dict:
-    runs = {"base": BASE_TRACES, "sft-guided-lr0.0003": TRAINED_TRACES}
-    chosen = examples.choose_examples(*[frame.assign(run=run) for run, frame in runs.items()])
-    return {
-        "table_1": lambda draw, study: draw(table_1(), study),
-        "marker_breakdown": lambda draw, study: draw(table_a1(), study),
-        "table_2": lambda draw, study: draw(table_2(), study),
-        "selection": lambda draw, study: draw(selection(), study, low=0.125, high=0.5),
-        "sft_curves": lambda draw, study: draw(training_steps(), study),
-        "fig_2": lambda draw, study: draw(chosen, PROBLEMS, study),
-    }
+BOUNDS = {"low": 0.125, "high": 0.5}
+DRAWINGS = {
+    "table_1": lambda study: drawn("table_1", table_1(), study=study),
+    "marker_breakdown": lambda study: drawn("marker_breakdown", table_a1(), study=study),
+    "table_2": lambda study: drawn("table_2", table_2(), study=study),
+    "selection": lambda study: drawn("selection", selection(), study=study, **BOUNDS),
+    "sft_curves": lambda study: drawn("sft_curves", training_steps(), study=study),
+    "fig_2": lambda study: drawn("fig_2", BASE_TRACES, TRAINED_TRACES, PROBLEMS, study=study),
+}
 
 
 @cache
 def figure_of(script: str, study: str = "microcosm"):
-    return drawings()[script](functions(script)["draw"], study)
+    return DRAWINGS[script](study).figure
 
 
 def points(axes, *, hollow: bool = False) -> list[tuple[float, float]]:
     """(x, y) of every point drawn on ``axes``."""
-    drawn = [line for line in axes.lines if line.get_marker() not in ("None", "", None)]
-    wanted = [line for line in drawn if (line.get_markerfacecolor() == "none") == hollow]
+    marked = [line for line in axes.lines if line.get_marker() not in ("None", "", None)]
+    wanted = [line for line in marked if (line.get_markerfacecolor() == "none") == hollow]
     return [(float(x), float(y)) for line in wanted for x, y in zip(*line.get_data(), strict=True)]
 
 
@@ -178,8 +178,8 @@ def test_points_and_intervals_are_those_of_the_table(along):
     axes = plotting.new_figure(2).subplots()
     frame = pd.DataFrame({"value": [1.0, 2, 3], "low": [0.5, np.nan, 2.5], "high": [1.5, np.nan, 4]})
     plotting.draw_points(axes, [0, 1, 2], frame, plotting.SETTINGS["solution"], along=along)
-    drawn = points(axes) if along == "x" else [(value, place) for place, value in points(axes)]
-    assert drawn == [(1, 0), (2, 1), (3, 2)]
+    shown = points(axes) if along == "x" else [(value, place) for place, value in points(axes)]
+    assert shown == [(1, 0), (2, 1), (3, 2)]
     ends = [segment[:, 0 if along == "x" else 1].tolist() for segment in axes.collections[0].get_segments()]
     assert ends == [[0.5, 1.5], [2.5, 4.0]]
 
@@ -251,7 +251,7 @@ def test_a_ratio_to_nothing_is_unknown():
 # --- what every figure must hold ---
 
 
-@pytest.mark.parametrize("script", drawings())
+@pytest.mark.parametrize("script", DRAWINGS)
 def test_figure_is_stamped_and_nothing_leaves_the_page_or_covers_the_stamp(script):
     figure = figure_of(script)
     canvas = FigureCanvasAgg(figure)
@@ -313,7 +313,7 @@ def test_table_1_draws_measured_ratios_with_the_intervals_of_the_table():
         for place, row in enumerate(SETTINGS)
     ]
     rows = pd.DataFrame(ratios)
-    figure = functions("table_1")["draw"](pd.concat([table_1(), summary(*ratios)]), "microcosm")
+    figure = drawn("table_1", pd.concat([table_1(), summary(*ratios)])).figure
     below = [axes for axes in figure.findobj(lambda a: hasattr(a, "get_xlabel")) if "ratio" in axes.get_xlabel()]
     for axes, beginning in zip(below, ["L_ratio", r"E_(?:sub|word)", "E_per"], strict=True):
         shown = rows[rows["metric"].str.match(beginning)]
@@ -324,7 +324,7 @@ def test_table_1_draws_measured_ratios_with_the_intervals_of_the_table():
 
 def test_table_1_has_a_block_for_each_model():
     both = pd.concat([table_1(), table_1().query("origin == 'measured'").assign(model="m2")])
-    figure = functions("table_1")["draw"](both, "microcosm")
+    figure = drawn("table_1", both).figure
     assert [block.get_suptitle() for block in figure.subfigs] == ["m", "m2"]
 
 
@@ -359,7 +359,7 @@ def test_selection_shades_the_band_and_counts_what_is_in_it():
 
 def test_sft_curves_keep_models_apart():
     steps = pd.concat([training_steps().assign(model=model) for model in ("m", "n")])
-    figure = functions("sft_curves")["draw"](steps, "microcosm")
+    figure = drawn("sft_curves", steps).figure
     assert [len(axes.lines) for axes in figure.axes] == [3, 3, 3, 3]
     assert [axes.get_title()[:2] for axes in figure.axes] == ["m,", "m,", "n,", "n,"]
 
@@ -379,27 +379,27 @@ def test_fig_2_highlights_the_markers_and_shows_text_as_it_is():
 
 
 def test_fig_2_says_when_no_problem_satisfies_the_rule():
-    figure = functions("fig_2")["draw"](BASE_TRACES.iloc[:0].assign(panel="", run="", E=0), PROBLEMS, "microcosm")
+    figure = drawn("fig_2", BASE_TRACES.iloc[:0], TRAINED_TRACES, PROBLEMS).figure
     assert "No problem of this run satisfies the rule" in figure.axes[0].texts[0].get_text()
 
 
 def test_figures_draw_what_the_tables_hold():
     """The metrics and rows that the scripts look for are those that `summaries` writes."""
-    drawn = responses.reduce([BASE_TRACES], "made up")
+    reduced = responses.reduce([BASE_TRACES], "made up")
     settings = {name: responses.reduce([BASE_TRACES.assign(setting=name)], "made up") for name in SETTINGS[1:]}
     bootstrap = Bootstrap(resamples=50)
-    table = pd.concat([summaries.table_1(settings, drawn, bootstrap=bootstrap), quoted_values.table_1()])
-    figure = functions("table_1")["draw"](table, "microcosm")
+    table = pd.concat([summaries.table_1(settings, reduced, bootstrap=bootstrap), quoted_values.table_1()])
+    figure = drawn("table_1", table).figure
     assert len(points(panel(figure, "density E / L"))) == 2 * len(SETTINGS)
     assert len(points(panel(figure, "score"), hollow=True)) == len(quoted_values.TABLE_1)
-    breakdown = functions("marker_breakdown")["draw"](summaries.table_a1(settings, bootstrap=bootstrap), "microcosm")
+    breakdown = drawn("marker_breakdown", summaries.table_a1(settings, bootstrap=bootstrap)).figure
     assert len(points(panel(breakdown, "wait"))) == 2 * len(settings)
-    runs = {(run, "easy"): drawn for run in ("base", *RUNS)}
+    runs = {(run, "easy"): reduced for run in ("base", *RUNS)}
     table = pd.concat([summaries.table_2(runs, bootstrap=bootstrap), quoted_values.table_2()])
-    accuracy = functions("table_2")["draw"](table, "microcosm")
+    accuracy = drawn("table_2", table).figure
     assert len(points(panel(accuracy, "easy"))) == len(RUNS)
     assert len(points(panel(accuracy, "paper (quoted)"), hollow=True)) == 3 * 4
-    histogram = functions("selection")["draw"](summaries.selection_histogram(drawn), "microcosm", 0.125, 0.5)
+    histogram = drawn("selection", summaries.selection_histogram(reduced), **BOUNDS).figure
     assert histogram.subfigs[0].axes[0].get_title(loc="left").startswith("1 of 1 problems")
 
 
@@ -422,7 +422,7 @@ def test_equal_figures_give_equal_bytes_and_say_where_they_come_from(tmp_path, s
     description = plotting.record(study="microcosm", rule="draw_sft_curves", code="abc", inputs=[source])
     first, second = tmp_path / f"a/curves.{suffix}", tmp_path / f"b/curves.{suffix}"
     for path in (first, second):
-        figure = functions("sft_curves")["draw"](training_steps(), "microcosm")
+        figure = drawn("sft_curves", training_steps()).figure
         plotting.save(figure, [path], description, training_steps())
     assert first.read_bytes() == second.read_bytes()
     assert not re.search(rb"CreationDate|dc:date|tIME|Software", first.read_bytes())
@@ -441,13 +441,13 @@ def test_unknown_format_is_refused_in_one_sentence(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def run_as_snakemake_does(script: str, inputs: dict, folder: Path, **params: object) -> dict[str, Path]:
+def run_as_snakemake_does(script: str, inputs: dict, folder: Path, settings: dict) -> dict[str, Path]:
     suffixes = ["png", "html"] if script == "fig_2" else ["png"]
     outputs = {suffix: folder / f"{script}.{suffix}" for suffix in suffixes}
     job = SimpleNamespace(
         input=InputFiles(fromdict={name: str(path) for name, path in inputs.items()}),
         output=OutputFiles(fromdict={name: str(path) for name, path in outputs.items()}),
-        params=Params(fromdict={"study": "microcosm", "code": "abc", **params}),
+        params=Params(fromdict={"study": "microcosm", "code": "abc", "settings": settings}),
         log=[str(folder / "log.txt")],
         rule=f"draw_{script}",
     )
@@ -457,12 +457,12 @@ def run_as_snakemake_does(script: str, inputs: dict, folder: Path, **params: obj
 
 
 @pytest.mark.parametrize(
-    ("script", "inputs", "params"),
+    ("script", "inputs", "settings"),
     [
         ("table_1", {"table": (table_1, "summary")}, {}),
         ("marker_breakdown", {"table": (table_a1, "summary")}, {}),
         ("table_2", {"table": (table_2, "summary")}, {}),
-        ("selection", {"table": (selection, "summary")}, {"low": 0.125, "high": 0.5}),
+        ("selection", {"table": (selection, "summary")}, BOUNDS),
         ("sft_curves", {"steps": (training_steps, "training_steps")}, {}),
         (
             "fig_2",
@@ -475,41 +475,48 @@ def run_as_snakemake_does(script: str, inputs: dict, folder: Path, **params: obj
         ),
     ],
 )
-def test_script_reads_its_tables_and_records_them(tmp_path, monkeypatch, script, inputs, params):
+def test_script_reads_its_tables_and_records_them(tmp_path, monkeypatch, script, inputs, settings):
     monkeypatch.setattr("sys.stderr", None)
-    paths = {name: tmp_path / "m" / f"{name}-run" / "easy.parquet" for name in inputs}
+    paths = {name: tmp_path / f"{name}.parquet" for name in inputs}
     for name, (frame, schema) in inputs.items():
         tables.write(frame(), paths[name], schema)
-    outputs = run_as_snakemake_does(script, paths, tmp_path, **params)
+    outputs = run_as_snakemake_does(script, paths, tmp_path, settings)
     made_from = json.loads(description_in(outputs["png"]))
     assert made_from["rule"] == f"draw_{script}"
     assert made_from["inputs"] == {str(path): files.sha256_file(path) for path in paths.values()}
     if script == "fig_2":
         page = outputs["html"].read_text(encoding="utf-8")
         assert page.count('<mark class="marker">') == 2 and STAMP in page.replace("&#x27;", "'")
-        assert "m, base-run, easy, sample 0" in page and "m, trained-run, easy, sample 0" in page
+        assert "m, base, easy, sample 0" in page and "m, sft-guided-lr0.0003, easy, sample 0" in page
 
 
 # --- captions ---
 
-CAPTIONS = sorted((WORKFLOW / "report").glob("*.rst"))
+CAPTIONS = [(path.stem, "") for path in sorted((WORKFLOW / "report").glob("*.rst")) if path.stem != "figure"]
+CAPTIONS += [("figure", name) for name in FIGURES]
 
 
-@pytest.mark.parametrize("caption", CAPTIONS, ids=lambda path: path.stem)
-def test_caption_is_well_formed(caption, tmp_path, monkeypatch):
+def caption(template: str, figure: str, folder: Path) -> str:
+    """A caption as the report shows it, in the project's folder."""
+    (folder / "workflow").symlink_to(WORKFLOW)
+    files.write_text(folder / "results/tiny/claims/front.html", "<p>the ledger</p>")
+    inputs = {"curves": "results/tiny/curves.parquet"} if figure and FIGURES[figure].source is CURVES else {}
+    wildcards = SimpleNamespace(table="table_2")
+    job = SimpleNamespace(config={"study": "tiny"}, wildcards=wildcards, rule=f"draw_{figure}", input=inputs)
+    text = Template((WORKFLOW / "report" / f"{template}.rst").read_text(encoding="utf-8")).render(snakemake=job)
+    return publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 5}).astext()
+
+
+@pytest.mark.parametrize(("template", "figure"), CAPTIONS)
+def test_caption_is_well_formed(template, figure, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    files.write_text(tmp_path / "results/tiny/claims/front.html", "<p>the ledger</p>")
-    job = SimpleNamespace(config={"study": "tiny"}, wildcards=SimpleNamespace(table="table_2"))
-    text = Template(caption.read_text(encoding="utf-8")).render(snakemake=job)
-    tree = publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 5})
-    assert ("the ledger" in tree.astext()) == (caption.stem == "workflow")
+    text = caption(template, figure, tmp_path)
+    assert ("the ledger" in text) == (template == "workflow")
+    if figure:
+        assert "What the authors did differently" in text and "import" not in text
+        assert ("Bands and intervals" in text) == (FIGURES[figure].source is CURVES)
 
 
-def test_every_drawn_artefact_has_its_caption():
-    drawn = {path.stem.removeprefix("draw_") for path in (WORKFLOW / "scripts").glob("draw_*.py")}
-    assert drawn | {"workflow"} <= {path.stem for path in CAPTIONS}
-
-
-def test_the_caption_of_fig_2_states_the_rule_that_the_code_follows():
-    caption = (WORKFLOW / "report" / "fig_2.rst").read_text(encoding="utf-8")
-    assert examples.RULE in " ".join(caption.split())
+def test_the_caption_of_fig_2_states_the_rule_that_the_code_follows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert examples.RULE in " ".join(caption("figure", "fig_2", tmp_path).split())

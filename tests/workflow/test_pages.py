@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 from selfdistill import tables
+from selfdistill.figures.registry import FIGURES
 from selfdistill.records import lineage, verification
 from selfdistill.records.bundle import Records
 
@@ -65,12 +66,11 @@ def test_the_report_shows_a_figure_with_its_caption_data_and_claims(page: Page, 
 
 
 def test_every_figure_has_the_rows_that_it_shows(results: Path):
-    figures = {path.stem for path in (results / "figures").glob("*.svg")}
-    for figure in figures:
+    assert {path.stem for path in (results / "figures").glob("*.svg")} == FIGURES.keys()
+    for figure in FIGURES:
         rows = results / "figures" / f"{figure}.csv"
         assert len(pd.read_csv(rows)) > 0, figure
         assert lineage.read_record(rows, Records(results)).maker == f"draw_{figure}"
-    assert len(figures) == 15
 
 
 def test_the_ledger_leads_to_the_responses_of_a_test(page: Page, results: Path):

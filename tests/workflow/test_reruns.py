@@ -5,6 +5,8 @@ import re
 import signal
 
 from project import Project
+from selfdistill.records import lineage
+from selfdistill.records.bundle import Records
 
 from .conftest import PART
 
@@ -78,6 +80,15 @@ def test_a_setting_of_on_policy_training_leaves_the_other_sections_alone(project
 def test_what_a_figure_shows_redraws_that_figure(project):
     project.edit("config.yaml", "fig_6: {families: [microcosm], ", "fig_6: {families: [microcosm], top_k: 10, ")
     assert project.pending() == {"draw_fig_6": 1}
+
+
+def test_a_new_figure_is_the_only_thing_that_is_drawn(project):
+    project.add_example_figure()
+    assert project.pending() == {"draw_fig_toy": 1}
+    project.snakemake("results/smoke/figures/fig_toy.svg")
+    results = project.folder / "results" / "smoke"
+    record = lineage.read_record(results / "figures" / "fig_toy.csv", Records(results))
+    assert record.maker == "draw_fig_toy" and record.parameters["study"] == "smoke"
 
 
 def test_killed_in_the_middle_on_one_core_it_goes_on_to_the_end_of_an_undisturbed_run_on_two(finished, tmp_path):

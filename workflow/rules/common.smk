@@ -10,6 +10,7 @@ from selfdistill.claims.statements import read_claims
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
+from selfdistill.figures.registry import FIGURES, TABLES, settings_of
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.study import COLLECTED, SFT_SETS, Study
@@ -28,15 +29,6 @@ SCRIPTS = PACKAGE_ROOT / "scripts"
 # One environment for all rules of a study; vLLM and TRL's trainers, which share a GPU, need the same.
 ENVIRONMENT = f"../../envs/{'train' if CONFIG.engine == 'vllm' else 'base'}.yaml"
 MODEL, RUN = "{model}", "{run}"
-
-TABLE_SECTIONS = {
-    "table_1": "Section 3",
-    "table_a1": "Section 3",
-    "table_2": "Section 4",
-    "table_onpolicy": "Section 5",
-    "table_rates": "Section 5",
-    "table_3": "Section 6",
-}
 
 # The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
 OWN_ENVIRONMENTS = {"conda", "apptainer"} & {
@@ -100,41 +92,3 @@ def checkpoints(folder):
     """The models along training: deleted once they are evaluated, unless the configuration keeps them."""
     kept = CONFIG.onpolicy.keep_checkpoints
     return directory(folder) if kept else temp(directory(folder))
-
-
-def view(figure):
-    """What a figure of Sections 5 and 6 shows."""
-    chosen = CONFIG.figures.views[figure]
-    sets = {"narrow": CONFIG.figures.narrow, "broad": chosen.problem_set}
-    benchmarks = {
-        name: CONFIG.onpolicy.benchmarks[problem_set]
-        for name, problem_set in sets.items()
-    }
-    if figure == "fig_1":
-        return {**vars(chosen), **sets, "benchmarks": benchmarks}
-    return {**vars(chosen), "benchmarks": benchmarks["broad"]}
-
-
-def shown(artifact, form):
-    """How the report lists a table or figure: with the statements of the ledger that it is about."""
-    ids = [claim.id for claim in CLAIMS if artifact in claim.shown_in]
-    return {"shows": artifact, "as": form, "claims": ", ".join(ids)}
-
-
-def figure_files(figure, section):
-    """A figure in its three formats, and its rows; the report shows SVG and rows with the caption."""
-    stem = f"{RESULTS}/figures/{figure}"
-    about = {"caption": f"../report/{figure}.rst", "category": section}
-    drawn = report(f"{stem}.svg", labels=shown(figure, "figure"), **about)
-    rows = report(f"{stem}.csv", labels=shown(figure, "data table"), **about)
-    return f"{stem}.png", drawn, f"{stem}.pdf", rows
-
-
-def table_section(wildcards):
-    """The section of the paper that a table belongs to."""
-    return TABLE_SECTIONS[wildcards.table]
-
-
-def table_labels(wildcards):
-    """How the report lists a table."""
-    return shown(wildcards.table, "data table")

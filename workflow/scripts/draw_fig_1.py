@@ -1,20 +1,26 @@
-"""Figure 1: GRPO and SDPO on problems of a single type (a), and of many (b)."""
+"""**Figure 1: on-policy training on one type of problem (a) and on many (b).** Score and length L of the rollouts of
+GRPO and SDPO (c = s, fixed teacher, whole problem set) against training steps, and accuracy on a benchmark. In (a)
+training and benchmark problems are of the same single type, the role of the Chemistry set; in (b) the benchmark's
+types do not occur in training.
 
-from collections.abc import Mapping
-from typing import Any
+*What the authors did differently.* Their Figure 1a is taken from the published logs of SDPO: another model mode,
+length limit, teacher and batch than their Figure 1b, so that the two differ by more than the problems. Here (a) and
+(b) differ by the problems only. The Chemistry set itself needs a model that knows chemistry: it belongs to the study
+of the paper's models.
+"""
 
 import pandas as pd
-from selfdistill.figures import curve_plots
-from selfdistill.figures.curve_plots import LENGTH, SCORE, Drawn, accuracy, by_method, draw_grid, in_view
+from selfdistill.figures import drawing
+from selfdistill.figures.curve_plots import LENGTH, SCORE, Drawn, View, accuracy, by_method, draw_grid, in_view
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
-    """One row per problem set: score and length in training, accuracy on its first benchmark."""
+def draw(curves: pd.DataFrame, view: View, narrow: View, study: str) -> Drawn:
+    """One row per problem set, that of ``narrow`` and the view's: score, length, accuracy on its first benchmark."""
     rows = []
-    for name in ("narrow", "broad"):
-        shown = by_method(in_view(curves, view, problem_set=view[name], context=None))
+    for trained_on in (narrow, view):
+        shown = by_method(in_view(curves, view, problem_set=trained_on["problem_set"], context=None))
         shown = [curve for curve in shown if curve.look.label in ("GRPO", "SDPO (c = s)")]
-        rows.append([(panel, shown) for panel in (SCORE, LENGTH, accuracy(view["benchmarks"][name][0]))])
+        rows.append([(panel, shown) for panel in (SCORE, LENGTH, accuracy(trained_on["benchmarks"][0]))])
     drawn = draw_grid(rows, study)
     for axes, letter in zip(drawn.figure.axes[::3], ("(a) one type", "(b) many types"), strict=True):
         axes.set_title(letter, loc="left")
@@ -22,4 +28,4 @@ def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
 
 
 if __name__ == "__main__":
-    curve_plots.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

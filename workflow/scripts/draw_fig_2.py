@@ -1,18 +1,31 @@
-"""Figure 2: two responses to one problem, chosen by the rule in `selfdistill.figures.examples`, markers highlighted.
+"""**Figure 2: reasoning with and without epistemic markers.** Two responses to one problem. *(2a)* A model after SFT on
+solution-guided responses commits to an answer, which is wrong. *(2b)* The base model, unguided, voices doubt
+and gets to the correct answer. Markers (whole words) are highlighted. The page (HTML) holds both responses in full; the
+image leaves out the middle of long ones.
 
-Also writes a page (HTML) with both responses in full.
+*How the examples were chosen.* By code, not by hand. Eligible are the problems that the base model solved at
+least once in a response with a marker and missed at least once, and that the trained model finished at least
+once with a wrong answer. Of these, the problem is shown whose mean number of markers in the base model's
+responses is the median; on it, the trained model's finished wrong response (2a) and the base model's finished
+correct response with markers (2b) whose number of markers is the median. Medians are lower medians; ties go to
+the smaller problem id, then to the smaller sample number. Markers are counted by whole word.
+
+The trained model is the one fine-tuned on D_sg at the largest learning rate of the grid, and the problems are those of
+the last benchmark of the configuration; run, benchmark and sample stand above each response.
+
+An example illustrates and proves nothing: the rule looks for a problem on which the trained model was wrong and the
+base model right. Table 2 says how often either is.
+
+*What the authors did differently.* How the paper's examples were chosen is not stated.
 """
-
-import sys
-from pathlib import Path
 
 import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from selfdistill import files, tables
-from selfdistill.figures import examples, plotting
+from selfdistill.figures import drawing, examples, plotting
+from selfdistill.figures.plotting import Drawn
 
 FONT, POINTS = "DejaVu Sans Mono", 7.5
 LETTER = 0.602 * POINTS / 72  # inches; the advance of this font is 0.602 of its size
@@ -23,10 +36,21 @@ LETTERS = int((BOX - 2 * MARGIN) / LETTER)  # in a line of a box
 MOST_LINES = 36
 MARKED = {"facecolor": "#ffd166", "edgecolor": "none", "boxstyle": "round,pad=0.1,rounding_size=0.2"}
 COLOURS = {"2a": plotting.GUIDED, "2b": plotting.UNGUIDED}
+FACTS = ["panel", "model", "run", "problem_id", "sample", "response_tokens", "answer", "correct", "E"]
 
 
-def draw(chosen: pd.DataFrame, problems: pd.DataFrame, study: str) -> Figure:
-    """The rows of ``chosen`` (see `examples.choose_examples`) side by side under their problem."""
+def draw(base: pd.DataFrame, trained: pd.DataFrame, problems: pd.DataFrame, study: str) -> Drawn:
+    """One response of each of two traces tables, chosen by `examples.choose_examples`; the page holds them in full."""
+    chosen = examples.choose_examples(base, trained)
+
+    def page(made_from: str) -> str:
+        return examples.to_html(chosen, problems, stamp=plotting.stamp_text(study), description=made_from)
+
+    return Drawn(_side_by_side(chosen, problems, study), chosen.reindex(columns=FACTS), page)
+
+
+def _side_by_side(chosen: pd.DataFrame, problems: pd.DataFrame, study: str) -> Figure:
+    """The rows of ``chosen`` under their problem."""
     plotting.use_style()
     if chosen.empty:
         question, answer = "No problem of this run satisfies the rule by which examples are chosen.", ""
@@ -82,18 +106,4 @@ def _drawable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    job = snakemake  # noqa: F821 (Snakemake puts it in scope)
-    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    study = job.params.study
-    # The run is read off the path evaluations/model/run/benchmark.parquet.
-    base, trained = (
-        tables.read(path, "traces").assign(run=Path(path).parent.name) for path in (job.input.base, job.input.trained)
-    )
-    chosen = examples.choose_examples(base, trained)
-    problems = tables.read(job.input.problems, "problems")
-    made_from = plotting.record(study=study, rule=job.rule, code=job.params.code, inputs=job.input)
-    images = [path for path in job.output if not path.endswith(".html")]
-    facts = ["panel", "model", "run", "problem_id", "sample", "response_tokens", "answer", "correct", "E"]
-    plotting.save(draw(chosen, problems, study), images, made_from, chosen.reindex(columns=facts))
-    page = examples.to_html(chosen, problems, stamp=plotting.stamp_text(study), description=made_from)
-    files.write_text(job.output.html, page)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -1,17 +1,23 @@
-"""Figure 3: GRPO and SDPO with both contexts, and how each marker's count changed."""
+"""**Figure 3 (Section 5.1): GRPO and SDPO with the whole solution, and with the solution without its thinking, as
+context.** *Above:* score, length L and markers E of the training rollouts. *Middle:* accuracy (avg@k) on problems of
+unseen types; the dashed line and grey band are the base model. *Below:* change of each marker's count per response on
+these problems, last checkpoint minus base model, paired by problem. E counts the ten markers as substrings, as the
+authors do; the tables hold the count by whole word as well.
 
-from collections.abc import Mapping
-from typing import Any
+*What the authors did differently.* One run per curve and no intervals; SDPO at ten times GRPO's learning rate, where we
+show both rates; validation with one response per problem; curves of unknown smoothing. docs/deviations.md lists what
+their code does.
+"""
 
 import pandas as pd
-from selfdistill.figures import curve_plots
-from selfdistill.figures.curve_plots import Drawn
+from selfdistill.figures import curve_plots, drawing
+from selfdistill.figures.curve_plots import Drawn, View
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
+def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
     """Training above, accuracy on problems of unseen types below."""
     return curve_plots.comparison(curves, view, study, with_markers=True)
 
 
 if __name__ == "__main__":
-    curve_plots.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

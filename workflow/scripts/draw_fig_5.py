@@ -1,17 +1,21 @@
-"""Figure 5: GRPO and SDPO with thinking switched off."""
+"""**Figure 5 (Section 5.3): GRPO and SDPO with thinking switched off.** Panels as in Figure 3. Without a think block
+there is only one context, c = s. E counts the ten markers as substrings, as the authors do; the tables hold the count
+by whole word as well.
 
-from collections.abc import Mapping
-from typing import Any
+*What the authors did differently.* One run per curve and no intervals; SDPO at ten times GRPO's learning rate, where we
+show both rates; validation with one response per problem; curves of unknown smoothing. docs/deviations.md lists what
+their code does.
+"""
 
 import pandas as pd
-from selfdistill.figures import curve_plots
-from selfdistill.figures.curve_plots import Drawn
+from selfdistill.figures import curve_plots, drawing
+from selfdistill.figures.curve_plots import Drawn, View
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
+def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
     """Training above, accuracy on problems of unseen types below."""
     return curve_plots.comparison(curves, view, study, with_markers=False)
 
 
 if __name__ == "__main__":
-    curve_plots.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

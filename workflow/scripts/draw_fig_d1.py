@@ -1,14 +1,19 @@
-"""Appendix D.1: markers with thinking switched off, in training and on problems of unseen types."""
+"""**Appendix D.1: markers with thinking switched off.** *Above:* markers E per response in the training rollouts and
+on problems of unseen types. *Below:* change of each marker's count per response from the base model to the last
+checkpoint, on each benchmark. E counts the ten markers as substrings, as the authors do; the tables hold the count by
+whole word as well.
 
-from collections.abc import Mapping
-from typing import Any
+*What the authors did differently.* One run per curve and no intervals; SDPO at ten times GRPO's learning rate, where we
+show both rates; validation with one response per problem; curves of unknown smoothing. docs/deviations.md lists what
+their code does.
+"""
 
 import pandas as pd
-from selfdistill.figures import curve_plots
-from selfdistill.figures.curve_plots import EPISTEMIC, Drawn, Panel, by_method, draw_grid, in_view
+from selfdistill.figures import drawing
+from selfdistill.figures.curve_plots import EPISTEMIC, Drawn, Panel, View, by_method, draw_grid, in_view
 
 
-def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
+def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
     """E against steps above; below, the change of every marker from the base model to the last checkpoint."""
     shown = by_method(in_view(curves, view))
     benchmarks = [Panel("E_substring", f"markers E on\n{name}", name) for name in view["benchmarks"]]
@@ -17,4 +22,4 @@ def draw(curves: pd.DataFrame, view: Mapping[str, Any], study: str) -> Drawn:
 
 
 if __name__ == "__main__":
-    curve_plots.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -1,26 +1,34 @@
-"""Appendix A.1.1 as a figure: each of the ten markers by setting, counted both ways, with 95 % intervals."""
+"""**Marker breakdown (Appendix A.1.1): which markers change.** Occurrences per response of each of the ten epistemic
+markers in the settings of Table 1, on the selected problems. Every panel has its own scale, beginning at zero.
 
-import sys
+*Circles* count substrings (the authors' way), *triangles* whole words: a gap between the two is a marker found
+inside other words, such as *check* in *checking*. A marker that the model does not use stays at zero in both.
+
+*Intervals:* 95 %, percentile bootstrap over problems, of the mean over the responses to a problem, then over problems.
+
+*What the authors did differently.* They count substrings only and give no intervals. No values of their
+breakdown were at hand to quote.
+"""
 
 import pandas as pd
-from matplotlib.figure import Figure, SubFigure
-from selfdistill import tables
-from selfdistill.figures import plotting
+from matplotlib.figure import SubFigure
+from selfdistill.figures import drawing, plotting
+from selfdistill.figures.plotting import Drawn
 from selfdistill.markers.counting import MARKERS
 
 COLUMNS = 5
 
 
-def draw(frame: pd.DataFrame, study: str) -> Figure:
-    """One panel per marker, each with its own scale, for each model measured in the summary ``frame``."""
+def draw(table: pd.DataFrame, study: str) -> Drawn:
+    """One panel per marker, each with its own scale, for each model measured in the summary ``table``."""
     plotting.use_style()
-    settings = plotting.in_order(frame["row"], plotting.SETTINGS)
-    figure, blocks = plotting.blocks_by_model(frame, height=1.2 + 0.56 * len(settings))
+    settings = plotting.in_order(table["row"], plotting.SETTINGS)
+    figure, blocks = plotting.blocks_by_model(table, height=1.2 + 0.56 * len(settings))
     for block, of_model in blocks:
         _draw_block(block, of_model, settings)
     plotting.draw_legend(figure, [plotting.legend_entry(look, interval=True) for look in plotting.COUNTINGS.values()])
     plotting.stamp(figure, study, view="guidance")
-    return figure
+    return Drawn(figure, table)
 
 
 def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> None:
@@ -35,8 +43,4 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> N
 
 
 if __name__ == "__main__":
-    job = snakemake  # noqa: F821 (Snakemake puts it in scope)
-    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    table = tables.read(job.input.table, "summary")
-    plotting.save(draw(table, job.params.study), job.output, made_from, table)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

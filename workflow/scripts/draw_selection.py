@@ -1,29 +1,36 @@
-"""How hard the problems are: the number of correct responses per problem, with the selected band shaded."""
+"""**Selection of problems (Section 3): how hard they are for the model.** Problems by the number of correct responses
+among the rollouts drawn for each, over all problems that were tried. Shaded: the solve rates that are kept
+(in the paper 0.125 to 0.5, that is 1 to 4 of 8, both ends included). From these, in file order, the first are taken
+until the wanted number is reached (100 in the paper), so that more problems can lie in the band than are used.
 
-import sys
+There are no intervals: these are counts of the problems tried, not estimates.
+
+*What the authors did differently.* The rule is theirs. They store only the correct responses and report the score of
+these same rollouts as that of the unguided setting; here every rollout is kept, and the selected problems are drawn
+again before anything is measured on them (see Table 1).
+"""
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from selfdistill import tables
-from selfdistill.figures import plotting
+from selfdistill.figures import drawing, plotting
+from selfdistill.figures.plotting import Drawn
 
 IN_BAND, OUTSIDE, BAND = plotting.UNGUIDED, "#b8b8b8", "#dbeaf5"
 
 
-def draw(frame: pd.DataFrame, study: str, low: float, high: float) -> Figure:
-    """One histogram per model of the summary ``frame`` (row: number correct; metric: problems).
+def draw(table: pd.DataFrame, study: str, low: float, high: float) -> Drawn:
+    """One histogram per model of the summary ``table`` (row: number correct; metric: problems).
 
     ``low`` and ``high`` are the solve rates kept, both inclusive.
     """
     plotting.use_style()
-    counts = frame[frame["metric"] == "problems"]
+    counts = table[table["metric"] == "problems"]
     figure, blocks = plotting.blocks_by_model(counts, height=2.6)
     for block, of_model in blocks:
         _draw_histogram(block.subplots(), of_model.assign(right=of_model["row"].astype(int)), low, high)
     plotting.stamp(figure, study, view="guidance")
-    return figure
+    return Drawn(figure, table)
 
 
 def _draw_histogram(axes: Axes, counts: pd.DataFrame, low: float, high: float) -> None:
@@ -53,9 +60,4 @@ def _draw_histogram(axes: Axes, counts: pd.DataFrame, low: float, high: float) -
 
 
 if __name__ == "__main__":
-    job = snakemake  # noqa: F821 (Snakemake puts it in scope)
-    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    histogram = tables.read(job.input.table, "summary")
-    figure = draw(histogram, job.params.study, low=job.params.low, high=job.params.high)
-    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(figure, job.output, made_from, histogram)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -1,24 +1,29 @@
-"""The SFT loss at every step, one panel per learning rate, one line per data set."""
+"""**SFT loss (Section 4): training on one's own responses.** Mean cross-entropy of the response tokens (prompts are
+masked) at every optimizer step, by data set and learning rate. The loss of one data set is not comparable in level with
+that of another: short, confident responses are easier to predict.
 
-import sys
+There are no intervals: each line is one run with one seed.
+
+*What the authors did differently.* The paper shows no training curves and publishes no training recipe for this
+section; the curves are here so that a rate that did nothing, or diverged, can be told from one that trained.
+"""
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from selfdistill import tables
-from selfdistill.figures import plotting
+from selfdistill.figures import drawing, plotting
+from selfdistill.figures.plotting import Drawn
 
 DASHES = {"unguided": (), "guided": (4, 1.2), "unguided_unfiltered": (1.2, 1)}
 
 
-def draw(steps: pd.DataFrame, study: str) -> Figure:
+def draw(steps: pd.DataFrame, study: str) -> Drawn:
     """One panel per model and learning rate of ``steps``: training_steps rows."""
     plotting.use_style()
-    loss = steps[steps["metric"] == "loss"]
-    runs = loss["run"].map(plotting.split_run)
-    loss = loss.assign(dataset=runs.str[0], rate=runs.str[1])
+    shown = steps[steps["metric"] == "loss"]
+    runs = shown["run"].map(plotting.split_run)
+    loss = shown.assign(dataset=runs.str[0], rate=runs.str[1])
     models, rates = loss["model"].unique(), sorted(loss["rate"].unique())
     datasets = plotting.in_order(loss["dataset"], plotting.DATASETS)
     figure = plotting.new_figure(height=0.5 + 2.1 * len(models))
@@ -31,7 +36,7 @@ def draw(steps: pd.DataFrame, study: str) -> Figure:
         row[0].set_ylabel("loss per response token")
     plotting.draw_legend(figure, [_entry(name) for name in datasets])
     plotting.stamp(figure, study, view="sft")
-    return figure
+    return Drawn(figure, shown)
 
 
 def _draw_lines(axes: Axes, loss: pd.DataFrame, datasets: list[str]) -> None:
@@ -57,8 +62,4 @@ def _entry(dataset: str) -> Line2D:
 
 
 if __name__ == "__main__":
-    job = snakemake  # noqa: F821 (Snakemake puts it in scope)
-    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    steps = pd.concat([tables.read(path, "training_steps") for path in job.input], ignore_index=True)
-    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    plotting.save(draw(steps, job.params.study), job.output, made_from, steps[steps["metric"] == "loss"])
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -1,16 +1,31 @@
-"""Table 1 as a figure: length L, markers E and score in the settings of Section 3, with 95 % intervals.
+"""**Table 1 (Section 3): reasoning under richer context.** Response length L in tokens, number of epistemic
+markers E per response, their density per 1,000 tokens, and score (share of correct responses) for the
+selected problems, in four settings: *unguided* (c = ∅); *solution-guided* (c = s: a correct response with its
+thinking is shown); *c = s without think* (its thinking removed); *regeneration* (c = ỹ: a response written under
+solution guidance is shown). The ten markers are wait, hmm, perhaps, maybe, actually, alternatively, seems,
+might, likely and check; E is their sum over the whole response, thinking included.
 
-Above, the values as measured. Below, L and E as ratios to unguided, the scale on which a tiny model and the
-paper's can be compared; the paper's quoted values stand there, and beside the score, as hollow markers.
+*Above:* as measured. *Below:* relative to unguided, the scale on which models of different size can be compared;
+the hollow diamonds are the paper's quoted values for DeepSeek-R1-Distill-Qwen-7B, divided by its own unguided
+value. Score is compared as it is.
+
+*Intervals:* lines and table entries give 95 % intervals from a percentile bootstrap over problems. L, E and score are
+means over the responses to a problem, then over problems; the density is total markers over total tokens. Ratios
+divide the same responses' totals, both sides over the same resampled problems.
+
+*What the authors did differently.* They count markers as substrings, so that *check* is found in *checked* and
+*likely* in *unlikely*; we report that count and the count by whole words. Their unguided score comes from
+the same eight responses that selected the problem, which biases it; we draw again after selecting and show the
+selection draw beside it. Their code keeps only the correct unguided responses, from which L and E of that
+row cannot be computed; we keep every response. Their ỹ is the first correct of eight guided responses, otherwise
+the first; we show that choice and an *unselected* one. They give no intervals.
 """
-
-import sys
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
-from selfdistill import tables
-from selfdistill.figures import plotting
+from matplotlib.figure import SubFigure
+from selfdistill.figures import drawing, plotting
+from selfdistill.figures.plotting import Drawn
 
 # Title, unit, and the metric by way of counting ("" where nothing is counted).
 PANELS = [
@@ -25,15 +40,15 @@ PANELS = [
 ]
 
 
-def draw(frame: pd.DataFrame, study: str) -> Figure:
-    """Two rows of panels for each model measured in the summary ``frame``."""
+def draw(table: pd.DataFrame, study: str) -> Drawn:
+    """Two rows of panels for each model measured in the summary ``table``."""
     plotting.use_style()
-    settings = plotting.in_order(frame["row"], plotting.SETTINGS)
-    figure, blocks = plotting.blocks_by_model(frame, height=1.3 + 0.56 * len(settings))
+    settings = plotting.in_order(table["row"], plotting.SETTINGS)
+    figure, blocks = plotting.blocks_by_model(table, height=1.3 + 0.56 * len(settings))
     for block, of_model in blocks:
         _draw_block(block, of_model, settings)
     plotting.stamp(figure, study, view="guidance")
-    return figure
+    return Drawn(figure, table)
 
 
 def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> None:
@@ -63,8 +78,4 @@ def _draw_legend(axes: Axes) -> None:
 
 
 if __name__ == "__main__":
-    job = snakemake  # noqa: F821 (Snakemake puts it in scope)
-    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    table = tables.read(job.input.table, "summary")
-    plotting.save(draw(table, job.params.study), job.output, made_from, table)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

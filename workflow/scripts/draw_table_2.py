@@ -1,27 +1,39 @@
-"""Table 2 as a figure: accuracy after SFT by data set and learning rate, with 95 % intervals.
+"""**Table 2 (Section 4): accuracy after SFT.** Accuracy (avg@k: the mean over k responses to a problem, then over
+problems) of the base model and of the models fine-tuned from it on three sets of its own responses, by
+benchmark and learning rate: D_ug, unguided and correct; D_sg, solution-guided and correct; and a set
+of the size of D_ug drawn without regard to correctness (*unfiltered*). No context is shown at evaluation.
 
-Above, avg@k with the base model as a line and a band; below, the paired difference to the base model. The
-column on the right holds the paper's quoted values, on the same scales.
+*Above:* accuracy; the line and band are the base model and its interval. *Below:* the difference to the base model
+on the same problems. *Right:* the paper's quoted values on the same scales, hollow, without intervals; its learning
+rate is not published, and its benchmarks are not ours unless they bear the same name.
+
+*Intervals:* 95 %, percentile bootstrap over problems; for differences, paired: both models' responses to a problem
+are resampled together. An interval of a difference that excludes zero is a change that other problems of
+the benchmark would be expected to show; a difference must not be read off two overlapping intervals above.
+
+*What the authors did differently.* They report one unpublished training recipe; we show every rate of a grid that was
+fixed beforehand. Their script takes one response per problem, at most 100 where the paper says 800, repeats
+the instruction and adds a system prompt that evaluation does not use; our sets have the stated size, cover the same
+problems as far as possible, and use the prompt of the evaluation. The unfiltered set is ours: it separates
+the effect of keeping only correct responses from that of training on one's own.
 """
-
-import sys
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
-from selfdistill import tables
-from selfdistill.figures import plotting
+from matplotlib.figure import SubFigure
+from selfdistill.figures import drawing, plotting
+from selfdistill.figures.plotting import Drawn
 
 METRICS = {"avg": "accuracy (%)", "avg_difference_to_base": "difference to base\n(percentage points)"}
 SHIFTS = {"base": -0.36, "unguided": -0.18, "guided": 0.0, "unguided_unfiltered": 0.18}
 
 
-def draw(frame: pd.DataFrame, study: str) -> Figure:
+def draw(table: pd.DataFrame, study: str) -> Drawn:
     """Two rows of panels, one column per benchmark and one for the paper, for each model measured."""
     plotting.use_style()
-    runs = [plotting.split_run(row) for row in frame["row"]]
-    frame = frame.assign(dataset=[dataset for dataset, _ in runs], rate=[rate for _, rate in runs])
+    runs = [plotting.split_run(row) for row in table["row"]]
+    frame = table.assign(dataset=[dataset for dataset, _ in runs], rate=[rate for _, rate in runs])
     figure, blocks = plotting.blocks_by_model(frame, height=4.0)
     for block, of_model in blocks:
         _draw_block(block, of_model)
@@ -29,7 +41,7 @@ def draw(frame: pd.DataFrame, study: str) -> Figure:
     entries = [plotting.legend_entry(plotting.DATASETS[name], interval=True) for name in present]
     plotting.draw_legend(figure, entries)
     plotting.stamp(figure, study, view="sft")
-    return figure
+    return Drawn(figure, table)
 
 
 def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:
@@ -79,8 +91,4 @@ def _draw_datasets(axes: Axes, frame: pd.DataFrame, columns: np.ndarray, *, quot
 
 
 if __name__ == "__main__":
-    job = snakemake  # noqa: F821 (Snakemake puts it in scope)
-    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    table = tables.read(job.input.table, "summary")
-    plotting.save(draw(table, job.params.study), job.output, made_from, table)
+    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

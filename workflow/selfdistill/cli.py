@@ -44,7 +44,7 @@ class Flag:
 
     @property
     def name(self) -> str:
-        return "--" + self.dest.replace("_", "-")
+        return "--" + self.dest.rstrip("_").replace("_", "-")  # from_: Python keeps `from` for itself
 
     @property
     def dest(self) -> str:

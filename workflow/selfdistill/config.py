@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError, nearest
+from selfdistill.figures.registry import VIEWED
 from selfdistill.generation.requests import Sampling
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.microcosm.presets import Pretraining
@@ -123,22 +124,19 @@ class View:
     top_k: int = key(100, doc="Runs of SDPO with this top-k.", gt=0)
 
 
-FIGURES = ("fig_1", "fig_3", "fig_4", "fig_5", "fig_6", "fig_7", "fig_8", "fig_d1", "fig_e")
-
-
 @settings
 class Figures:
     """Which runs the figures of Sections 5 and 6 show."""
 
     narrow: str = key(doc="Figure 1a: a problem set whose training and test problems are of the same types.")
-    views: dict[Literal[FIGURES], View] = key(
+    views: dict[Literal[VIEWED], View] = key(
         doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...).",
         paper="3: DeepSeek-R1-Distill-Qwen-7B; 4: Qwen3-8B, thinking on; 5, 7, 8, D.1: Qwen3-8B, thinking off",
     )
 
     @model_validator(mode="after")
     def _all_figures(self) -> "Figures":
-        missing = [name for name in FIGURES if name not in self.views]
+        missing = [name for name in VIEWED if name not in self.views]
         if missing:
             raise ValueError(f"'views' says nothing of {', '.join(missing)}")
         return self

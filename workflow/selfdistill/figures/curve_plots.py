@@ -3,25 +3,23 @@
 Everything shown is a row of the `curves` table, selected by its columns; a view of the configuration says which.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
-from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Look
+from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Drawn, Look
 from selfdistill.markers.counting import MARKERS
 
+View = Mapping[str, Any]  # which runs a figure shows: a view of the configuration, with its benchmarks
 GRPO, SDPO, SDPO_NO_THINK = "grpo", "sdpo", "sdpo without think"
 METHODS: dict[str, Look] = {
     GRPO: Look("GRPO", UNGUIDED),
@@ -62,15 +60,7 @@ class Curve:
     look: Look
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure, and the rows of the `curves` table that it shows."""
-
-    figure: Figure
-    data: pd.DataFrame
-
-
-def in_view(curves: pd.DataFrame, view: Mapping[str, Any], **conditions: object) -> pd.DataFrame:
+def in_view(curves: pd.DataFrame, view: View, **conditions: object) -> pd.DataFrame:
     """Rows of ``curves`` that a view shows and that meet ``conditions`` (column: value, or None for any).
 
     Unless a condition says otherwise: runs on the whole set with a fixed teacher, at the view's rate of their method
@@ -217,7 +207,7 @@ def band_text(rows: pd.DataFrame) -> str:
     return f"{level} over runs and problems, {runs}"
 
 
-def comparison(curves: pd.DataFrame, view: Mapping[str, Any], study: str, *, with_markers: bool) -> Drawn:
+def comparison(curves: pd.DataFrame, view: View, study: str, *, with_markers: bool) -> Drawn:
     """Figures 3-5: training above; below, accuracy on unseen types and, if wanted, the change of every marker."""
     shown = by_method(in_view(curves, view))
     below = [(accuracy(benchmark), shown) for benchmark in view["benchmarks"]]
@@ -225,7 +215,7 @@ def comparison(curves: pd.DataFrame, view: Mapping[str, Any], study: str, *, wit
     return draw_grid(rows, study, marker_change=shown if with_markers else ())
 
 
-def by_number_of_problems(curves: pd.DataFrame, view: Mapping[str, Any], study: str, panels: Sequence[Panel]) -> Drawn:
+def by_number_of_problems(curves: pd.DataFrame, view: View, study: str, panels: Sequence[Panel]) -> Drawn:
     """Figures 7 and 8: one row per panel, GRPO left and SDPO right on the same scales, one line per |D|."""
     grpo = by_size(in_view(curves, view, method="grpo", whole_set=None))
     sdpo = by_size(in_view(curves, view, method="sdpo", context="solution", whole_set=None))
@@ -258,12 +248,3 @@ def _last_changes(curve: Curve) -> dict[str, pd.DataFrame]:
         last = rows[rows["step"] == rows["step"].max()].set_index("metric", drop=False)
         found[benchmark] = last.loc[metrics]
     return found
-
-
-def run(job: Any, draw: Callable[[pd.DataFrame, Mapping[str, Any], str], Drawn]) -> None:
-    """What every script of these figures does with its job."""
-    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    curves = tables.read(Path(job.input.curves), "curves")
-    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    drawn = draw(curves, job.params.view, job.params.study)
-    plotting.save(drawn.figure, job.output, made_from, drawn.data)

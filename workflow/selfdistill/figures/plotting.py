@@ -7,7 +7,7 @@ metadata which study, rule, code and input bytes it was made from.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,15 @@ class Look:
     label: str
     colour: str = INK
     shape: str = "o"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure and the rows that it shows; ``page`` makes an HTML page to go with it from the text of `record`."""
+
+    figure: Figure
+    data: pd.DataFrame
+    page: Callable[[str], str] | None = None
 
 
 # Okabe and Ito's palette, told apart by colour-blind readers. A data set wears the colour of its setting.
@@ -283,5 +292,5 @@ def _metadata(path: Path, description: str) -> dict[str, str | None]:
         ".pdf": {"Subject": description, "CreationDate": None},
     }
     if path.suffix not in fields:
-        raise UserError(f"{path}: no figure format '{path.suffix}'; known: {', '.join(fields)}")
+        raise UserError(f"{path}: no figure format '{path.suffix}'; known: {', '.join(fields)}, .csv")
     return {"Title": path.stem} | fields[path.suffix]

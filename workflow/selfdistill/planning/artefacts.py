@@ -4,7 +4,6 @@ A claim's files are found by the selection that the ledger itself makes (`ledger
 place in the list instead of a measured value.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,44 +15,35 @@ from selfdistill.claims.ledger import compared
 from selfdistill.claims.statements import read_claims
 from selfdistill.claims.units import LABELS, VALUES
 from selfdistill.errors import UserError
+from selfdistill.figures.registry import FIGURES, TABLES
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.work import Study
 from selfdistill.study import BASE
 from selfdistill.training.settings import Run
 
 CLAIMS = Path("config/claims.yaml")
-# Artefacts that are no numbered table or figure of the paper, by the stem of their files or by their folder.
+REGISTERED = {"tables": TABLES, "figures": FIGURES}  # by folder
+# Artefacts that are neither table nor figure, by the stem of their files or by their folder.
 NAMES = {
-    "table_1": "Table 1",
-    "table_a1": "Table A.1.1",
-    "table_onpolicy": "Table of on-policy runs",
-    "table_rates": "Table of GRPO's rates",
-    "marker_breakdown": "Figure of A.1.1 (markers)",
-    "selection": "Figure of solve rates",
-    "sft_curves": "Figure of fine-tuning losses",
-    "fig_d1": "Figure D.1",
-    "fig_e": "Figures of Appendix E",
     "config": "Recorded configuration",
     "claims": "Claims ledger",
     "reading_room": "Reading room",
 }
-NUMBERED = re.compile(r"(table|fig)_(\d+)")
 
 
 def name_of(path: str) -> str:
     """What a reader calls the artefact in a file of the default rule; `UserError` saying what to add for a new one."""
     stem, folder = Path(path).stem, Path(path).parent.name
-    numbered = NUMBERED.fullmatch(stem)
-    drawn = " (drawn)" if folder == "figures" and stem.startswith("table_") else ""
-    if numbered:
-        return f"{'Table' if numbered[1] == 'table' else 'Figure'} {numbered[2]}{drawn}"
+    registered = REGISTERED.get(folder, {}).get(stem)
+    if registered is not None:
+        return registered.title
     known = next((key for key in (stem, folder) if key in NAMES), None)
     if known is None:
         raise UserError(
             f"{path}: no name for this artefact of the default rule; add '{stem}', or '{folder}', to NAMES in "
             "workflow/selfdistill/planning/artefacts.py"
         )
-    return NAMES[known] + drawn
+    return NAMES[known]
 
 
 def artefacts(graph: Graph) -> dict[str, set[int]]:

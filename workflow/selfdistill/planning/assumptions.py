@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,14 +39,18 @@ class Assumptions:
         return self.number("responses", own if not thinking and own in self.values["responses"] else what)
 
     def seconds(self, rule: str) -> Range:
-        """Seconds of a job of ``rule`` beside its tokens; `UserError` saying what to add where there is no line."""
-        if rule not in self.rules:
+        """Seconds of a job of ``rule`` beside its tokens, by its own line or else by the first pattern that it fits.
+
+        `UserError` saying what to add where there is no line.
+        """
+        line = rule if rule in self.rules else next((name for name in self.rules if fnmatchcase(rule, name)), None)
+        if line is None:
             raise UserError(
                 f"{COSTS}: rules: no line for rule '{rule}'{nearest(rule, self.rules)}; add one such as "
                 f"'{rule}: {{microcosm: 2, published: [2, 10, 60]}}', seconds of one job, and, if the rule samples or "
                 "trains, a function in workflow/selfdistill/planning/work.py"
             )
-        return parse(self.rules[rule].get(self.kind), f"{COSTS}: rules.{rule}.{self.kind}")
+        return parse(self.rules[line].get(self.kind), f"{COSTS}: rules.{line}.{self.kind}")
 
     def parameters(self, repo: str | None) -> float:
         """Parameters of a model, by its repository."""

@@ -13,7 +13,7 @@ from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, train_onpolicy
 from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
 from selfdistill.stages.claims import build_reading_room, make_ledger, record_config, render_ledger
-from selfdistill.stages.inspection import compare, diff, explain, plan, trace, verify
+from selfdistill.stages.inspection import compare, diff, draw, explain, plan, trace, verify
 from selfdistill.stages.upkeep import bundle_provenance, document_config, prefetch, resolve_revisions, show_verdicts
 # isort: on
 
@@ -30,6 +30,7 @@ __all__ = [
     "compare",
     "diff",
     "document_config",
+    "draw",
     "evaluate_checkpoints",
     "evaluate_model",
     "explain",

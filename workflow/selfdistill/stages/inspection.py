@@ -1,4 +1,4 @@
-"""Questions of a reader: they print, and write nothing."""
+"""Questions of a reader: they print, and write nothing but a figure that was asked for."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +45,20 @@ def diff(first: ResultsFolder, second: ResultsFolder) -> None:
     from selfdistill.records import diff as comparison
 
     print("\n".join(comparison.diff(first, second, bootstrap=Bootstrap())))
+
+
+@stage(QUESTION)
+def draw(
+    figure: Annotated[str, "Name of the figure's files, such as fig_3."],
+    *,
+    from_: ResultsFolder,
+    out: Annotated[Path, "Where the figure goes; .png, .svg, .pdf or .csv (the rows that it shows)."],
+    settings: Annotated[Path | None, "A configuration that counts in place of the recorded one."] = None,
+) -> None:
+    """Draw a figure again from a finished or shipped results folder, in seconds."""
+    from selfdistill.figures.redraw import redraw
+
+    redraw(figure, from_, out, settings)
 
 
 @stage(QUESTION)

@@ -1,0 +1,30 @@
+"""How the report lists tables and figures; no rules."""
+
+
+def shown(artifact, form):
+    """How the report lists a table or figure: with the statements of the ledger that it is about."""
+    ids = [claim.id for claim in CLAIMS if artifact in claim.shown_in]
+    return {"shows": artifact, "as": form, "claims": ", ".join(ids)}
+
+
+def figure_files(figure):
+    """A figure in its three formats, its rows, and its page where it has one; the report shows all but PNG and PDF."""
+    about = {"caption": "../report/figure.rst", "category": figure.section}
+    forms = {"svg": "figure", "csv": "data table"} | (
+        {"html": "page"} if figure.page else {}
+    )
+    yield STUDY.figure(figure.name, "png")
+    yield STUDY.figure(figure.name, "pdf")
+    for kind, form in forms.items():
+        file = STUDY.figure(figure.name, kind)
+        yield report(file, labels=shown(figure.name, form), **about)
+
+
+def table_section(wildcards):
+    """The section of the paper that a table belongs to."""
+    return TABLES[wildcards.table].section
+
+
+def table_labels(wildcards):
+    """How the report lists a table."""
+    return shown(wildcards.table, "data table")

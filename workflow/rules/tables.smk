@@ -1,0 +1,132 @@
+"""Every table; numbers carry their interval and their origin.
+
+Reads traces, evaluations and rollouts; writes tables/ and curves.parquet. Seconds at either scale.
+"""
+
+
+rule make_table_1:
+    """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates."""
+    input:
+        selection=STUDY.guidance_traces(["selection"]),
+        traces=STUDY.guidance_traces(),
+    output:
+        table=STUDY.table("table_1"),
+        breakdown=STUDY.table("table_a1"),
+        selection=STUDY.table("selection"),
+    log:
+        f"{LOGS}/make_table_1.log",
+    benchmark:
+        f"{LOGS}/make_table_1.benchmark.tsv"
+    group:
+        "section_3"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_1"),
+        flags=FLAGS.bootstrap(),
+    shell:
+        "python -m selfdistill make-table-1 --selection {input.selection} --traces {input.traces} {params.flags} "
+        "--out {output.table} --out-a1 {output.breakdown} --out-selection {output.selection} 2>&1 | tee {log}"
+
+
+rule make_table_2:
+    """Table 2: avg@k of the base model and of every fine-tuned one."""
+    input:
+        STUDY.sft_evaluations(),
+    output:
+        STUDY.table("table_2"),
+    log:
+        f"{LOGS}/make_table_2.log",
+    benchmark:
+        f"{LOGS}/make_table_2.benchmark.tsv"
+    group:
+        "section_4"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_2"),
+        flags=FLAGS.bootstrap(),
+    shell:
+        "python -m selfdistill make-table-2 --traces {input} {params.flags} --out {output} 2>&1 | tee {log}"
+
+
+rule make_curves:
+    """Every curve of Figures 1 and 3-8 with its band, the final table of runs, and what GRPO's rate is chosen by."""
+    input:
+        runs=STUDY.runs_table,
+        rollouts=STUDY.all_rollouts(),
+        evaluations=STUDY.run_evaluations(),
+        bases=STUDY.base_evaluations(),
+    output:
+        curves=STUDY.curves,
+        final=STUDY.table("table_onpolicy"),
+        rates=STUDY.table("table_rates"),
+    log:
+        f"{LOGS}/make_curves.log",
+    benchmark:
+        f"{LOGS}/make_curves.benchmark.tsv"
+    group:
+        "sections_5_and_6"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_curves"),
+        flags=FLAGS.bootstrap(),
+        window=FLAGS.window(),
+    shell:
+        "python -m selfdistill make-curves --runs {input.runs} --rollouts {input.rollouts} "
+        "--evaluations {input.evaluations} --bases {input.bases} {params.window} {params.flags} "
+        "--out {output.curves} --out-final {output.final} --out-rates {output.rates} 2>&1 | tee {log}"
+
+
+rule make_table_3:
+    """Table 3: coverage of the training sets."""
+    input:
+        runs=STUDY.runs_table,
+        rollouts=STUDY.all_rollouts(),
+        problem_sets=rules.list_runs.input.problems,
+        benchmarks=[STUDY.problems(name) for name in STUDY.benchmarks],
+    output:
+        STUDY.table("table_3"),
+    log:
+        f"{LOGS}/make_table_3.log",
+    benchmark:
+        f"{LOGS}/make_table_3.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_3"),
+        group=CONFIG.onpolicy.rollouts,
+    shell:
+        "python -m selfdistill make-table-3 --runs {input.runs} --rollouts {input.rollouts} "
+        "--problem-sets {input.problem_sets} --benchmarks {input.benchmarks} --rollouts-per-prompt {params.group} "
+        "--out {output} 2>&1 | tee {log}"
+
+
+rule render_table:
+    """A table as CSV, Markdown and LaTeX."""
+    input:
+        table=STUDY.table("{table}"),
+        runs=STUDY.sft_runs_table,
+    output:
+        csv=report(
+            STUDY.table("{table}", "csv"),
+            caption="../report/tables.rst",
+            category=table_section,
+            labels=table_labels,
+        ),
+        markdown=STUDY.table("{table}", "md"),
+        latex=STUDY.table("{table}", "tex"),
+    log:
+        f"{LOGS}/render_table/{{table}}.log",
+    benchmark:
+        f"{LOGS}/render_table/{{table}}.benchmark.tsv"
+    wildcard_constraints:
+        table="|".join(TABLES),
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("render_table"),
+    shell:
+        "python -m selfdistill render-table --table {input.table} --sft-runs {input.runs} "
+        "--out-csv {output.csv} --out-markdown {output.markdown} --out-latex {output.latex} 2>&1 | tee {log}"

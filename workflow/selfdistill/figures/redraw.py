@@ -1,0 +1,87 @@
+"""Figures of a finished or shipped study, drawn again from its results without the workflow."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+
+from selfdistill.code_digest import PACKAGE_ROOT, code_digest
+from selfdistill.config import View, parse
+from selfdistill.errors import UserError
+from selfdistill.figures import drawing, plotting, registry
+from selfdistill.records.lineage import located
+from selfdistill.settings import keys, validated
+from selfdistill.study import Study
+
+SCRIPTS = PACKAGE_ROOT / "scripts"
+
+
+def redraw(name: str, results: Path, out: Path, settings: Path | None = None) -> None:
+    """Draw the figure ``name`` from the tables in ``results`` to ``out``, in the format of its suffix.
+
+    It is drawn as the configuration recorded there says, or the one in the file ``settings``. `UserError` for an
+    unknown figure or format, for tables that are not there, and where that configuration does not say what is shown.
+    """
+    figure = registry.figure_named(name)
+    recorded = _recorded(results)
+    config = recorded if settings is None else parse(_yaml(settings))
+    try:
+        inputs = {table: _located(files, results) for table, files in figure.source.files(Study(config)).items()}
+        chosen = registry.settings_of(figure, config)
+    except (AttributeError, KeyError) as error:
+        raise UserError(
+            f"{settings or results / 'config.yaml'} does not say what {figure.title} ({name}) shows ({error}); "
+            "--settings takes another configuration"
+        ) from None
+    files = [file for found in inputs.values() for file in ([found] if isinstance(found, str) else found)]
+    _check_there(figure, files, results)
+    script = SCRIPTS / f"draw_{name}.py"
+    draw = runpy.run_path(str(script))["draw"]
+    made_from = plotting.record(study=recorded.study, rule=f"draw_{name}", code=code_digest(script), inputs=files)
+    drawing.write(draw(**drawing.read(inputs), **chosen, study=recorded.study), [out], made_from)
+
+
+def _check_there(figure: registry.Figure, files: list[str], results: Path) -> None:
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing:
+        raise UserError(
+            f"{figure.title} ({figure.name}) cannot be drawn from {results}: {len(missing)} of its {len(files)} tables "
+            f"are not there, the first is {missing[0]}; shipped results leave out responses and metrics of training"
+        )
+
+
+def _located(files: str | list[str], results: Path) -> str | list[str]:
+    """A study's files in the folder ``results``, to which they may have been moved."""
+    if isinstance(files, str):
+        return str(located(files, results))
+    return [str(located(file, results)) for file in files]
+
+
+def _recorded(results: Path) -> Any:
+    """A study's recorded configuration, section by section as it stands: an earlier version may have recorded it.
+
+    Only views are brought up to date: a key of them that is no more is left out, a new one has its default.
+    """
+    path = results / "config.yaml"
+    values = _yaml(path)
+    if "study" not in values:
+        raise UserError(f"{path}: expected the recorded configuration of a study, with its name under 'study'")
+    sections = {name: SimpleNamespace(**part) if isinstance(part, dict) else part for name, part in values.items()}
+    config = SimpleNamespace(**sections)
+    views = getattr(getattr(config, "figures", None), "views", {})
+    for figure, view in views.items():
+        kept = {name: value for name, value in view.items() if name in keys(View)}
+        views[figure] = validated(View, kept, f"{path}: figures.views.{figure}")
+    return config
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a configuration: keys and their values")
+    return values

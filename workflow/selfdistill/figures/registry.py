@@ -1,0 +1,142 @@
+"""Every figure and table of a study, one line each: read by the rules, the configuration, the report, plans and tests.
+
+A figure is its line here and its script ``workflow/scripts/draw_{name}.py``, whose docstring is the caption. The
+workflow reads this module while it builds its graph, so that nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from selfdistill.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from selfdistill.config import Config
+    from selfdistill.study import Study
+
+Files = dict[str, str | list[str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What figures are drawn from.
+
+    ``files``: a study's files, by the name under which a script's ``draw`` takes their table.
+    ``group``: the job on a cluster that makes these files, in which their figures travel; None: none.
+    """
+
+    files: Callable[[Study], Files]
+    group: str | None = None
+
+
+def _table(name: str, group: str) -> Source:
+    return Source(lambda study: {"table": study.table(name)}, group)
+
+
+def _sft_steps(study: Study) -> Files:
+    return {"steps": [study.training(model, run) for model in study.config.sft.models for run in study.sft_runs]}
+
+
+def _examples(study: Study) -> Files:
+    model, run, benchmark = (study.example[name] for name in ("model", "run", "benchmark"))
+    return {
+        "base": study.evaluation(model, "base", benchmark),
+        "trained": study.evaluation(model, run, benchmark),
+        "problems": study.problems(benchmark),
+    }
+
+
+CURVES = Source(lambda study: {"curves": study.curves}, "sections_5_and_6")
+TABLE_1 = _table("table_1", "section_3")
+TABLE_A1 = _table("table_a1", "section_3")
+SELECTION = _table("selection", "section_3")
+TABLE_2 = _table("table_2", "section_4")
+SFT_STEPS = Source(_sft_steps)
+EXAMPLES = Source(_examples)
+
+
+def _view(figure: str, config: Config) -> dict[str, Any]:
+    """Which on-policy runs a figure shows, with the benchmarks of the problem set that they were trained on."""
+    chosen = config.figures.views[figure]
+    return {**vars(chosen), "benchmarks": config.onpolicy.benchmarks[chosen.problem_set]}
+
+
+def _narrow(figure: str, config: Config) -> dict[str, Any]:
+    """The problem set whose problems in training and test are of the same types, and its benchmarks."""
+    problem_set = config.figures.narrow
+    return {"problem_set": problem_set, "benchmarks": config.onpolicy.benchmarks[problem_set]}
+
+
+# What a figure may ask of the configuration, by the name under which ``draw`` takes it.
+SETTINGS: dict[str, Callable[[str, Config], Any]] = {
+    "view": _view,
+    "narrow": _narrow,
+    "low": lambda figure, config: config.selection.low,
+    "high": lambda figure, config: config.selection.high,
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One drawn figure; ``title`` is what a reader calls it, ``page``: whether a page (HTML) is written with it."""
+
+    name: str
+    section: str
+    title: str
+    source: Source
+    settings: tuple[str, ...] = ()
+    page: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table; ``title`` is what a reader calls it."""
+
+    name: str
+    section: str
+    title: str
+
+
+_FIGURES = (
+    Figure("fig_1", "Section 1", "Figure 1", CURVES, ("view", "narrow")),
+    Figure("fig_2", "Section 2", "Figure 2", EXAMPLES, page=True),
+    Figure("table_1", "Section 3", "Table 1 (drawn)", TABLE_1),
+    Figure("marker_breakdown", "Section 3", "Figure of A.1.1 (markers)", TABLE_A1),
+    Figure("selection", "Section 3", "Figure of solve rates", SELECTION, ("low", "high")),
+    Figure("table_2", "Section 4", "Table 2 (drawn)", TABLE_2),
+    Figure("sft_curves", "Section 4", "Figure of fine-tuning losses", SFT_STEPS),
+    Figure("fig_3", "Section 5", "Figure 3", CURVES, ("view",)),
+    Figure("fig_4", "Section 5", "Figure 4", CURVES, ("view",)),
+    Figure("fig_5", "Section 5", "Figure 5", CURVES, ("view",)),
+    Figure("fig_6", "Section 5", "Figure 6", CURVES, ("view",)),
+    Figure("fig_7", "Section 6", "Figure 7", CURVES, ("view",)),
+    Figure("fig_8", "Section 6", "Figure 8", CURVES, ("view",)),
+    Figure("fig_d1", "Appendix", "Figure D.1", CURVES, ("view",)),
+    Figure("fig_e", "Appendix", "Figures of Appendix E", CURVES, ("view",)),
+)
+_TABLES = (
+    Table("table_1", "Section 3", "Table 1"),
+    Table("table_a1", "Section 3", "Table A.1.1"),
+    Table("table_2", "Section 4", "Table 2"),
+    Table("table_onpolicy", "Section 5", "Table of on-policy runs"),
+    Table("table_rates", "Section 5", "Table of GRPO's rates"),
+    Table("table_3", "Section 6", "Table 3"),
+)
+FIGURES = {figure.name: figure for figure in _FIGURES}
+TABLES = {table.name: table for table in _TABLES}
+# The figures with a view of their own in the configuration (`figures.views`).
+VIEWED = tuple(figure.name for figure in _FIGURES if "view" in figure.settings)
+
+
+def figure_named(name: str) -> Figure:
+    """The figure called ``name``; `UserError` with the nearest spelling where there is none."""
+    if name not in FIGURES:
+        raise UserError(f"unknown figure '{name}'{nearest(name, FIGURES)}; known: {', '.join(FIGURES)}")
+    return FIGURES[name]
+
+
+def settings_of(figure: Figure, config: Config) -> dict[str, Any]:
+    """What ``figure`` asks of a configuration."""
+    return {name: SETTINGS[name](figure.name, config) for name in figure.settings}
