@@ -18,6 +18,7 @@ from selfdistill import files, tables
 from selfdistill.analysis import quoted as quoted_values
 from selfdistill.analysis import responses, summaries
 from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.analysis.words import rate_label
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
 from selfdistill.figures import examples, plotting
@@ -28,7 +29,7 @@ from snakemake.iocontainers import InputFiles, OutputFiles, Params
 WORKFLOW = PACKAGE_ROOT
 STAMP = "a tiny model trained from scratch on CPU; not the paper's models"
 SETTINGS = list(plotting.SETTINGS)
-RUNS = [f"sft-{name}-lr{rate:g}" for name in list(plotting.DATASETS)[1:] for rate in (1e-4, 3e-4)]
+RUNS = {f"sft-{name}-lr{rate:g}": (name, rate) for name in list(plotting.DATASETS)[1:] for rate in (1e-4, 3e-4)}
 
 
 def summary(*rows: dict) -> pd.DataFrame:
@@ -141,9 +142,9 @@ BOUNDS = {"low": 0.125, "high": 0.5}
 DRAWINGS = {
     "table_1": lambda study: drawn("table_1", table_1(), study=study),
     "marker_breakdown": lambda study: drawn("marker_breakdown", table_a1(), study=study),
-    "table_2": lambda study: drawn("table_2", table_2(), study=study),
+    "table_2": lambda study: drawn("table_2", table_2(), study=study, runs=RUNS),
     "selection": lambda study: drawn("selection", selection(), study=study, **BOUNDS),
-    "sft_curves": lambda study: drawn("sft_curves", training_steps(), study=study),
+    "sft_curves": lambda study: drawn("sft_curves", training_steps(), study=study, runs=RUNS),
     "fig_2": lambda study: drawn("fig_2", BASE_TRACES, TRAINED_TRACES, PROBLEMS, study=study),
 }
 
@@ -204,28 +205,32 @@ def test_no_two_settings_or_data_sets_look_alike():
 
 
 @pytest.mark.parametrize(
-    ("run", "dataset", "rate"),
+    ("row", "dataset", "rate"),
     [
         ("base", "base", None),
-        ("sft-guided", "guided", None),
+        ("sft-guided", "guided", None),  # quoted
         ("sft-guided-lr0.0003", "guided", 3e-4),
-        ("sft-unguided_unfiltered-lr1e-05", "unguided_unfiltered", 1e-5),
+        ("any name", "unguided_unfiltered", 1.23456789e-5),
     ],
 )
-def test_runs_are_split_into_data_set_and_rate(run, dataset, rate):
-    found, found_rate = plotting.split_run(run)
+def test_data_set_and_rate_of_a_row_come_from_the_runs(row, dataset, rate):
+    runs = {"sft-guided-lr0.0003": ("guided", 3e-4), "any name": ("unguided_unfiltered", 1.23456789e-5)}
+    found, found_rate = plotting.what_trained(row, runs)
     assert found == dataset
     assert np.isnan(found_rate) if rate is None else found_rate == rate
 
 
 def test_an_id_of_no_run_is_refused():
     with pytest.raises(UserError, match="grpo-1"):
-        plotting.split_run("grpo-1")
+        plotting.what_trained("grpo-1", {})
 
 
-@pytest.mark.parametrize(("rate", "label"), [(1e-4, "1e-4"), (3e-4, "3e-4"), (2.5e-5, "2.5e-5"), (1.0, "1e0")])
+@pytest.mark.parametrize(
+    ("rate", "label"),
+    [(1e-4, "1e-4"), (3e-4, "3e-4"), (2.5e-5, "2.5e-5"), (1.0, "1e0"), (1.23456789e-4, "1.23456789e-4")],
+)
 def test_rates_are_short(rate, label):
-    assert plotting.rate_label(rate) == label
+    assert rate_label(rate) == label
 
 
 def test_ratios_are_taken_to_the_reference_of_the_same_model_metric_and_origin():
@@ -396,7 +401,7 @@ def test_figures_draw_what_the_tables_hold():
     assert len(points(panel(breakdown, "wait"))) == 2 * len(settings)
     runs = {(run, "easy"): reduced for run in ("base", *RUNS)}
     table = pd.concat([summaries.table_2(runs, bootstrap=bootstrap), quoted_values.table_2()])
-    accuracy = drawn("table_2", table).figure
+    accuracy = drawn("table_2", table, runs=RUNS).figure
     assert len(points(panel(accuracy, "easy"))) == len(RUNS)
     assert len(points(panel(accuracy, "paper (quoted)"), hollow=True)) == 3 * 4
     histogram = drawn("selection", summaries.selection_histogram(reduced), **BOUNDS).figure

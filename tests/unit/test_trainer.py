@@ -656,7 +656,9 @@ def test_vllm_gets_room_for_prompt_and_response_and_no_correction_but_ours(tmp_p
     settings = OnPolicySettings(checkpoint_steps=[1], steps=1)
     options = {"directory": tmp_path, "seed": 1, "processes": 1, "mirrors": []}
     sampling = Sampling(1.0, max_tokens=20_480)
-    arguments = trainer_arguments(Run("model", "grpo", 1e-6), settings, sampling, engine="vllm", longest_prompt=2048, **options)
+    arguments = trainer_arguments(
+        Run("model", "grpo", 1e-6), settings, sampling, engine="vllm", longest_prompt=2048, **options
+    )
     assert arguments.use_vllm and arguments.vllm_mode == "colocate" and arguments.vllm_enable_sleep_mode
     assert arguments.vllm_max_model_length == 22_528
     assert not arguments.vllm_importance_sampling_correction

@@ -7,9 +7,9 @@ beforehand.
 """
 
 import pandas as pd
+from selfdistill.analysis.words import rate_label
 from selfdistill.figures import drawing
 from selfdistill.figures.curve_plots import LENGTH, SCORE, Curve, Drawn, View, accuracy, by_value, draw_grid, in_view
-from selfdistill.figures.plotting import rate_label
 
 
 def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:

@@ -12,18 +12,19 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from selfdistill.analysis.words import rate_label
 from selfdistill.figures import drawing, plotting
 from selfdistill.figures.plotting import Drawn
 
 DASHES = {"unguided": (), "guided": (4, 1.2), "unguided_unfiltered": (1.2, 1)}
 
 
-def draw(steps: pd.DataFrame, study: str) -> Drawn:
+def draw(steps: pd.DataFrame, runs: plotting.Runs, study: str) -> Drawn:
     """One panel per model and learning rate of ``steps``: training_steps rows."""
     plotting.use_style()
     shown = steps[steps["metric"] == "loss"]
-    runs = shown["run"].map(plotting.split_run)
-    loss = shown.assign(dataset=runs.str[0], rate=runs.str[1])
+    trained = shown["run"].map(lambda run: plotting.what_trained(run, runs))
+    loss = shown.assign(dataset=trained.str[0], rate=trained.str[1])
     models, rates = loss["model"].unique(), sorted(loss["rate"].unique())
     datasets = plotting.in_order(loss["dataset"], plotting.DATASETS)
     figure = plotting.new_figure(height=0.5 + 2.1 * len(models))
@@ -31,7 +32,7 @@ def draw(steps: pd.DataFrame, study: str) -> Drawn:
     for model, row in zip(models, axes, strict=True):
         for rate, panel in zip(rates, row, strict=True):
             _draw_lines(panel, loss[(loss["model"] == model) & (loss["rate"] == rate)], datasets)
-            title = f"learning rate {plotting.rate_label(rate)}"
+            title = f"learning rate {rate_label(rate)}"
             panel.set(title=f"{model}, {title}" if len(models) > 1 else title, xlabel="optimizer step")
         row[0].set_ylabel("loss per response token")
     plotting.draw_legend(figure, [_entry(name) for name in datasets])

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
+from selfdistill.analysis.words import rate_label
 from selfdistill.figures import drawing, plotting
 from selfdistill.figures.plotting import Drawn
 
@@ -29,11 +30,11 @@ METRICS = {"avg": "accuracy (%)", "avg_difference_to_base": "difference to base\
 SHIFTS = {"base": -0.36, "unguided": -0.18, "guided": 0.0, "unguided_unfiltered": 0.18}
 
 
-def draw(table: pd.DataFrame, study: str) -> Drawn:
+def draw(table: pd.DataFrame, runs: plotting.Runs, study: str) -> Drawn:
     """Two rows of panels, one column per benchmark and one for the paper, for each model measured."""
     plotting.use_style()
-    runs = [plotting.split_run(row) for row in table["row"]]
-    frame = table.assign(dataset=[dataset for dataset, _ in runs], rate=[rate for _, rate in runs])
+    trained = [plotting.what_trained(row, runs) for row in table["row"]]
+    frame = table.assign(dataset=[dataset for dataset, _ in trained], rate=[rate for _, rate in trained])
     figure, blocks = plotting.blocks_by_model(frame, height=4.0)
     for block, of_model in blocks:
         _draw_block(block, of_model)
@@ -70,7 +71,7 @@ def _draw_rates(axes: Axes, frame: pd.DataFrame) -> None:
     runs = frame[frame["dataset"] != "base"]
     rates = sorted(runs["rate"].unique())
     _draw_datasets(axes, runs, np.searchsorted(rates, runs["rate"]), quoted=False)
-    axes.set_xticks(range(len(rates)), [plotting.rate_label(rate) for rate in rates])
+    axes.set_xticks(range(len(rates)), [rate_label(rate) for rate in rates])
     axes.set_xlim(-0.5, len(rates) - 0.5)
 
 

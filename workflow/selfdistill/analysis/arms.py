@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from selfdistill.analysis.words import rate_label
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, CURVES, RUNS, SUMMARY
 
@@ -27,7 +28,7 @@ def arm_label(arm: Mapping[str, Any], usual: Mapping[str, object]) -> str:
     ``usual``: what goes without saying, by arm column (see `usual_values`); the rate is always said.
     """
     context = {"none": "", "solution": " c=s", "solution_without_thinking": r" c=s\think"}[str(arm["context"])]
-    parts = [str(arm["method"]).upper() + context, "lr " + _rate(arm["learning_rate"])]
+    parts = [str(arm["method"]).upper() + context, "lr " + rate_label(arm["learning_rate"])]
     said = {
         "teacher_update_rate": "fixed teacher" if arm["teacher_update_rate"] == 0 else "EMA {:g}",
         "top_k": "k={:g}",
@@ -123,7 +124,7 @@ def rate_table(training: pd.DataFrame) -> pd.DataFrame:
         names = {"family": family, "problem_set": problem_set}
         chosen = choose_rate(training, **names)
         for rate, score in rate_scores(training, **names)[["learning_rate", "score"]].itertuples(index=False):
-            labels = {"study": study, "model": family, "row": f"GRPO, lr {_rate(rate)}", "benchmark": problem_set}
+            labels = {"study": study, "model": family, "row": f"GRPO, lr {rate_label(rate)}", "benchmark": problem_set}
             rows.append({**labels, "metric": "score", "value": score})
             rows.append({**labels, "metric": "chosen", "value": float(rate == chosen)})
     return pd.DataFrame(rows).assign(artifact="table_rates", origin="measured").reindex(columns=SUMMARY.names)
@@ -142,9 +143,3 @@ def _summary(shown: pd.DataFrame, usual: Mapping[str, object]) -> pd.DataFrame:
     facts = [once.assign(metric=name, value=once[name].astype(float)) for name in ("runs", "step")]
     # `problems` of a curve is |D|, that of a summary the number of problems behind the value.
     return pd.concat([frame, *facts], ignore_index=True).drop(columns="problems").reindex(columns=SUMMARY.names)
-
-
-def _rate(rate: float) -> str:
-    """3e-4 for 0.0003."""
-    mantissa, exponent = f"{rate:.6e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"

@@ -4,6 +4,7 @@ Apart from `generation.contexts`, which says what they do: another name or colou
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 @dataclass(frozen=True)
@@ -26,3 +27,9 @@ GUIDANCE: dict[str, Words] = {
         "regeneration, unselected", "regeneration (c = ỹ, unselected)", "#8f4a73", in_paper=False
     ),
 }
+
+
+def rate_label(rate: float) -> str:
+    """A learning rate in short, with all of its digits: 0.0003 as ``3e-4``."""
+    number = Decimal(repr(float(rate))).normalize()
+    return f"{number.scaleb(-number.adjusted()).normalize()}e{number.adjusted()}"

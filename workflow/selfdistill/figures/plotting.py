@@ -6,7 +6,6 @@ metadata which study, rule, code and input bytes it was made from.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError, nearest
 from selfdistill.files import atomic_path, sha256_file, write_text
 from selfdistill.pages import reading_room
@@ -52,11 +52,7 @@ class Drawn:
 UNGUIDED, GUIDED = "#0072B2", "#D55E00"
 SETTINGS: dict[str, Look] = {
     "selection draw": Look("selection draw (c = ∅)", "#8c8c8c"),
-    "unguided": Look("unguided (c = ∅)", UNGUIDED),
-    "solution": Look("solution-guided (c = s)", GUIDED),
-    "solution_without_thinking": Look("c = s without think", "#009E73"),
-    "regeneration": Look("regeneration (c = ỹ)", "#CC79A7"),
-    "regeneration_unselected": Look("regeneration (c = ỹ, unselected)", "#8f4a73"),
+    **{name: Look(words.label, words.colour) for name, words in GUIDANCE.items()},
 }
 DATASETS: dict[str, Look] = {
     "base": Look("base model", INK, "D"),
@@ -70,7 +66,6 @@ COUNTINGS: dict[str, Look] = {
 }
 QUOTED = Look("paper (quoted)", shape="D")
 
-_RUN = re.compile(r"(?P<dataset>base)|sft-(?P<trained_on>\w+?)(?:-lr(?P<rate>[\d.e+-]+))?")
 _RC = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same glyphs on every machine
@@ -123,21 +118,17 @@ def in_order(names: Iterable[str], looks: Mapping[str, Look]) -> list[str]:
     return [name for name in looks if name in present]
 
 
-def split_run(run: str) -> tuple[str, float]:
-    """Data set and learning rate of a row of Table 2: ``sft-guided-lr0.0003`` gives ("guided", 0.0003).
+Runs = Mapping[str, tuple[str, float]]  # data set and learning rate of fine-tuning runs, by id
 
-    The rate is NaN where none is known: of the base model ("base") and of quoted rows (``sft-guided``).
+
+def what_trained(row: str, runs: Runs) -> tuple[str, float]:
+    """Data set and learning rate of a row of Table 2, a run's id; ``runs``: those of the study.
+
+    The rate is NaN where none is known: of the base model ("base") and of quoted rows ("sft-guided").
     """
-    match = _RUN.fullmatch(run)
-    if match is None:
-        raise UserError(f"'{run}' is not the id of a run; expected base, sft-DATASET or sft-DATASET-lrRATE")
-    return match["dataset"] or match["trained_on"], float(match["rate"] or "nan")
-
-
-def rate_label(rate: float) -> str:
-    """A learning rate in short: 0.0003 as ``3e-4``."""
-    digits, _, exponent = f"{rate:e}".partition("e")
-    return f"{float(digits):g}e{int(exponent)}"
+    dataset, rate = runs.get(row, (row.removeprefix("sft-"), float("nan")))
+    look(dataset, DATASETS)
+    return dataset, rate
 
 
 def relative_to(frame: pd.DataFrame, row: str) -> pd.DataFrame:

@@ -69,10 +69,18 @@ def _narrow(figure: str, config: Config) -> dict[str, Any]:
     return {"problem_set": problem_set, "benchmarks": config.onpolicy.benchmarks[problem_set]}
 
 
+def _sft_runs(figure: str, config: Config) -> dict[str, tuple[str, float]]:
+    """Data set and learning rate of every fine-tuning run, by id."""
+    from selfdistill.study import Study  # which reads the configuration, and that this module
+
+    return {name: (run.data, run.learning_rate) for name, run in Study(config).sft_runs.items()}
+
+
 # What a figure may ask of the configuration, by the name under which ``draw`` takes it.
 SETTINGS: dict[str, Callable[[str, Config], Any]] = {
     "view": _view,
     "narrow": _narrow,
+    "runs": _sft_runs,
     "low": lambda figure, config: config.selection.low,
     "high": lambda figure, config: config.selection.high,
 }
@@ -105,8 +113,8 @@ _FIGURES = (
     Figure("table_1", "Section 3", "Table 1 (drawn)", TABLE_1),
     Figure("marker_breakdown", "Section 3", "Figure of A.1.1 (markers)", TABLE_A1),
     Figure("selection", "Section 3", "Figure of solve rates", SELECTION, ("low", "high")),
-    Figure("table_2", "Section 4", "Table 2 (drawn)", TABLE_2),
-    Figure("sft_curves", "Section 4", "Figure of fine-tuning losses", SFT_STEPS),
+    Figure("table_2", "Section 4", "Table 2 (drawn)", TABLE_2, ("runs",)),
+    Figure("sft_curves", "Section 4", "Figure of fine-tuning losses", SFT_STEPS, ("runs",)),
     Figure("fig_3", "Section 5", "Figure 3", CURVES, ("view",)),
     Figure("fig_4", "Section 5", "Figure 4", CURVES, ("view",)),
     Figure("fig_5", "Section 5", "Figure 5", CURVES, ("view",)),
