@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, nearest, one_of
 from selfdistill.files import atomic_path
 from selfdistill.markers.counting import MARKERS, MODES
 
@@ -207,9 +207,7 @@ SORT_KEYS: dict[str, list[str]] = {
 
 def schema(name: str) -> pa.Schema:
     """The schema called ``name``; `UserError` with the nearest spelling for an unknown name."""
-    if name not in SCHEMAS:
-        raise UserError(f"unknown table schema '{name}'{nearest(name, SCHEMAS)}; known: {', '.join(SCHEMAS)}")
-    return SCHEMAS[name]
+    return one_of("table schema", name, SCHEMAS)
 
 
 def write(frame: pd.DataFrame, path: str | Path, schema_name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 from selfdistill.generation.requests import Prompt
 from selfdistill.prompts import (
     guided_prompt,
@@ -82,9 +82,7 @@ GUIDANCE: dict[str, Guidance] = {
 
 def contexts_for(setting: str, traces: pd.DataFrame | None, *, opened: bool) -> dict[str, Context] | None:
     """Context by problem_id for a setting of Section 3; ``traces`` are those that provide it."""
-    if setting not in GUIDANCE:
-        raise UserError(f"unknown setting '{setting}'{nearest(setting, GUIDANCE)}; known: {', '.join(GUIDANCE)}")
-    guidance = GUIDANCE[setting]
+    guidance = one_of("setting", setting, GUIDANCE)
     if guidance.provided_by is None:
         return None
     if traces is None:

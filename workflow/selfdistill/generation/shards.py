@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from selfdistill import models
 from selfdistill.code_digest import code_digest
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 from selfdistill.files import atomic_path, sha256_text
 from selfdistill.generation.requests import Engine, Prompt, Row, Sampling, sample_seed
 
@@ -117,8 +117,7 @@ def generate(
     ``stream`` names the draw: the same prompt, seed and stream always give the same samples. ``workers`` processes
     share the shards and do not change the result; an engine that uses the whole machine has one. Columns: `COLUMNS`.
     """
-    if engine not in ENGINES:
-        raise UserError(f"unknown engine '{engine}'{nearest(engine, ENGINES)}; known: {', '.join(ENGINES)}")
+    one_of("engine", engine, ENGINES)
     workers = 1 if engine in ALONE else workers
     request = Request(Path(manifest), engine, sampling, seed, stream)
     jobs = list(_jobs(prompts, first_sample, samples, Path(work_dir) / _folder(request)))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import one_of
 
 if TYPE_CHECKING:
     from selfdistill.markers.scan import Patterns
@@ -32,9 +32,7 @@ def count_markers(text: str, mode: Mode = "substring") -> dict[str, int]:
 
 def count_table(texts: Iterable[str], mode: Mode = "substring") -> pd.DataFrame:
     """Counts as a frame: one row per text, one column per marker (int32); `UserError` for an unknown ``mode``."""
-    if mode not in MODES:
-        raise UserError(f"unknown way of counting '{mode}'{nearest(mode, MODES)}; known: {', '.join(MODES)}")
-    return count_tables(texts)[mode]
+    return count_tables(texts)[one_of("way of counting", mode, MODES)]
 
 
 def count_tables(texts: Iterable[str]) -> dict[Mode, pd.DataFrame]:

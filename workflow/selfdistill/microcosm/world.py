@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 
 NUMBERS = 60
 TABLE_VALUES = 7
@@ -116,8 +116,7 @@ def problem_split(split: str, size: int | None = None) -> list[Problem]:
     ``hard`` mix letter groups, so post-training never sees their type; ``narrow_train`` and ``narrow_test``
     partition a family of a single type. Raises `UserError` for an unknown split or one that is too small.
     """
-    if split not in SPLITS:
-        raise UserError(f"unknown microcosm split '{split}'{nearest(split, SPLITS)}; known: {', '.join(SPLITS)}")
+    one_of("microcosm split", split, SPLITS)
     if split in ("easy", "hard"):
         return list(itertools.islice(_cross_group(split), size if size is not None else EVALUATION_SIZE))
     problems = _finite_split(split)

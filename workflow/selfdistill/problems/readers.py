@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 
 BATCH_ROWS = 4096
 
@@ -29,11 +29,10 @@ class Rows:
 def read_file(path: Path) -> Rows:
     """The rows of a local file, by its suffix; `UserError` names the file and the place of what is wrong."""
     readers = {".parquet": _read_parquet, ".jsonl": _read_json, ".json": _read_json}
-    if path.suffix not in readers:
-        raise UserError(f"{path}: unknown kind of file{nearest(path.suffix, readers)}; known: {', '.join(readers)}")
+    read = one_of("kind of file", path.suffix, readers, where=str(path))
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return readers[path.suffix](path)
+    return read(path)
 
 
 def read_hub(repo: str, *, name: str | None, split: str, revision: str) -> Rows:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import one_of
 from selfdistill.training.settings import AGGREGATIONS
 
 # Log-ratios are bounded before they are exponentiated, as TRL and verl do.
@@ -340,8 +340,6 @@ def aggregate(
     the effect of their code, whose configuration says token-mean. "token": sum over all tokens, divided by
     ``normaliser`` (None: their number).
     """
-    if how == "authors":
+    if one_of("aggregation", how, AGGREGATIONS) == "authors":
         return ((per_token * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).mean()
-    if how == "token":
-        return (per_token * mask).sum() / (mask.sum().clamp(min=1) if normaliser is None else normaliser)
-    raise UserError(f"unknown aggregation '{how}'{nearest(how, AGGREGATIONS)}; known: {', '.join(AGGREGATIONS)}")
+    return (per_token * mask).sum() / (mask.sum().clamp(min=1) if normaliser is None else normaliser)
