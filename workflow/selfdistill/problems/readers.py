@@ -96,7 +96,7 @@ def _json_list(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    # Not splitlines(): U+2028 and the like may stand inside a JSON string.
+    # Not splitlines(): U+2028 and the like may occur inside a JSON string.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"line {number}", _object(_parse(line, f"{path}: ", first_line=number), f"{path}: line {number}")
