@@ -1,6 +1,6 @@
 """Rows per second and memory of aggregating many responses: `python benchmarks/aggregation.py [--traces 5000000] ...`.
 
-Made-up traces in six tables (the draw that selects and five settings of Section 3; again, as the base model's and five
+Made-up traces in six tables (the selection's and five settings of Section 3; again, as the base model's and five
 runs' evaluations) go through selection, Table 1 and Table 2 as the stages compute them, each in a process of its own.
 The baseline is the same statistics on tables that are read as a whole. Memory is the most that a process ever held.
 Responses are short: longer ones cost only the baseline.
@@ -85,8 +85,8 @@ def select_whole(folder: Path) -> None:
         solved(part)
 
 
-def solved(drawn: pd.DataFrame) -> None:
-    selection.is_borderline(selection.solve_rates(drawn), 0.125, 0.5)
+def solved(sampled: pd.DataFrame) -> None:
+    selection.is_borderline(selection.solve_rates(sampled), 0.125, 0.5)
 
 
 def table_1(folder: Path) -> None:
@@ -98,10 +98,10 @@ def table_1(folder: Path) -> None:
 def table_1_whole(folder: Path) -> None:
     everything = whole(traces(folder))
     settings = {name: reduced(part) for name, part in everything.groupby("setting", sort=False)}
-    drawn, bootstrap = settings.pop(SETTINGS[0]), Bootstrap(**BOOTSTRAP)
-    summaries.table_1(settings, drawn, bootstrap=bootstrap)
+    selection_traces, bootstrap = settings.pop(SETTINGS[0]), Bootstrap(**BOOTSTRAP)
+    summaries.table_1(settings, selection_traces, bootstrap=bootstrap)
     summaries.table_a1(settings, bootstrap=bootstrap)
-    summaries.selection_histogram(drawn, bootstrap=bootstrap)
+    summaries.selection_histogram(selection_traces, bootstrap=bootstrap)
 
 
 def table_2(folder: Path) -> None:

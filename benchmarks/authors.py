@@ -3,8 +3,8 @@
 CHECKOUT is your clone of their repository (`REPOSITORY` at `COMMIT`); none of it is part of this package. Their scripts
 run unchanged, as their README says: `eval_dapo_dataset.py` (collect), `eval_with_hint.py` (both rounds),
 `make_sft_dataset.py` and `eval.py`. Ours are the stages that the rules of Sections 3 and 4 call, with the same numbers.
-Both sides draw with this package's CPU engine from the same model, with the same seeds, on one thread; steps alternate
-between the sides, every command in a process of its own. In place of what cannot be had here their scripts get:
+Both sides sample with this package's CPU engine from the same model, with the same seeds, on one thread. Steps
+alternate between the sides, every command in a process of its own. Their scripts get replacements for:
 
 - `vllm`: `vllm_stand_in.py`, which calls our engine
 - DAPO-Math-17k and AIME24: problems of the microcosm, as Parquet with the columns that they read
@@ -115,19 +115,19 @@ class Work:
         return f"outputs/{name}/math/train_think_n{ROLLOUTS}_correct1-4_collect{self.problems}.jsonl"
 
     def own_commands(self) -> dict[str, list[list[str]]]:
-        """As in workflow/rules; the SFT sets as large as the same number of draws allows."""
+        """As in workflow/rules; the SFT sets as large as the same number of samples allows."""
         names = "--study own --model-name own --instruction="
-        draw = (
+        sampler = (
             f"{names} --seed 0 --model {self.model} --work-dir work --workers 1 --temperature 1 --max-tokens {TOKENS}"
         )
-        guide = f"sample-guidance --problems borderline.parquet --samples {ROLLOUTS} {draw}"
+        guide = f"sample-guidance --problems borderline.parquet --samples {ROLLOUTS} {sampler}"
         collect = (
-            f"collect-correct --problems borderline.parquet --per-problem {ROLLOUTS} --max-draws {ROLLOUTS} {draw}"
+            f"collect-correct --problems borderline.parquet --per-problem {ROLLOUTS} --max-draws {ROLLOUTS} {sampler}"
         )
         stages = {
             "collect": [
                 f"select-borderline --problems train_problems.parquet --rollouts {ROLLOUTS} --low 0.125 --high 0.5 "
-                f"--target {self.problems} --batch {BATCH} {draw} "
+                f"--target {self.problems} --batch {BATCH} {sampler} "
                 "--out-problems borderline.parquet --out-traces selection.parquet"
             ],
             "hint rounds": [
@@ -143,7 +143,7 @@ class Work:
                 "--out-unfiltered unfiltered.parquet --out-card card.md",
             ],
             "evaluation": [
-                f"evaluate-model --problems test_problems.parquet --samples {SAMPLES} {draw} --run base "
+                f"evaluate-model --problems test_problems.parquet --samples {SAMPLES} {sampler} --run base "
                 "--benchmark test --out evaluation.parquet"
             ],
         }
@@ -152,14 +152,14 @@ class Work:
 
     def their_commands(self) -> dict[str, list[list[str]]]:
         """As in their shell scripts, with what `ACTIONS` edits."""
-        drawn = f"--model_name_or_path {self.model.parent} --temperature 1 --max_tokens {TOKENS} --top_p 1"
-        rounds = f"--n_sampling {ROLLOUTS} --top_k -1 {drawn}"
+        options = f"--model_name_or_path {self.model.parent} --temperature 1 --max_tokens {TOKENS} --top_p 1"
+        rounds = f"--n_sampling {ROLLOUTS} --top_k -1 {options}"
         commands = {
             "collect": f"--data_path train.parquet --min_correct 1 --max_correct 4 --max_collect {self.problems} "
             f"--batch_size {BATCH} --enable_thinking {rounds}",
             "hint rounds": f"--collected_path {self.collected} --n_sample {self.problems} {rounds}",
             "SFT sets": "--input outputs_chained/chained_results_all.jsonl --output_dir sft_datasets",
-            "evaluation": f"--data_path test.parquet --n_sampling {SAMPLES} --k {SAMPLES} --enable_thinking {drawn}",
+            "evaluation": f"--data_path test.parquet --n_sampling {SAMPLES} --k {SAMPLES} --enable_thinking {options}",
         }
         scripts = zip(commands.items(), SCRIPTS, strict=True)
         return {step: [[self.python, str(self.checkout / script), *flags.split()]] for (step, flags), script in scripts}
@@ -170,25 +170,25 @@ class Work:
         if side == THEIRS:
             paths = [self.folder.parent / "stand_ins", *paths, *beside_utils(self.checkout)]
             streams = {"collect": "selection", "hint rounds": "solution,regeneration", "evaluation": "evaluation"}
-            own |= {STREAMS: streams.get(step, ""), LOG: str(self.folder / "drawn.jsonl")}
+            own |= {STREAMS: streams.get(step, ""), LOG: str(self.folder / "sampled.jsonl")}
         return os.environ | own | {"PYTHONPATH": ":".join(map(str, paths)), "TOKENIZERS_PARALLELISM": "false"}
 
-    def drawn(self, side: str) -> int:
-        """Tokens drawn so far: ours from the finished shards, theirs from the stand-in's log."""
+    def sampled(self, side: str) -> int:
+        """Tokens sampled so far: ours from the finished shards, theirs from the stand-in's log."""
         if side == OURS:
             shards = self.folder.glob("work/**/*.parquet")
             return sum(int(pd.read_parquet(path, columns=["response_tokens"]).sum().iloc[0]) for path in shards)
-        log = self.folder / "drawn.jsonl"
+        log = self.folder / "sampled.jsonl"
         return sum(json.loads(line)["tokens"] for line in log.read_text().splitlines()) if log.exists() else 0
 
     def measure(self, step: str, side: str) -> dict[str, object]:
-        before, spent, started = self.drawn(side), processor_seconds(), time.perf_counter()
+        before, spent, started = self.sampled(side), processor_seconds(), time.perf_counter()
         environment, peak = self.environment(side, step), 0
         for command in self.steps[step][side]:
             peak = max(peak, run(command, self.folder, environment))
         seconds = time.perf_counter() - started
         spent = processor_seconds() - spent
-        tokens = self.drawn(side) - before
+        tokens = self.sampled(side) - before
         return {"step": step, "side": side, "seconds": seconds, "processor": spent, "megabytes": peak, "tokens": tokens}
 
 

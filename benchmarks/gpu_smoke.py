@@ -57,7 +57,6 @@ from selfdistill.training.losses import (
     aggregate,
     distillation_terms,
     topk_divergence,
-    topk_divergence_from_hidden,
 )
 from selfdistill.training.settings import OnPolicySettings, Run, SftSettings
 from selfdistill.training.states import response_states
@@ -73,7 +72,7 @@ LOSS = {"k": 100, "alpha": SETTINGS.divergence_alpha, "tail": SETTINGS.divergenc
 
 # Quantity -> (largest difference, whether it is relative). Fine-tuning reads the same tokens on both sides. Rollouts
 # have the same random numbers, but a rounded logit now and then picks another token and with it another response:
-# score, entropy and divergence are means over partly different draws. Sampler and trainer share one precision, so
+# score, entropy and divergence are means over partly different samples. Sampler and trainer share one precision, so
 # their ratio is 1 up to rounding.
 TOLERANCES = {
     "sft loss": (0.02, True),
@@ -350,7 +349,7 @@ def parity_row(quantity: str, ours: float, theirs: float, difference: float, tol
 
 # --- the memory-saving loss -----------------------------------------------------------------------------------------
 def loss_parity(device: torch.device) -> pd.DataFrame:
-    """`topk_divergence_from_hidden` against `topk_divergence` of all logits: values and gradients, small shapes."""
+    """`distillation_terms` against `topk_divergence` of all logits: values and gradients, small shapes."""
     rows = []
     for precision, tolerance in LOSS_TOLERANCES.items():
         half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
@@ -376,7 +375,8 @@ def loss_and_gradients(device: torch.device, divergence: Callable[..., torch.Ten
 
 
 def in_chunks(states: torch.Tensor, taught: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    return topk_divergence_from_hidden(states, taught, weight, **LOSS, chunk_tokens=64)
+    ids = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
+    return distillation_terms(states, taught, weight, ids, **LOSS, chunk_tokens=64)[0]
 
 
 def all_at_once(states: torch.Tensor, taught: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -435,7 +435,7 @@ def wait_for_device() -> None:
 
 
 def make_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    """Random weights, drawn where they are to lie."""
+    """A model with random weights, made on ``device``."""
     torch.manual_seed(0)
     with torch.device(device):
         return Qwen3ForCausalLM(shape.config()).to(dtype)

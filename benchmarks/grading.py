@@ -79,12 +79,15 @@ def integers() -> list[list[Pair]]:
     random = np.random.default_rng(0)
     golds = random.integers(0, 1000, PROBLEMS)
     return [
-        [(str(gold if right else wrong), f"{gold}") for right, wrong in zip(*drawn(random, gold), strict=True)]
+        [
+            (str(gold if right else wrong), f"{gold}")
+            for right, wrong in zip(*right_and_wrong(random, gold), strict=True)
+        ]
         for gold in golds
     ]
 
 
-def drawn(random: np.random.Generator, gold: int) -> tuple[np.ndarray, np.ndarray]:
+def right_and_wrong(random: np.random.Generator, gold: int) -> tuple[np.ndarray, np.ndarray]:
     return random.random(SAMPLES) < 0.5, random.choice([gold + 1, 2 * gold, 42], SAMPLES)
 
 

@@ -86,7 +86,7 @@ class Inputs:
     k: int
 
     @classmethod
-    def draw(cls, case: Case, dtype: torch.dtype, device: str) -> "Inputs":
+    def random(cls, case: Case, dtype: torch.dtype, device: str) -> "Inputs":
         torch.manual_seed(0)
         student, noise = (torch.randn(1, case.tokens, case.hidden, device=device) for _ in range(2))
         weight = torch.randn(case.vocabulary, case.hidden, device=device).to(dtype) / case.hidden**0.5
@@ -173,8 +173,8 @@ def measure(loss: str, name: str, case: Case, precision: str) -> dict[str, float
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     step = partial(gradients, LOSSES[loss][name], half=torch.autocast(device, torch.bfloat16, precision == "autocast"))
-    step(Inputs.draw(replace(case, tokens=8), WEIGHTS[precision], device))
-    inputs = Inputs.draw(case, WEIGHTS[precision], device)
+    step(Inputs.random(replace(case, tokens=8), WEIGHTS[precision], device))
+    inputs = Inputs.random(case, WEIGHTS[precision], device)
     clock = time.perf_counter if device == "cuda" else time.process_time
     before, started = reset_peak(device), clock()
     value = step(inputs)

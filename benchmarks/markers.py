@@ -38,13 +38,13 @@ def main() -> None:
     }
     report = {}
     print(f"load {os.getloadavg()[0]:.1f}; MB/s of UTF-8, one core: median [least, most] of {REPEATS}")
-    for name, drawn in texts.items():
-        assert all(ours.equals(theirs) for ours, theirs in zip(count_tables(drawn).values(), plain(drawn), strict=True))
-        column = pd.Series(drawn, dtype="str")
+    for name, some in texts.items():
+        assert all(ours.equals(theirs) for ours, theirs in zip(count_tables(some).values(), plain(some), strict=True))
+        column = pd.Series(some, dtype="str")
         rates = {
-            "ours": speeds(count_tables, drawn),
+            "ours": speeds(count_tables, some),
             "column": speeds(count_tables, column),
-            "plain": speeds(plain, drawn),
+            "plain": speeds(plain, some),
         }
         middle = {side: statistics.median(found) for side, found in rates.items()}
         shown = {side: f"{middle[side]:.0f} [{min(found):.0f}, {max(found):.0f}]" for side, found in rates.items()}

@@ -38,9 +38,9 @@ def make_model(folder: Path) -> Path:
 
 
 def make_examples(count: int) -> pd.DataFrame:
-    draw = random.Random(0)
-    lengths = [min(400, round(draw.lognormvariate(4.1, 0.6))) for _ in range(count)]
-    turns = [" ".join(str(draw.randrange(60)) for _ in range(length)) for length in lengths]
+    rng = random.Random(0)
+    lengths = [min(400, round(rng.lognormvariate(4.1, 0.6))) for _ in range(count)]
+    turns = [" ".join(str(rng.randrange(60)) for _ in range(length)) for length in lengths]
     return pd.DataFrame(
         {
             "prompt": [[{"role": "user", "content": " ".join(turn.split()[:18])}] for turn in turns],

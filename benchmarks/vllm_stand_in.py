@@ -1,8 +1,8 @@
-"""What `authors.py` puts in the place of `vllm`: the calls of the authors' scripts, drawn by this package's CPU engine.
+"""What `authors.py` puts in the place of `vllm`: the authors' calls, answered by this package's CPU engine.
 
-A response's seed comes from its prompt, its number and the name of the draw, as in the package's own stages, so equal
+A response's seed comes from its prompt, its number and the name of the stream, as in the package's own stages, so equal
 prompts give equal responses on both sides. Rows go to the engine in the stages' batches, so that neither side gains by
-its batch size. Each call adds a line to a log: the tokens that it drew.
+its batch size. Each call adds a line to a log: the tokens that it sampled.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-STREAMS, LOG = "STAND_IN_STREAMS", "STAND_IN_LOG"  # environment: names of the draws, one per call; the log's path
+STREAMS, LOG = "STAND_IN_STREAMS", "STAND_IN_LOG"  # environment: names of the streams, one per call; the log's path
 
 
 @dataclass
@@ -67,8 +67,8 @@ class LLM:
             rows += [Row(ids, sample_seed(0, stream, digest, sample)) for sample in range(asked.n)]
         sampling = Sampling(asked.temperature, asked.top_p, max(asked.top_k, 0), asked.max_tokens)
         parts = [rows[first : first + ROWS] for first in range(0, len(rows), ROWS)]
-        drawn = [completion for part in parts for completion in self.engine.draw(part, sampling)]
+        completions = [completion for part in parts for completion in self.engine.sample(part, sampling)]
         with open(os.environ[LOG], "a", encoding="utf-8") as log:
-            log.write(json.dumps({"stream": stream, "tokens": sum(len(c.token_ids) for c in drawn)}) + "\n")
-        texts = [CompletionOutput(self.engine.decode(completion.token_ids)) for completion in drawn]
+            log.write(json.dumps({"stream": stream, "tokens": sum(len(c.token_ids) for c in completions)}) + "\n")
+        texts = [CompletionOutput(self.engine.decode(completion.token_ids)) for completion in completions]
         return [RequestOutput(prompt, texts[asked.n * i : asked.n * (i + 1)]) for i, prompt in enumerate(prompts)]

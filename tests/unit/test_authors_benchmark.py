@@ -1,4 +1,4 @@
-"""benchmarks/authors.py without the authors' code: its stand-in for vLLM draws what our stages draw, and counts it."""
+"""benchmarks/authors.py without the authors' code: its stand-in for vLLM samples and counts what our stages do."""
 
 import importlib
 import json
@@ -32,7 +32,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def test_the_stand_in_draws_what_the_stages_draw(stand_in, manifest, tmp_path, monkeypatch):
+def test_the_stand_in_samples_what_the_stages_sample(stand_in, manifest, tmp_path, monkeypatch):
     monkeypatch.setenv(stand_in.STREAMS, "solution,regeneration")
     monkeypatch.setenv(stand_in.LOG, str(tmp_path / "log.jsonl"))
     engine = stand_in.LLM(str(manifest.parent), tensor_parallel_size=1, trust_remote_code=True)

@@ -116,12 +116,12 @@ class TestPrompts:
     def test_a_long_context_loses_its_end_and_nothing_else_and_is_marked(self):
         contexts = {self.ids[0]: Context("a b a b a b a b", 4), self.ids[1]: Context("a b", 0)}
         whole, _ = self.build(instruction="so maybe", contexts=contexts)
-        room = len(whole[0].token_ids) - 3
-        cut, tokenizer = self.build(instruction="so maybe", contexts=contexts, max_prompt_tokens=room)
+        limit = len(whole[0].token_ids) - 3
+        cut, tokenizer = self.build(instruction="so maybe", contexts=contexts, max_prompt_tokens=limit)
         assert tokenizer.turns[-2][0]["content"].split("\n") == [
             "Find a", "so maybe", "", "Correct solution: a b a b a", "", "Correctly solve the original question.",
         ]  # fmt: skip
-        assert len(cut[0].token_ids) == room
+        assert len(cut[0].token_ids) == limit
         assert [prompt.shortened for prompt in cut] == [True, False]
         assert cut[1] == whole[1] and not whole[0].shortened
 

@@ -54,7 +54,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> type[PretendedLLM]:
     monkeypatch.setattr(shards, "find_spec", lambda name: module)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(shards, "_held", {})
+    monkeypatch.setattr(shards, "_holder", shards.EngineHolder())
     monkeypatch.setattr(PretendedLLM, "made", [])
     return PretendedLLM
 
@@ -64,7 +64,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("tiny"), max_position_embeddings=2000)
 
 
-def draw(manifest: Path, work: Path, samples: int = 8, *, length: int = 3, tokens: int = 40, **options: object):
+def sample(manifest: Path, work: Path, samples: int = 8, *, length: int = 3, tokens: int = 40, **options: object):
     tokenizer = models.load_tokenizer(manifest)
     prompts = [prompt_of(tokenizer, f"Find {letter} " + "a " * length) for letter in "abc"]
     request = {"samples": samples, "sampling": Sampling(0.6, 0.95, 20, tokens), "seed": 1, "stream": "s"}
@@ -96,11 +96,11 @@ def test_an_unknown_engine_names_those_there_are(manifest: Path, tmp_path: Path)
 
 def test_without_vllm_its_engine_says_where_to_find_it(manifest: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"the engine vllm needs vLLM, .* envs/train\.yaml has it"):
-        draw(manifest, tmp_path)
+        sample(manifest, tmp_path)
 
 
 def test_each_problem_is_one_request_with_its_first_samples_seed(vllm, manifest: Path, tmp_path: Path):
-    table = draw(manifest, tmp_path, workers=2)
+    table = sample(manifest, tmp_path, workers=2)
     (llm,) = vllm.made
     assert len(llm.asked) == 3
     for prompt, parameters in llm.asked:
@@ -122,36 +122,36 @@ def test_each_problem_is_one_request_with_its_first_samples_seed(vllm, manifest:
     ).all()
     assert table["response_tokens"].tolist() == [*range(1, 9)] * 3
     assert table["finish_reason"].tolist() == ["length", "stop"] * 12
-    more = draw(manifest, tmp_path, 16)
+    more = sample(manifest, tmp_path, 16)
     assert len(llm.asked) == 6 and {parameters.n for _, parameters in llm.asked} == {8}
     assert more["seed"].is_unique  # the second block has seeds of its own
 
 
 def test_the_engine_is_told_how_long_prompts_and_responses_get(vllm, manifest: Path, tmp_path: Path):
-    draw(manifest, tmp_path / "a")
+    sample(manifest, tmp_path / "a")
     options = vllm.made[0].options
     assert options["max_model_len"] == 512 and options["tensor_parallel_size"] == 2  # of 3 GPUs, for 4 heads
     assert options["dtype"] == "bfloat16" and options["enable_prefix_caching"] and not options["trust_remote_code"]
-    draw(manifest, tmp_path / "b", length=100)
-    assert len(vllm.made) == 1  # there is room
-    draw(manifest, tmp_path / "c", tokens=1000)
+    sample(manifest, tmp_path / "b", length=100)
+    assert len(vllm.made) == 1  # prompts and responses fit
+    sample(manifest, tmp_path / "c", tokens=1000)
     assert [llm.open for llm in vllm.made] == [False, True]  # the first gave its memory back
     assert vllm.made[1].options["max_model_len"] == 1024
-    draw(manifest, tmp_path / "d", tokens=1900)
+    sample(manifest, tmp_path / "d", tokens=1900)
     assert vllm.made[2].options["max_model_len"] == 2000  # all positions that the model has
     with pytest.raises(UserError, match=r"need \d+ tokens, the model has 2000 positions; lower sampling max_tokens"):
-        draw(manifest, tmp_path / "e", tokens=1999)
+        sample(manifest, tmp_path / "e", tokens=1999)
 
 
 def test_a_temperature_beyond_vllms_is_told_in_a_sentence(vllm, manifest: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"vLLM takes temperatures up to 2, found 2\.5"):
-        draw(manifest, tmp_path, sampling=Sampling(2.5, max_tokens=40))
+        sample(manifest, tmp_path, sampling=Sampling(2.5, max_tokens=40))
 
 
 def test_another_model_takes_the_place_of_the_first(vllm, manifest: Path, tmp_path: Path):
     other = save_tiny_model(tmp_path / "other", seed=5)
     for model in (manifest, other, manifest):
-        draw(model, tmp_path / "work", tokens=40 + len(vllm.made))
+        sample(model, tmp_path / "work", tokens=40 + len(vllm.made))
     assert [llm.open for llm in vllm.made] == [False, False, True]
 
 

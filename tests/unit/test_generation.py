@@ -54,7 +54,7 @@ def generated_by_transformers(engine: TransformersEngine, row: Row, **options: o
 def assert_greedy_parity(engine: TransformersEngine) -> None:
     rows = rows_of(engine, TEXTS)
     assert len({len(row.token_ids) for row in rows}) > 2  # so that the batch is padded
-    for row, completion in zip(rows, engine.draw(rows, GREEDY), strict=True):
+    for row, completion in zip(rows, engine.sample(rows, GREEDY), strict=True):
         wanted = generated_by_transformers(engine, row, max_new_tokens=GREEDY.max_tokens)
         ended = wanted[-1] == engine.tokenizer.eos_token_id
         assert completion.token_ids == (wanted[:-1] if ended else wanted)
@@ -93,20 +93,21 @@ class TestGreedy:
     def test_long_generation_outgrows_the_cache(self, either: TransformersEngine):
         engine, long = either, Sampling(temperature=0.0, max_tokens=200)
         rows = rows_of(engine, TEXTS)
-        drawn = engine.draw(rows, long)
-        assert max(len(completion.token_ids) for completion in drawn) == 200
-        for row, completion in zip(rows, drawn, strict=True):
+        sampled = engine.sample(rows, long)
+        assert max(len(completion.token_ids) for completion in sampled) == 200
+        for row, completion in zip(rows, sampled, strict=True):
             wanted = generated_by_transformers(engine, row, max_new_tokens=200)
             assert completion.token_ids == [token for token in wanted if token != engine.tokenizer.eos_token_id]
 
 
 class TestDistribution:
-    DRAWS = 8000
+    SAMPLES = 8000
 
     def frequencies(self, engine: TransformersEngine, row: Row, sampling: Sampling) -> torch.Tensor:
-        rows = [Row(row.token_ids, sample_seed(7, "test", "prompt", n)) for n in range(self.DRAWS)]
+        rows = [Row(row.token_ids, sample_seed(7, "test", "prompt", n)) for n in range(self.SAMPLES)]
         # An end token as first token leaves the response empty.
-        firsts = [c.token_ids[0] if c.token_ids else engine.tokenizer.eos_token_id for c in engine.draw(rows, sampling)]
+        end = engine.tokenizer.eos_token_id
+        firsts = [c.token_ids[0] if c.token_ids else end for c in engine.sample(rows, sampling)]
         return torch.bincount(torch.tensor(firsts), minlength=engine.model.config.vocab_size)
 
     @pytest.mark.parametrize(
@@ -125,9 +126,9 @@ class TestDistribution:
         row = rows_of(engine, TEXTS[1:2])[0]
         with torch.inference_mode():
             logits = engine.model(torch.tensor([row.token_ids])).logits[0, -1].double()
-        wanted = plain_probabilities(logits, sampling) * self.DRAWS
+        wanted = plain_probabilities(logits, sampling) * self.SAMPLES
         counts = self.frequencies(engine, row, sampling)
-        assert counts[wanted == 0].sum() == 0  # nothing that a filter removed is ever drawn
+        assert counts[wanted == 0].sum() == 0  # nothing that a filter removed is ever sampled
         common = wanted >= 5
         observed = torch.cat([counts[common], counts[~common].sum()[None]]).double()
         expected = torch.cat([wanted[common], wanted[~common].sum()[None]])
@@ -184,25 +185,25 @@ class TestSeeds:
     def test_a_response_depends_on_its_seed_and_prompt_only(self, either: TransformersEngine):
         engine = either
         rows = rows_of(engine, TEXTS * 15, seeds=list(range(100, 160)))
-        together = engine.draw(rows, WARM)
-        reversed_order = engine.draw(rows[::-1], WARM)[::-1]
-        alone = [engine.draw([row], WARM)[0] for row in rows[:12]]
+        together = engine.sample(rows, WARM)
+        reversed_order = engine.sample(rows[::-1], WARM)[::-1]
+        alone = [engine.sample([row], WARM)[0] for row in rows[:12]]
         assert together == reversed_order
         assert together[:12] == alone
         assert len({tuple(completion.token_ids) for completion in together}) > 50
 
     def test_equal_rows_give_equal_responses_and_other_seeds_others(self, engine: TransformersEngine):
         same, also, other = rows_of(engine, [TEXTS[1]] * 3, seeds=[5, 5, 6])
-        first, second, third = engine.draw([same, also, other], WARM)
+        first, second, third = engine.sample([same, also, other], WARM)
         assert first == second != third
 
     def test_batches_above_the_largest_size_are_split_without_effect(self, tmp_path: Path):
         manifest = save_tiny_model(tmp_path, hidden_act="gelu")
         engine = TransformersEngine(manifest)
         rows = rows_of(engine, TEXTS * 3, seeds=list(range(12)))
-        assert TransformersEngine(manifest, largest_batch=5).draw(rows, WARM) == engine.draw(rows, WARM)
+        assert TransformersEngine(manifest, largest_batch=5).sample(rows, WARM) == engine.sample(rows, WARM)
 
-    def test_prompts_of_very_different_lengths_are_drawn_apart(self):
+    def test_prompts_of_very_different_lengths_are_in_different_batches(self):
         lengths = [20, 200, 22, 72, 73, 21, 400, 20]
         assert batches_by_length(lengths, 100) == [[0, 7, 5, 2, 3], [4], [1, 6]]
         assert batches_by_length(lengths, 2) == [[0, 7], [5, 2], [3, 4], [1, 6]]
@@ -242,7 +243,7 @@ class TestEnds:
         rows = rows_of(engine, TEXTS[1:3])
         one, two = (self.script(engine, row) for row in rows)
         ends = [one[4], two[7]]
-        found = self.with_ends(tmp_path, ends).draw(rows, Sampling(0.0, max_tokens=12))
+        found = self.with_ends(tmp_path, ends).sample(rows, Sampling(0.0, max_tokens=12))
         for script, completion in zip((one, two), found, strict=True):
             stop = min(script.index(end) for end in ends if end in script)
             assert (completion.token_ids, completion.finish_reason) == (script[:stop], "stop")
@@ -254,7 +255,7 @@ class TestEnds:
         script = self.script(engine, row)
         place = next(i for i in range(3, 12) if script[i] not in script[:i])
         ended = self.with_ends(tmp_path, script[place])
-        at_limit, before = (ended.draw([row], Sampling(0.0, max_tokens=n))[0] for n in (place + 1, place))
+        at_limit, before = (ended.sample([row], Sampling(0.0, max_tokens=n))[0] for n in (place + 1, place))
         assert (at_limit.token_ids, at_limit.finish_reason) == (script[:place], "stop")
         assert (before.token_ids, before.finish_reason) == (script[:place], "length")
 
@@ -265,8 +266,8 @@ class TestEnds:
     def test_an_end_as_first_token_is_an_empty_response(self, tmp_path: Path, engine: TransformersEngine):
         row = rows_of(engine, TEXTS[1:2])[0]
         ended = self.with_ends(tmp_path, self.script(engine, row)[0])
-        assert ended.draw([row], GREEDY)[0].token_ids == []
-        assert ended.draw([row], GREEDY)[0].finish_reason == "stop"
+        assert ended.sample([row], GREEDY)[0].token_ids == []
+        assert ended.sample([row], GREEDY)[0].finish_reason == "stop"
 
     def test_decoding_drops_special_tokens_and_keeps_thinking(self, engine: TransformersEngine):
         ids = engine.tokenizer("<think> a </think> 7 <|im_start|>", add_special_tokens=False)["input_ids"]

@@ -13,7 +13,6 @@ from selfdistill.training.losses import (
     distillation_terms,
     token_logps,
     topk_divergence,
-    topk_divergence_from_hidden,
     truncated_ratio,
 )
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -120,6 +119,12 @@ def test_half_precision_is_computed_in_single():
     assert torch.allclose(found, topk_divergence(student.float(), teacher.float(), k=5, alpha=0.5, tail=True))
 
 
+def divergence_in_chunks(student: torch.Tensor, teacher: torch.Tensor, weight: torch.Tensor, **options) -> torch.Tensor:
+    """`topk_divergence` [B, T] from hidden states and output weight."""
+    ids = torch.zeros(student.shape[:2], dtype=torch.long)
+    return distillation_terms(student, teacher, weight, ids, **options)[0]
+
+
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("k", [5, VOCABULARY + 4])
 @pytest.mark.parametrize("chunk", [4, 7, 100])
@@ -133,7 +138,7 @@ def test_from_hidden_states_it_is_the_same(tied, biased, chunk, k, dtype, within
              "teacher_bias": logits(VOCABULARY, seed=5, dtype=dtype)}  # fmt: skip
     other = {} if tied else other
     options = {"k": k, "alpha": 0.5, "tail": True}
-    found = topk_divergence_from_hidden(
+    found = divergence_in_chunks(
         hidden, taught, weight, bias=bias if biased else None, temperature=0.7, chunk_tokens=chunk, **other, **options
     )
     own = (hidden @ weight.T + (bias if biased else 0)) / 0.7
@@ -208,7 +213,7 @@ def test_products_in_half_precision_are_added_up_over_chunks_in_single(kept, chu
     weight = logits(500, 16, seed=2).to(kept).requires_grad_()
     options = {"k": 20, "alpha": 0.5, "tail": True}
     with torch.autocast("cpu", torch.bfloat16, enabled=kept == torch.float32):
-        found = topk_divergence_from_hidden(states, taught, weight, chunk_tokens=chunk, **options)
+        found = divergence_in_chunks(states, taught, weight, chunk_tokens=chunk, **options)
     rounded = [x.detach().bfloat16().double().requires_grad_() for x in (states, taught, weight)]
     plain = topk_divergence(
         *((rounded[i] @ rounded[2].T).bfloat16().double() for i in (0, 1)), **options
@@ -269,7 +274,7 @@ def plain_divergence(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor
 
 
 def chunked_divergence(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    return topk_divergence_from_hidden(hidden, hidden.detach(), weight, k=5, alpha=0.5, tail=True, chunk_tokens=8)
+    return divergence_in_chunks(hidden, hidden.detach(), weight, k=5, alpha=0.5, tail=True, chunk_tokens=8)
 
 
 def chunked_logps(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

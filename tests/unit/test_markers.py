@@ -102,7 +102,7 @@ def test_a_missing_text_is_not_taken_for_an_empty_one(texts):
 
 
 def test_only_two_characters_become_letters_of_ascii_and_one_joins_or_leaves_a_word_in_lower_case():
-    """What `scan` knows of Unicode."""
+    """What `markers.scan` knows of Unicode."""
     beyond = [chr(code) for code in range(128, sys.maxunicode + 1)]
     lowered = {letter: letter.lower() for letter in beyond if any(small.isascii() for small in letter.lower())}
     assert lowered == {"\u0130": "i\u0307", "\u212a": "k"}
@@ -113,7 +113,7 @@ def test_only_two_characters_become_letters_of_ascii_and_one_joins_or_leaves_a_w
 
 @pytest.mark.parametrize("markers", [("wait", "await"), ("Wait",), ("wait?",), ("kick",), tuple("abcdefgh" * 9)])
 def test_markers_that_cannot_be_looked_for_at_once_are_refused(markers):
-    with pytest.raises(ValueError, match="cannot be looked for"):
+    with pytest.raises(ValueError, match="cannot be searched for"):
         patterns(markers)
 
 

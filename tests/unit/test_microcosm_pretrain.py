@@ -11,7 +11,7 @@ import torch
 from selfdistill import tables
 from selfdistill.files import sha256_file
 from selfdistill.microcosm import pretrain as pretraining
-from selfdistill.microcosm.batches import IGNORED, POOL_STEPS, _equal_parts, document_batch
+from selfdistill.microcosm.batches import IGNORED, POOL_STEPS, document_batch, equal_parts
 from selfdistill.microcosm.documents import Mix
 from selfdistill.microcosm.gradients import workers_for
 from selfdistill.microcosm.presets import PRESETS
@@ -113,7 +113,7 @@ def test_the_gradient_is_that_of_the_mean_loss_over_both_parts():
 
 @pytest.mark.parametrize("lengths", [[10] * 320, [10] * 300 + [900] * 4, [10] * 28 + [900] * 4, [900] * 4 + [1] * 60])
 def test_no_part_of_a_pool_is_empty_however_long_a_row_is(lengths):
-    cuts = [0, *_equal_parts(lengths), len(lengths)]
+    cuts = [0, *equal_parts(lengths), len(lengths)]
     parts = [lengths[start:end] for start, end in itertools.pairwise(cuts)]
     assert len(parts) == POOL_STEPS
     assert min(len(part) for part in parts) > 0

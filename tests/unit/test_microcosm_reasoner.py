@@ -65,7 +65,7 @@ def test_beliefs_about_full_contexts_are_calibrated():
     rng = random.Random(2)
     right = {True: [], False: []}
     for _ in range(12_000):
-        problem = documents.draw_problem(rng, MIX)
+        problem = documents.sample_problem(rng, MIX)
         trace = Reasoner(rng, problem).run()
         right[trace.verified].append(trace.answer == problem.answer)
     assert sum(right[True]) / len(right[True]) == pytest.approx(documents.BELIEF_VERIFIED, abs=0.006)
@@ -75,7 +75,7 @@ def test_beliefs_about_full_contexts_are_calibrated():
 @pytest.mark.parametrize("kind", [documents.answer_context, documents.short_context])
 def test_beliefs_about_other_contexts_are_calibrated(kind):
     rng = random.Random(3)
-    contexts = [(p, kind(rng, p)[0]) for p in (documents.draw_problem(rng, MIX) for _ in range(6000))]
+    contexts = [(p, kind(rng, p)[0]) for p in (documents.sample_problem(rng, MIX) for _ in range(6000))]
     for low, high in ((0.5, 0.7), (0.7, 0.88), (0.88, 0.95), (0.95, 1.0)):
         group = [
             (context.belief, context.answer == p.answer) for p, context in contexts if low < context.belief <= high
@@ -108,11 +108,11 @@ def test_checks_of_a_trace_say_ok_exactly_when_the_written_value_is_the_clues():
 def test_documents_state_one_answer_and_never_show_an_evaluation_problem():
     rng = random.Random(5)
     evaluation = {p.text for s in ("in_domain", "easy", "hard", "narrow_test") for p in world.problem_split(s)}
-    drawn = [documents.draw_document(rng, MIX) for _ in range(1500)]
-    for document in drawn:
+    sampled = [documents.sample_document(rng, MIX) for _ in range(1500)]
+    for document in sampled:
         assert extract_answer(document.response) is not None
         assert ("<think>" in document.response) == document.thinking
         assert not any(text in document.prompt for text in evaluation)
-    guided = sum("Correct solution" in document.prompt for document in drawn) / len(drawn)
+    guided = sum("Correct solution" in document.prompt for document in sampled) / len(sampled)
     assert guided == pytest.approx(0.5, abs=0.05)
-    assert sum(not document.thinking for document in drawn) / len(drawn) == pytest.approx(0.06, abs=0.025)
+    assert sum(not document.thinking for document in sampled) / len(sampled) == pytest.approx(0.06, abs=0.025)

@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from selfdistill.microcosm.documents import Mix, draw_document
+from selfdistill.microcosm.documents import Mix, sample_document
 from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
 from selfdistill.prompts import guided_prompt, prompt_opens_thinking, remove_thinking, render
 
@@ -25,7 +25,7 @@ def test_encoding_what_was_decoded_gives_the_same_tokens(ids):
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32))
 def test_documents_have_no_unknown_word(seed):
-    document = draw_document(random.Random(seed), Mix())
+    document = sample_document(random.Random(seed), Mix())
     for text in (document.prompt, document.response):
         ids = encode(text)
         assert TOKENIZER.unk_token_id not in ids

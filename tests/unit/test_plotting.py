@@ -364,7 +364,7 @@ def test_selection_shades_the_band_and_counts_what_is_in_it():
 
 def test_sft_curves_keep_models_apart():
     steps = pd.concat([training_steps().assign(model=model) for model in ("m", "n")])
-    figure = drawn("sft_curves", steps).figure
+    figure = drawn("sft_curves", steps, runs=RUNS).figure
     assert [len(axes.lines) for axes in figure.axes] == [3, 3, 3, 3]
     assert [axes.get_title()[:2] for axes in figure.axes] == ["m,", "m,", "n,", "n,"]
 
@@ -427,7 +427,7 @@ def test_equal_figures_give_equal_bytes_and_say_where_they_come_from(tmp_path, s
     description = plotting.record(study="microcosm", rule="draw_sft_curves", code="abc", inputs=[source])
     first, second = tmp_path / f"a/curves.{suffix}", tmp_path / f"b/curves.{suffix}"
     for path in (first, second):
-        figure = drawn("sft_curves", training_steps()).figure
+        figure = drawn("sft_curves", training_steps(), runs=RUNS).figure
         plotting.save(figure, [path], description, training_steps())
     assert first.read_bytes() == second.read_bytes()
     assert not re.search(rb"CreationDate|dc:date|tIME|Software", first.read_bytes())

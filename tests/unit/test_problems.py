@@ -249,7 +249,7 @@ def test_a_malformed_parquet_row_is_counted_across_batches(tmp_path):
         ("set.jsonl", b"\xff\xfe", "not UTF-8 text"),
         ("set.jsonl", b" \n", "holds no rows"),
         ("set.parquet", b"PAR1 no", "not a readable Parquet file"),
-        ("set.parqet", b"", r"unknown kind of file \(did you mean '.parquet'\?\)"),
+        ("set.parqet", b"", r"unknown kind of file '.parqet' \(did you mean '.parquet'\?\); known: .parquet"),
     ],
 )
 def test_an_unreadable_file_is_named(tmp_path, name, content, expected):

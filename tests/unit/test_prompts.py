@@ -128,27 +128,27 @@ def test_prompt_opens_thinking(template, enable_thinking, opens):
 class TestShortening:
     tokenizer = byte_tokenizer(QWEN)
 
-    def shorten(self, text: str, room: int | None) -> tuple[str, str]:
-        """The decoded prompt with ``room`` bytes for ``text``, and what is kept of it."""
+    def shorten(self, text: str, space: int | None) -> tuple[str, str]:
+        """The decoded prompt with ``space`` bytes for ``text``, and what is kept of it."""
         empty = len(render(self.tokenizer, "[]"))
-        limit = None if room is None else empty + room
+        limit = None if space is None else empty + space
         ids, kept = render_shortened(self.tokenizer, "[{}]".format, text, max_tokens=limit, what="it")
         assert limit is None or len(ids) <= limit
         return self.tokenizer.decode(ids), kept
 
     @pytest.mark.parametrize(
-        ("room", "kept"),
+        ("space", "kept"),
         [
             (None, "abc def"), (8, "abc def"), (7, "abc def"), (6, "abc de"), (3, "abc"), (1, "a"), (0, ""),
         ],
     )  # fmt: skip
-    def test_text_loses_as_many_tokens_of_its_end_as_are_over(self, room: int | None, kept: str):
+    def test_text_loses_as_many_tokens_of_its_end_as_are_over(self, space: int | None, kept: str):
         prompt = f"<|im_start|>user\n[{kept}]<|im_end|>\n<|im_start|>assistant\n"
-        assert self.shorten("abc def", room) == (prompt, kept)
+        assert self.shorten("abc def", space) == (prompt, kept)
 
     def test_no_character_is_torn(self):
         # 3 bytes each: what fits is a whole number of them.
-        assert [self.shorten("√√√", room)[1] for room in range(10)] == [
+        assert [self.shorten("√√√", space)[1] for space in range(10)] == [
             "", "", "", "√", "√", "√", "√√", "√√", "√√", "√√√",
         ]  # fmt: skip
 

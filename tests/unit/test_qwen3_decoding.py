@@ -1,4 +1,4 @@
-"""Decoding written out for Qwen3 computes what transformers' own forward pass does, and draws the same responses."""
+"""Decoding written out for Qwen3 computes what transformers' own forward pass does, and samples the same responses."""
 
 import subprocess
 import sys
@@ -35,19 +35,19 @@ def largest_gap(model: Qwen3ForCausalLM, prompts: list[tuple[int, ...]], steps: 
     """
     torch.manual_seed(0)
     decoder = Decoder(weights_of(model), prompts, places=places, max_tokens=steps)
-    drawn = torch.randint(1, model.config.vocab_size, (2, len(prompts), steps))
+    tokens = torch.randint(1, model.config.vocab_size, (2, len(prompts), steps))
     every = np.arange(len(prompts))
     early, late = decoder.start(every, every), decoder.start(every, len(prompts) + every)
     found = [[decoder.logits], [decoder.logits]]
     for step in range(steps + 3):
         for which, rows, at in ((0, early, step), (1, late, step - 3)):
             if 0 <= at < steps:
-                found[which].append(decoder.forward(drawn[which, :, at], rows))
+                found[which].append(decoder.forward(tokens[which, :, at], rows))
                 rows.lengths = rows.lengths + 1
     gaps = []
     for which, logits in enumerate(found):
         for i, prompt in enumerate(prompts):
-            whole = torch.cat([torch.tensor(prompt), drawn[which, i]])
+            whole = torch.cat([torch.tensor(prompt), tokens[which, i]])
             wanted = model(whole[None]).logits[0, len(prompt) - 1 :]
             assert wanted.std() > 0.1  # logits that say something
             gaps.append((torch.stack([of_step[i] for of_step in logits]) - wanted).abs().max().item())
@@ -66,8 +66,8 @@ def test_logits_agree_over_several_blocks_of_the_cache():
     assert largest_gap(random_qwen3(), [(3, 4, 5), (6,), LONG], steps=3 * BLOCK + 5) < 2e-5
 
 
-def test_logits_agree_beyond_the_room_that_there_is_at_first(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(decoding, "FIRST_ROOM", 4)
+def test_logits_agree_beyond_the_first_capacity(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decoding, "FIRST_CAPACITY", 4)
     assert largest_gap(random_qwen3(), [(3, 4, 5), (6,)], steps=2 * BLOCK + 5) < 2e-5
 
 
@@ -92,7 +92,7 @@ def test_joined_weights_are_those_of_the_time_when_they_were_joined():
     assert not torch.equal(before.layers[0].qkv, weights_of(model).layers[0].qkv)
 
 
-class TestDraws:
+class TestResponses:
     SAMPLINGS = (Sampling(0.0, max_tokens=90), Sampling(1.0, max_tokens=90), Sampling(0.7, 0.9, 20, 40))
 
     @pytest.fixture(scope="class")
@@ -114,11 +114,11 @@ class TestDraws:
         """Their logits differ in the last bits: no token of these responses lies that close to a boundary."""
         rows = self.rows(9, 10)
         assert Qwen3Engine.takes(manifest)
-        found = Qwen3Engine(manifest).draw(rows, sampling)
+        found = Qwen3Engine(manifest).sample(rows, sampling)
         engine = TransformersEngine(manifest)
-        by_model = engine.draw(rows, sampling, logps=True)
+        by_model = engine.sample(rows, sampling, logps=True)
         monkeypatch.setattr(transformers_engine, "computes", lambda model: False)
-        wanted = engine.draw(rows, sampling, logps=True)
+        wanted = engine.sample(rows, sampling, logps=True)
         bare = [(c.token_ids, c.finish_reason, c.end_ids) for c in wanted]
         assert [(c.token_ids, c.finish_reason, c.end_ids) for c in found] == bare
         assert [(c.token_ids, c.finish_reason, c.end_ids) for c in by_model] == bare
@@ -128,32 +128,31 @@ class TestDraws:
             assert ours.logps == pytest.approx(theirs.logps, abs=2e-5)
         assert sampling.temperature == 0 or {c.finish_reason for c in wanted} == {"stop", "length"}
 
-    def test_rows_that_wait_for_a_place_are_drawn_all_the_same(self, manifest: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_rows_that_wait_for_a_place_are_sampled_all_the_same(self, manifest: Path, monkeypatch: pytest.MonkeyPatch):
         rows, engine = self.rows(5, 8), Qwen3Engine(manifest)
-        wanted = engine.draw(rows, self.SAMPLINGS[1])
+        wanted = engine.sample(rows, self.SAMPLINGS[1])
         monkeypatch.setattr(qwen3_engine, "PLACES", 3)
-        assert engine.draw(rows, self.SAMPLINGS[1]) == wanted
+        assert engine.sample(rows, self.SAMPLINGS[1]) == wanted
         monkeypatch.setattr(qwen3_engine, "READ_TOGETHER", 7)
-        assert engine.draw(rows, self.SAMPLINGS[1]) == wanted
-        assert engine.draw([], self.SAMPLINGS[1]) == []
+        assert engine.sample(rows, self.SAMPLINGS[1]) == wanted
+        assert engine.sample([], self.SAMPLINGS[1]) == []
 
     def test_equal_calls_give_equal_completions(self, manifest: Path):
-        draws = [
-            TransformersEngine(manifest).draw(self.rows(5, 20), Sampling(1.0, max_tokens=60), logps=True)
+        calls = [
+            TransformersEngine(manifest).sample(self.rows(5, 20), Sampling(1.0, max_tokens=60), logps=True)
             for _ in range(2)
         ]
-        assert draws[0] == draws[1]
+        assert calls[0] == calls[1]
 
-    def test_stages_draw_without_transformers_models_where_it_is_plain(self, manifest: Path, tmp_path: Path):
-        assert isinstance(shards._transformers(manifest, 100), Qwen3Engine)
+    def test_stages_sample_without_transformers_models_where_it_is_plain(self, manifest: Path, tmp_path: Path):
+        load = shards.ENGINES["transformers"].load
+        assert isinstance(load(manifest, 100), Qwen3Engine)
         gelu = save_tiny_model(tmp_path / "gelu", hidden_act="gelu")
-        assert isinstance(shards._transformers(gelu, 100), TransformersEngine)
+        assert isinstance(load(gelu, 100), TransformersEngine)
         shared = tmp_path / "shared" / models.MANIFEST
         models.save_shared_manifest(shared, manifest)
         row = self.rows(1, 1)
-        assert shards._transformers(shared, 100).draw(row, self.SAMPLINGS[1]) == Qwen3Engine(manifest).draw(
-            row, self.SAMPLINGS[1]
-        )
+        assert load(shared, 100).sample(row, self.SAMPLINGS[1]) == Qwen3Engine(manifest).sample(row, self.SAMPLINGS[1])
 
 
 LIGHT = """

@@ -97,22 +97,22 @@ def test_lengths_within_and_beyond_blocks_and_groups(lengths: list[int], group: 
 
 
 @pytest.mark.parametrize(
-    "graded", [[True, False, True, False, True], [False] * 5, [True] * 5], ids=["some", "none", "all"]
+    "with_gradient", [[True, False, True, False, True], [False] * 5, [True] * 5], ids=["some", "none", "all"]
 )
 def test_sequences_without_gradient_are_left_out_of_the_backward_pass(
-    graded: list[bool], monkeypatch: pytest.MonkeyPatch
+    with_gradient: list[bool], monkeypatch: pytest.MonkeyPatch
 ):
-    passes = []
+    group_sizes = []
     layer_backward = forward._layer_backward
     monkeypatch.setattr(
-        forward, "_layer_backward", lambda *given: passes.append(given[1].tokens) or layer_backward(*given)
+        forward, "_layer_backward", lambda *given: group_sizes.append(given[1].tokens) or layer_backward(*given)
     )
     model, ids = random_model(tie_word_embeddings=False), random_ids(LENGTHS)
-    found, wanted = hidden_states(model, ids, LENGTHS, graded), one_at_a_time(model, ids, LENGTHS)
+    found, wanted = hidden_states(model, ids, LENGTHS, with_gradient), one_at_a_time(model, ids, LENGTHS)
     assert (found - wanted).abs().max() < 1e-5
-    read = torch.tensor(graded).repeat_interleave(torch.tensor(LENGTHS))[:, None]
+    read = torch.tensor(with_gradient).repeat_interleave(torch.tensor(LENGTHS))[:, None]
     ours, theirs = gradients(model, found * read), gradients(model, wanted * read)
-    assert passes == [tokens for tokens in [sum(read).item()] if tokens] * SMALL["num_hidden_layers"]
+    assert group_sizes == [tokens for tokens in [sum(read).item()] if tokens] * SMALL["num_hidden_layers"]
     assert_close(ours, theirs)
 
 

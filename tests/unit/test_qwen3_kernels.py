@@ -1,4 +1,4 @@
-"""The compiled passes round alike in every process, whichever of them it compiled and whichever it found compiled."""
+"""Kernels round alike in every process, whether it compiled them or loaded them from the cache."""
 
 import os
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-DRAW = """
+SAMPLE = """
 prompts = [(3, 4, 5), (6,), tuple(range(3, 50))]
 rows = [Row(prompt, 10 * i + j) for i, prompt in enumerate(prompts) for j in range(4)]
 weights = Weights(model.config, model.state_dict())
-for completion in draw_rows(weights, rows, Sampling(1.0, max_tokens=40), np.array([0]), logps=True):
-    digest("drawn", np.array(completion.token_ids), np.array(completion.logps))
+for completion in sample_rows(weights, rows, Sampling(1.0, max_tokens=40), np.array([0]), logps=True):
+    digest("sampled", np.array(completion.token_ids), np.array(completion.logps))
 """
 TRAIN = """
 hidden_states(model, torch.arange(90) % 13 + 1, [50, 30, 10]).square().sum().backward()
@@ -22,7 +22,7 @@ BEGINNING = """
 import hashlib
 import numpy as np
 import torch
-from selfdistill.generation.qwen3_engine import draw_rows
+from selfdistill.generation.qwen3_engine import sample_rows
 from selfdistill.generation.requests import Row, Sampling
 from selfdistill.qwen3.decoding import Weights
 from selfdistill.qwen3.forward import hidden_states
@@ -37,7 +37,7 @@ def digest(name, *arrays):
 
 
 def digests(cache: Path, *parts: str) -> list[str]:
-    """Lines of what the parts compute in a process of its own that keeps compiled passes in ``cache``."""
+    """Lines of what the parts compute in a process of its own that keeps compiled kernels in ``cache``."""
     result = subprocess.run(
         [sys.executable, "-c", BEGINNING + "".join(parts)],
         env=os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -52,24 +52,24 @@ def digests(cache: Path, *parts: str) -> list[str]:
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A cache that a process has filled, and what that process found."""
     cache = tmp_path_factory.mktemp("cache")
-    return cache, digests(cache, DRAW, TRAIN)
+    return cache, digests(cache, SAMPLE, TRAIN)
 
 
-def test_passes_found_in_the_cache_round_as_those_just_compiled(compiled: tuple[Path, list[str]]):
+def test_kernels_from_the_cache_round_as_those_just_compiled(compiled: tuple[Path, list[str]]):
     cache, expected = compiled
     files = sorted(cache.rglob("*.nbc"))
     assert len(files) > 10 and len(expected) == 13
-    assert digests(cache, DRAW, TRAIN) == expected
+    assert digests(cache, SAMPLE, TRAIN) == expected
     assert sorted(cache.rglob("*.nbc")) == files
 
 
-def test_passes_round_alike_whichever_are_compiled_first(compiled: tuple[Path, list[str]], tmp_path: Path):
+def test_kernels_round_alike_whichever_are_compiled_first(compiled: tuple[Path, list[str]], tmp_path: Path):
     _, expected = compiled
-    assert digests(tmp_path, TRAIN, DRAW) == expected
+    assert digests(tmp_path, TRAIN, SAMPLE) == expected
 
 
-def test_passes_compiled_beside_others_from_the_cache_round_alike(compiled: tuple[Path, list[str]], tmp_path: Path):
+def test_kernels_compiled_beside_others_from_the_cache_round_alike(compiled: tuple[Path, list[str]], tmp_path: Path):
     _, expected = compiled
     trained = digests(tmp_path, TRAIN)
-    assert digests(tmp_path, DRAW, TRAIN) == expected
+    assert digests(tmp_path, SAMPLE, TRAIN) == expected
     assert set(trained) < set(expected)

@@ -1,4 +1,4 @@
-"""The Sampler: labels, guidance, and drawing on until every problem has enough correct responses."""
+"""The Sampler: labels, guidance, and sampling until every problem has enough correct responses."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,13 +59,13 @@ def scripted(monkeypatch: pytest.MonkeyPatch):
 
 
 class TestDrawUntilCorrect:
-    def draw(self, sampler: Sampler, per_problem: int, max_draws: int) -> pd.DataFrame:
-        return sampler.draw_until_correct(PROBLEMS, per_problem, max_draws, stage="sft", setting="unguided")
+    def sample(self, sampler: Sampler, per_problem: int, max_samples: int) -> pd.DataFrame:
+        return sampler.sample_until_correct(PROBLEMS, per_problem, max_samples, stage="sft", setting="unguided")
 
-    def test_problems_that_have_enough_are_not_drawn_again(self, sampler: Sampler, scripted):
+    def test_problems_that_have_enough_are_not_sampled_again(self, sampler: Sampler, scripted):
         """Problem n has a right response in every block of eight from block n on; two are wanted."""
         script = scripted(lambda n, k: k % 8 == 3 and k // 8 >= n)
-        table = self.draw(sampler, 2, 64)
+        table = self.sample(sampler, 2, 64)
         assert script.asked == [
             ([0, 1, 2, 3, 4], 0, 8),
             ([0, 1, 2, 3, 4], 8, 16),
@@ -80,50 +80,50 @@ class TestDrawUntilCorrect:
 
     def test_one_block_is_enough_where_all_are_solved(self, sampler: Sampler, scripted):
         script = scripted(lambda n, k: k < 4)
-        table = self.draw(sampler, 4, 64)
+        table = self.sample(sampler, 4, 64)
         assert script.asked == [([0, 1, 2, 3, 4], 0, 8)]
         assert len(table) == 40 and table["correct"].sum() == 20  # the wrong ones are returned too
 
-    @pytest.mark.parametrize(("max_draws", "ends"), [(8, [8]), (20, [8, 16, 20]), (3, [3])])
-    def test_never_more_than_the_largest_number_of_draws(
-        self, sampler: Sampler, scripted, max_draws: int, ends: list[int]
+    @pytest.mark.parametrize(("max_samples", "ends"), [(8, [8]), (20, [8, 16, 20]), (3, [3])])
+    def test_never_more_than_the_largest_number_of_samples(
+        self, sampler: Sampler, scripted, max_samples: int, ends: list[int]
     ):
         script = scripted(lambda n, k: False)
-        table = self.draw(sampler, 1, max_draws)
+        table = self.sample(sampler, 1, max_samples)
         assert [last for _, _, last in script.asked] == ends
-        assert table.groupby("problem_id").size().tolist() == [max_draws] * 5
+        assert table.groupby("problem_id").size().tolist() == [max_samples] * 5
 
-    def test_the_first_block_is_that_of_section_3_and_is_not_drawn_again(
+    def test_the_first_block_is_that_of_section_3_and_is_not_sampled_again(
         self, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
     ):
-        first = sampler.draw(PROBLEMS, 8, stage="section3", setting="unguided", stream="unguided")
-        monkeypatch.setattr(shards, "_load", lambda *_: pytest.fail("an engine was loaded"))
-        table = self.draw(sampler, 1, 8)
+        first = sampler.sample(PROBLEMS, 8, stage="section3", setting="unguided", stream="unguided")
+        monkeypatch.setattr(shards.EngineHolder, "get", lambda *_: pytest.fail("an engine was loaded"))
+        table = self.sample(sampler, 1, 8)
         pd.testing.assert_frame_equal(table.drop(columns="stage"), first.drop(columns="stage"))
 
 
 class TestDraw:
     def test_rows_are_labelled_and_fit_the_schema(self, sampler: Sampler, tmp_path: Path):
-        table = sampler.draw(PROBLEMS, 2, stage="evaluation", setting="hard", stream="evaluation")
+        table = sampler.sample(PROBLEMS, 2, stage="evaluation", setting="hard", stream="evaluation")
         labels = table[["study", "model", "stage", "setting"]].drop_duplicates().to_numpy().tolist()
         assert labels == [["study", "model", "evaluation", "hard"]]
         assert table["problem_id"].tolist() == [problem for problem in IDS for _ in range(2)]
         tables.write(table, tmp_path / "t.parquet", "traces")
         assert len(tables.read(tmp_path / "t.parquet", "traces")) == 10
 
-    def test_a_redraw_differs_from_the_selection_draw(self, sampler: Sampler):
+    def test_another_stream_gives_other_samples_than_the_selection(self, sampler: Sampler):
         labels = {"stage": "x", "setting": "unguided"}
-        selection = sampler.draw(PROBLEMS, 8, stream="selection", **labels)
-        redraw = sampler.draw(PROBLEMS, 8, stream="unguided", **labels)
-        assert not set(selection["seed"]) & set(redraw["seed"])
-        assert (selection["response"] != redraw["response"]).mean() > 0.8
+        selection = sampler.sample(PROBLEMS, 8, stream="selection", **labels)
+        again = sampler.sample(PROBLEMS, 8, stream="unguided", **labels)
+        assert not set(selection["seed"]) & set(again["seed"])
+        assert (selection["response"] != again["response"]).mean() > 0.8
         digest = selection["prompt_sha256"].iloc[0]
         assert selection["seed"].iloc[3] == sample_seed(1, "selection", digest, 3)
 
     def test_the_context_is_in_the_prompt_and_its_sample_in_the_table(self, sampler: Sampler):
         given = {problem: Context(rf"The answer is \boxed{{ {n} }}", n) for n, problem in enumerate(IDS)}
-        table = sampler.draw(PROBLEMS, 1, stage="section3", setting="solution", stream="solution", contexts=given)
-        plain = sampler.draw(PROBLEMS, 1, stage="section3", setting="unguided", stream="unguided")
+        table = sampler.sample(PROBLEMS, 1, stage="section3", setting="solution", stream="solution", contexts=given)
+        plain = sampler.sample(PROBLEMS, 1, stage="section3", setting="unguided", stream="unguided")
         assert table["context_sample"].tolist() == [0, 1, 2, 3, 4]
         assert not set(table["prompt_sha256"]) & set(plain["prompt_sha256"])
 
@@ -138,5 +138,5 @@ class TestDraw:
     def test_thinking_opened_by_the_template_is_graded_as_such(self, tmp_path: Path, scripted):
         opened = make_sampler(save_tiny_model(tmp_path / "model", opens_thinking=True), tmp_path)
         scripted(lambda n, k: True)
-        table = opened.draw(PROBLEMS, 1, stage="x", setting="y", stream="z")
+        table = opened.sample(PROBLEMS, 1, stage="x", setting="y", stream="z")
         assert opened.opened and not table["correct"].any()  # the box stands inside thinking that never ended

@@ -1,4 +1,4 @@
-"""Borderline problems: bounds, order, when drawing stops, and what is said when too few are found."""
+"""Borderline problems: bounds, order, when sampling stops, and what is said when too few are found."""
 
 import pandas as pd
 import pytest
@@ -9,7 +9,7 @@ from tiny import problems_of
 BOUNDS = {"low": 0.125, "high": 0.5}
 
 
-class Draws:
+class Sampled:
     """Traces with a given number of correct rollouts of eight per problem; remembers its batches."""
 
     def __init__(self, correct: list[int], rollouts: int = 8):
@@ -47,32 +47,32 @@ def test_both_bounds_are_included(rollouts: int, low: float, high: float, kept: 
 
 
 def test_one_to_four_of_eight_are_kept_in_file_order():
-    draws = Draws([5, 4, 0, 1, 8, 2, 3, 6])
-    chosen, _ = draws.select(target=4, batch=8)
+    sampled = Sampled([5, 4, 0, 1, 8, 2, 3, 6])
+    chosen, _ = sampled.select(target=4, batch=8)
     assert chosen["position"].tolist() == [1, 3, 5, 6]
-    assert list(chosen.columns) == list(draws.problems.columns)
+    assert list(chosen.columns) == list(sampled.problems.columns)
 
 
-def test_drawing_stops_after_the_batch_that_reaches_the_target():
-    draws = Draws([1, 0, 1, 1, 1, 1, 1, 1])
-    chosen, traces = draws.select(target=3, batch=2)
-    assert draws.batches == [[0, 1], [2, 3]]  # the third problem found completes the second batch
+def test_sampling_stops_after_the_batch_that_reaches_the_target():
+    sampled = Sampled([1, 0, 1, 1, 1, 1, 1, 1])
+    chosen, traces = sampled.select(target=3, batch=2)
+    assert sampled.batches == [[0, 1], [2, 3]]  # the third problem found completes the second batch
     assert chosen["position"].tolist() == [0, 2, 3]
     assert len(traces) == 4 * 8
 
 
 def test_exactly_the_target_is_kept_and_every_rollout_returned():
-    draws = Draws([1, 0, 2, 3, 8, 4])
-    chosen, traces = draws.select(target=2, batch=6)
+    sampled = Sampled([1, 0, 2, 3, 8, 4])
+    chosen, traces = sampled.select(target=2, batch=6)
     assert chosen["position"].tolist() == [0, 2]
-    assert solve_rates(traces).set_index("problem_id")["correct"].to_dict() == draws.correct
+    assert solve_rates(traces).set_index("problem_id")["correct"].to_dict() == sampled.correct
     assert len(traces) == 6 * 8
 
 
 def test_the_last_batch_may_be_short():
-    draws = Draws([0, 0, 0, 0, 1])
-    chosen, _ = draws.select(target=1, batch=2)
-    assert draws.batches == [[0, 1], [2, 3], [4]]
+    sampled = Sampled([0, 0, 0, 0, 1])
+    chosen, _ = sampled.select(target=1, batch=2)
+    assert sampled.batches == [[0, 1], [2, 3], [4]]
     assert chosen["position"].tolist() == [4]
 
 
@@ -85,7 +85,7 @@ def test_the_last_batch_may_be_short():
 )
 def test_too_few_are_told_with_the_bound_and_a_histogram(correct: list[int], bound: str, counts: str):
     with pytest.raises(UserError) as error:
-        Draws(correct).select(target=2, batch=2)
+        Sampled(correct).select(target=2, batch=2)
     sentence, title, *bars = str(error.value).splitlines()
     assert sentence.startswith("only 1 of the 2 wanted problems have a solve rate in [0.125, 0.5] among all 5: ")
     assert f"{counts}, so {bound} costs most" in sentence
@@ -96,9 +96,9 @@ def test_too_few_are_told_with_the_bound_and_a_histogram(correct: list[int], bou
 
 def test_no_bound_is_blamed_where_even_all_problems_would_be_too_few():
     with pytest.raises(UserError, match="among all 4: 1 lie below and 0 above, so there are too few problems\n"):
-        Draws([1, 2, 0, 3]).select(target=5, batch=8)
+        Sampled([1, 2, 0, 3]).select(target=5, batch=8)
 
 
 def test_an_empty_problem_set_is_told_in_a_sentence():
     with pytest.raises(UserError, match="the problem set is empty"):
-        Draws([]).select(target=1, batch=8)
+        Sampled([]).select(target=1, batch=8)

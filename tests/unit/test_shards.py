@@ -1,4 +1,4 @@
-"""`generate`: shards that survive a kill, extend, are redrawn when damaged, and do not depend on the workers."""
+"""`generate`: shards that survive a kill, extend, are sampled again when damaged, and do not depend on the workers."""
 
 import os
 import pickle
@@ -40,7 +40,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def draw(manifest: Path, prompts: list[Prompt], tmp_path: Path):
+def sample(manifest: Path, prompts: list[Prompt], tmp_path: Path):
     def call(samples: int = 8, **options: object) -> pd.DataFrame:
         settings = {"prompts": prompts, "seed": 1, "stream": "test", "work_dir": tmp_path / "work"}
         settings |= {"manifest": manifest, "sampling": SHORT}
@@ -56,27 +56,27 @@ def shard_files(folder: Path) -> dict[Path, tuple[int, int]]:
 
 
 def table_bytes(generated: pd.DataFrame, path: Path) -> bytes:
-    """The traces table of the drawn responses, as the stages write it."""
+    """The traces table of the sampled responses, as the stages write it."""
     labels = {"study": "s", "model": "m", "run": "base", "stage": "section3", "setting": "unguided"}
     tables.write(traces.annotate(generated, PROBLEMS, opened=False, **labels), path, "traces")
     return path.read_bytes()
 
 
 class TestTable:
-    def test_rows_in_order_of_prompts_then_samples(self, draw, prompts: list[Prompt]):
-        table = draw(9)
+    def test_rows_in_order_of_prompts_then_samples(self, sample, prompts: list[Prompt]):
+        table = sample(9)
         assert table["problem_id"].tolist() == [p.problem_id for p in prompts for _ in range(9)]
         assert table["sample"].tolist() == list(range(9)) * len(prompts)
         assert list(table.columns) == shards.COLUMNS.names
 
-    def test_the_seed_of_every_row_is_that_of_its_prompt_and_number(self, draw, prompts: list[Prompt]):
-        table = draw(2, prompts=prompts[:3], stream="a stream", seed=5)
+    def test_the_seed_of_every_row_is_that_of_its_prompt_and_number(self, sample, prompts: list[Prompt]):
+        table = sample(2, prompts=prompts[:3], stream="a stream", seed=5)
         wanted = [sample_seed(5, "a stream", p.sha256, n) for p in prompts[:3] for n in range(2)]
         assert table["seed"].tolist() == wanted
         assert table["prompt_sha256"].tolist() == [p.sha256 for p in prompts[:3] for _ in range(2)]
 
-    def test_tokens_are_counted_as_the_tokenizer_counts_the_response(self, draw, manifest: Path):
-        table, tokenizer = draw(), models.load_tokenizer(manifest)
+    def test_tokens_are_counted_as_the_tokenizer_counts_the_response(self, sample, manifest: Path):
+        table, tokenizer = sample(), models.load_tokenizer(manifest)
         special = set(tokenizer.all_special_tokens)
         words = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in table["response"]]
         assert (table["response_tokens"] >= words).all()  # special tokens count, and are not shown
@@ -84,28 +84,28 @@ class TestTable:
         assert set(table["finish_reason"]) == {"stop", "length"}
         assert (table.loc[table["finish_reason"] == "length", "response_tokens"] == SHORT.max_tokens).all()
 
-    def test_context_samples_are_kept_and_may_be_absent(self, draw, prompts: list[Prompt]):
+    def test_context_samples_are_kept_and_may_be_absent(self, sample, prompts: list[Prompt]):
         some = [Prompt(p.problem_id, p.text, p.token_ids, n) for p, n in zip(prompts, [3, None, 0], strict=False)]
-        table = draw(1, prompts=some)
+        table = sample(1, prompts=some)
         assert table["context_sample"].fillna(-1).tolist() == [3, -1, 0]
 
-    def test_no_prompts_give_an_empty_table_that_can_be_annotated_and_written(self, draw, tmp_path: Path):
-        table = draw(prompts=[])
+    def test_no_prompts_give_an_empty_table_that_can_be_annotated_and_written(self, sample, tmp_path: Path):
+        table = sample(prompts=[])
         assert len(table) == 0
         table_bytes(table, tmp_path / "empty.parquet")
         assert len(tables.read(tmp_path / "empty.parquet", "traces")) == 0
 
-    def test_no_samples_beyond_the_first_give_an_empty_table(self, draw):
-        assert len(draw(8, first_sample=8)) == 0
+    def test_no_samples_beyond_the_first_give_an_empty_table(self, sample):
+        assert len(sample(8, first_sample=8)) == 0
 
-    def test_other_streams_and_seeds_give_other_responses(self, draw):
-        first, stream, seed = draw(), draw(stream="redraw"), draw(seed=2)
+    def test_other_streams_and_seeds_give_other_responses(self, sample):
+        first, stream, seed = sample(), sample(stream="another"), sample(seed=2)
         assert (first["response"] != stream["response"]).mean() > 0.9
         assert (first["response"] != seed["response"]).mean() > 0.9
 
-    def test_an_unknown_engine_is_named_with_the_nearest_spelling(self, draw):
+    def test_an_unknown_engine_is_named_with_the_nearest_spelling(self, sample):
         with pytest.raises(UserError, match=r"unknown engine 'transformer' \(did you mean 'transformers'\?\)"):
-            draw(engine="transformer")
+            sample(engine="transformer")
 
 
 class TestComposition:
@@ -125,63 +125,63 @@ class TestComposition:
 
 
 class TestReuse:
-    def test_a_second_call_draws_nothing(self, draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        first, files = draw(), shard_files(tmp_path)
-        monkeypatch.setattr(shards, "_load", lambda *args: pytest.fail("an engine was loaded"))
-        pd.testing.assert_frame_equal(draw(), first)
+    def test_a_second_call_samples_nothing(self, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        first, files = sample(), shard_files(tmp_path)
+        monkeypatch.setattr(shards.EngineHolder, "get", lambda *args: pytest.fail("an engine was loaded"))
+        pd.testing.assert_frame_equal(sample(), first)
         assert shard_files(tmp_path) == files and len(files) == 3
 
-    def test_sixteen_samples_where_eight_exist_draw_eight_more(
-        self, draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_sixteen_samples_where_eight_exist_sample_eight_more(
+        self, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        eight, files = draw(8), shard_files(tmp_path)
-        drawn = count_rows(monkeypatch)
-        sixteen = draw(16)
-        assert sum(drawn) == 8 * len(PROBLEMS)
+        eight, files = sample(8), shard_files(tmp_path)
+        sampled = count_rows(monkeypatch)
+        sixteen = sample(16)
+        assert sum(sampled) == 8 * len(PROBLEMS)
         assert shard_files(tmp_path).items() >= files.items() and len(shard_files(tmp_path)) == 6
         pd.testing.assert_frame_equal(sixteen[sixteen["sample"] < 8].reset_index(drop=True), eight)
 
-    def test_a_later_block_alone_equals_the_same_samples_of_the_whole(self, draw, tmp_path: Path):
-        whole = draw(16)
-        later = draw(16, first_sample=8, work_dir=tmp_path / "apart")
+    def test_a_later_block_alone_equals_the_same_samples_of_the_whole(self, sample, tmp_path: Path):
+        whole = sample(16)
+        later = sample(16, first_sample=8, work_dir=tmp_path / "apart")
         pd.testing.assert_frame_equal(whole[whole["sample"] >= 8].reset_index(drop=True), later)
 
     def test_a_changed_prompt_list_reuses_the_shards_that_match(
-        self, draw, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+        self, sample, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
     ):
-        before = draw()
+        before = sample()
         changed = [*prompts[:9], Prompt(prompts[9].problem_id, "Find b", (5, 6, 7)), *prompts[10:]]
-        drawn = count_rows(monkeypatch)
-        after = draw(prompts=changed)
-        assert drawn == [32]  # the third shard alone
+        sampled = count_rows(monkeypatch)
+        after = sample(prompts=changed)
+        assert sampled == [32]  # the third shard alone
         same = before["problem_id"] != prompts[9].problem_id
         pd.testing.assert_frame_equal(after[same], before[same])
         assert (after.loc[~same, "prompt_sha256"] != before.loc[~same, "prompt_sha256"]).all()
 
     @pytest.mark.parametrize("option", [{"seed": 2}, {"stream": "other"}, {"sampling": Sampling(0.9, max_tokens=12)}])
-    def test_shards_of_another_draw_are_not_taken(self, draw, option: dict, monkeypatch: pytest.MonkeyPatch):
-        draw()
-        drawn = count_rows(monkeypatch)
-        draw(**option)
-        assert sum(drawn) == 96
+    def test_shards_of_another_request_are_not_taken(self, sample, option: dict, monkeypatch: pytest.MonkeyPatch):
+        sample()
+        sampled = count_rows(monkeypatch)
+        sample(**option)
+        assert sum(sampled) == 96
 
-    def test_shards_of_another_model_are_not_taken(self, draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-        one = draw()
-        drawn = count_rows(monkeypatch)
-        other = draw(manifest=save_tiny_model(tmp_path / "other", seed=9))
-        assert sum(drawn) == 96 and (one["response"] != other["response"]).mean() > 0.9
+    def test_shards_of_another_model_are_not_taken(self, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        one = sample()
+        sampled = count_rows(monkeypatch)
+        other = sample(manifest=save_tiny_model(tmp_path / "other", seed=9))
+        assert sum(sampled) == 96 and (one["response"] != other["response"]).mean() > 0.9
 
-    def test_shards_drawn_by_other_code_are_not_taken(self, draw, monkeypatch: pytest.MonkeyPatch):
-        draw()
-        drawn = count_rows(monkeypatch)
+    def test_shards_sampled_by_other_code_are_not_taken(self, sample, monkeypatch: pytest.MonkeyPatch):
+        sample()
+        sampled = count_rows(monkeypatch)
         monkeypatch.setattr(shards, "code_digest", lambda entry: "changed")
-        draw()
-        assert sum(drawn) == 96
+        sample()
+        assert sum(sampled) == 96
 
-    def test_the_engine_is_part_of_the_code_of_a_draw(self):
+    def test_the_engine_is_part_of_the_code_of_a_shard(self):
         from selfdistill import code_digest
 
-        start = [("selfdistill.generation.shards", "_draw")]
+        start = [("selfdistill.generation.shards", "_sample_shard")]
         reached = {name for _, name in code_digest.reachable(start)}
         assert {
             "sample_seed",
@@ -199,15 +199,15 @@ def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Fills with the number of rows of every engine call that follows."""
     from selfdistill.generation.qwen3_engine import Qwen3Engine
 
-    drawn: list[int] = []
-    original = Qwen3Engine.draw
+    sampled: list[int] = []
+    original = Qwen3Engine.sample
 
     def counted(self: Qwen3Engine, rows: list, sampling: Sampling):
-        drawn.append(len(rows))
+        sampled.append(len(rows))
         return original(self, rows, sampling)
 
-    monkeypatch.setattr(Qwen3Engine, "draw", counted)
-    return drawn
+    monkeypatch.setattr(Qwen3Engine, "sample", counted)
+    return sampled
 
 
 def truncate(path: Path) -> None:
@@ -234,21 +234,23 @@ def drop_column(path: Path) -> None:
 
 class TestDamage:
     @pytest.mark.parametrize("damage", [truncate, empty, flip_data, drop_rows, drop_column, Path.unlink])
-    def test_a_damaged_shard_is_redrawn_alone(self, draw, tmp_path: Path, damage, monkeypatch: pytest.MonkeyPatch):
-        first, files = draw(), shard_files(tmp_path)
+    def test_a_damaged_shard_alone_is_sampled_again(
+        self, sample, tmp_path: Path, damage, monkeypatch: pytest.MonkeyPatch
+    ):
+        first, files = sample(), shard_files(tmp_path)
         bytes_before = {path: path.read_bytes() for path in files}
         hurt = list(files)[1]
         damage(hurt)
-        drawn = count_rows(monkeypatch)
-        pd.testing.assert_frame_equal(draw(), first)
-        assert drawn == [32]
+        sampled = count_rows(monkeypatch)
+        pd.testing.assert_frame_equal(sample(), first)
+        assert sampled == [32]
         after = shard_files(tmp_path)
         assert [path for path in files if after[path] != files[path]] == [hurt]
         assert {path: path.read_bytes() for path in after} == bytes_before
 
-    def test_no_byte_can_change_unnoticed(self, draw, tmp_path: Path, prompts: list[Prompt]):
+    def test_no_byte_can_change_unnoticed(self, sample, tmp_path: Path, prompts: list[Prompt]):
         """Flip bytes all over a shard: it reads as missing, or as it was."""
-        wanted = draw(4, prompts=prompts[:2])
+        wanted = sample(4, prompts=prompts[:2])
         [path] = shard_files(tmp_path)
         job = shards.Job(tuple(prompts[:2]), 0, 4, path)
         content = path.read_bytes()
@@ -257,17 +259,17 @@ class TestDamage:
             found = shards._read(job)
             assert found is None or found.astype(object).equals(shards._in_order([wanted], prompts).astype(object))
 
-    def test_a_shard_lost_after_drawing_is_an_error_not_a_shorter_table(self, draw, monkeypatch: pytest.MonkeyPatch):
-        original = shards._draw
+    def test_a_shard_lost_after_sampling_is_an_error_not_a_shorter_table(self, sample, monkeypatch: pytest.MonkeyPatch):
+        original = shards._sample_shard
 
-        def drawn_and_lost(request: shards.Request, room: int, job: shards.Job) -> tuple[int, int]:
-            counts = original(request, room, job)
+        def sampled_and_lost(request: shards.Request, max_model_len: int, job: shards.Job) -> tuple[int, int]:
+            counts = original(request, max_model_len, job)
             job.path.unlink()
             return counts
 
-        monkeypatch.setattr(shards, "_draw", drawn_and_lost)
-        with pytest.raises(UserError, match="vanished or damaged since it was drawn"):
-            draw()
+        monkeypatch.setattr(shards, "_sample_shard", sampled_and_lost)
+        with pytest.raises(UserError, match="vanished or damaged since it was sampled"):
+            sample()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -278,28 +280,28 @@ def no_process_stays():
 
 
 class TestProcesses:
-    def test_two_workers_give_the_bytes_of_one(self, draw, tmp_path: Path):
-        one = table_bytes(draw(10), tmp_path / "one.parquet")
-        two = table_bytes(draw(10, workers=2, work_dir=tmp_path / "work2"), tmp_path / "two.parquet")
+    def test_two_workers_give_the_bytes_of_one(self, sample, tmp_path: Path):
+        one = table_bytes(sample(10), tmp_path / "one.parquet")
+        two = table_bytes(sample(10, workers=2, work_dir=tmp_path / "work2"), tmp_path / "two.parquet")
         assert one == two
 
-    def test_damaged_weights_are_told_in_a_sentence_from_a_worker_too(self, draw, tmp_path: Path):
+    def test_damaged_weights_are_told_in_a_sentence_from_a_worker_too(self, sample, tmp_path: Path):
         broken = save_tiny_model(tmp_path / "broken")
         flip_data(broken.parent / "model.safetensors")
         with pytest.raises(UserError, match=r"model\.safetensors: differs from what .* lists"):
-            draw(manifest=broken, workers=2)
+            sample(manifest=broken, workers=2)
 
-    def test_a_failing_shard_leaves_the_finished_ones(self, draw, prompts: list[Prompt], tmp_path: Path):
+    def test_a_failing_shard_leaves_the_finished_ones(self, sample, prompts: list[Prompt], tmp_path: Path):
         impossible = [*prompts[:11], Prompt("f" * 16, "no such token", (10_000,))]
         with pytest.raises(IndexError):
-            draw(prompts=impossible, workers=2)
+            sample(prompts=impossible, workers=2)
         files = shard_files(tmp_path)
         assert len(files) == 2
-        draw(prompts=prompts[:8])
+        sample(prompts=prompts[:8])
         assert shard_files(tmp_path) == files
 
     def test_a_killed_worker_is_told_in_a_sentence_and_the_next_call_continues(
-        self, draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         class Killing(shards.tqdm):
             def update(self, n: float = 1) -> None:
@@ -310,10 +312,10 @@ class TestProcesses:
         with monkeypatch.context() as patch:
             patch.setattr(shards, "tqdm", Killing)
             with pytest.raises(UserError, match="a sampling process was killed"):
-                draw(64, workers=2, sampling=long)
+                sample(64, workers=2, sampling=long)
         files = shard_files(tmp_path)
         assert files
-        assert len(draw(8, sampling=long)) == 8 * len(PROBLEMS)
+        assert len(sample(8, sampling=long)) == 8 * len(PROBLEMS)
         assert shard_files(tmp_path).items() >= files.items()
 
 
@@ -341,7 +343,7 @@ def is_running(pid: int) -> bool:
 
 
 def test_after_a_kill_the_workers_end_and_the_next_run_finishes_with_the_same_bytes(
-    draw, prompts: list[Prompt], manifest: Path, tmp_path: Path
+    sample, prompts: list[Prompt], manifest: Path, tmp_path: Path
 ):
     asked = {"prompts": prompts, "manifest": manifest, "samples": 64, "sampling": Sampling(1.0, max_tokens=60)}
     asked |= {"seed": 1, "stream": "test", "work_dir": tmp_path / "work"}

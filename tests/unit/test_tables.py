@@ -45,7 +45,7 @@ def test_order_of_rows_and_columns_does_not_change_the_bytes(tmp_path):
             lambda t: t.set_column(1, "position", pa.array(["x", "y", "z"])),
             "column 'position' is string, expected int32",
         ),
-        (lambda t: t.append_column("answer", t["answer"]), "column 'answer' stands in it twice"),
+        (lambda t: t.append_column("answer", t["answer"]), "column 'answer' occurs twice"),
     ],
 )
 def test_a_table_of_another_shape_is_refused(tmp_path, change, sentence):

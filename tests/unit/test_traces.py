@@ -12,7 +12,7 @@ LABELS = {"study": "s", "model": "m", "run": "base", "stage": "section3", "setti
 PROBLEMS = pd.DataFrame({"problem_id": ["p", "q"], "answer": ["7", r"\frac{1}{2}"]})
 
 
-def drawn(responses: list[str], problem_ids: list[str] | None = None) -> pd.DataFrame:
+def sampled(responses: list[str], problem_ids: list[str] | None = None) -> pd.DataFrame:
     """What `generate` returns for these responses."""
     return pd.DataFrame(
         {
@@ -29,7 +29,7 @@ def drawn(responses: list[str], problem_ids: list[str] | None = None) -> pd.Data
 
 
 def annotate(responses: list[str], problem_ids: list[str] | None = None, *, opened: bool = False) -> pd.DataFrame:
-    return traces.annotate(drawn(responses, problem_ids), PROBLEMS, opened=opened, **LABELS)
+    return traces.annotate(sampled(responses, problem_ids), PROBLEMS, opened=opened, **LABELS)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_both_counts_of_every_marker_over_the_whole_response():
     assert {marker: row[f"word_{marker}"] for marker in MARKERS} == dict.fromkeys(MARKERS, 0) | word
 
 
-def test_columns_labels_and_what_was_drawn_pass_through_a_file_unchanged(tmp_path: Path):
-    generated = drawn([r"\boxed{7}", "no", "maybe"])
+def test_columns_labels_and_responses_pass_through_a_file_unchanged(tmp_path: Path):
+    generated = sampled([r"\boxed{7}", "no", "maybe"])
     generated["context_sample"] = pd.array([3, None, 0], dtype="Int32")
     generated.index = [5, 5, 9]  # as after a filter
     table = traces.annotate(generated, PROBLEMS, opened=False, **LABELS)

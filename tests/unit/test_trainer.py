@@ -586,7 +586,7 @@ class Scripted:
         self.end = trainer.processing_class.eos_token_id
         self.ids = [trainer.processing_class(text, add_special_tokens=False)["input_ids"] for text in texts]
 
-    def draw(self, rows: list, sampling: Sampling, *, logps: bool) -> list[Completion]:
+    def sample(self, rows: list, sampling: Sampling, *, logps: bool) -> list[Completion]:
         return [Completion(ids, "stop", [0.0] * (len(ids) + 1), (self.end,)) for ids in self.ids]
 
 

@@ -36,20 +36,20 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
 
 
-def draw(trained: Path, prompts: list[Prompt], work: Path, engine: str, sampling: Sampling, samples: int, **options):
+def sample(trained: Path, prompts: list[Prompt], work: Path, engine: str, sampling: Sampling, samples: int, **options):
     request = {"manifest": trained, "samples": samples, "sampling": sampling, "seed": 1, "stream": "test"}
     return generate(prompts, work_dir=work, engine=engine, **request | options)
 
 
 @pytest.fixture(scope="module")
 def both(trained: Path, prompts: list[Prompt], work: Path):
-    """Tables of the two engines for one request, drawn once."""
+    """Tables of the two engines for one request, sampled once."""
     found: dict[tuple, pd.DataFrame] = {}
 
     def get(engine: str, sampling: Sampling, samples: int) -> pd.DataFrame:
         key = engine, sampling, samples
         if key not in found:
-            found[key] = draw(trained, prompts, work, engine, sampling, samples)
+            found[key] = sample(trained, prompts, work, engine, sampling, samples)
         return found[key]
 
     return get
@@ -93,7 +93,7 @@ def test_lengths_agree(both):
 def test_samples_differ_and_a_cut_response_has_no_end(both, trained: Path, prompts: list[Prompt], work: Path):
     warm = both("vllm", WARM, SAMPLES)
     assert warm.groupby("problem_id")["response"].nunique().mean() > SAMPLES / 3
-    short = draw(trained, prompts[:8], work, "vllm", Sampling(1.0, max_tokens=5), 8)
+    short = sample(trained, prompts[:8], work, "vllm", Sampling(1.0, max_tokens=5), 8)
     assert set(short["finish_reason"]) == {"length"} and set(short["response_tokens"]) == {5}
     tokenizer = models.load_tokenizer(trained)
     assert not warm["response"].str.contains(tokenizer.eos_token, regex=False).any()
@@ -102,13 +102,13 @@ def test_samples_differ_and_a_cut_response_has_no_end(both, trained: Path, promp
 def test_top_k_and_top_p_are_obeyed(both, trained: Path, prompts: list[Prompt], work: Path):
     greedy = both("vllm", GREEDY, 1)["response"].tolist()[:16]
     for sampling in (Sampling(1.0, top_k=1, max_tokens=100), Sampling(1.0, top_p=1e-6, max_tokens=100)):
-        assert draw(trained, prompts[:16], work, "vllm", sampling, 1)["response"].tolist() == greedy
+        assert sample(trained, prompts[:16], work, "vllm", sampling, 1)["response"].tolist() == greedy
 
 
-def test_a_shard_is_drawn_the_same_whatever_was_drawn_before(trained: Path, prompts: list[Prompt], tmp_path: Path):
-    """On a CPU, where a call as a whole has a seed: later samples alone equal those drawn after the first."""
-    all_at_once = draw(trained, prompts[:4], tmp_path / "a", "vllm", WARM, 16)
-    later = draw(trained, prompts[:4], tmp_path / "b", "vllm", WARM, 16, first_sample=8)
+def test_a_shard_is_the_same_whatever_was_sampled_before(trained: Path, prompts: list[Prompt], tmp_path: Path):
+    """On a CPU, where a call as a whole has a seed: later samples alone equal those sampled after the first."""
+    all_at_once = sample(trained, prompts[:4], tmp_path / "a", "vllm", WARM, 16)
+    later = sample(trained, prompts[:4], tmp_path / "b", "vllm", WARM, 16, first_sample=8)
     known = all_at_once[all_at_once["sample"] >= 8].reset_index(drop=True)
     pd.testing.assert_frame_equal(later, known)
     first = all_at_once[all_at_once["sample"] < 8]
@@ -142,7 +142,7 @@ KILLED = """
 """
 
 
-def test_a_killed_draw_continues_with_the_missing_shards(trained: Path, tmp_path: Path):
+def test_a_killed_call_continues_with_the_missing_shards(trained: Path, tmp_path: Path):
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -1,14 +1,37 @@
-"""The one exception that a user is meant to read."""
+"""The exception for bad input, and its sentence about unknown names."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar, overload
+
+Value = TypeVar("Value")
 
 
 class UserError(ValueError):
-    """Bad input, told in one sentence: what is wrong, where, and what is allowed."""
+    """Bad input. The message is one sentence: the mistake, its place, and the allowed values."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """A hint ``" (did you mean 'x'?)"`` with the nearest allowed spelling of ``word``, or an empty string."""
     matches = get_close_matches(word, list(allowed), n=1)
     return f" (did you mean '{matches[0]}'?)" if matches else ""
+
+
+@overload
+def one_of(what: str, name: str, known: Mapping[str, Value], *, where: str = "") -> Value: ...
+
+
+@overload
+def one_of(what: str, name: str, known: Collection[str], *, where: str = "") -> str: ...
+
+
+def one_of(what: str, name: str, known: Mapping[str, Value] | Collection[str], *, where: str = "") -> Value | str:
+    """``known[name]`` of a mapping, ``name`` of any other collection.
+
+    Raises `UserError` for an unknown name: the kind of thing (``what``), the nearest spelling and all known names,
+    after the place (``where``, such as a file) if there is one.
+    """
+    if name not in known:
+        place = f"{where}: " if where else ""
+        raise UserError(f"{place}unknown {what} '{name}'{nearest(name, known)}; known: {', '.join(known)}")
+    return known[name] if isinstance(known, Mapping) else name

@@ -1,4 +1,4 @@
-"""Hashes of texts and files, and writing that leaves a whole file or none."""
+"""Hashes of texts and files, and atomic writes."""
 
 import hashlib
 import os

@@ -1,7 +1,7 @@
-"""The manifest of a model: what it is, where its weights lie, and a fingerprint of their bytes.
+"""The manifest of a model: its kind, the place of its weights, and a fingerprint of their bytes.
 
-A manifest is the declared output of the stage that makes a model; the weights lie beside it (``files``), where they
-were (``folder``) or in the hub's cache (``hub``). Weights are read from safetensors only, and no code from a
+A manifest is the declared output of the stage that makes a model. The weights are beside it (kind ``files``), in
+another folder (``folder``) or in the hub's cache (``hub``). Weights are read from safetensors only, and no code from a
 repository is run.
 """
 
@@ -21,7 +21,7 @@ MANIFEST = "manifest.json"
 # Files above this size are checked by size alone when a model is loaded.
 HASHED_WHEN_LOADED = 100_000_000
 SUFFIXES = (".json", ".safetensors", ".jinja", ".txt", ".model")
-KEYS = {  # of a manifest, by its kind
+KEYS = {  # that a manifest needs, by its kind
     "files": {"files", "fingerprint"},
     "folder": {"folder", "files", "fingerprint"},
     "hub": {"repo", "revision", "fingerprint"},
@@ -63,7 +63,7 @@ def save_folder_manifest(manifest: Path, folder: Path) -> None:
 
 
 def save_shared_manifest(manifest: Path, other: Path) -> None:
-    """Write a manifest for the weights of the manifest ``other``; those beside it are found by a relative path."""
+    """Write a manifest for the weights of the manifest ``other``, with a relative path to those beside it."""
     content = read_manifest(other)
     if content["kind"] != "files":
         _write(manifest, content)
@@ -94,7 +94,7 @@ def save_hub_manifest(manifest: Path, repo: str, revision: str) -> None:
 def fetch(repo: str, revision: str) -> Path:
     """Download weights, configuration and tokenizer of a hub repository at a commit into the hub's cache.
 
-    What is there already stays. Returns the folder in the cache.
+    Files in the cache are not fetched again. Returns the folder in the cache.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError
@@ -155,7 +155,7 @@ def load_model(manifest: Path, *, dtype: str = "float32") -> Any:
 
 
 def config(manifest: Path) -> Any:
-    """Its configuration."""
+    """The configuration of the model at ``manifest``."""
     from transformers import AutoConfig
 
     place, options = location(manifest)
@@ -163,7 +163,7 @@ def config(manifest: Path) -> Any:
 
 
 def generation_config(manifest: Path) -> Any:
-    """How it says that responses are to be drawn, of which only the end tokens count here."""
+    """The generation configuration of the model at ``manifest``; we use its end tokens only."""
     from transformers import GenerationConfig
 
     place, options = location(manifest)
@@ -181,7 +181,7 @@ def end_ids(generation: Any, tokenizer_end: int | None) -> set[int]:
 
 
 def load_tokenizer(manifest: Path) -> Any:
-    """Its tokenizer."""
+    """The tokenizer of the model at ``manifest``."""
     from transformers import AutoTokenizer
 
     place, options = location(manifest)
@@ -189,7 +189,10 @@ def load_tokenizer(manifest: Path) -> Any:
 
 
 def location(manifest: Path) -> tuple[str, dict[str, str]]:
-    """Where its files are: a folder, checked against the manifest, or a repository and its commit."""
+    """The place of the files for ``from_pretrained``: a folder, checked against the manifest, or a hub repository.
+
+    Also its options: the commit of a hub repository.
+    """
     content = read_manifest(manifest)
     if content["kind"] == "hub":
         return content["repo"], {"revision": content["revision"]}

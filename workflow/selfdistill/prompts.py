@@ -12,7 +12,7 @@ AUTHORS_INSTRUCTION = "Please reason step by step, and put your final answer wit
 
 OPEN, CLOSE = "<think>", "</think>"
 _TAG = re.compile(f"({OPEN}|{CLOSE})")
-_CONTROL = re.compile(r"<[^<>\s]+>")  # what the models' control tokens look like
+_CONTROL = re.compile(r"<[^<>\s]+>")  # the form of the models' control tokens
 _PROBE = "\ue000"  # a private character, which no template writes
 
 
@@ -35,9 +35,9 @@ def sdpo_reprompt(prompt: str, demonstration: str) -> str:
 def split_thinking(text: str, *, opened: bool = False) -> tuple[str, str]:
     """``(thinking, answer part)`` of a response, without the tags.
 
-    ``opened`` says that the prompt already opened ``<think>``, as DeepSeek's template does. Every closing tag ends
-    the thinking, however often it was opened. One that nothing opened shows that all before it was thinking. A tag
-    that is never closed makes the rest thinking: a response cut at its token limit has no answer part.
+    ``opened``: the prompt already opened ``<think>``, as DeepSeek's template does. A closing tag ends the thinking,
+    however often it was opened; without an opening tag, all text before it is thinking. After a tag that is never
+    closed, the rest is thinking: a response cut at its token limit has no answer part.
     """
     inside = opened
     parts: list[tuple[bool, str]] = []  # (is thinking, text)
@@ -63,9 +63,9 @@ def remove_thinking(text: str, *, opened: bool = False) -> str:
 def render(tokenizer: Any, user_text: str, *, enable_thinking: bool | None = None) -> list[int]:
     """Token ids of one user turn and the generation prompt; no system turn is added.
 
-    ``enable_thinking`` is handed to the chat template unless it is None. Control tokens that ``user_text`` spells
-    out stay text: a demonstration that names the end of a turn must not end it. Thinking tags become tokens, as
-    they were in the response that ``user_text`` shows.
+    ``enable_thinking`` goes to the chat template unless it is None. Control tokens in ``user_text`` stay text: a
+    demonstration that contains the end of a turn must not end it. Thinking tags become tokens, as they were in the
+    response that ``user_text`` shows.
     """
     text = _chat(tokenizer, user_text, enable_thinking)
     parts = [text]
@@ -83,7 +83,7 @@ def _chat(tokenizer: Any, user_text: str, enable_thinking: bool | None) -> str:
 
 
 def _parted(tokenizer: Any, before: str, user_text: str, after: str) -> list[str]:
-    """The three texts as parts to be encoded one by one, which end within each control token of ``user_text``.
+    """The three texts in parts, which are encoded one by one and cut each control token of ``user_text`` in two.
 
     Control tokens are the special ones and those that the template writes around the turn: DeepSeek's turn markers
     are not marked as special.
@@ -104,10 +104,10 @@ def render_shortened(
     what: str,
     enable_thinking: bool | None = None,
 ) -> tuple[list[int], str]:
-    """Token ids of the user turn ``wrap(text)`` (see `render`), and as much of ``text`` as it holds.
+    """Token ids of the user turn ``wrap(text)`` (see `render`), and the part of ``text`` in it.
 
-    A ``text`` that makes the prompt longer than ``max_tokens`` (None: no limit) loses its end, so that all that is
-    wrapped around it stays whole. Raises `UserError`, which names ``what``, when even an empty one does not fit.
+    A ``text`` that makes the prompt longer than ``max_tokens`` (None: no limit) loses its end; the text around it stays
+    whole. Raises `UserError`, which names ``what``, if even an empty one does not fit.
     """
     while True:
         ids = render(tokenizer, wrap(text), enable_thinking=enable_thinking)
@@ -119,7 +119,7 @@ def render_shortened(
 
 
 def _without_end(tokenizer: Any, text: str, tokens: int) -> str:
-    """``text`` without its last ``tokens`` tokens, and shorter in any case.
+    """``text`` without its last ``tokens`` tokens; at least one character shorter.
 
     Cut by offset, not decoded: half of a character's bytes would decode to a replacement character.
     """
@@ -129,5 +129,5 @@ def _without_end(tokenizer: Any, text: str, tokens: int) -> str:
 
 
 def prompt_opens_thinking(tokenizer: Any, prompt_ids: list[int]) -> bool:
-    """Whether the prompt ends inside thinking, so that a response begins there."""
+    """True if the prompt ends inside thinking, so that a response begins there."""
     return tokenizer.decode(prompt_ids).rstrip().endswith(OPEN)

@@ -12,13 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, nearest, one_of
 from selfdistill.files import atomic_path
 from selfdistill.markers.counting import MARKERS, MODES
 
 # Rows that `batches` reads at a time.
 BATCH_ROWS = 2**17
-# How a marker is counted (see `counting.count_markers`); a traces table holds both counts of each marker.
+# Ways to count a marker (see `markers.counting`); a traces table holds both counts of each marker.
 COUNT_MODES = MODES
 MARKER_COLUMNS = {mode: [f"{mode}_{marker}" for marker in MARKERS] for mode in COUNT_MODES}
 
@@ -41,8 +41,8 @@ TRACES = pa.schema(
         *_schema(
             study=pa.string(),
             model=pa.string(),
-            run=pa.string(),  # "base", or the training run whose model spoke
-            step=pa.int32(),  # trainer steps that it had done; null outside of training runs
+            run=pa.string(),  # "base", or the training run of the model
+            step=pa.int32(),  # trainer steps of the model; null outside of training runs
             stage=pa.string(),
             setting=pa.string(),
             problem_id=pa.string(),
@@ -53,7 +53,7 @@ TRACES = pa.schema(
             response=pa.string(),
             response_tokens=pa.int32(),
             finish_reason=pa.string(),  # "stop" or "length"
-            answer=pa.string(),  # null when no closed box stands outside the thinking
+            answer=pa.string(),  # null without a closed box outside the thinking
             correct=pa.bool_(),
         ),
         *[pa.field(name, pa.int32()) for mode in COUNT_MODES for name in MARKER_COLUMNS[mode]],
@@ -83,7 +83,7 @@ TRAINING_STEPS = _schema(
     value=pa.float64(),
 )
 
-# What distinguishes one on-policy training run from another, besides its draw of problems and its seeds.
+# The columns that distinguish on-policy training runs, besides the draw of problems and the seeds.
 _ARM = dict(
     family=pa.string(),  # models that differ only by the seed of their pre-training share one
     thinking=pa.string(),  # "on" or "off"
@@ -103,7 +103,7 @@ RUNS = _schema(
     model=pa.string(),
     run=pa.string(),
     **_ARM,
-    draw=pa.int32(),  # which disjoint part of the problem set D was taken from
+    draw=pa.int32(),  # the disjoint part of the problem set that is D
     seed=pa.int32(),
 )
 
@@ -116,7 +116,7 @@ SFT_RUNS = _schema(
     learning_rate=pa.float64(),
 )
 
-# What is shown against training steps: one row per arm, benchmark, step and metric, averaged over its runs.
+# Curves over training steps: one row per arm, benchmark, step and metric, averaged over the arm's runs.
 CURVES = _schema(
     study=pa.string(),
     **_ARM,
@@ -207,9 +207,7 @@ SORT_KEYS: dict[str, list[str]] = {
 
 def schema(name: str) -> pa.Schema:
     """The schema called ``name``; `UserError` with the nearest spelling for an unknown name."""
-    if name not in SCHEMAS:
-        raise UserError(f"unknown table schema '{name}'{nearest(name, SCHEMAS)}; known: {', '.join(SCHEMAS)}")
-    return SCHEMAS[name]
+    return one_of("table schema", name, SCHEMAS)
 
 
 def write(frame: pd.DataFrame, path: str | Path, schema_name: str) -> None:
@@ -230,7 +228,7 @@ def read(path: str | Path, schema_name: str, columns: Sequence[str] | None = Non
 
 
 def batches(path: str | Path, schema_name: str, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """The same, some rows at a time, for tables that are larger than memory."""
+    """`read`, some rows at a time, for tables that are larger than memory."""
     with _readable(path, schema_name):
         file, wanted = _opened(path, schema_name, columns)
         for batch in file.iter_batches(BATCH_ROWS, columns=wanted.names):
@@ -248,7 +246,7 @@ def _readable(path: str | Path, schema_name: str) -> Iterator[None]:
 
 
 def _opened(path: str | Path, schema_name: str, columns: Sequence[str] | None) -> tuple[pq.ParquetFile, pa.Schema]:
-    """The file, and the schema of what is wanted of it."""
+    """The file, and the schema of the wanted columns, after checks."""
     wanted = schema(schema_name)
     file = pq.ParquetFile(path)
     found = file.schema_arrow
@@ -269,4 +267,4 @@ def _check_columns(found: list[str], wanted: pa.Schema, where: str) -> None:
     if unknown:
         raise UserError(f"{where}: unknown column '{unknown[0]}'{nearest(unknown[0], wanted.names)}")
     if len(found) > len(wanted.names):
-        raise UserError(f"{where}: column '{max(found, key=found.count)}' stands in it twice")
+        raise UserError(f"{where}: column '{max(found, key=found.count)}' occurs twice")

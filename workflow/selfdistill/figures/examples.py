@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 from selfdistill.markers.counting import MARKERS
 from selfdistill.pages import reading_room
 from selfdistill.tables import MARKER_COLUMNS
@@ -69,12 +69,11 @@ def highlight(text: str, mode: Literal["substring", "word"] = "word") -> list[Ch
 
     The markers found are those that `counting.count_markers` counts in the same ``mode``.
     """
-    if mode not in _PATTERNS:
-        raise UserError(f"unknown way of counting '{mode}'{nearest(mode, _PATTERNS)}; known: {', '.join(_PATTERNS)}")
+    pattern = one_of("way of counting", mode, _PATTERNS)
     # Lower-casing can lengthen a text ("İ"), so each lower-cased character remembers where it came from.
     lowered = [(small, place) for place, letter in enumerate(text) for small in letter.lower()]
     chunks, end = [], 0
-    for match in _PATTERNS[mode].finditer("".join(small for small, _ in lowered)):
+    for match in pattern.finditer("".join(small for small, _ in lowered)):
         start, stop = lowered[match.start()][1], lowered[match.end() - 1][1] + 1
         chunks += [(text[end:start], False), (text[start:stop], True)]
         end = stop

@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from selfdistill.analysis.words import GUIDANCE
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 from selfdistill.files import atomic_path, sha256_file, write_text
 from selfdistill.pages import reading_room
 from selfdistill.pages.stamp import stamp_text
@@ -107,9 +107,7 @@ def new_figure(height: float) -> Figure:
 
 def look(name: str, looks: Mapping[str, Look]) -> Look:
     """The `Look` of ``name``; `UserError` with the nearest spelling when there is none."""
-    if name not in looks:
-        raise UserError(f"no look is defined for '{name}'{nearest(name, looks)}; known: {', '.join(looks)}")
-    return looks[name]
+    return one_of("look", name, looks)
 
 
 def in_order(names: Iterable[str], looks: Mapping[str, Look]) -> list[str]:

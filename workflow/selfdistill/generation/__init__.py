@@ -1,4 +1,4 @@
-"""Sampling: what is asked for (`Sampling`, `Prompt`) and the one function that draws it (`generate`)."""
+"""Sampling of responses: `generate` takes `Prompt`s and a `Sampling`, and returns a table."""
 
 from selfdistill.generation.requests import Prompt, Sampling, sample_seed
 from selfdistill.generation.shards import generate

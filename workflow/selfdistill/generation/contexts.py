@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 from selfdistill.generation.requests import Prompt
 from selfdistill.prompts import (
     guided_prompt,
@@ -21,7 +21,7 @@ from selfdistill.prompts import (
 
 @dataclass(frozen=True)
 class Context:
-    """A solution shown to the model, and the sample that it was."""
+    """A solution that is shown to the model, and the number of the sample that it comes from."""
 
     text: str
     sample: int
@@ -38,7 +38,7 @@ def first_correct_else_first(traces: pd.DataFrame) -> dict[str, Context]:
 
 
 def first(traces: pd.DataFrame) -> dict[str, Context]:
-    """y~ as it comes: sample 0, right or wrong, so that the context is not selected by its outcome."""
+    """y~ without selection by its outcome: sample 0, right or wrong."""
     return _first(traces)
 
 
@@ -49,7 +49,7 @@ def _first(traces: pd.DataFrame) -> dict[str, Context]:
 
 
 def without_thinking(chosen: dict[str, Context], *, opened: bool) -> dict[str, Context]:
-    """What follows the thinking of each context; ``opened``: prompts end inside thinking."""
+    """Each context without its thinking; ``opened``: prompts end inside thinking."""
     return {
         problem: Context(remove_thinking(context.text, opened=opened).strip(), context.sample)
         for problem, context in chosen.items()
@@ -81,10 +81,8 @@ GUIDANCE: dict[str, Guidance] = {
 
 
 def contexts_for(setting: str, traces: pd.DataFrame | None, *, opened: bool) -> dict[str, Context] | None:
-    """Context by problem_id for a setting of Section 3; ``traces`` are those that provide it."""
-    if setting not in GUIDANCE:
-        raise UserError(f"unknown setting '{setting}'{nearest(setting, GUIDANCE)}; known: {', '.join(GUIDANCE)}")
-    guidance = GUIDANCE[setting]
+    """Context by problem_id for a setting of Section 3; ``traces`` provide it."""
+    guidance = one_of("setting", setting, GUIDANCE)
     if guidance.provided_by is None:
         return None
     if traces is None:
@@ -131,5 +129,5 @@ def _user_turn(asked: str, guided: bool, given: str) -> str:
 
 
 def opens_thinking(tokenizer: Any, *, enable_thinking: bool | None = None) -> bool:
-    """Whether the model's prompts end inside thinking, as DeepSeek's template makes them."""
+    """True if the model's prompts end inside thinking, as with DeepSeek's template."""
     return prompt_opens_thinking(tokenizer, render(tokenizer, "x", enable_thinking=enable_thinking))

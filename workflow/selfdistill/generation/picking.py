@@ -1,4 +1,4 @@
-"""How a token is drawn from logits: random numbers of one's own for every response, filters, inverse transform."""
+"""Sampling a token from logits: filters, inverse transform, and a stream of random numbers for every response."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,14 +8,14 @@ import torch
 from selfdistill.generation.requests import Sampling
 from selfdistill.qwen3.kernels import choose
 
-UNIFORMS_STEP = 256  # random numbers drawn ahead per response
+UNIFORMS_STEP = 256  # random numbers made ahead per response
 
 # Filters logits [B, V]; the first argument, which transformers' filters take, is not used.
 Warp = Callable[[None, torch.Tensor], torch.Tensor]
 
 
 class Uniforms:
-    """One stream of uniform numbers per response, keyed by its seed; the same at any step however it is read."""
+    """One stream of uniform numbers per response, keyed by its seed; number i does not depend on how it is read."""
 
     def __init__(self, seeds: Sequence[int]):
         self._streams = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
@@ -33,7 +33,7 @@ class Uniforms:
 def pick(warp: Warp, logits: torch.Tensor, uniforms: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray]:
     """Token ids [B] by inverse transform of the ``uniforms`` [B], and their log-probabilities [B].
 
-    Both are of the filtered distribution; at temperature 0 the likeliest tokens, with the probabilities of the softmax.
+    Both are of the filtered distribution. At temperature 0: the likeliest tokens, with probabilities of the softmax.
     """
     scores = warp(None, logits)
     if temperature == 0:
@@ -45,10 +45,10 @@ def pick(warp: Warp, logits: torch.Tensor, uniforms: np.ndarray, temperature: fl
 
 
 def warper(sampling: Sampling) -> Warp:
-    """The filters of logits [B, V], in the order in which transformers and vLLM apply them."""
+    """The filters of logits [B, V], in the order of transformers and vLLM."""
     if sampling.temperature in (0.0, 1.0) and not sampling.top_k and sampling.top_p == 1:
         return lambda _, logits: logits
-    # Imported where they are needed: with them come all of transformers' models.
+    # Imported only here, because they import all of transformers' models.
     from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
     filters = LogitsProcessorList()

@@ -1,6 +1,6 @@
-"""The CPU engine for plain Qwen3 models: `selfdistill.qwen3` draws, and a row that ends makes room for the next.
+"""The CPU engine for plain Qwen3 models, on top of `selfdistill.qwen3`, with continuous batching.
 
-Nothing here needs transformers' models, whose import takes longer than drawing some hundred responses.
+It imports none of transformers' models, which would take longer than sampling some hundred responses.
 """
 
 import math
@@ -16,18 +16,18 @@ from selfdistill.generation.picking import Uniforms, pick, warper
 from selfdistill.generation.requests import Completion, Row, Sampling
 from selfdistill.qwen3.decoding import Decoder, Rows, Weights, is_plain
 
-# Rows drawn side by side: with more, two processes beside each other wait for memory, as the keys and values of all are
-# read for every token (128: a sixth slower); with fewer, the products are short of rows (32: a tenth).
+# Rows sampled at a time. With more, two processes wait for memory, because the keys and values of all rows are read for
+# every token (128: a sixth slower); with fewer, the matrix products have too few rows (32: a tenth slower).
 PLACES = 64
-READ_TOGETHER = 1024  # rows whose prompts are held at a time
+READ_TOGETHER = 1024  # rows whose prompts are in the cache at a time
 
 WEIGHTS, ARCHITECTURE = "model.safetensors", "Qwen3ForCausalLM"
 
 
 class Qwen3Engine:
-    """Draws from a saved model. Raises `UserError` for a broken manifest."""
+    """Samples from a saved model. Raises `UserError` for a broken manifest."""
 
-    room = math.inf
+    max_model_len = math.inf
 
     def __init__(self, manifest: Path):
         self.tokenizer = models.load_tokenizer(manifest)
@@ -39,64 +39,65 @@ class Qwen3Engine:
 
     @staticmethod
     def takes(manifest: Path) -> bool:
-        """Whether the model is a plain Qwen3 whose weights lie in one file at hand."""
+        """True if the model is a plain Qwen3 with all weights in one local file."""
         config = models.config(manifest)
         at_hand = WEIGHTS in models.read_manifest(manifest).get("files", {})
         return at_hand and config.architectures == [ARCHITECTURE] and is_plain(config)
 
-    def draw(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+    def sample(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
         """One completion per row, in order."""
-        return draw_rows(self.weights, rows, sampling, self.end_ids)
+        return sample_rows(self.weights, rows, sampling, self.end_ids)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
     def close(self) -> None:
-        """Nothing is held outside of Python's own memory."""
+        """Nothing to do: all memory is Python's own."""
 
 
 @torch.inference_mode()
-def draw_rows(
+def sample_rows(
     weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray, *, logps: bool = False
 ) -> list[Completion]:
-    """One completion per row, in order; ``logps`` asks for the log-probabilities of its tokens."""
+    """One completion per row, in order; with the log-probabilities of its tokens if ``logps``."""
     return [
         completion
         for first in range(0, len(rows), READ_TOGETHER)
-        for completion in _Draw(weights, rows[first : first + READ_TOGETHER], sampling, end_ids).completions(logps)
+        for completion in _Batch(weights, rows[first : first + READ_TOGETHER], sampling, end_ids).completions(logps)
     ]
 
 
-class _Draw:
-    """Draws ``rows``, at most `PLACES` at a time; neighbours with one prompt find its keys and values in the cache."""
+class _Batch:
+    """Continuous batching: of ``rows`` at most `PLACES` run at a time, and when one ends, the next takes its place."""
 
     def __init__(self, weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray):
         self.sampling = sampling
         self.is_end = np.zeros(weights.output.shape[1], bool)
         self.is_end[end_ids[end_ids < len(self.is_end)]] = True  # a tokenizer may know more tokens than the model
-        place = {prompt: number for number, prompt in enumerate(dict.fromkeys(row.token_ids for row in rows))}
-        self.prompt_of = np.array([place[row.token_ids] for row in rows])
+        prompts = list(dict.fromkeys(row.token_ids for row in rows))
+        numbers = {prompt: number for number, prompt in enumerate(prompts)}
+        self.prompt_of = np.array([numbers[row.token_ids] for row in rows])
         self.waiting = list(np.argsort(-self.prompt_of, kind="stable"))  # the next one last
-        self.decoder = Decoder(weights, list(place), places=PLACES, max_tokens=sampling.max_tokens)
+        self.decoder = Decoder(weights, prompts, places=PLACES, max_tokens=sampling.max_tokens)
         self.uniforms = Uniforms([row.seed for row in rows])
         self.tokens = np.zeros((len(rows), sampling.max_tokens), np.int32)
         self.logps = np.zeros((len(rows), sampling.max_tokens), np.float32)
         self.counts = np.zeros(len(rows), np.int64)
 
     def completions(self, with_logps: bool) -> list[Completion]:
-        self._draw_all()
+        self._sample_all()
         return [self._completion(row, with_logps) for row in range(len(self.tokens))]
 
-    def _draw_all(self) -> None:
+    def _sample_all(self) -> None:
         warp = warper(self.sampling)
         free = list(range(PLACES))
         numbers = np.empty(0, np.int64)  # of the rows that are running
         running = self.decoder.start(numbers, numbers)
         logits = self.decoder.logits[:0]
         while True:
-            room = min(len(free), len(self.waiting))
-            if room:
-                new, places = _taken(self.waiting, room), _taken(free, room)
+            starting = min(len(free), len(self.waiting))
+            if starting:
+                new, places = _taken(self.waiting, starting), _taken(free, starting)
                 numbers = np.concatenate([numbers, new])
                 running = _joined(running, self.decoder.start(self.prompt_of[new], places))
                 logits = torch.cat([logits, self.decoder.logits[self.prompt_of[new]]])
@@ -126,7 +127,7 @@ class _Draw:
 
 
 def _taken(stack: list[int], count: int) -> np.ndarray:
-    """The last ``count`` members of ``stack``, the last first, which are gone from it."""
+    """Pop ``count`` members of ``stack``, the last first."""
     return np.array([stack.pop() for _ in range(count)])
 
 

@@ -1,4 +1,4 @@
-"""What an engine is asked to draw, what it returns, and the seed of every sample. Imports no engine."""
+"""Requests to an engine, its results, and the seed of every sample. Imports no engine."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One problem's prompt: its rendered ``text`` and ``token_ids``, and which response serves as its context."""
+    """One problem's prompt: its rendered ``text`` and ``token_ids``, and the number of the sample shown as context."""
 
     problem_id: str
     text: str
@@ -38,7 +38,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Row:
-    """One response to draw: prompt and seed."""
+    """One response to sample: prompt and seed."""
 
     token_ids: tuple[int, ...]
     seed: int
@@ -46,11 +46,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Completion:
-    """A drawn response: its token ids without the end token, and ``"stop"`` or ``"length"``.
+    """A sampled response: its token ids without the end token, and ``"stop"`` or ``"length"``.
 
-    Where they were asked for, ``logps`` holds the log-probability of every token under the distribution that it was
-    drawn from, the end token's last, and ``end_ids`` the end token (none for a response cut at its limit). ``seed`` is
-    the one that it was drawn by, where that is not the row's.
+    ``logps`` holds, on request, the log-probability of every token under the distribution that it was sampled from, the
+    end token's last. ``end_ids`` holds the end token (none for a response cut at its limit). ``seed`` is the seed that
+    was used, if it is not the row's.
     """
 
     token_ids: list[int]
@@ -61,11 +61,11 @@ class Completion:
 
 
 class Engine(Protocol):
-    """Draws a batch of rows. Equal batches give equal completions."""
+    """Samples a batch of rows. Equal batches give equal completions."""
 
-    room: float  # tokens that a prompt and its response may have together
+    max_model_len: float  # tokens of prompt and response together
 
-    def draw(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]: ...
+    def sample(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]: ...
 
     def decode(self, token_ids: Sequence[int]) -> str: ...
 
@@ -73,6 +73,6 @@ class Engine(Protocol):
 
 
 def sample_seed(seed: int, stream: str, prompt_sha256: str, sample: int) -> int:
-    """The seed (uint64) of one response; ``stream`` keeps a redraw of the same prompt apart from the first draw."""
+    """The seed (uint64) of one response; another ``stream`` gives other samples of the same prompt."""
     digest = hashlib.sha256(f"{seed}:{stream}:{prompt_sha256}:{sample}".encode()).digest()
     return int.from_bytes(digest[:8], "big")

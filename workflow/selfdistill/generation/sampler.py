@@ -1,4 +1,4 @@
-"""One model, sampled and graded: the step that selection, guidance, SFT sets and evaluation share."""
+"""Samples and grades the responses of one model, for selection, guidance, SFT sets and evaluation alike."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from selfdistill.models import MANIFEST
 
 @dataclass(frozen=True)
 class Sampler:
-    """How a model is prompted and sampled; `draw` gives rows of the traces table."""
+    """How a model is prompted and sampled; `sample` gives rows of the traces table."""
 
     model: Path  # its manifest; for `along_training`, a folder of models
     model_name: str
@@ -48,7 +48,7 @@ class Sampler:
         provided = pd.concat(providers) if providers else None
         return contexts.contexts_for(setting, provided, opened=self.opened)
 
-    def draw(
+    def sample(
         self,
         problems: pd.DataFrame,
         samples: int,
@@ -60,7 +60,7 @@ class Sampler:
         first_sample: int = 0,
         step: int | None = None,
     ) -> pd.DataFrame:
-        """Samples [first_sample, samples) of every problem, graded; ``stream`` tells redraws apart."""
+        """Samples [first_sample, samples) of every problem, graded; another ``stream`` gives other samples."""
         generated = generate(
             self._prompts(problems, contexts),
             manifest=self.model,
@@ -86,31 +86,31 @@ class Sampler:
             workers=self.workers,
         )
 
-    def draw_until_correct(
+    def sample_until_correct(
         self,
         problems: pd.DataFrame,
         per_problem: int,
-        max_draws: int,
+        max_samples: int,
         *,
         stage: str,
         setting: str,
         contexts: dict[str, Context] | None = None,
     ) -> pd.DataFrame:
-        """Every sample drawn until each problem has ``per_problem`` correct ones, or ``max_draws`` samples.
+        """All samples up to ``per_problem`` correct ones of each problem, or ``max_samples``.
 
-        The first samples are those of Section 3 (same stream), so they are read, not drawn again.
+        The first samples are those of Section 3 (same stream), so they are read, not sampled again.
         """
-        drawn: list[pd.DataFrame] = []
+        sampled: list[pd.DataFrame] = []
         wanting = problems
-        for first in range(0, max_draws, BLOCK):
-            last = min(first + BLOCK, max_draws)
+        for first in range(0, max_samples, BLOCK):
+            last = min(first + BLOCK, max_samples)
             labels = {"stage": stage, "setting": setting, "stream": setting, "contexts": contexts}
-            drawn.append(self.draw(wanting, last, first_sample=first, **labels))
-            correct = pd.concat(drawn).groupby("problem_id")["correct"].sum()
+            sampled.append(self.sample(wanting, last, first_sample=first, **labels))
+            correct = pd.concat(sampled).groupby("problem_id")["correct"].sum()
             wanting = problems[problems["problem_id"].map(correct) < per_problem]
             if wanting.empty:
                 break
-        return pd.concat(drawn, ignore_index=True)
+        return pd.concat(sampled, ignore_index=True)
 
     def _prompts(self, problems: pd.DataFrame, given: dict[str, Context] | None):
         return contexts.build_prompts(

@@ -36,7 +36,7 @@ def solve_rates(traces: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_borderline(rates: pd.DataFrame, low: float, high: float) -> pd.Series:
-    """Which problems lie within the bounds, both included (1 to 4 of 8 for the paper's 0.125 and 0.5)."""
+    """Mask of the problems within the bounds, both included (1 to 4 of 8 for the paper's 0.125 and 0.5)."""
     return rates["rate"].between(low, high, inclusive="both")
 
 

@@ -1,8 +1,8 @@
 """`generate`: all samples of all prompts, in shards that survive a kill.
 
-A shard is a chunk of problems times a block of samples. It is drawn in one engine call of fixed composition and
-written by atomic rename, so a restart draws missing shards only and ends with the same table, byte for byte; asking
-for 16 samples where 8 exist draws 8 more.
+A shard is a chunk of problems times a block of samples. It is sampled in one engine call of fixed composition and
+written by atomic rename. A restart therefore samples missing shards only and ends with the same table, byte for byte;
+asking for 16 samples if 8 exist samples 8 more.
 """
 
 import math
@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from selfdistill import models
 from selfdistill.code_digest import code_digest
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 from selfdistill.files import atomic_path, sha256_text
 from selfdistill.generation.requests import Engine, Prompt, Row, Sampling, sample_seed
 
@@ -46,8 +46,8 @@ COLUMNS = pa.schema(
 )
 
 
-def _transformers(manifest: Path, room: int) -> Engine:
-    """One thread each, so that the order of additions never depends on the machine."""
+def _transformers(manifest: Path, _: int) -> Engine:
+    """One thread each, so that the order of additions never depends on the machine. Prompts of any length."""
     import torch
 
     from selfdistill.generation.qwen3_engine import Qwen3Engine
@@ -60,23 +60,31 @@ def _transformers(manifest: Path, room: int) -> Engine:
     return TransformersEngine(manifest)
 
 
-def _vllm(manifest: Path, room: int) -> Engine:
+def _vllm(manifest: Path, max_model_len: int) -> Engine:
     if find_spec("vllm") is None:
         raise UserError("the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it")
     from selfdistill.generation.vllm_engine import VllmEngine
 
-    return VllmEngine(manifest, room=room)
+    return VllmEngine(manifest, max_model_len=max_model_len)
 
 
-# By name; ``room`` is the number of tokens of the longest prompt and response together. Functions, not dotted names:
-# the code digest follows them, so a changed engine redraws what it drew.
-ENGINES: dict[str, Callable[[Path, int], Engine]] = {"transformers": _transformers, "vllm": _vllm}
-ALONE = ("vllm",)  # engines that use the whole machine from one process
+class EngineKind(NamedTuple):
+    """``load`` takes a manifest and the number of tokens of the longest prompt and response together."""
+
+    load: Callable[[Path, int], Engine]
+    whole_machine: bool  # one process uses all of it
+
+
+# Functions, not dotted names: the code digest follows them, so that a changed engine samples its shards again.
+ENGINES = {
+    "transformers": EngineKind(_transformers, whole_machine=False),
+    "vllm": EngineKind(_vllm, whole_machine=True),
+}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the shards of one call have in common."""
+    """The settings that all shards of one call share."""
 
     manifest: Path
     engine: str
@@ -114,22 +122,20 @@ def generate(
 ) -> pd.DataFrame:
     """Samples [first_sample, samples) of every prompt, one row each, in the order of the prompts.
 
-    ``stream`` names the draw: the same prompt, seed and stream always give the same samples. ``workers`` processes
-    share the shards and do not change the result; an engine that uses the whole machine has one. Columns: `COLUMNS`.
+    The same prompt, seed and ``stream`` always give the same samples. ``workers`` processes share the shards and do not
+    change the result; an engine that uses the whole machine has one. Columns: `COLUMNS`.
     """
-    if engine not in ENGINES:
-        raise UserError(f"unknown engine '{engine}'{nearest(engine, ENGINES)}; known: {', '.join(ENGINES)}")
-    workers = 1 if engine in ALONE else workers
+    workers = 1 if one_of("engine", engine, ENGINES).whole_machine else workers
     request = Request(Path(manifest), engine, sampling, seed, stream)
     jobs = list(_jobs(prompts, first_sample, samples, Path(work_dir) / _folder(request)))
-    room = max((len(prompt.token_ids) for prompt in prompts), default=0) + sampling.max_tokens
-    _draw_all([job for job in jobs if _read(job) is None], request, room, workers)
+    max_model_len = max((len(prompt.token_ids) for prompt in prompts), default=0) + sampling.max_tokens
+    _sample_all([job for job in jobs if _read(job) is None], request, max_model_len, workers)
     return _in_order([_finished(job) for job in jobs], prompts)
 
 
 def _folder(request: Request) -> str:
-    """Named by what decides a sample besides its prompt and number, so that no other sample is taken for it."""
-    code = [code_digest(f"{__name__}:{name}") for name in ("_write_shard", ENGINES[request.engine].__name__)]
+    """A name from all that determines a sample besides its prompt and number, so that no other is taken for it."""
+    code = [code_digest(f"{__name__}:{name}") for name in ("_write_shard", ENGINES[request.engine].load.__name__)]
     parts = [models.fingerprint(request.manifest), *code, *astuple(request)[1:]]
     return f"{request.stream}-{sha256_text(repr(parts))[:16]}"
 
@@ -150,25 +156,25 @@ def _even_chunk(problems: int) -> int:
     return max(1, math.ceil(problems / shards))
 
 
-def _draw_all(jobs: list[Job], request: Request, room: int, workers: int) -> None:
+def _sample_all(jobs: list[Job], request: Request, max_model_len: int, workers: int) -> None:
     if not jobs:
         return
     total = sum(job.size for job in jobs)
     with tqdm(total=total, desc=f"sampling {request.stream}", unit="response", mininterval=2) as bar:
         tokens = 0
-        for drawn, count in _map(partial(_draw, request, room), jobs, workers):
+        for responses, count in _map(partial(_sample_shard, request, max_model_len), jobs, workers):
             tokens += count
-            bar.update(drawn)
+            bar.update(responses)
             elapsed = max(bar.format_dict["elapsed"], 1e-9)
             bar.set_postfix_str(f"{tokens / elapsed:.0f} tokens/s", refresh=False)
 
 
-def _map(draw: Callable[[Job], tuple[int, int]], jobs: list[Job], workers: int) -> Iterator[tuple[int, int]]:
+def _map(sample: Callable[[Job], tuple[int, int]], jobs: list[Job], workers: int) -> Iterator[tuple[int, int]]:
     if workers == 1:
-        yield from map(draw, jobs)
+        yield from map(sample, jobs)
         return
     try:
-        yield from _pool(workers).map(draw, jobs)
+        yield from _pool(workers).map(sample, jobs)
     except BrokenProcessPool:
         _pool.cache_clear()
         raise UserError(
@@ -196,33 +202,37 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-# The engine of this process, and what it was loaded for.
-_held: dict[str, Any] = {}
+class EngineHolder:
+    """Holds one engine at a time, because two would not fit on a GPU."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._key: tuple[str, Path, str] | None = None
+
+    def get(self, name: str, manifest: Path, max_model_len: int) -> Engine:
+        """The engine ``name`` for the model at ``manifest``: the one held if it fits, else a new one."""
+        key = name, manifest, models.fingerprint(manifest)
+        if self._engine is not None and (key != self._key or self._engine.max_model_len < max_model_len):
+            self._engine.close()
+            self._engine = None  # frees its memory before the next one is loaded
+        if self._engine is None:
+            self._engine, self._key = ENGINES[name].load(manifest, max_model_len), key
+        return self._engine
 
 
-def _load(name: str, manifest: Path, fingerprint: str, room: int) -> Engine:
-    """The engine; one at a time, as two would not fit on a GPU. One with more room than is needed serves as well."""
-    key = (name, manifest, fingerprint)
-    if _held.get("key") != key or _held["engine"].room < room:
-        if _held:
-            _held["engine"].close()
-            _held.clear()
-        _held.update(key=key, engine=ENGINES[name](manifest, room))
-    return _held["engine"]
+_holder = EngineHolder()  # of this process
 
 
-def _draw(request: Request, room: int, job: Job) -> tuple[int, int]:
-    """Draw and write one shard; the numbers of its responses and tokens."""
-    return _write_shard(
-        _load(request.engine, request.manifest, models.fingerprint(request.manifest), room), request, job
-    )
+def _sample_shard(request: Request, max_model_len: int, job: Job) -> tuple[int, int]:
+    """Sample and write one shard; the numbers of its responses and tokens."""
+    return _write_shard(_holder.get(request.engine, request.manifest, max_model_len), request, job)
 
 
 def _write_shard(engine: Engine, request: Request, job: Job) -> tuple[int, int]:
     numbered = [(prompt, number) for prompt in job.prompts for number in range(job.first, job.last)]
     seeds = [sample_seed(request.seed, request.stream, prompt.sha256, number) for prompt, number in numbered]
     rows = [Row(prompt.token_ids, seed) for (prompt, _), seed in zip(numbered, seeds, strict=True)]
-    completions = engine.draw(rows, request.sampling)
+    completions = engine.sample(rows, request.sampling)
     records = [
         {
             "problem_id": prompt.problem_id,
@@ -243,7 +253,7 @@ def _write_shard(engine: Engine, request: Request, job: Job) -> tuple[int, int]:
 
 
 def _read(job: Job) -> pd.DataFrame | None:
-    """A finished shard; None when it is missing, damaged or of another shape, and so has to be drawn."""
+    """A finished shard; None if it is missing, damaged or of another shape, so that it has to be sampled."""
     try:
         table = pq.read_table(job.path, page_checksum_verification=True)
     except (OSError, pa.ArrowException):
@@ -256,7 +266,7 @@ def _read(job: Job) -> pd.DataFrame | None:
 def _finished(job: Job) -> pd.DataFrame:
     frame = _read(job)
     if frame is None:
-        raise UserError(f"{job.path}: vanished or damaged since it was drawn; run the same command again")
+        raise UserError(f"{job.path}: vanished or damaged since it was sampled; run the same command again")
     return frame
 
 

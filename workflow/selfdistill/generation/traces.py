@@ -1,4 +1,4 @@
-"""The one traces table: everything that a model says, graded and with its markers counted."""
+"""The traces table: every response of a model, graded and with its markers counted."""
 
 import pandas as pd
 
@@ -20,10 +20,10 @@ def annotate(
     opened: bool,
     workers: int = 1,
 ) -> pd.DataFrame:
-    """Drawn responses as rows of the `traces` schema.
+    """Sampled responses as rows of the `traces` schema.
 
     ``generated``: columns of `generation.shards.COLUMNS`; ``problems``: the `problems` schema, with the gold answer
-    of every problem_id drawn. ``opened``: the prompts end inside thinking. A response cut at its token limit is
+    of every problem_id. ``opened``: the prompts end inside thinking. A response cut at its token limit is
     graded like any other, and has an answer only if a box was closed outside the thinking.
     """
     gold = problems.set_index("problem_id")["answer"]

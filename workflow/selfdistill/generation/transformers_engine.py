@@ -1,8 +1,8 @@
-"""The CPU engine: our sampling loop around a transformers model, one random stream per response.
+"""The CPU engine for any causal language model of transformers: our sampling loop, one random stream per response.
 
-`transformers.generate` draws a batch from one generator, so a response would depend on its neighbours' random
-numbers. Here every response has its own counter-based stream (Philox, keyed by its seed). The prompt's
-keys and values are computed once per distinct prompt, the cache grows in place, and finished rows leave the batch.
+`transformers.generate` samples a batch from one generator, so a response would depend on its neighbours' random
+numbers. Here every response has its own counter-based stream (Philox, keyed by its seed). Keys and values are computed
+once per distinct prompt, the cache grows in place, and finished rows leave the batch.
 """
 
 import math
@@ -16,7 +16,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from selfdistill.generation.picking import Uniforms, pick, warper
-from selfdistill.generation.qwen3_engine import draw_rows
+from selfdistill.generation.qwen3_engine import sample_rows
 from selfdistill.generation.requests import Completion, Row, Sampling
 from selfdistill.models import end_ids, load_model, load_tokenizer
 from selfdistill.qwen3.decoding import Weights
@@ -24,13 +24,13 @@ from selfdistill.qwen3.forward import is_plain_model
 
 CACHE_STEP = 64  # positions by which the key-value cache grows
 KEEP_FULL = 0.9  # finished rows leave the batch when fewer than this share of it still runs
-# Every row of a batch attends over the width of its longest prompt, so prompts of very different lengths are drawn
-# apart: at most this many times the shortest, and so many tokens more.
+# Every row of a batch attends over the width of its longest prompt. Prompts of very different lengths are therefore in
+# different batches: the longest has at most this many times the tokens of the shortest, and so many more.
 LENGTH_RATIO, LENGTH_SLACK = 2, 32
 
 
 def computes(model: PreTrainedModel) -> bool:
-    """Whether `selfdistill.qwen3` draws from ``model``: not where attention was chosen by hand."""
+    """True if `selfdistill.qwen3` samples from ``model``; False if its attention was chosen by hand."""
     return is_plain_model(model) and model.config._attn_implementation == "sdpa"
 
 
@@ -39,10 +39,10 @@ class GrowingLayer(DynamicLayer):
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         super().lazy_initialization(key_states, value_states)
-        self._buffers = [self._room(key_states, 0), self._room(value_states, 0)]
+        self._buffers = [self._new_buffer(key_states, 0), self._new_buffer(value_states, 0)]
 
     @staticmethod
-    def _room(states: torch.Tensor, length: int) -> torch.Tensor:
+    def _new_buffer(states: torch.Tensor, length: int) -> torch.Tensor:
         batch, heads, new, width = states.shape
         return states.new_empty(batch, heads, length + new + CACHE_STEP, width)
 
@@ -53,7 +53,7 @@ class GrowingLayer(DynamicLayer):
         end = length + key_states.shape[-2]
         for i, states in enumerate((key_states, value_states)):
             if end > self._buffers[i].shape[-2]:
-                larger = self._room(states, length)
+                larger = self._new_buffer(states, length)
                 larger[:, :, :length] = self._buffers[i][:, :, :length]
                 self._buffers[i] = larger
             self._buffers[i][:, :, length:end] = states
@@ -68,13 +68,13 @@ class GrowingLayer(DynamicLayer):
 
 
 class ModelSampler:
-    """Draws responses from a causal language model of transformers as its weights stand at the time.
+    """Samples responses from a causal language model of transformers, with its weights at the time of the call.
 
-    The model may lie on any device; tokens are drawn on the CPU, so that a stream of random numbers gives the same
+    The model may be on any device. Tokens are sampled on the CPU, so that a stream of random numbers gives the same
     tokens everywhere.
     """
 
-    room = math.inf
+    max_model_len = math.inf
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, largest_batch: int = 1024):
         self.model = model
@@ -84,7 +84,7 @@ class ModelSampler:
 
     @cached_property
     def takes_key_mask(self) -> bool:
-        """Whether a mask over keys alone can be handed over as it is: not to windows, nor to code that adds masks."""
+        """True if the model takes a mask over keys alone: not with windows, nor in code that adds masks."""
         layers = DynamicCache(config=self.model.config).layers
         return all(type(layer) is DynamicLayer for layer in layers) and self.model.config._attn_implementation == "sdpa"
 
@@ -92,31 +92,31 @@ class ModelSampler:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
     def close(self) -> None:
-        """Nothing is held outside of Python's own memory."""
+        """Nothing to do: all memory is Python's own."""
 
-    def draw(self, rows: Sequence[Row], sampling: Sampling, *, logps: bool = False) -> list[Completion]:
-        """One completion per row, in order; ``logps`` asks for the log-probabilities of its tokens."""
+    def sample(self, rows: Sequence[Row], sampling: Sampling, *, logps: bool = False) -> list[Completion]:
+        """One completion per row, in order; with the log-probabilities of its tokens if ``logps``."""
         if computes(self.model):
             weights = Weights(self.model.config, self.model.state_dict())
-            return draw_rows(weights, rows, sampling, self.end_ids.numpy(), logps=logps)
-        drawn: dict[int, Completion] = {}
+            return sample_rows(weights, rows, sampling, self.end_ids.numpy(), logps=logps)
+        sampled: dict[int, Completion] = {}
         for batch in batches_by_length([len(row.token_ids) for row in rows], self.largest_batch):
-            drawn |= zip(batch, self._draw_batch([rows[i] for i in batch], sampling, logps), strict=True)
-        return [drawn[i] for i in range(len(rows))]
+            sampled |= zip(batch, self._sample_batch([rows[i] for i in batch], sampling, logps), strict=True)
+        return [sampled[i] for i in range(len(rows))]
 
     @torch.inference_mode()
-    def _draw_batch(self, rows: Sequence[Row], sampling: Sampling, with_logps: bool) -> list[Completion]:
+    def _sample_batch(self, rows: Sequence[Row], sampling: Sampling, with_logps: bool) -> list[Completion]:
         uniforms = Uniforms([row.seed for row in rows])
         warp = warper(sampling)
         logits, cache, visible, positions = self._read_prompts(rows)
-        drawn: list[list[int]] = [[] for _ in rows]
+        sampled: list[list[int]] = [[] for _ in rows]
         ended: list[tuple[int, ...]] = [()] * len(rows)
         logps: list[list[float]] = [[] for _ in rows]
         running = torch.arange(len(rows))  # row of each batch entry
         alive = torch.ones(len(rows), dtype=torch.bool)
         for step in range(sampling.max_tokens):
-            drawn_by = uniforms.at(np.full(len(running), step), running.numpy())
-            tokens, of_tokens = map(torch.from_numpy, pick(warp, logits, drawn_by, sampling.temperature))
+            numbers = uniforms.at(np.full(len(running), step), running.numpy())
+            tokens, of_tokens = map(torch.from_numpy, pick(warp, logits, numbers, sampling.temperature))
             at_end = torch.isin(tokens, self.end_ids)
             columns = (column.tolist() for column in (running, tokens, of_tokens, alive, at_end))
             for row, token, logp, live, end in zip(*columns, strict=True):
@@ -125,7 +125,7 @@ class ModelSampler:
                     if end:
                         ended[row] = (token,)
                     else:
-                        drawn[row].append(token)
+                        sampled[row].append(token)
             alive &= ~at_end
             if step + 1 == sampling.max_tokens or not alive.any():
                 break
@@ -139,11 +139,11 @@ class ModelSampler:
             logits = self._forward(tokens[:, None], cache, visible, positions[:, None])
         return [
             Completion(ids, "stop" if end else "length", of_tokens if with_logps else None, end)
-            for ids, end, of_tokens in zip(drawn, ended, logps, strict=True)
+            for ids, end, of_tokens in zip(sampled, ended, logps, strict=True)
         ]
 
     def _read_prompts(self, rows: Sequence[Row]):
-        """Logits after the prompts, their cache, visible positions [B, T] and last position [B], one entry per row."""
+        """Prefill: logits [B, V] after the prompts, cache, visible positions [B, T], last position [B]; B rows."""
         distinct = list(dict.fromkeys(row.token_ids for row in rows))
         width = max(len(ids) for ids in distinct)
         inputs = torch.full((len(distinct), width), self.tokenizer.pad_token_id or 0)
@@ -174,7 +174,7 @@ class ModelSampler:
         mask: torch.Tensor | None = visible.to(device)
         if visible.all():
             mask = None
-        elif self.takes_key_mask and not prompt:  # ready-made for one query, so that no mask is built per token
+        elif self.takes_key_mask and not prompt:  # for one query, so that transformers builds no mask per token
             mask = mask[:, None, None, :]
         output = self.model(
             input_ids=inputs.to(device),
@@ -188,14 +188,14 @@ class ModelSampler:
 
 
 class TransformersEngine(ModelSampler):
-    """The same for a saved model. Raises `UserError` for a broken manifest."""
+    """A `ModelSampler` of a saved model. Raises `UserError` for a broken manifest."""
 
     def __init__(self, manifest: Path, *, largest_batch: int = 1024):
         super().__init__(load_model(manifest).eval(), load_tokenizer(manifest), largest_batch=largest_batch)
 
 
 def batches_by_length(lengths: Sequence[int], largest: int) -> list[list[int]]:
-    """Places of ``lengths`` in batches of at most ``largest``, similar lengths together, equal ones in order."""
+    """Indices of ``lengths`` in batches of at most ``largest``, similar lengths together, equal ones in order."""
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
         longest = LENGTH_RATIO * lengths[batches[-1][0]] + LENGTH_SLACK if batches else 0

@@ -1,8 +1,8 @@
 """The GPU engine: vLLM. The only module that imports it.
 
-On a GPU every response has a seed of its own, by which vLLM draws it whatever else is drawn beside it. Kernels that add
-up in another order for other batches can still turn a close decision, so equal calls give equal responses almost
-always, not byte for byte. The CPU build knows no seeds of requests: there a call as a whole has one.
+On a GPU every response has a seed of its own, whatever else is in the batch. Kernels that add in another order for
+other batches can still turn a close decision, so equal calls give equal responses almost always, not byte for byte. The
+CPU build has no seeds of requests: there one seed holds for a whole call.
 """
 
 import os
@@ -17,8 +17,8 @@ from selfdistill import models
 from selfdistill.errors import UserError
 from selfdistill.generation.requests import Completion, Row, Sampling
 
-# Prompts and responses have to fit; a little more room than this call needs lets the next call use the same engine.
-ROOM_STEP = 512
+# max_model_len is rounded up to a multiple, so that a call with slightly longer prompts can use the same engine.
+LENGTH_STEP = 512
 LARGEST_SEED = 2**63  # of torch's generators
 HOTTEST = 2  # temperature that vLLM accepts
 CPU_CACHE_GIB = "1"
@@ -27,10 +27,10 @@ LLVMLITE = "llvmlite.binding.ffi"
 
 
 class VllmEngine:
-    """Draws from a saved model on all GPUs of the machine that its attention heads divide among, or on the CPU."""
+    """Samples from a saved model, on as many GPUs of the machine as divide its attention heads, or on the CPU."""
 
-    def __init__(self, manifest: Path, *, room: int):
-        """``room``: tokens of the longest prompt and response together. `UserError` when the model has less."""
+    def __init__(self, manifest: Path, *, max_model_len: int):
+        """``max_model_len``: tokens of the longest prompt and response together; `UserError` if the model has fewer."""
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         import torch
@@ -38,7 +38,7 @@ class VllmEngine:
         self.tokenizer = models.load_tokenizer(manifest)
         self.on_gpu = torch.cuda.is_available()
         self.end_ids = sorted(models.end_ids(models.generation_config(manifest), self.tokenizer.eos_token_id))
-        self.room = _length(room, models.config(manifest))
+        self.max_model_len = _rounded(max_model_len, models.config(manifest))
         place, options = models.location(manifest)
         options |= _gpu_options(manifest, torch.cuda.device_count()) if self.on_gpu else _cpu_options()
         from vllm import LLM
@@ -46,7 +46,7 @@ class VllmEngine:
         with nullcontext() if self.on_gpu else _llvmlite_out_of_sight():
             self.llm = LLM(
                 model=place,
-                max_model_len=self.room,
+                max_model_len=self.max_model_len,
                 enable_prefix_caching=True,
                 generation_config="vllm",  # no sampling values that the model's files suggest
                 trust_remote_code=False,
@@ -58,7 +58,7 @@ class VllmEngine:
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
-    def draw(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+    def sample(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
         """One completion per row, in order; rows of one prompt that follow each other make one request."""
         requests = [list(group) for _, group in groupby(rows, key=lambda row: row.token_ids)]
         if not self.on_gpu:
@@ -69,9 +69,9 @@ class VllmEngine:
         prompts = [{"prompt_token_ids": list(request[0].token_ids)} for request in requests]
         outputs = self.llm.generate(prompts, parameters, use_tqdm=False)
         return [
-            self._completion(drawn, parameter.seed)
+            self._completion(response, parameter.seed)
             for output, parameter in zip(outputs, parameters, strict=True)
-            for drawn in sorted(output.outputs, key=lambda drawn: drawn.index)
+            for response in sorted(output.outputs, key=lambda response: response.index)
         ]
 
     def _parameters(self, request: list[Row], sampling: Sampling) -> Any:
@@ -90,25 +90,22 @@ class VllmEngine:
             detokenize=False,
         )
 
-    def _completion(self, drawn: Any, seed: int | None) -> Completion:
-        """vLLM draws sample i of a request by the request's seed plus i."""
-        ids, own = list(drawn.token_ids), None if seed is None else seed + drawn.index
+    def _completion(self, response: Any, seed: int | None) -> Completion:
+        """The seed of sample i of a request in vLLM is the request's plus i."""
+        ids, own = list(response.token_ids), None if seed is None else seed + response.index
         if ids and ids[-1] in self.end_ids:
             return Completion(ids[:-1], "stop", end_ids=(ids[-1],), seed=own)
         return Completion(ids, "length", seed=own)
 
     def close(self) -> None:
-        """Give the memory back before another model is loaded."""
+        """Free the memory, before another model is loaded."""
         self.llm.llm_engine.engine_core.shutdown()
         del self.llm
 
 
 @contextmanager
 def _llvmlite_out_of_sight() -> Iterator[None]:
-    """The CPU build looks into every loaded module, and fails at an object of llvmlite that has whatever is asked for.
-
-    numba, which loads llvmlite, may have been used before: it counts markers.
-    """
+    """Hide llvmlite, which numba has loaded: the CPU build inspects all modules, and an object there breaks it."""
     hidden = sys.modules.pop(LLVMLITE, None)
     try:
         yield
@@ -129,12 +126,12 @@ def _cpu_options() -> dict[str, Any]:
     return {"dtype": "float32", "gpu_memory_utilization": CPU_MEMORY_SHARE, "enforce_eager": True}
 
 
-def _length(room: int, config: Any) -> int:
-    """``max_model_len``: the room that is needed, in steps, within what the model's positions allow."""
+def _rounded(tokens: int, config: Any) -> int:
+    """``tokens`` rounded up to a multiple of `LENGTH_STEP`, at most the model's number of positions."""
     most = config.max_position_embeddings
-    if room > most:
+    if tokens > most:
         raise UserError(
-            f"the longest prompt and response together need {room} tokens, the model has {most} positions; "
+            f"the longest prompt and response together need {tokens} tokens, the model has {most} positions; "
             "lower sampling max_tokens"
         )
-    return min(-(-room // ROOM_STEP) * ROOM_STEP, most)
+    return min(-(-tokens // LENGTH_STEP) * LENGTH_STEP, most)

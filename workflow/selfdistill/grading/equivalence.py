@@ -1,8 +1,8 @@
-"""When two written answers mean the same: exact rules on text, and a hook for what only algebra can decide.
+"""Equality of two written answers: exact rules on text, and a hook for pairs that only algebra can decide.
 
-Numbers, roots and multiples of π, words, tuples, intervals, sets and assignments are decided here; everything else is
-left to the ``leaf`` that the caller gives (math-verify, in `worker`). Nothing here evaluates an answer, so it
-is cheap on any text of at most `LONGEST` characters. Verdicts are True, False or None (undecided).
+The rules decide numbers, roots and multiples of π, words, tuples, intervals, sets and assignments; the caller's
+``leaf`` decides the rest (math-verify, in `grading.worker`). Nothing here evaluates an answer, so it is cheap on any
+text of at most `LONGEST` characters. Verdicts are True, False or None (undecided).
 """
 
 import re
@@ -14,7 +14,7 @@ from selfdistill.grading.monomials import Monomial, read_monomial
 from selfdistill.grading.tidying import drop_units, respell, squeeze, unwrap_texts
 
 LONGEST = 500  # characters of an answer that is read as mathematics; a longer one is compared as a string
-# math-verify's float_rounding: a decimal with at least so many places stands for the fraction that it rounds.
+# math-verify's float_rounding: a decimal with at least so many places equals the fraction that it rounds.
 ROUNDED_PLACES = 6
 
 Leaf = Callable[[str, str], bool | None]
@@ -39,7 +39,7 @@ _OPTION = re.compile(r"\(([A-J])\)\s")
 
 
 def compare(answer: str, gold: str, leaf: Leaf) -> bool | None:
-    """Whether ``answer`` means ``gold``; None when that hangs on a ``leaf`` that is undecided."""
+    """True if ``answer`` means ``gold``; None if that depends on a ``leaf`` that is undecided."""
     if max(len(answer), len(gold)) > LONGEST:
         return squeeze(answer) == squeeze(gold)
     numbers = _number(answer.strip()), _number(gold.strip())
@@ -52,7 +52,7 @@ def compare(answer: str, gold: str, leaf: Leaf) -> bool | None:
 
 
 def _undecided(answer: str, gold: str) -> None:
-    """The leaf that knows nothing, for the cheap first pass over a set."""
+    """The leaf that decides nothing, for the cheap first comparison of two sets."""
 
 
 def _same(answer: str, gold: str, leaf: Leaf) -> bool | None:
@@ -74,7 +74,7 @@ _NOT_MINE = object()  # a rule that does not apply
 
 
 def _plain(text: str) -> str:
-    """What a leaf is given: no percent sign, no thousands separators."""
+    """``text`` for a leaf: without percent signs and thousands separators."""
     return _GROUPED_INSIDE.sub(lambda found: found.group().replace(",", ""), text.replace("%", ""))
 
 
@@ -112,7 +112,7 @@ def _mixed(sign: str, whole: str | None, above: str, below: str, percent: bool) 
 
 
 def _same_number(a: _Number, b: _Number) -> bool:
-    """Equal; a percent sign that only one of them carries may have been meant or not (42 % = 42 = 0.42)."""
+    """True if equal; a percent sign on one side only counts or not (42 % = 42 = 0.42)."""
     if a.percent == b.percent:
         return _equal_or_rounded(a, b)
     return any(_equal_or_rounded(p, q) for p in _readings(a) for q in _readings(b))
@@ -132,7 +132,7 @@ def _equal_or_rounded(a: _Number, b: _Number) -> bool:
 
 
 def _by_base(answer: str, gold: str, leaf: Leaf) -> object:
-    """2516_8 is 2516_8 and, where the base is left out, 2516; math-verify takes it for 2516_9 as well."""
+    """2516_8 equals 2516_8 and, without a base, 2516; math-verify accepts 2516_9 too."""
     left, right = _BASED.fullmatch(answer), _BASED.fullmatch(gold)
     if not (left and right and (left.group(2) or right.group(2))):
         return _NOT_MINE
@@ -148,7 +148,7 @@ def _chooses(answer: str, gold: str) -> bool:
 
 
 def _by_words(answer: str, gold: str, leaf: Leaf) -> object:
-    """Words and single letters, ignoring case; up to three letters may as well be a product of variables."""
+    """Words and single letters, ignoring case. Two or three letters may be a product of variables, so no rule here."""
     left, right = _LETTER.fullmatch(answer), _LETTER.fullmatch(gold)
     if left and right:
         return left.group(1).casefold() == right.group(1).casefold()
@@ -157,14 +157,14 @@ def _by_words(answer: str, gold: str, leaf: Leaf) -> object:
     return _NOT_MINE
 
 
-# --- numbers with roots and π, and what is no number ---------------------------------------------------------------
+# --- numbers with roots and π, and other kinds ---------------------------------------------------------------------
 def _by_monomials(answer: str, gold: str, leaf: Leaf) -> object:
     left, right = _constant(answer), _constant(gold)
     return left == right if left and right else _NOT_MINE
 
 
 def _constant(text: str) -> Monomial | None:
-    """A number exactly; None for a decimal that may have been rounded, and for what a percent sign may divide."""
+    """An exact number; None for a decimal that may be rounded, and for a number with a percent sign."""
     number = _number(text)
     if number is None:
         return read_monomial(text)
@@ -172,7 +172,7 @@ def _constant(text: str) -> Monomial | None:
 
 
 def _by_kind(answer: str, gold: str, leaf: Leaf) -> object:
-    """Such a number is no word, no letter but e and i, no tuple and no half-open interval; [3, 3] would be 3."""
+    """False for such a number and a word, a letter but e and i, a tuple or an open interval ([3, 3] would be 3)."""
     for number, other in ((answer, gold), (gold, answer)):
         if _constant(number) and (_WORD.fullmatch(other) or _is_letter(other) or _is_ordered(other)):
             return False

@@ -1,8 +1,8 @@
 """Answer extraction and equivalence: one grader for rewards and evaluation, bounded on hostile text.
 
-Cheap exact comparisons come first; what they cannot decide goes to a worker process that may use algebra and ends
-when an answer costs it more than `LIMIT_SECONDS`. Only the extracted answer is ever read as mathematics: on a whole
-text math-verify evaluates any expression that it sees.
+Cheap exact comparisons come first. A worker process with algebra decides the rest; it is ended when an answer takes
+more than `LIMIT_SECONDS`. Only the extracted answer is ever read as mathematics: on a whole text math-verify would
+evaluate any expression that it sees.
 """
 
 import atexit
@@ -27,7 +27,7 @@ from selfdistill.prompts import split_thinking
 
 LIMIT_SECONDS = 3.0  # of processor time for one pair of answers
 
-# TeX lets \boxed take its argument without braces; a command that merely begins so is another command.
+# In TeX the argument of \boxed may have no braces. A command whose name only begins with "boxed" is another one.
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])(?:\s*(?=\{)|[ \t]*)")
 
 
@@ -84,16 +84,16 @@ def grade_many(pairs: Iterable[tuple[str | None, str]], workers: int = 1) -> lis
 
 
 def _by_rules(answer: str | None, gold: str) -> bool | None:
-    """What the cheap comparisons say; None where they cannot tell."""
+    """The verdict of the cheap comparisons; None if they cannot decide."""
     if answer is None:
         return False
     try:
         return compare(answer, gold, leaf=lambda *_: None)
-    except RecursionError:  # nested as no answer is; a worker has the whole stack to try
+    except RecursionError:  # nested more deeply than any real answer; a worker has the whole stack
         return None
 
 
-@lru_cache(maxsize=2**16)  # training comes back to the same problems; no answer that gets here is longer than `LONGEST`
+@lru_cache(maxsize=2**16)  # training repeats problems; answers here have at most `LONGEST` characters
 def _by_algebra(answer: str, gold: str) -> bool:
     with _borrowed_worker() as worker:
         return worker.verdict(answer, gold)
@@ -101,7 +101,7 @@ def _by_algebra(answer: str, gold: str) -> bool:
 
 # --- algebra, in a process of its own -------------------------------------------------------------------------------
 class Worker:
-    """A `worker` process, started when first asked."""
+    """A process of `grading.worker`, started by the first question."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -156,7 +156,7 @@ def _start() -> subprocess.Popen[str]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the process and its child: it stops by itself when its input ends, unless it is busy."""
+    """End the process and its child. It stops by itself at the end of its input, unless it is busy."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=1)
         return
@@ -165,7 +165,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-_workers: list[Worker] = []  # all that were ever made
+_workers: list[Worker] = []  # all
 _idle: list[Worker] = []
 _lock = threading.Lock()
 
@@ -187,14 +187,14 @@ def _borrowed_worker() -> Iterator[Worker]:
 
 @atexit.register
 def close() -> None:
-    """End all workers and forget all verdicts; both come back when they are needed."""
+    """End all workers and forget all verdicts; the next question starts anew."""
     for worker in _workers:
         worker.close()
     _by_algebra.cache_clear()
 
 
 def _forget_workers() -> None:
-    """In a forked child: the workers, and whoever holds the lock, belong to the parent."""
+    """In a forked child: the workers, and the thread that may hold the lock, belong to the parent."""
     global _lock
     _lock = threading.Lock()
     _workers.clear()

@@ -25,7 +25,7 @@ class Monomial:
 
 
 def read_monomial(text: str) -> Monomial | None:
-    """The number that ``text`` is; None when it is another, or may be read in two ways, as 1/2π and 3 1/2."""
+    """The number ``text``; None if it has another form, or two readings, as 1/2π and 3 1/2."""
     tokens, end = [], 0
     for found in _TOKEN.finditer(text):
         if found.start() != end:
@@ -87,7 +87,7 @@ class _Reader:
         raise _OtherNumber
 
     def group(self) -> Monomial:
-        """What braces hold."""
+        """The content of braces."""
         if self.next != "{":
             raise _OtherNumber
         self.tokens.pop()

@@ -1,4 +1,4 @@
-r"""Answers without what never changes their meaning: spacing and sizing commands, currency, degree signs, units."""
+r"""Removes what never changes an answer: spacing and sizing commands, currency and degree signs, units."""
 
 import re
 
@@ -84,7 +84,7 @@ def _trim(text: str) -> str:
 
 
 def _is_one_group(text: str) -> bool:
-    """Whether the braces around ``text``, which TeX does not print, belong together."""
+    """True if ``text`` is one group in braces, which TeX does not print."""
     if not (text.startswith("{") and text.endswith("}")):
         return False
     depth = 0

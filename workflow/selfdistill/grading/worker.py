@@ -1,9 +1,9 @@
 """The process in which `grader` compares answers: one JSON pair [answer, gold] per line in, a verdict per line out.
 
-Answers come from models. The comparing is done in a forked child: a pair that uses more than its share of processor
-time ends the child (the kernel sends SIGPROF, which also stops code that a Python timer would not) and the next child
-is there at once, with everything imported. Processor time, unlike the clock, does not make a verdict depend on what
-else the machine is doing. Memory is limited too.
+Answers come from models. A forked child compares them: a pair that uses too much processor time ends the child (the
+kernel sends SIGPROF, which also stops code that a Python timer would not), and the next child starts at once, with
+everything imported. With a limit on the clock, a verdict would depend on the load of the machine. Memory is limited
+too.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ MEMORY_BYTES = 4 * 1024**3
 
 
 def verdict(answer: str, gold: str) -> bool:
-    """Whether the two mean the same; False for what cannot be parsed, or fails in a symbolic library."""
+    """True if the two are equal; False for an answer that cannot be parsed or breaks a symbolic library."""
     try:
         return compare(answer, gold, leaf=_algebra) is True
     except Exception:  # RecursionError, MemoryError and whatever else a hostile expression provokes
@@ -44,7 +44,7 @@ def _algebra(answer: str, gold: str) -> bool:
         parse(f"${_IMAGINARY.sub(' I ', text)}$", config, fallback_mode="no_fallback", parsing_timeout=None)
         for text in (answer, gold)
     )
-    # An inequality may stand for the interval that it describes, whichever of the two is the gold answer.
+    # An inequality equals the interval that it describes, whichever of the two is the gold answer.
     return bool(left and right and verify(right, left, timeout_seconds=None, allow_set_relation_comp=True))
 
 
@@ -54,7 +54,7 @@ def main(seconds: float) -> None:
     A reply is true, false (also when the time is up) or died: the child ended for another reason.
     """
     replies = _private_output()
-    with contextlib.suppress(ValueError, OSError):  # a system that has a lower limit, or none to set
+    with contextlib.suppress(ValueError, OSError):  # a system with a lower limit, or without limits
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     logging.disable(logging.CRITICAL)
     _algebra("x", "x + 0")  # imports

@@ -1,4 +1,4 @@
-"""The ten epistemic markers of the paper (Section 3), counted two ways.
+"""Counts of the paper's ten epistemic markers (Section 3), in two ways.
 
 ``substring`` is the authors' way (make_report.py:7-22, check_epistemic_tokens.py:5-19): occurrences in the
 lower-cased text, so that "check" is found in "checked" and "likely" in "unlikely". ``word`` counts whole words.
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import one_of
 
 if TYPE_CHECKING:
     from selfdistill.markers.scan import Patterns
@@ -32,9 +32,7 @@ def count_markers(text: str, mode: Mode = "substring") -> dict[str, int]:
 
 def count_table(texts: Iterable[str], mode: Mode = "substring") -> pd.DataFrame:
     """Counts as a frame: one row per text, one column per marker (int32); `UserError` for an unknown ``mode``."""
-    if mode not in MODES:
-        raise UserError(f"unknown way of counting '{mode}'{nearest(mode, MODES)}; known: {', '.join(MODES)}")
-    return count_tables(texts)[mode]
+    return count_tables(texts)[one_of("way of counting", mode, MODES)]
 
 
 def count_tables(texts: Iterable[str]) -> dict[Mode, pd.DataFrame]:
@@ -42,7 +40,7 @@ def count_tables(texts: Iterable[str]) -> dict[Mode, pd.DataFrame]:
 
     A column of strings is counted as it lies in memory, without a Python object per text.
     """
-    from selfdistill.markers.scan import count_both_ways  # here, as most who import the markers need no compiler
+    from selfdistill.markers.scan import count_both_ways  # here: most importers of the markers need no compiler
 
     data, bounds = _utf8(texts)
     counts = np.zeros((len(MODES), len(bounds) - 1, len(MARKERS)), dtype=np.int32)
@@ -51,14 +49,14 @@ def count_tables(texts: Iterable[str]) -> dict[Mode, pd.DataFrame]:
 
 
 def _utf8(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The texts one after the other, uint8, and where each begins and the last one ends, int64 [texts + 1]."""
+    """The texts end to end, uint8, and the bounds of each, int64 [texts + 1]."""
     column = _column(texts if isinstance(texts, pd.Series) else list(texts))
     if column.null_count:
         raise TypeError(f"{column.null_count} texts are missing")
     _, bounds, data = (buffer or b"" for buffer in column.buffers())
     bounds = np.frombuffer(bounds, dtype=np.int64)[column.offset :][: len(column) + 1]
     found = np.frombuffer(data, dtype=np.uint8), bounds if len(bounds) else np.zeros(1, dtype=np.int64)
-    for array in found:  # of one kind for the compiler, whoever made the column
+    for array in found:  # one type for the compiler, whatever made the column
         array.flags.writeable = False
     return found
 
@@ -66,14 +64,14 @@ def _utf8(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
 def _column(texts: pd.Series | list[str]) -> pa.LargeStringArray:
     try:
         column = pa.array(texts, type=pa.large_string())
-    except UnicodeEncodeError:  # half a surrogate pair, which is in no marker and no word, as is the "?" for it
+    except UnicodeEncodeError:  # half a surrogate pair; like the "?" for it, it is in no marker and no word
         column = pa.array([text.encode("utf-8", "replace").decode() for text in texts], type=pa.large_string())
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 @cache
 def _sought() -> tuple["Patterns", np.ndarray]:
-    """The markers as `scan` takes them, and whether a code point is a letter, a digit or "_"."""
+    """The markers for `scan`, and a mask of the code points that are letters, digits or "_"."""
     from selfdistill.markers.scan import patterns
 
     of_words = np.strings.isalnum(np.arange(sys.maxunicode + 1, dtype=np.uint32).view("U1"))

@@ -1,10 +1,10 @@
-"""The search for markers in UTF-8, compiled by numba.
+"""A numba kernel that finds markers in UTF-8.
 
-All that the compiled search calls is in this file: numba's cache on disk does not notice a change in another one. Only
-the function that others call is kept there: a called one's machine code could not be taken in by a caller.
+All functions that it calls are in this file, because numba's cache on disk does not notice changes in another one. Only
+the kernel itself is cached: cached helpers are machine code, which cannot be inlined.
 
-All markers are looked for at once, with one bit of a number for each of their letters (Shift-And, Baeza-Yates and
-Gonnet 1992): after every byte the bits tell which beginnings of markers the text now ends with.
+The algorithm is Shift-And (Baeza-Yates and Gonnet 1992): one bit per letter of all markers. After every byte the set
+bits are the prefixes of markers that the text ends with.
 """
 
 import re
@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 BITS = 64
-# Powers of two below 2^66 differ by what is left of them when divided by it.
+# Powers of two below 2^66 have different remainders when divided by it.
 _PRIME = 67
 # The Kelvin sign, the only character beyond ASCII whose lower case is one of ASCII's: "k".
 _KELVIN_SIGN = (0xE2, 0x84, 0xAA)
@@ -24,25 +24,25 @@ _DOTTED_I = 0x130
 
 
 class Patterns(NamedTuple):
-    """What is looked for, from the markers' letters one after the other, the first in the lowest bit."""
+    """The markers as bits: their letters one after the other, the first in the lowest bit."""
 
     letters: np.ndarray  # uint64 [256]: the bits of which a byte is the letter
     first: np.uint64  # the bits of first letters
     last: np.uint64  # the bits of last letters
     with_k: np.uint64  # the bits of last letters of markers with a "k"
-    numbers: np.ndarray  # int64 [67]: the marker by what is left of its last letter's bit
+    numbers: np.ndarray  # int64 [67]: the marker, by the remainder of its last letter's bit
     sizes: np.ndarray  # int64 [markers]: letters of each
 
 
 def patterns(markers: tuple[str, ...]) -> Patterns:
-    """Of ``markers`` in lower-case letters of ASCII, 64 together at most, with one "k" each at most.
+    """The `Patterns` of ``markers``: lower-case ASCII, at most 64 letters in all and one "k" in each.
 
-    None ends with another one, so that at most one ends at a place; `ValueError` for others.
+    No marker may end with another one, so that at most one ends at a byte. `ValueError` for other markers.
     """
     joined, sizes = "".join(markers), np.array([len(marker) for marker in markers], dtype=np.int64)
     nested = any(one.endswith(other) for one in markers for other in markers if one is not other)
     if nested or len(joined) > BITS or re.search("[^a-z]", joined) or any(one.count("k") > 1 for one in markers):
-        raise ValueError(f"these markers cannot be looked for: {markers}")
+        raise ValueError(f"these markers cannot be searched for: {markers}")
     letters, numbers = np.zeros(256, dtype=np.uint64), np.zeros(_PRIME, dtype=np.int64)
     for place, letter in enumerate(joined):
         letters[[ord(letter), ord(letter.upper())]] |= np.uint64(1 << place)
@@ -62,17 +62,17 @@ def count_both_ways(
     substrings: np.ndarray,
     words: np.ndarray,
 ) -> None:
-    """Adds the markers found in each text to ``substrings`` and ``words``, int32 [texts, markers].
+    """Add the markers in each text to ``substrings`` and ``words``, int32 [texts, markers].
 
-    ``data``: UTF-8, uint8, in which text t lies from ``bounds[t]`` to before ``bounds[t + 1]``, int64 [texts + 1].
-    ``of_words``: whether a code point is of words, bool [code points]. A substring counts where, as in `str.count`, it
-    shares no letter with the one counted before.
+    ``data``: UTF-8, uint8; text t is ``data[bounds[t] : bounds[t + 1]]``, with ``bounds`` int64 [texts + 1].
+    ``of_words``: mask of the code points that occur in words, bool [code points]. As in `str.count`, a substring does
+    not count if it overlaps the one counted before.
     """
     longest = 0
     for text in range(len(bounds) - 1):
         longest = max(longest, bounds[text + 1] - bounds[text])
     ends, kinds = np.empty(longest + 1, dtype=np.int64), np.empty(longest + 1, dtype=np.uint64)
-    free = np.zeros(len(sought.sizes), dtype=np.int64)  # from where on a marker may begin
+    free = np.zeros(len(sought.sizes), dtype=np.int64)  # the first byte at which a marker may begin
     for text in range(len(bounds) - 1):
         start, end = bounds[text], bounds[text + 1]
         for number in range(_search(data, start, end, sought, ends, kinds)):
@@ -88,12 +88,12 @@ def count_both_ways(
 
 @njit
 def _search(data: np.ndarray, start: int, end: int, sought: Patterns, ends: np.ndarray, kinds: np.ndarray) -> int:
-    """How many markers there are from ``start`` to ``end``; their ends and the bits of their last letters.
+    """The number of markers from ``start`` to ``end``; fills their ``ends`` and ``kinds``, the bits of last letters.
 
-    Without a branch where a marker ends, which a processor could not foresee.
+    Without a branch at the end of a marker, which a processor could not predict.
     """
     count = 0
-    ended = earlier = earliest = np.uint64(0)  # the beginnings that the text ends with, and one and two bytes ago
+    ended = earlier = earliest = np.uint64(0)  # the prefixes that the text ends with, and one and two bytes ago
     for place in range(start, end):
         byte = data[place]
         oldest, earliest, earlier = earliest, earlier, ended
@@ -109,7 +109,7 @@ def _search(data: np.ndarray, start: int, end: int, sought: Patterns, ends: np.n
 
 @njit
 def _begin(data: np.ndarray, after: int, size: int, with_k: bool) -> int:
-    """Where the marker of ``size`` letters begins that ends before ``after``."""
+    """The first byte of the marker of ``size`` letters that ends before ``after``."""
     begin = after - size
     if with_k:
         for place in range(begin, after):
@@ -125,7 +125,7 @@ def _ends_kelvin_sign(data: np.ndarray, start: int, place: int) -> bool:
 
 @njit
 def _word_before(data: np.ndarray, start: int, place: int, of_words: np.ndarray) -> bool:
-    """Whether what the character before ``place`` ends with in lower case is of words."""
+    """True if the lower case of the character before ``place`` ends in a word character."""
     if place == start:
         return False
     begin = place - 1
@@ -137,13 +137,13 @@ def _word_before(data: np.ndarray, start: int, place: int, of_words: np.ndarray)
 
 @njit
 def _word_at(data: np.ndarray, place: int, end: int, of_words: np.ndarray) -> bool:
-    """Whether what the character at ``place`` begins with in lower case is of words."""
+    """True if the lower case of the character at ``place`` begins with a word character."""
     return place < end and of_words[_code_point(data, place)]
 
 
 @njit
 def _code_point(data: np.ndarray, place: int) -> int:
-    """Of the character that begins at ``place``."""
+    """The code point of the character that begins at ``place``."""
     lead = np.int64(data[place])
     if lead < 0x80:
         return lead

@@ -1,4 +1,4 @@
-"""Documents as batches of token ids laid end to end, drawn afresh for every step and reproducible from its number.
+"""Random batches of token ids laid end to end, new for every step and reproducible from its number.
 
 Each batch consists of `SHARDS` fixed parts, so that one process or two compute the same sums of gradients.
 """
@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from selfdistill.microcosm.documents import Document, Mix, draw_checks, draw_document, draw_facts
+from selfdistill.microcosm.documents import Document, Mix, sample_checks, sample_document, sample_facts
 from selfdistill.microcosm.tokenizer import END, build_tokenizer
 
 SHARDS = 2
-# Documents of so many steps are drawn together and grouped by length: those of a batch take about as long.
+# The documents of so many steps are made together and grouped by length, so that those of a batch take equally long.
 POOL_STEPS = 32
 FACTS_PER_ROW, FACT_TOKENS = 5, 5  # "a 17 = 6 ." is five tokens
 CHECKS_PER_ROW, CHECK_TOKENS = 5, 5  # "a 17 = 6 ok" is five tokens
@@ -24,9 +24,9 @@ IGNORED = -100  # the label that cross entropy leaves out
 
 @dataclass(frozen=True)
 class Batch:
-    """``ids`` and ``labels`` int64 [tokens]: rows of ``lengths``, end to end; a label is its row's *next* token.
+    """``ids`` and ``labels`` int64 [tokens]: rows of ``lengths``, end to end.
 
-    Or `IGNORED`, where no loss is.
+    A label is its row's *next* token, or `IGNORED` if there is no loss.
     """
 
     ids: torch.Tensor
@@ -37,7 +37,7 @@ class Batch:
 def fact_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
     """Rows of facts, ``tokens`` tokens in all; only the values are labels."""
     rng = random.Random(f"facts-{seed}-{step}-{shard}")
-    rows = [draw_facts(rng, mix, FACTS_PER_ROW) for _ in range(tokens // (FACTS_PER_ROW * FACT_TOKENS))]
+    rows = [sample_facts(rng, mix, FACTS_PER_ROW) for _ in range(tokens // (FACTS_PER_ROW * FACT_TOKENS))]
     ids = torch.tensor(_tokenizer()(rows, add_special_tokens=False)["input_ids"])
     labels = torch.full_like(ids, IGNORED)
     labels[:, 2::FACT_TOKENS] = ids[:, 3::FACT_TOKENS]  # the token after "="
@@ -49,7 +49,7 @@ def check_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batc
     rng = random.Random(f"checks-{seed}-{step}-{shard}")
     rows: list[tuple[list[int], int]] = []
     while sum(len(ids) for ids, _ in rows) < tokens:
-        ids = _tokenizer()(draw_checks(rng, mix, CHECKS_PER_ROW), add_special_tokens=False)["input_ids"]
+        ids = _tokenizer()(sample_checks(rng, mix, CHECKS_PER_ROW), add_special_tokens=False)["input_ids"]
         rows.append((ids, len(ids) - CHECKS_PER_ROW * CHECK_TOKENS))
     batch = _end_to_end(rows)
     for labels, (_, prompt) in zip(batch.labels.split(batch.lengths), rows, strict=True):
@@ -69,16 +69,16 @@ def _pool(seed: int, pool: int, shard: int, mix: Mix, tokens: int) -> list[Batch
     rng = random.Random(f"documents-{seed}-{pool}-{shard}")
     rows: list[tuple[list[int], int]] = []
     while sum(len(ids) for ids, _ in rows) < tokens * POOL_STEPS:
-        rows += _encode([draw_document(rng, mix) for _ in range(100)])
+        rows += _encode([sample_document(rng, mix) for _ in range(100)])
     rows.sort(key=lambda row: len(row[0]))
-    ends = _equal_parts([len(ids) for ids, _ in rows])
+    ends = equal_parts([len(ids) for ids, _ in rows])
     batches = [_end_to_end(rows[start:end]) for start, end in zip([0, *ends], [*ends, len(rows)], strict=True)]
     rng.shuffle(batches)
     return batches
 
 
-def _equal_parts(lengths: list[int]) -> list[int]:
-    """Where to cut the rows into `POOL_STEPS` parts of about equal length in tokens; no part is empty."""
+def equal_parts(lengths: list[int]) -> list[int]:
+    """Ends of the first `POOL_STEPS` - 1 of `POOL_STEPS` parts of about equal tokens; no part is empty."""
     cumulative, part = np.cumsum(lengths), np.arange(1, POOL_STEPS)
     ends = np.searchsorted(cumulative, cumulative[-1] * part / POOL_STEPS)
     # A row longer than a whole part would leave a part without rows: every end is beyond the one before it.
@@ -87,7 +87,7 @@ def _equal_parts(lengths: list[int]) -> list[int]:
 
 
 def _encode(documents: list[Document]) -> list[tuple[list[int], int]]:
-    """Token ids of each document, and how many of them are its prompt."""
+    """(token ids, number of prompt tokens) of each document."""
     prompts = [_chat(document.thinking).replace("@", document.prompt) for document in documents]
     responses = [document.response + END for document in documents]
     encode = _tokenizer()
@@ -102,7 +102,7 @@ def _encode(documents: list[Document]) -> list[tuple[list[int], int]]:
 
 
 def _end_to_end(rows: list[tuple[list[int], int]]) -> Batch:
-    """Of token ids and how many of them are the prompt; the labels are those behind it."""
+    """A batch of rows (token ids, number of prompt tokens); the labels are the tokens after the prompt."""
     ids = [torch.tensor(tokens[:-1]) for tokens, _ in rows]
     labels = [torch.tensor([IGNORED] * (prompt - 1) + tokens[prompt:]) for tokens, prompt in rows]
     return Batch(torch.cat(ids), torch.cat(labels), [len(part) for part in ids])

@@ -1,4 +1,4 @@
-"""The pre-training mix: problems with and without a context, answered by the self-Bayesian reasoner.
+"""The pre-training mix: problems with and without a context, and the self-Bayesian reasoner's answers.
 
 Every belief about a context is the calibrated probability that its answer is right, given what the context shows;
 contexts are wrong often enough that trusting them blindly would not pay.
@@ -54,10 +54,10 @@ class Document:
     thinking: bool = True
 
 
-def draw_document(rng: random.Random, mix: Mix) -> Document:
+def sample_document(rng: random.Random, mix: Mix) -> Document:
     """One fresh document of the mix."""
     kind = _pick(rng, SHARES)
-    problem = draw_problem(rng, mix, terse=kind == "unguided" and rng.random() < TERSE_SHARE)
+    problem = sample_problem(rng, mix, terse=kind == "unguided" and rng.random() < TERSE_SHARE)
     if kind == "unguided":
         return Document(problem.text, thought(Reasoner(rng, problem).run()))
     if kind == "without_thinking":
@@ -67,13 +67,13 @@ def draw_document(rng: random.Random, mix: Mix) -> Document:
     return Document(guided_prompt(problem.text, solution), thought(Reasoner(rng, problem, context).run()))
 
 
-def draw_problem(rng: random.Random, mix: Mix, *, terse: bool = False) -> Problem:
+def sample_problem(rng: random.Random, mix: Mix, *, terse: bool = False) -> Problem:
     """A problem of the pre-training distribution; never one of an evaluation split."""
     while True:
         count = rng.choice((1, 2, 3)) if terse else _pick(rng, dict(mix.clue_counts))
         anchors = [m for m in mix.anchors if count > 1 or m >= SINGLE_CLUE_ANCHOR]
         letters = rng.sample(mix.letters, count)
-        problem = world.draw(rng, letters, world.TERSE_ANCHORS if terse else anchors, "pretraining")
+        problem = world.random_problem(rng, letters, world.TERSE_ANCHORS if terse else anchors, "pretraining")
         if problem is not None and problem.identity not in world.evaluation_identities():
             return problem
 
@@ -86,7 +86,7 @@ def full_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
             break
     if trace.verified:
         return Context(trace.answer, BELIEF_VERIFIED, trace.known), thought(trace)
-    # A guess satisfies the anchor, right or wrong: checking it there would tell nothing.
+    # A guess satisfies the anchor, right or wrong, so a check of it would carry no information.
     return Context(trace.answer, BELIEF_GAVE_UP, frozenset({problem.clues[0][0]})), thought(trace)
 
 
@@ -97,7 +97,7 @@ def answer_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
 
 
 def short_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
-    """A confident solution that shows one to three clues to hold, drawn until its look-ups say so."""
+    """A confident solution that shows one to three clues to hold; repeated until the look-ups confirm them."""
     shown = problem.clues[: _pick(rng, SHORT_LINES)]
     while True:
         answer = _right_or_random(rng, problem)
@@ -111,15 +111,15 @@ def short_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
     return Context(answer, odds / (1 + odds), frozenset(name for name, _ in shown)), solution
 
 
-def draw_facts(rng: random.Random, mix: Mix, count: int) -> str:
+def sample_facts(rng: random.Random, mix: Mix, count: int) -> str:
     """``count`` random facts as the reasoner remembers them, one after the other: ``a 17 = 6 .``"""
     entries = [(rng.choice(mix.letters), rng.randrange(world.NUMBERS)) for _ in range(count)]
     return " ".join(f"{letter} {x} = {look_up(rng, letter, x)} ." for letter, x in entries)
 
 
-def draw_checks(rng: random.Random, mix: Mix, count: int) -> str:
+def sample_checks(rng: random.Random, mix: Mix, count: int) -> str:
     """A problem and ``count`` checks of its clues, about half of which hold: ``Find x ... . a 17 = 6 ok ...``"""
-    problem = draw_problem(rng, mix)
+    problem = sample_problem(rng, mix)
     words = [problem.text]
     for _ in range(count):
         name, wanted = rng.choice(problem.clues)

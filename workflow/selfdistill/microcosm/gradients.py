@@ -19,7 +19,7 @@ from selfdistill.microcosm.batches import IGNORED, SHARDS, Batch
 from selfdistill.qwen3.forward import hidden_states
 
 # (phase, step, part) -> the batch; must be picklable, it is sent to the second process
-DrawBatch = Callable[[str, int, int], Batch]
+MakeBatch = Callable[[str, int, int], Batch]
 
 
 class Sums(NamedTuple):
@@ -31,18 +31,23 @@ class Sums(NamedTuple):
 
 
 class Worker:
-    """One process's view of the work: the model, its optimizers and the gradients, all in memory that both share."""
+    """One process's part of the work: the model, its optimizers and the gradients, all in memory that both share."""
 
     def __init__(
-        self, model: Qwen3ForCausalLM, optimizers: Sequence[Optimizer], draw: DrawBatch, gradients: Tensor, mean: Tensor
+        self,
+        model: Qwen3ForCausalLM,
+        optimizers: Sequence[Optimizer],
+        make_batch: MakeBatch,
+        gradients: Tensor,
+        mean: Tensor,
     ):
-        self.model, self.optimizers, self.draw = model, optimizers, draw
+        self.model, self.optimizers, self.make_batch = model, optimizers, make_batch
         self.gradients, self.mean = gradients, mean  # [parts, P] and [P] for P parameters
 
     def part(self, phase: str, step: int, number: int) -> Sums:
         """Compute the gradient of the summed loss of one part."""
         self.model.zero_grad(set_to_none=True)
-        batch = self.draw(phase, step, number)
+        batch = self.make_batch(phase, step, number)
         labelled = batch.labels != IGNORED
         states = hidden_states(self.model, batch.ids, batch.lengths)[labelled]
         loss = F.cross_entropy(self.model.lm_head(states), batch.labels[labelled], reduction="sum")
@@ -51,7 +56,7 @@ class Worker:
         return Sums(loss.item(), int(labelled.sum()), batch.ids.numel())
 
     def combine(self, parts: Sequence[Sums], clip: float) -> Sums:
-        """Make of the parts' gradients that of the mean loss per label, of norm ``clip`` at most."""
+        """Turn the parts' gradients into that of the mean loss per label, of norm ``clip`` at most."""
         total = Sums(*(sum(values) for values in zip(*parts, strict=True)))
         torch.sum(self.gradients, dim=0, out=self.mean)
         self.mean.div_(total.labels)
@@ -100,31 +105,31 @@ class Pair(Worker):
 
 @contextmanager
 def workers_for(
-    model: Qwen3ForCausalLM, optimizers: Sequence[Optimizer], draw: DrawBatch, workers: int
+    model: Qwen3ForCausalLM, optimizers: Sequence[Optimizer], make_batch: MakeBatch, workers: int
 ) -> Iterator[Alone | Pair]:
-    """What computes gradients and updates, in one process or in two. The last of the ``optimizers`` is a Muon."""
+    """The worker for gradients and updates, in one process or two. The last of the ``optimizers`` is a Muon."""
     count = sum(parameter.numel() for parameter in model.parameters())
     memory = torch.zeros(SHARDS, count).share_memory_(), torch.zeros(count).share_memory_()
     if workers == 1:
-        yield Alone(model, optimizers, draw, *memory)
+        yield Alone(model, optimizers, make_batch, *memory)
         return
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     model.share_memory()
     _share_momentum(optimizers[-1])
-    arguments = (there, model, optimizers[-1:], draw, *memory)
+    arguments = (there, model, optimizers[-1:], make_batch, *memory)
     process = context.Process(target=_serve, args=arguments, daemon=True)
     process.start()
     there.close()
     try:
-        yield Pair(here, model, optimizers, draw, *memory)
+        yield Pair(here, model, optimizers, make_batch, *memory)
     finally:
         here.close()
         process.join()
 
 
 def _share_momentum(muon: Muon) -> None:
-    """All that Muon remembers. What the second process writes to it is what the first one saves."""
+    """Share Muon's state: the second process writes it, and the first one saves it."""
     for group in muon.param_groups:
         for parameter in group["params"]:
             state = muon.state[parameter]
@@ -132,7 +137,7 @@ def _share_momentum(muon: Muon) -> None:
 
 
 def _serve(connection: Connection, *arguments: Any) -> None:
-    """The second process: does as it is told until the first process closes the pipe or dies."""
+    """The second process: serves requests until the first one closes the pipe or dies."""
     torch.set_num_threads(1)
     worker = Worker(*arguments)
     while True:

@@ -48,8 +48,8 @@ def pretrain(
     torch.set_num_threads(1)
     try:
         training = _Training(Path(work_dir) / "checkpoint.pt", seed, settings)
-        draw = partial(_draw_batch, settings, seed)
-        with workers_for(training.model, training.optimizers, draw, workers) as both:
+        make_batch = partial(_make_batch, settings, seed)
+        with workers_for(training.model, training.optimizers, make_batch, workers) as both:
             training.run(both)
         _save_model(training.model, Path(out_dir))
         training.checkpoint.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def pretrain(
         torch.set_num_threads(threads)
 
 
-def _draw_batch(settings: PretrainingSettings, seed: int, phase: str, step: int, part: int) -> Batch:
+def _make_batch(settings: PretrainingSettings, seed: int, phase: str, step: int, part: int) -> Batch:
     if phase == "facts":
         return fact_batch(seed, step, part, settings.mix, settings.fact_tokens // 2)
     if phase == "checks":
@@ -114,7 +114,7 @@ class _Training:
             self.phase, self.step = PHASES[PHASES.index(self.phase) + 1], 0
 
     def _rate_factor(self) -> float:
-        """The learning rate as a share of its peak: warm-up on the facts, then constant, then a linear decay."""
+        """The learning rate as a share of its peak: warm-up on the facts, constant, then linear decay."""
         settings = self.settings
         if self.phase != "documents":
             return min(1.0, (self.step + 1) / settings.warmup) if self.phase == "facts" else 1.0
@@ -198,6 +198,6 @@ def _save_model(model: Qwen3ForCausalLM, out_dir: Path) -> None:
 
 
 def _long_frame(metrics: list[dict[str, float]], run: str) -> pd.DataFrame:
-    """One row per step and metric; steps count from 1 across both phases."""
+    """One row per step and metric; steps count from 1 over all phases."""
     rows = [(run, step, name, float(value)) for step, row in enumerate(metrics, 1) for name, value in row.items()]
     return pd.DataFrame(rows, columns=["run", "step", "metric", "value"]).astype({"step": "int32"})

@@ -33,7 +33,7 @@ WEAK_BELOW = 0.3
 
 @dataclass(frozen=True)
 class Context:
-    """What a context makes the reasoner believe: an ``answer``, its probability, and the clues shown to hold."""
+    """The reasoner's belief from a context: an ``answer``, its probability, and the clues that are shown to hold."""
 
     answer: int
     belief: float
@@ -72,7 +72,7 @@ def likelihood_ratio(noes: int, oks: int) -> float:
 
 
 class Reasoner:
-    """One pass over one problem; `run` gives the trace."""
+    """One attempt at one problem; `run` gives the trace."""
 
     def __init__(self, rng: random.Random, problem: Problem, context: Context | None = None, give_up: float = GIVE_UP):
         self.rng, self.problem, self.context, self.give_up = rng, problem, context, give_up

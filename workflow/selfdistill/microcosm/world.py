@@ -1,4 +1,4 @@
-"""Hidden-number puzzles: the facts, the problems, and the splits that never share a clue set.
+"""Hidden-number puzzles: the facts, the problems, and the splits, which never share a clue set.
 
 A number x in [0, 60) is hidden. An *anchor* clue ``m5 = 2`` says x mod 5 = 2; a *table* clue ``a = 6`` says that
 table a holds 6 at x. The tables are arbitrary facts: only x -> value is ever learnt, so the inverse has to be
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 
 NUMBERS = 60
 TABLE_VALUES = 7
@@ -21,8 +21,8 @@ GROUPS = ("abcd", "efgh", "ijkl")
 TERSE_ANCHORS = (29, 30, 60)
 ANCHORS = (5, 6, 7, 8, 9, 10, 11, 12, 13)
 TABLE_SEED = 12345
-# Misremembered facts: so many entries of each table are written down right only with this probability, and
-# otherwise with one wrong value of their own. What is weak is content, spread over (letter, number) entries.
+# Misremembered facts: so many entries of each table are written right only with this probability, else with one wrong
+# value of their own. The model's weakness is thus content, spread over (letter, number) entries.
 MISREMEMBERED_PER_TABLE = 12
 RIGHT_WHEN_MISREMEMBERED = 0.15
 
@@ -89,7 +89,9 @@ def solutions(clues: Iterable[Clue]) -> list[int]:
     return [x for x in candidates(anchor) if all(tables()[letter][x] == wanted for letter, wanted in rest)]
 
 
-def draw(rng: random.Random, letters: Iterable[str], anchors: Iterable[int], problem_type: str) -> Problem | None:
+def random_problem(
+    rng: random.Random, letters: Iterable[str], anchors: Iterable[int], problem_type: str
+) -> Problem | None:
     """A problem over the given ``letters`` with a random anchor and x; None when x is not its only solution."""
     x, modulus = rng.randrange(NUMBERS), rng.choice(list(anchors))
     clues = ((f"m{modulus}", x % modulus), *((letter, tables()[letter][x]) for letter in letters))
@@ -116,8 +118,7 @@ def problem_split(split: str, size: int | None = None) -> list[Problem]:
     ``hard`` mix letter groups, so post-training never sees their type; ``narrow_train`` and ``narrow_test``
     partition a family of a single type. Raises `UserError` for an unknown split or one that is too small.
     """
-    if split not in SPLITS:
-        raise UserError(f"unknown microcosm split '{split}'{nearest(split, SPLITS)}; known: {', '.join(SPLITS)}")
+    one_of("microcosm split", split, SPLITS)
     if split in ("easy", "hard"):
         return list(itertools.islice(_cross_group(split), size if size is not None else EVALUATION_SIZE))
     problems = _finite_split(split)
@@ -137,7 +138,7 @@ def _finite_split(split: str) -> tuple[Problem, ...]:
 
 @cache
 def _family(name: str, groups: tuple[str, ...], clue_counts: tuple[int, ...], anchors: tuple[int, ...]):
-    """Every distinct problem of a one-group family, shuffled with a fixed seed; clue order is drawn at random."""
+    """Every distinct problem of a one-group family, shuffled with a fixed seed; clue order is random."""
     rng = random.Random(f"{name}-{SPLIT_SEED}")
     found = {}
     for group, count in itertools.product(groups, clue_counts):
@@ -162,7 +163,7 @@ def _cross_group(split: str) -> Iterator[Problem]:
         letters = rng.sample(LETTERS, count)
         if len({group_of(letter) for letter in letters}) == 1:
             continue
-        problem = draw(rng, letters, anchors, f"{split}/k{count}")
+        problem = random_problem(rng, letters, anchors, f"{split}/k{count}")
         if problem is not None and problem.identity not in seen:
             seen.add(problem.identity)
             yield problem

@@ -1,4 +1,4 @@
-"""Where a row keeps its problem, its answer and its type: the layouts of the math data sets on the hub and in verl.
+"""The columns of a problem, its answer and its type, in the layouts of the math data sets on the hub and in verl.
 
 A value is named by a path such as ``reward_model.ground_truth``; each part may be a column, a struct or a JSON
 string that holds an object.
@@ -24,7 +24,7 @@ _MESSAGE_LIST = re.compile(r'\s*\[\s*\{\s*"')
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of a source's values; a source may have no types."""
+    """Paths of the values of a source; ``types`` may be empty."""
 
     problem: str
     answer: str
@@ -62,7 +62,7 @@ def read_row(row: dict[str, Any], layout: Layout, where: str) -> tuple[str, str,
 
 
 def _value(row: dict[str, Any], path: str, where: str) -> Any:
-    """What stands at ``path``; None where a part of it is missing."""
+    """The value at ``path``; None if a part of it is missing."""
     value: Any = row
     for part in path.split("."):
         if isinstance(value, str):

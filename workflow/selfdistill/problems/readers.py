@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 
 BATCH_ROWS = 4096
 
@@ -29,11 +29,10 @@ class Rows:
 def read_file(path: Path) -> Rows:
     """The rows of a local file, by its suffix; `UserError` names the file and the place of what is wrong."""
     readers = {".parquet": _read_parquet, ".jsonl": _read_json, ".json": _read_json}
-    if path.suffix not in readers:
-        raise UserError(f"{path}: unknown kind of file{nearest(path.suffix, readers)}; known: {', '.join(readers)}")
+    read = one_of("kind of file", path.suffix, readers, where=str(path))
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return readers[path.suffix](path)
+    return read(path)
 
 
 def read_hub(repo: str, *, name: str | None, split: str, revision: str) -> Rows:
@@ -97,7 +96,7 @@ def _json_list(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    # Not splitlines(): U+2028 and the like may stand inside a JSON string.
+    # Not splitlines(): U+2028 and the like may occur inside a JSON string.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"line {number}", _object(_parse(line, f"{path}: ", first_line=number), f"{path}: line {number}")

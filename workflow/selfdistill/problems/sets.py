@@ -48,7 +48,7 @@ def load_problem_set(wanted: ProblemSet, *, lock: Path = LOCK_FILE) -> pd.DataFr
     """A problem set in the `problems` schema, in the source's order; ``lock`` holds the commits of "locked".
 
     ``problem`` is the bare text (`text.bare_problem`). Rows with a `text.problem_id` seen before are dropped, so the
-    first ``size`` problems are distinct; None keeps all. Where a duplicate has another answer, the first one stays
+    first ``size`` problems are distinct; None keeps all. If a duplicate has another answer, the first one stays,
     and a warning counts them.
     """
     if wanted.source == "microcosm":

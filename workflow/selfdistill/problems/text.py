@@ -1,4 +1,4 @@
-"""A problem's text without the instruction that a data set put around it, and its identity."""
+"""The text of a problem without a data set's instruction around it, and its identity."""
 
 import unicodedata
 
@@ -29,7 +29,7 @@ def bare_problem(text: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """The form of a problem that decides which problems are the same.
+    """The form of a problem by which equal problems are recognised.
 
     Instructions are removed, Unicode is composed (NFC) and white space is folded to single spaces. Letter case stays,
     and so do compatibility characters: NFKC would turn x² into x2.

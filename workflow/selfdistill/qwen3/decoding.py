@@ -9,11 +9,11 @@ import torch
 
 from selfdistill.qwen3.kernels import BLOCK, add_rms_norm, attend, rms_norm, silu_product
 
-FIRST_ROOM = 512  # tokens of a row that there is room for at first
+FIRST_CAPACITY = 512  # tokens per row that the cache holds at first
 
 
 def is_plain(config: Any) -> bool:
-    """Whether a configuration of transformers describes a Qwen3 that this module computes."""
+    """True if ``config`` (transformers) is of a Qwen3 that this package computes."""
     return (
         config.model_type == "qwen3"
         and config.hidden_act == "silu"
@@ -25,7 +25,7 @@ def is_plain(config: Any) -> bool:
 
 @dataclass(frozen=True)
 class Layer:
-    """Weights of a layer: matrices [in, out], which is faster for few rows, those that read one input joined."""
+    """Weights of a layer: matrices [in, out], which is faster for few rows; those with the same input are joined."""
 
     norm: np.ndarray
     qkv: torch.Tensor
@@ -38,9 +38,9 @@ class Layer:
 
 
 class Weights:
-    """The weights of a model as they stand now: to be made anew when they have changed.
+    """A copy of a model's weights, laid out for decoding; make a new one after a weight has changed.
 
-    ``tensors`` are float32, by transformers' names; ``config`` is its configuration.
+    ``tensors`` are float32, by transformers' names; ``config`` is the model's configuration.
     """
 
     def __init__(self, config: Any, tensors: Mapping[str, torch.Tensor]):
@@ -76,7 +76,10 @@ def _layer(tensors: Mapping[str, torch.Tensor], prefix: str) -> Layer:
 
 @dataclass
 class Rows:
-    """Rows that are drawn side by side: where prompt and own tokens of each lie in the cache, and how many they are."""
+    """Rows that are decoded together: the cache slots of prompts and of own tokens, and the numbers of tokens in both.
+
+    All arrays are [n].
+    """
 
     prompts: np.ndarray
     prompt_lengths: np.ndarray
@@ -84,13 +87,13 @@ class Rows:
     lengths: np.ndarray
 
     def __getitem__(self, chosen: slice | np.ndarray) -> "Rows":
-        return Rows(*(of_rows[chosen] for of_rows in vars(self).values()))
+        return Rows(*(column[chosen] for column in vars(self).values()))
 
 
 class Decoder:
-    """Keys and values of ``prompts``, and of up to ``places`` rows of up to ``max_tokens`` tokens that follow them.
+    """A key-value cache of ``prompts`` and of up to ``places`` rows of up to ``max_tokens`` tokens that follow them.
 
-    ``logits`` [prompts, V] are those after each prompt. A prompt is read once, and its rows look it up where it lies.
+    ``logits`` [prompts, V] are those after each prompt. All rows of a prompt share its keys and values.
     """
 
     def __init__(self, weights: Weights, prompts: Sequence[tuple[int, ...]], *, places: int, max_tokens: int):
@@ -99,34 +102,34 @@ class Decoder:
         longest = int(self.prompt_lengths.max())
         angles = torch.arange(longest + max_tokens)[:, None].float() * weights.inverse_frequency
         self._cos, self._sin = angles.cos().numpy(), angles.sin().numpy()
-        self._reserve(len(prompts) + places, max(longest, min(max_tokens, FIRST_ROOM)))
-        self._of_last_step = _Room(0, ())
+        self._reserve(len(prompts) + places, max(longest, min(max_tokens, FIRST_CAPACITY)))
+        self._buffers = _Buffers(0, ())
         self.logits = torch.empty(len(prompts), weights.output.shape[1])
         for side_by_side in self._by_length():
             self._read(side_by_side, prompts)
 
     def _reserve(self, slots: int, tokens: int) -> None:
-        """Room for so many tokens in every slot. Memory is taken up as it is written to, so unused blocks cost none."""
+        """Allocate ``tokens`` tokens in every slot. Untouched pages take no memory, so unused blocks cost nothing."""
         kv, width, layers = self.weights.kv_heads, self.weights.width, self.weights.layers
         shape, whole_blocks = (slots, -(-tokens // BLOCK), kv), -(-width // BLOCK) * BLOCK
-        self._room_for = shape[1] * BLOCK
+        self._capacity = shape[1] * BLOCK
         self._keys = [np.zeros((*shape, width, BLOCK), np.float32) for _ in layers]
         self._values = [np.zeros((*shape, BLOCK, whole_blocks), np.float32) for _ in layers]
 
     def _grow(self) -> None:
-        """Twice the room, with what is there."""
+        """Double the capacity; the content stays."""
         old = *self._keys, *self._values
-        self._reserve(len(old[0]), 2 * self._room_for)
+        self._reserve(len(old[0]), 2 * self._capacity)
         for larger, smaller in zip((*self._keys, *self._values), old, strict=True):
             larger[:, : smaller.shape[1]] = smaller
 
     def _by_length(self) -> Iterator[np.ndarray]:
-        """Numbers of the prompts, those of similar length together, longest first."""
+        """Numbers of the prompts in batches of similar length, longest first."""
         order = np.argsort(-self.prompt_lengths, kind="stable")
         yield from (order[first : first + self.places] for first in range(0, len(order), self.places))
 
     def _read(self, numbers: np.ndarray, prompts: Sequence[tuple[int, ...]]) -> None:
-        """Read prompts side by side, a token of each at a time; those that have ended are the last of ``numbers``."""
+        """Prefill the prompts ``numbers`` (longest first) together, one token of each at a time."""
         lengths = self.prompt_lengths[numbers]
         tokens = torch.zeros(len(numbers), int(lengths[0]), dtype=torch.long)
         for row, number in enumerate(numbers):
@@ -139,43 +142,43 @@ class Decoder:
             self.logits[numbers[: len(ending)][ending]] = logits[ending]
 
     def start(self, numbers: np.ndarray, places: np.ndarray) -> Rows:
-        """Rows that follow the prompts ``numbers`` in the ``places`` (0 and up), which no other row takes."""
+        """Rows that follow the prompts ``numbers``, in the free ``places`` (from 0 on)."""
         return Rows(self.places + numbers, self.prompt_lengths[numbers], places, np.zeros_like(numbers))
 
     def forward(self, tokens: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """Logits [n, V] after one more of the ``tokens`` [n] of each row, which join the cache."""
-        if rows.lengths.max() >= self._room_for:
+        """Append one of the ``tokens`` [n] to each row; the logits [n, V] after it."""
+        if rows.lengths.max() >= self._capacity:
             self._grow()
-        weights, room = self.weights, self._room(len(tokens))
-        x, total, normed, added, qkv, attended, gate_up, gated = room.tensors
-        x_, total_, normed_, added_, qkv_, attended_, gate_up_, gated_ = room.arrays
+        weights, buffers = self.weights, self._buffers_for(len(tokens))
+        x, total, normed, added, qkv, attended, gate_up, gated = buffers.tensors
+        x_, total_, normed_, added_, qkv_, attended_, gate_up_, gated_ = buffers.arrays
         torch.index_select(weights.embedding, 0, tokens, out=x)
         places = rows.prompts, rows.prompt_lengths, rows.slots, rows.lengths
         for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
-            rms_norm(x_, layer.norm, weights.eps, normed_, room.scales)
+            rms_norm(x_, layer.norm, weights.eps, normed_, buffers.scales)
             torch.mm(normed, layer.qkv, out=qkv)
             norms = layer.query_norm, layer.key_norm, weights.eps
             attend(qkv_, *norms, self._cos, self._sin, keys, values, *places, attended_)
             torch.mm(attended, layer.out, out=added)
-            add_rms_norm(x_, added_, layer.mlp_norm, weights.eps, total_, normed_, room.scales)
+            add_rms_norm(x_, added_, layer.mlp_norm, weights.eps, total_, normed_, buffers.scales)
             torch.mm(normed, layer.gate_up, out=gate_up)
             silu_product(gate_up_, gated_)
             torch.addmm(total, gated, layer.down, out=x)
-        rms_norm(x_, weights.norm, weights.eps, normed_, room.scales)
+        rms_norm(x_, weights.norm, weights.eps, normed_, buffers.scales)
         return torch.mm(normed, weights.output)
 
-    def _room(self, rows: int) -> "_Room":
-        """Memory for so many rows; that of the last step where they are as many."""
-        if self._of_last_step.rows != rows:
+    def _buffers_for(self, rows: int) -> "_Buffers":
+        """Buffers for ``rows`` rows; those of the last step if it had as many."""
+        if self._buffers.rows != rows:
             weights = self.weights
             hidden, attended = weights.embedding.shape[1], weights.heads * weights.width
             qkv = attended + 2 * weights.kv_heads * weights.width
-            self._of_last_step = _Room(rows, [hidden] * 4 + [qkv, attended, 2 * weights.inner, weights.inner])
-        return self._of_last_step
+            self._buffers = _Buffers(rows, [hidden] * 4 + [qkv, attended, 2 * weights.inner, weights.inner])
+        return self._buffers
 
 
-class _Room:
-    """Memory that a step works in: ``tensors`` [rows, width], and the same memory as ``arrays``."""
+class _Buffers:
+    """Memory that a step works in: ``tensors`` [rows, width], and the same memory as ``arrays``, for the kernels."""
 
     def __init__(self, rows: int, widths: Sequence[int]):
         self.rows, self.scales = rows, np.empty(rows, np.float32)

@@ -1,10 +1,10 @@
-"""Hidden states of a Qwen3 model on the CPU, differentiable, of sequences that are laid end to end without padding.
+"""Differentiable forward pass of Qwen3 on the CPU over sequences laid end to end, without padding.
 
 A tiny model spends most of a pass between its matrix products, in small operations that each read and write memory.
-Here these are compiled passes; groups of sequences go through all layers one after another, so that their states stay
-in the cache; and the layers are one step of autograd. Saved for the backward pass are the inputs of norms, the joined
+`kernels` replace these; groups of sequences go through all layers one after another, so that their states stay in the
+processor's cache; and all layers together are one autograd function. It saves the inputs of norms, the joined
 projections before and after attention, the logarithm of each softmax's sum, and the gate and up of the feed-forward
-layer; the rest is computed again. Gradients of all weights are computed, also where some of them are frozen.
+layer; the backward pass recomputes the rest. It computes the gradients of all weights, even if some are frozen.
 
 Shapes: N tokens in all, H width of the model, I of the feed-forward layer, D of a head.
 """
@@ -12,6 +12,7 @@ Shapes: N tokens in all, H width of the model, I of the feed-forward layer, D of
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,14 +25,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from selfdistill.qwen3 import kernels
 from selfdistill.qwen3.decoding import is_plain
 
-# Sizes that keep most of what one product writes and the next pass reads within a core's cache.
+# Sizes that keep most of what a matrix product writes within a core's cache until the next kernel reads it.
 GROUP = 768  # tokens
 BLOCK = 64  # queries
-OF_LAYER = 11  # weights
 
 
 def is_plain_model(model: PreTrainedModel) -> bool:
-    """Whether ``model`` is a plain Qwen3 in float32 on the CPU, and products now are so too."""
+    """True if ``model`` is a plain Qwen3 in float32 on the CPU, and no autocast changes its matrix products now."""
     if type(model) is not Qwen3ForCausalLM:
         return False
     weight = model.lm_head.weight
@@ -40,29 +40,28 @@ def is_plain_model(model: PreTrainedModel) -> bool:
 
 
 def supports(model: PreTrainedModel) -> bool:
-    """Whether `hidden_states` computes what ``model`` does in training.
-
-    Not where activations are computed again in the backward pass.
-    """
+    """True if `hidden_states` reproduces the model's training forward pass; False under gradient checkpointing."""
     return is_plain_model(model) and not model.config.attention_dropout and not model.is_gradient_checkpointing
 
 
 def hidden_states(
-    model: Qwen3ForCausalLM, ids: torch.Tensor, lengths: Sequence[int], graded: Sequence[bool] | None = None
+    model: Qwen3ForCausalLM, ids: torch.Tensor, lengths: Sequence[int], with_gradient: Sequence[bool] | None = None
 ) -> torch.Tensor:
-    """States [N, H] behind the final norm of sequences of ``lengths``, whose tokens ``ids`` [N] stand end to end.
+    """States [N, H] after the final norm of sequences of ``lengths``, whose tokens ``ids`` [N] are laid end to end.
 
-    Each attends to itself alone, from position 0. Differentiable once with respect to the model's parameters.
-    ``graded`` says which sequences will get a gradient (None: all), and decides about time only: of the others, which
-    pass through the layers in groups of their own, the backward pass is left out if their gradient is zero indeed.
-    ValueError where the lengths do not add up to N.
+    Each sequence attends to itself alone, from position 0. Differentiable once with respect to the model's parameters.
+    ``with_gradient`` marks the sequences that will get a gradient (None: all). It changes the time alone: the others
+    form groups of their own, whose backward pass is skipped if their gradient is zero, as announced. ValueError if the
+    lengths do not add up to N.
     """
     if ids.shape != (sum(lengths),):
-        raise ValueError(f"tokens of shape {tuple(ids.shape)} are not those of sequences of {sum(lengths)} in all")
+        raise ValueError(
+            f"tokens have shape {tuple(ids.shape)}, but the lengths are of sequences of {sum(lengths)} in all"
+        )
     body = model.model
-    weights = [body.norm.weight, *(weight for layer in body.layers for weight in _layer_weights(layer))]
+    weights = [body.norm.weight, *(weight for layer in body.layers for weight in _weights_of(layer))]
     saving = torch.is_grad_enabled() and any(weight.requires_grad for weight in model.parameters())
-    batch = _Batch(model, lengths, graded, saving=saving)
+    batch = _Batch(model, lengths, with_gradient, saving=saving)
     x = body.embed_tokens(ids[batch.order])
     states = _Stack.apply(batch, x, *weights) if saving else _states(batch, x, *weights)
     return states.index_select(0, batch.places)
@@ -70,17 +69,17 @@ def hidden_states(
 
 @contextmanager
 def sequences_end_to_end(
-    model: Qwen3ForCausalLM, lengths: Sequence[int], graded: Sequence[bool] | None = None
+    model: Qwen3ForCausalLM, lengths: Sequence[int], with_gradient: Sequence[bool] | None = None
 ) -> Iterator[None]:
-    """Within, ``model`` reads ``input_ids`` [1, N] as sequences of ``lengths``, by `hidden_states`.
+    """While open, ``model`` reads ``input_ids`` [1, N] as sequences of ``lengths``, by `hidden_states`.
 
-    Its outputs are those of transformers, with the last of the hidden states alone. ValueError from a call that says
-    more than the ids about what is attended to.
+    Its outputs are those of transformers; of the hidden states they hold the last layer's alone. ValueError from a call
+    with a mask, positions or a cache.
     """
 
     def forward(input_ids: torch.Tensor, **options: Any) -> BaseModelOutputWithPast:
         _refuse(options, "attention_mask")
-        states = hidden_states(model, input_ids.squeeze(0), lengths, graded)[None]
+        states = hidden_states(model, input_ids.squeeze(0), lengths, with_gradient)[None]
         return BaseModelOutputWithPast(last_hidden_state=states, hidden_states=(states,))
 
     with _reading_by(model, forward):
@@ -89,9 +88,9 @@ def sequences_end_to_end(
 
 @contextmanager
 def without_padding(model: Qwen3ForCausalLM) -> Iterator[None]:
-    """Within, ``model`` reads ``input_ids`` [B, T], padded on the right as ``attention_mask`` says, by `hidden_states`.
+    """While open, ``model`` reads ``input_ids`` [B, T], padded on the right by ``attention_mask``, by `hidden_states`.
 
-    States of padding are zero. ValueError from a call that says more about what is attended to.
+    States of padding are zero. ValueError from a call with positions or a cache.
     """
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: Any) -> BaseModelOutputWithPast:
@@ -113,7 +112,7 @@ def _refuse(options: dict[str, Any], *more: str) -> None:
 
 @contextmanager
 def _reading_by(model: Qwen3ForCausalLM, forward: Callable[..., BaseModelOutputWithPast]) -> Iterator[None]:
-    """The body's own way to call it stays, so that wrappers and hooks around the model see the call."""
+    """Replace ``model.model.forward``, not ``__call__``, so that wrappers and hooks around the model see the call."""
     model.model.forward = forward
     try:
         yield
@@ -122,7 +121,7 @@ def _reading_by(model: Qwen3ForCausalLM, forward: Callable[..., BaseModelOutputW
 
 
 class _Memory:
-    """A tensor, and the same memory as an array: matrix products take the one, compiled passes the other."""
+    """One piece of memory as a ``tensor``, for matrix products, and as an ``array``, for kernels."""
 
     __slots__ = "array", "tensor"
 
@@ -131,8 +130,24 @@ class _Memory:
         self.array = self.tensor.numpy()
 
 
-class _Weights(NamedTuple):
-    """Of one layer, or their gradients; projections that read the same input are joined."""
+class _LayerWeights(NamedTuple):
+    """One value per weight of a layer, in the order in which `_Stack` takes and returns them."""
+
+    norm: Any
+    q: Any
+    k: Any
+    v: Any
+    q_norm: Any
+    k_norm: Any
+    out: Any
+    mlp_norm: Any
+    gate: Any
+    up: Any
+    down: Any
+
+
+class _JoinedWeights(NamedTuple):
+    """The weights of one layer, or their gradients; projections that read the same input are joined."""
 
     norm: _Memory
     qkv: _Memory
@@ -144,40 +159,105 @@ class _Weights(NamedTuple):
     down: _Memory
 
 
-def _layer_weights(layer: nn.Module) -> list[torch.Tensor]:
+def _weights_of(layer: nn.Module) -> _LayerWeights:
     attention, mlp = layer.self_attn, layer.mlp
-    modules = (
-        layer.input_layernorm, attention.q_proj, attention.k_proj, attention.v_proj, attention.q_norm,
-        attention.k_norm, attention.o_proj, layer.post_attention_layernorm, mlp.gate_proj, mlp.up_proj, mlp.down_proj,
-    )  # fmt: skip
-    return [module.weight for module in modules]
+    return _LayerWeights(
+        norm=layer.input_layernorm.weight,
+        q=attention.q_proj.weight,
+        k=attention.k_proj.weight,
+        v=attention.v_proj.weight,
+        q_norm=attention.q_norm.weight,
+        k_norm=attention.k_norm.weight,
+        out=attention.o_proj.weight,
+        mlp_norm=layer.post_attention_layernorm.weight,
+        gate=mlp.gate_proj.weight,
+        up=mlp.up_proj.weight,
+        down=mlp.down_proj.weight,
+    )
 
 
-def _joined(weights: Sequence[torch.Tensor]) -> list[_Weights]:
-    """Layers of ``weights`` in the order of `_layer_weights`."""
-    layers = []
-    for norm, q, k, v, q_norm, k_norm, out, mlp_norm, gate, up, down in _batched(weights, OF_LAYER):
-        joined = norm, torch.cat([q, k, v]), q_norm, k_norm, out, mlp_norm, torch.cat([gate, up]), down
-        layers.append(_Weights(*map(_Memory, joined)))
-    return layers
+def _by_layer(weights: Sequence[torch.Tensor]) -> list[_LayerWeights]:
+    return [_LayerWeights(*of_layer) for of_layer in _batched(weights, len(_LayerWeights._fields))]
 
 
-def _parted(layers: Sequence[_Weights], like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def _joined(weights: Sequence[torch.Tensor]) -> list[_JoinedWeights]:
+    return [
+        _JoinedWeights(
+            norm=_Memory(layer.norm),
+            qkv=_Memory(torch.cat([layer.q, layer.k, layer.v])),
+            q_norm=_Memory(layer.q_norm),
+            k_norm=_Memory(layer.k_norm),
+            out=_Memory(layer.out),
+            mlp_norm=_Memory(layer.mlp_norm),
+            gate_up=_Memory(torch.cat([layer.gate, layer.up])),
+            down=_Memory(layer.down),
+        )
+        for layer in _by_layer(weights)
+    ]
+
+
+def _separate(joined: _JoinedWeights, like: _LayerWeights) -> _LayerWeights:
     """The opposite of `_joined`, in parts of the lengths of ``like``."""
-    parts = []
-    for joined, shapes in zip(layers, _batched([len(weight) for weight in like], OF_LAYER), strict=True):
-        norm, qkv, q_norm, k_norm, out, mlp_norm, gate_up, down = (memory.tensor for memory in joined)
-        q, k, v = qkv.split(shapes[1:4])
-        parts += [norm, q, k, v, q_norm, k_norm, out, mlp_norm, *gate_up.split(shapes[8:10]), down]
-    return parts
+    q, k, v = joined.qkv.tensor.split([len(like.q), len(like.k), len(like.v)])
+    gate, up = joined.gate_up.tensor.split([len(like.gate), len(like.up)])
+    return _LayerWeights(
+        norm=joined.norm.tensor,
+        q=q,
+        k=k,
+        v=v,
+        q_norm=joined.q_norm.tensor,
+        k_norm=joined.k_norm.tensor,
+        out=joined.out.tensor,
+        mlp_norm=joined.mlp_norm.tensor,
+        gate=gate,
+        up=up,
+        down=joined.down.tensor,
+    )
 
 
 def _batched(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [values[i : i + size] for i in range(0, len(values), size)]
 
 
+class _Buffer:
+    """Memory that is used again and again; it grows to the largest shape that was taken."""
+
+    def __init__(self) -> None:
+        self._tensor = torch.empty(0)
+
+    def take(self, *shape: int) -> _Memory:
+        """Memory of ``shape``; it holds what the last user wrote."""
+        size = math.prod(shape)
+        if self._tensor.numel() < size:
+            self._tensor = torch.empty(size)
+        return _Memory(self._tensor[:size].view(shape))
+
+
+class _Buffers(NamedTuple):
+    """Memory that all groups and layers of a batch use in turn; shapes as in `kernels`."""
+
+    queries: _Buffer  # of attention: [B, S, KV, G, R, D]
+    outputs: _Buffer  # [B, S, KV, G, R, D]
+    keys: _Buffer  # [S, KV, B * R, D]
+    values: _Buffer  # [S, KV, B * R, D]
+    sums: _Buffer  # [B, S, KV, G, R]
+    scores: _Buffer  # of one block: [A * KV, G * R, T]
+    normed: _Buffer  # [N, H]
+    added: _Buffer  # [N, H]
+    product: _Buffer  # [N, I]
+    grad_outputs: _Buffer  # [B, S, KV, G, R, D]
+    grad_keys: _Buffer  # [S, KV, B * R, D]
+    grad_values: _Buffer  # [S, KV, B * R, D]
+    grad_scores: _Buffer  # of one block: [A * KV, G * R, T]
+    grad_of_keys: _Buffer  # of one block: [A * KV, T, D]
+    grad_middle: _Buffer  # [N, H]
+    grad_attended: _Buffer  # [N, KV * G * D]
+    grad_qkv: _Buffer  # [N, (KV * G + 2 KV) * D]
+    grad_gate_up: _Buffer  # [N, 2 I]
+
+
 class _Saved(NamedTuple):
-    """What the backward pass of a layer needs of its tokens: [N, .], or [N] of what scales in norms."""
+    """The activations of a layer that its backward pass needs: [N, .], or [N] for the scales of norms."""
 
     x: _Memory
     inverse: _Memory
@@ -190,99 +270,97 @@ class _Saved(NamedTuple):
 
 
 class _Block:
-    """Queries of the sequences of a group that reach position ``first``, with the keys up to the last of them."""
+    """The queries of a group from position ``first`` on, and the keys up to the last of them.
 
-    def __init__(self, group: "_Group", index: int, scratch: Callable[..., _Memory], *, saving: bool):
+    Of the sequences that reach this position.
+    """
+
+    def __init__(self, group: "_Group", index: int, buffers: _Buffers, *, saving: bool):
         _, _, kv_heads, groups, rows, width = group.queries.array.shape
         self.first = index * rows
         active, seen = int((group.lengths > self.first).sum()), _whole_lanes(self.first + rows)
         batch = active * kv_heads
-        of_queries, of_keys, of_scores = (
-            (batch, groups * rows, width),
-            (batch, seen, width),
-            (batch, groups * rows, seen),
-        )
+        queries_shape, keys_shape = (batch, groups * rows, width), (batch, seen, width)
+        scores_shape = batch, groups * rows, seen
 
         def queries(memory: _Memory) -> torch.Tensor:
-            return memory.tensor[index, :active].view(of_queries)
+            return memory.tensor[index, :active].view(queries_shape)
 
         def keys(memory: _Memory) -> torch.Tensor:
-            return memory.tensor[:active, :, :seen].view(of_keys)
+            return memory.tensor[:active, :, :seen].view(keys_shape)
 
         self.queries, self.outputs = queries(group.queries), queries(group.outputs)
         self.keys, self.values = keys(group.keys), keys(group.values)
-        self.scores = scratch("scores", *of_scores)
+        self.scores = buffers.scores.take(*scores_shape)
         self.rows_of_scores = self.scores.array.reshape(-1, seen)
         self.sums = group.sums[index]
         if saving:
             self.grad_outputs = queries(group.grad_outputs)
-            self.grad_scores, self.grad_of_keys = scratch("grad_scores", *of_scores), scratch("grad_of_keys", *of_keys)
+            self.grad_scores = buffers.grad_scores.take(*scores_shape)
+            self.grad_of_keys = buffers.grad_of_keys.take(*keys_shape)
             self.rows_of_grad_scores = self.grad_scores.array.reshape(-1, seen)
 
 
 class _Group:
-    """Sequences of similar lengths that pass through all layers together, longest first."""
+    """Sequences of similar lengths that go through all layers together, longest first."""
 
     def __init__(self, batch: "_Batch", lengths: list[int]):
         self.lengths, self.tokens = np.array(lengths), sum(lengths)
         self.where = np.cumsum(self.lengths) - self.lengths, self.lengths
         blocks = -(-lengths[0] // BLOCK)
         rows = -(-lengths[0] // blocks)
-        of_queries = blocks, len(lengths), batch.kv_heads, batch.heads // batch.kv_heads, rows, batch.width
-        of_keys = len(lengths), batch.kv_heads, _whole_lanes(blocks * rows), batch.width
-        scratch, tokens = batch.scratch, self.tokens
-        self.queries, self.outputs = scratch("queries", *of_queries), scratch("outputs", *of_queries)
-        self.keys, self.values = scratch("keys", *of_keys), scratch("values", *of_keys)
-        self.sums = scratch("sums", *of_queries[:-1]).array
-        self.normed, self.added = scratch("normed", tokens, batch.hidden), scratch("added", tokens, batch.hidden)
-        self.product = scratch("product", tokens, batch.inner)
+        queries_shape = blocks, len(lengths), batch.kv_heads, batch.heads // batch.kv_heads, rows, batch.width
+        keys_shape = len(lengths), batch.kv_heads, _whole_lanes(blocks * rows), batch.width
+        buffers, tokens = batch.buffers, self.tokens
+        self.queries, self.outputs = buffers.queries.take(*queries_shape), buffers.outputs.take(*queries_shape)
+        self.keys, self.values = buffers.keys.take(*keys_shape), buffers.values.take(*keys_shape)
+        self.sums = buffers.sums.take(*queries_shape[:-1]).array
+        self.normed, self.added = buffers.normed.take(tokens, batch.hidden), buffers.added.take(tokens, batch.hidden)
+        self.product = buffers.product.take(tokens, batch.inner)
         if batch.saving:
-            self.grad_outputs = scratch("grad_outputs", *of_queries)
-            self.grad_keys, self.grad_values = scratch("grad_keys", *of_keys), scratch("grad_values", *of_keys)
-            self.grad_normed, self.grad_middle = self.added, scratch("grad_middle", tokens, batch.hidden)
-            self.grad_attended = scratch("grad_attended", tokens, batch.heads * batch.width)
-            self.grad_qkv = scratch("grad_qkv", tokens, (batch.heads + 2 * batch.kv_heads) * batch.width)
-            self.grad_gate_up = scratch("grad_gate_up", tokens, 2 * batch.inner)
-        self.blocks = [_Block(self, index, scratch, saving=batch.saving) for index in range(blocks)]
+            self.grad_outputs = buffers.grad_outputs.take(*queries_shape)
+            self.grad_keys, self.grad_values = (
+                buffers.grad_keys.take(*keys_shape),
+                buffers.grad_values.take(*keys_shape),
+            )
+            self.grad_normed = self.added  # the same memory: `added` is not needed in the backward pass
+            self.grad_middle = buffers.grad_middle.take(tokens, batch.hidden)
+            self.grad_attended = buffers.grad_attended.take(tokens, batch.heads * batch.width)
+            self.grad_qkv = buffers.grad_qkv.take(tokens, (batch.heads + 2 * batch.kv_heads) * batch.width)
+            self.grad_gate_up = buffers.grad_gate_up.take(tokens, 2 * batch.inner)
+        self.blocks = [_Block(self, index, buffers, saving=batch.saving) for index in range(blocks)]
 
 
 class _Batch:
-    """How sequences are laid out, those that get a gradient first and of either kind the longest, and memory that all
-    groups and layers use in turn.
-    """
+    """The layout of sequences, those with a gradient first and the longest of either kind first, and their buffers."""
 
-    def __init__(self, model: Qwen3ForCausalLM, lengths: Sequence[int], graded: Sequence[bool] | None, *, saving: bool):
+    def __init__(
+        self, model: Qwen3ForCausalLM, lengths: Sequence[int], with_gradient: Sequence[bool] | None, *, saving: bool
+    ):
         config, self.saving = model.config, saving
         self.heads, self.kv_heads, self.width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.hidden, self.inner, self.eps = config.hidden_size, config.intermediate_size, config.rms_norm_eps
         angles = torch.arange(max(lengths, default=0))[:, None].float() * model.model.rotary_emb.inv_freq
         self.angles = angles.cos().numpy(), angles.sin().numpy(), (None,) * (self.width // 2)
         sizes = np.asarray(lengths, dtype=np.int64)
-        idle = np.zeros(len(sizes), dtype=bool) if graded is None else ~np.asarray(graded, dtype=bool)
-        laid = np.lexsort((-sizes, idle))
-        starts, sizes, idle = (np.cumsum(sizes) - sizes)[laid], sizes[laid], idle[laid]
+        idle = np.zeros(len(sizes), dtype=bool) if with_gradient is None else ~np.asarray(with_gradient, dtype=bool)
+        by_length = np.lexsort((-sizes, idle))
+        starts, sizes, idle = (np.cumsum(sizes) - sizes)[by_length], sizes[by_length], idle[by_length]
         order = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
         self.order, self.places = torch.from_numpy(order), torch.from_numpy(np.argsort(order))
-        self._memory: dict[str, torch.Tensor] = {}
+        self.buffers = _Buffers(*(_Buffer() for _ in _Buffers._fields))
         kinds = (sizes[(sizes > 0) & (idle == kind)].tolist() for kind in (False, True))
         self.groups = [_Group(self, group) for kind in kinds for group in _grouped(kind)]
         self.sizes = [group.tokens for group in self.groups]
 
-    def scratch(self, name: str, *shape: int) -> _Memory:
-        """Memory of ``shape``, whose content is that of whoever wrote to ``name`` last."""
-        size = math.prod(shape)
-        if name not in self._memory or self._memory[name].numel() < size:
-            self._memory[name] = torch.empty(size)
-        return _Memory(self._memory[name][:size].view(shape))
-
-    def room(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Memory for what is to be saved of a layer whose input is ``x`` [N, H]."""
+    def saved(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Tensors for the saved activations (`_Saved`) of a layer whose input is ``x`` [N, H]."""
         attended, joined = self.heads * self.width, (self.heads + 2 * self.kv_heads) * self.width
         widths = (), (joined,), (attended,), (self.heads,), (self.hidden,), (), (2 * self.inner,)
         return [x, *(x.new_empty(len(x), *width) for width in widths)]
 
     def split(self, tensors: Sequence[torch.Tensor]) -> list[list[_Memory]]:
-        """The rows of each group."""
+        """``tensors`` [N, ...] cut into the rows of each group."""
         parts = zip(*(tensor.split(self.sizes) for tensor in tensors), strict=True)
         return [list(map(_Memory, of_group)) for of_group in parts]
 
@@ -292,7 +370,7 @@ def _whole_lanes(positions: int) -> int:
 
 
 def _grouped(lengths: Sequence[int]) -> list[list[int]]:
-    """Neighbours together while they are at most `GROUP` tokens."""
+    """``lengths`` cut into groups of at most `GROUP` tokens, neighbours together."""
     groups: list[list[int]] = []
     for length in lengths:
         if groups and sum(groups[-1]) + length <= GROUP:
@@ -302,70 +380,78 @@ def _grouped(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _layer(batch: _Batch, group: _Group, weights: _Weights, room: _Saved, y: _Memory) -> None:
-    """Fill ``room`` and ``y`` [N, H] for one group; ``y`` may be the layer's input."""
+def _layer(batch: _Batch, group: _Group, weights: _JoinedWeights, saved: _Saved, y: _Memory) -> None:
+    """Fill ``saved`` and ``y`` [N, H] for one group; ``y`` may be the layer's input."""
     normed, added, product = group.normed, group.added, group.product
-    kernels.rms_norm(room.x.array, weights.norm.array, batch.eps, normed.array, room.inverse.array)
-    torch.mm(normed.tensor, weights.qkv.tensor.T, out=room.qkv.tensor)
-    _attend(batch, group, weights, room)
-    torch.mm(room.attended.tensor, weights.out.tensor.T, out=added.tensor)
+    kernels.rms_norm(saved.x.array, weights.norm.array, batch.eps, normed.array, saved.inverse.array)
+    torch.mm(normed.tensor, weights.qkv.tensor.T, out=saved.qkv.tensor)
+    _attend(batch, group, weights, saved)
+    torch.mm(saved.attended.tensor, weights.out.tensor.T, out=added.tensor)
     kernels.add_rms_norm(
-        room.x.array, added.array, weights.mlp_norm.array, batch.eps, room.middle.array, normed.array,
-        room.mlp_inverse.array,
+        saved.x.array, added.array, weights.mlp_norm.array, batch.eps, saved.middle.array, normed.array,
+        saved.mlp_inverse.array,
     )  # fmt: skip
-    torch.mm(normed.tensor, weights.gate_up.tensor.T, out=room.gate_up.tensor)
-    kernels.silu_product(room.gate_up.array, product.array)
-    torch.addmm(room.middle.tensor, product.tensor, weights.down.tensor.T, out=y.tensor)
+    torch.mm(normed.tensor, weights.gate_up.tensor.T, out=saved.gate_up.tensor)
+    kernels.silu_product(saved.gate_up.array, product.array)
+    torch.addmm(saved.middle.tensor, product.tensor, weights.down.tensor.T, out=y.tensor)
 
 
-def _attend(batch: _Batch, group: _Group, weights: _Weights, room: _Saved) -> None:
+def _attend(batch: _Batch, group: _Group, weights: _JoinedWeights, saved: _Saved) -> None:
     """Causal attention over each sequence of the group: fills ``attended`` and ``log_sums``."""
-    _split_heads(batch, group, weights, room)
+    _split_heads(batch, group, weights, saved)
     for block in group.blocks:
         torch.bmm(block.queries, block.keys.mT, out=block.scores.tensor)
-        kernels.causal_softmax(block.rows_of_scores, *group.where, block.first, block.sums, room.log_sums.array)
+        kernels.causal_softmax(block.rows_of_scores, *group.where, block.first, block.sums, saved.log_sums.array)
         torch.bmm(block.scores.tensor, block.values, out=block.outputs)
-    kernels.join_heads(group.outputs.array, group.sums, *group.where, room.attended.array)
+    kernels.join_heads(group.outputs.array, group.sums, *group.where, saved.attended.array)
 
 
-def _split_heads(batch: _Batch, group: _Group, weights: _Weights, room: _Saved) -> None:
+def _split_heads(batch: _Batch, group: _Group, weights: _JoinedWeights, saved: _Saved) -> None:
     kernels.split_heads(
-        room.qkv.array, *group.where, weights.q_norm.array, weights.k_norm.array, batch.eps, *batch.angles,
+        saved.qkv.array, *group.where, weights.q_norm.array, weights.k_norm.array, batch.eps, *batch.angles,
         group.queries.array, group.keys.array, group.values.array,
     )  # fmt: skip
 
 
 def _layer_backward(
-    batch: _Batch, group: _Group, weights: _Weights, room: _Saved, grad_y: _Memory, grads: _Weights, grad_x: _Memory
+    batch: _Batch,
+    group: _Group,
+    weights: _JoinedWeights,
+    saved: _Saved,
+    grad_y: _Memory,
+    grads: _JoinedWeights,
+    grad_x: _Memory,
 ) -> None:
     """Fill ``grad_x`` and add to ``grads``; ``grad_y`` and ``grad_x`` [N, H] may be the same memory."""
     normed, grad_normed, grad_middle = group.normed, group.grad_normed, group.grad_middle
     product, grad_gate_up = group.product, group.grad_gate_up
-    torch.mm(grad_y.tensor, weights.down.tensor, out=product.tensor)  # the gradient, until the product takes its place
-    kernels.silu_product_backward(room.gate_up.array, product.array, grad_gate_up.array)
+    torch.mm(grad_y.tensor, weights.down.tensor, out=product.tensor)  # the gradient; the kernel puts the product there
+    kernels.silu_product_backward(saved.gate_up.array, product.array, grad_gate_up.array)
     grads.down.tensor.addmm_(grad_y.tensor.T, product.tensor)
     torch.mm(grad_gate_up.tensor, weights.gate_up.tensor, out=grad_normed.tensor)
     kernels.rms_norm_backward(
-        room.middle.array, room.mlp_inverse.array, weights.mlp_norm.array, grad_normed.array, grad_y.array,
+        saved.middle.array, saved.mlp_inverse.array, weights.mlp_norm.array, grad_normed.array, grad_y.array,
         normed.array, grad_middle.array, grads.mlp_norm.array,
     )  # fmt: skip
     grads.gate_up.tensor.addmm_(grad_gate_up.tensor.T, normed.tensor)
-    grads.out.tensor.addmm_(grad_middle.tensor.T, room.attended.tensor)
+    grads.out.tensor.addmm_(grad_middle.tensor.T, saved.attended.tensor)
     torch.mm(grad_middle.tensor, weights.out.tensor, out=group.grad_attended.tensor)
-    _attend_backward(batch, group, weights, room, grads)
+    _attend_backward(batch, group, weights, saved, grads)
     torch.mm(group.grad_qkv.tensor, weights.qkv.tensor, out=grad_normed.tensor)
     kernels.rms_norm_backward(
-        room.x.array, room.inverse.array, weights.norm.array, grad_normed.array, grad_middle.array, normed.array,
+        saved.x.array, saved.inverse.array, weights.norm.array, grad_normed.array, grad_middle.array, normed.array,
         grad_x.array, grads.norm.array,
     )  # fmt: skip
     grads.qkv.tensor.addmm_(group.grad_qkv.tensor.T, normed.tensor)
 
 
-def _attend_backward(batch: _Batch, group: _Group, weights: _Weights, room: _Saved, grads: _Weights) -> None:
-    """Fill the group's ``grad_qkv`` from ``grad_attended``, and add to ``grads`` of the norms of heads."""
-    _split_heads(batch, group, weights, room)
+def _attend_backward(
+    batch: _Batch, group: _Group, weights: _JoinedWeights, saved: _Saved, grads: _JoinedWeights
+) -> None:
+    """Fill the group's ``grad_qkv`` from ``grad_attended``, and add to ``grads.q_norm`` and ``grads.k_norm``."""
+    _split_heads(batch, group, weights, saved)
     kernels.split_gradients(
-        group.grad_attended.array, room.attended.array, *group.where, group.grad_outputs.array, group.sums
+        group.grad_attended.array, saved.attended.array, *group.where, group.grad_outputs.array, group.sums
     )
     group.grad_keys.tensor.zero_()
     group.grad_values.tensor.zero_()
@@ -374,15 +460,15 @@ def _attend_backward(batch: _Batch, group: _Group, weights: _Weights, room: _Sav
         torch.bmm(block.queries, block.keys.mT, out=scores)
         torch.bmm(block.grad_outputs, block.values.mT, out=grad_scores)
         kernels.causal_softmax_backward(
-            block.rows_of_scores, block.rows_of_grad_scores, *group.where, block.first, room.log_sums.array, block.sums
+            block.rows_of_scores, block.rows_of_grad_scores, *group.where, block.first, saved.log_sums.array, block.sums
         )
         torch.bmm(scores.mT, block.grad_outputs, out=grad_of_keys.tensor)
         kernels.add_keys(group.grad_values.array, grad_of_keys.array)
         torch.bmm(grad_scores.mT, block.queries, out=grad_of_keys.tensor)
         kernels.add_keys(group.grad_keys.array, grad_of_keys.array)
-        torch.bmm(grad_scores, block.keys, out=block.outputs)  # outputs are not needed here: gradients of queries
+        torch.bmm(grad_scores, block.keys, out=block.outputs)  # gradients of queries: the outputs are not needed here
     kernels.split_heads_backward(
-        room.qkv.array, *group.where, weights.q_norm.array, weights.k_norm.array, batch.eps, *batch.angles,
+        saved.qkv.array, *group.where, weights.q_norm.array, weights.k_norm.array, batch.eps, *batch.angles,
         group.outputs.array, group.grad_keys.array, group.grad_values.array, group.grad_qkv.array,
         grads.q_norm.array, grads.k_norm.array,
     )  # fmt: skip
@@ -391,9 +477,9 @@ def _attend_backward(batch: _Batch, group: _Group, weights: _Weights, room: _Sav
 def _states(batch: _Batch, x: torch.Tensor, final: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
     """States [N, H] of ``x`` [N, H], which is overwritten."""
     layers, norm, states = _joined(weights), _Memory(final), torch.empty_like(x)
-    room = batch.room(x[: max(batch.sizes, default=0)])
+    saved = batch.saved(x[: max(batch.sizes, default=0)])
     for group, (rows, out) in zip(batch.groups, batch.split([x, states]), strict=True):
-        of_group = _Saved(rows, *(_Memory(tensor[: group.tokens]) for tensor in room[1:]))
+        of_group = _Saved(rows, *(_Memory(tensor[: group.tokens]) for tensor in saved[1:]))
         for layer in layers:
             _layer(batch, group, layer, of_group, rows)
         kernels.rms_norm(rows.array, norm.array, batch.eps, out.array, of_group.inverse.array)
@@ -401,35 +487,35 @@ def _states(batch: _Batch, x: torch.Tensor, final: torch.Tensor, *weights: torch
 
 
 class _Stack(torch.autograd.Function):
-    """All layers and the final norm."""
+    """All layers and the final norm, as one function of autograd."""
 
     @staticmethod
     def forward(
         ctx: FunctionCtx, batch: _Batch, x: torch.Tensor, final: torch.Tensor, *weights: torch.Tensor
     ) -> torch.Tensor:
-        layers, norm, rooms = _joined(weights), _Memory(final), []
+        layers, norm = _joined(weights), _Memory(final)
         xs = [x, *(torch.empty_like(x) for _ in layers)]
-        rooms = [batch.room(of_layer) for of_layer in xs[:-1]]
+        saved_by_layer = [batch.saved(layer_input) for layer_input in xs[:-1]]
         states, inverse = torch.empty_like(x), x.new_empty(len(x))
-        ends, split = batch.split([xs[-1], inverse, states]), [batch.split(room) for room in rooms]
+        ends, split = batch.split([xs[-1], inverse, states]), [batch.split(saved) for saved in saved_by_layer]
         for index, (group, (last, scales, out)) in enumerate(zip(batch.groups, ends, strict=True)):
             of_group = [_Saved(*of_layer[index]) for of_layer in split]
-            ys = [*(room.x for room in of_group[1:]), last]
-            for layer, room, y in zip(layers, of_group, ys, strict=True):
-                _layer(batch, group, layer, room, y)
+            ys = [*(saved.x for saved in of_group[1:]), last]
+            for layer, saved, y in zip(layers, of_group, ys, strict=True):
+                _layer(batch, group, layer, saved, y)
             kernels.rms_norm(last.array, norm.array, batch.eps, out.array, scales.array)
         ctx.batch = batch
-        ctx.save_for_backward(xs[-1], inverse, final, *weights, *(tensor for room in rooms for tensor in room))
+        ctx.save_for_backward(xs[-1], inverse, final, *weights, *chain.from_iterable(saved_by_layer))
         return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         batch, (last, inverse, final, *tensors) = ctx.batch, ctx.saved_tensors
-        count = len(tensors) // (OF_LAYER + len(_Saved._fields))
-        weights, rooms = tensors[: count * OF_LAYER], _batched(tensors[count * OF_LAYER :], len(_Saved._fields))
-        layers, norm, split = _joined(weights), _Memory(final), [batch.split(room) for room in rooms]
-        grads = [_Weights(*(_Memory(torch.zeros_like(memory.tensor)) for memory in layer)) for layer in layers]
+        count = len(tensors) // (len(_LayerWeights._fields) + len(_Saved._fields)) * len(_LayerWeights._fields)
+        weights, saved_by_layer = tensors[:count], _batched(tensors[count:], len(_Saved._fields))
+        layers, norm, split = _joined(weights), _Memory(final), [batch.split(saved) for saved in saved_by_layer]
+        grads = [_JoinedWeights(*(_Memory(torch.zeros_like(memory.tensor)) for memory in layer)) for layer in layers]
         grad_x, grad_final = torch.empty_like(last), _Memory(torch.zeros_like(final))
         nothing_past = torch.zeros(max(batch.sizes, default=0), batch.hidden).numpy()
         ends = batch.split([last, inverse, grad.contiguous(), grad_x])
@@ -443,4 +529,5 @@ class _Stack(torch.autograd.Function):
             )  # fmt: skip
             for layer, of_layer, of_grads in zip(reversed(layers), reversed(split), reversed(grads), strict=True):
                 _layer_backward(batch, group, layer, _Saved(*of_layer[index]), flow, of_grads, flow)
-        return None, grad_x, grad_final.tensor, *_parted(grads, weights)
+        of_weights = chain.from_iterable(map(_separate, grads, _by_layer(weights)))
+        return None, grad_x, grad_final.tensor, *of_weights

@@ -1,14 +1,15 @@
-"""What stands between the matrix products of Qwen3's layers, as compiled passes over float32.
+"""Numba kernels for everything in a Qwen3 layer that is not a matrix product (CPU, float32).
 
-All in one file, as numba's cache on disk does not notice a change in another one. All arrays are contiguous, and inner
-loops run along them. Shapes: H width of the model, I of the feed-forward layer, D of a head.
+All kernels are in one file because numba's cache on disk does not notice changes in another file. All arrays are
+contiguous, and inner loops run along the last axis. Shapes: H width of the model, I of the feed-forward layer, D of a
+head.
 
-*Drawing* takes one more token of each of n rows.
+*Sampling* computes the next token of each of n rows.
 
-*Training* takes N tokens of several sequences laid end to end. Attention takes S sequences at a time, longest first, in
-B blocks of R queries each: KV key heads, each read by G query heads. Arrays of queries are [B, S, KV, G, R, D], so that
-a block of the A sequences that reach it is one piece of memory; those of keys and values [S, KV, B * R, D]. Rows behind
-a sequence's end are zero. Gradients of weights are added to what their arrays hold.
+*Training* computes N tokens of several sequences laid end to end. Attention takes S sequences at a time, longest first,
+in B blocks of R queries each: KV key heads, each read by G query heads. Arrays of queries are [B, S, KV, G, R, D], so
+that a block of the A sequences that reach it is contiguous; those of keys and values [S, KV, B * R, D]. Rows behind a
+sequence's end are zero. Gradients of weights are accumulated in their arrays.
 """
 
 from typing import Any
@@ -19,15 +20,14 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# "numpy": a division by zero gives infinity, as a test for it would keep loops from becoming vector instructions.
-_compiled = njit(cache=True, fastmath=True, error_model="numpy")
-# What other passes call is always taken in by them. As a function of its own, a process that compiles would call the
-# one compiled for itself, but a process that loads a pass from the cache on disk the copy that lies with it, which
-# rounds otherwise; and of what is in the cache itself there is machine code alone, which no pass could take in.
+# "numpy": a division by zero gives infinity. Testing for it would keep loops from becoming vector instructions.
+_kernel = njit(cache=True, fastmath=True, error_model="numpy")
+# Helpers must be inlined, and are not cached. Otherwise a process that compiles and one that loads numba's disk cache
+# call different copies, which round differently; and a cached function is machine code, which cannot be inlined.
 _inlined = njit(fastmath=True, error_model="numpy", forceinline=True)
 
-LANES = 16  # loops of training run over whole numbers of these: the rest of one would take as long
-BLOCK = 32  # positions that lie together in the cache of drawing
+LANES = 16  # loops of training run over multiples of this: an incomplete vector takes as long as a whole one
+BLOCK = 32  # positions per block of the key-value cache
 _ZERO, _ONE, _LOWEST = np.float32(0), np.float32(1), np.float32(-3e38)
 _SIGN, _BUT_SIGN, _LEAST_WHOLE = np.int32(31), np.int32(2**31 - 1), np.int32(-(2**31))
 _LEAST_GATE = np.float32(-80)  # silu is zero below, and `exp` of its negative still a number
@@ -56,20 +56,20 @@ def exp(x: np.float32) -> np.float32:
 
 @_inlined
 def _ordered(bits: np.int32) -> np.int32:
-    """Of a float32's ``bits`` a whole number of the same order, which vector instructions compare; its own inverse."""
+    """The ``bits`` of a float32 as an integer that sorts alike, which vector instructions compare; its own inverse."""
     return np.int32(bits ^ ((bits >> _SIGN) & _BUT_SIGN))
 
 
 @_inlined
 def _largest(values: np.ndarray) -> np.float32:
-    """Of ``values`` [n], found among whole numbers of the same order."""
+    """The maximum of ``values`` [n], compared as integers (see `_ordered`)."""
     largest, bits = _LEAST_WHOLE, values.view(np.int32)
     for i in range(values.size):
         largest = max(largest, _ordered(bits[i]))
     return np.int32(_ordered(largest)).view(np.float32)
 
 
-@_compiled
+@_kernel
 def rms_norm(x, weight, eps, normed, inverse):
     """Fill ``normed`` [N, H] with ``x`` of mean square 1 times ``weight`` [H], and ``inverse`` [N] with the scales."""
     rows, width = x.shape
@@ -83,9 +83,9 @@ def rms_norm(x, weight, eps, normed, inverse):
             normed[n, i] = x[n, i] * scale * weight[i]
 
 
-@_compiled
+@_kernel
 def add_rms_norm(x, added, weight, eps, total, normed, inverse):
-    """`rms_norm` of ``x + added`` [N, H], which goes to ``total``."""
+    """Fill ``total`` with ``x + added`` [N, H], and ``normed`` and ``inverse`` with its `rms_norm`."""
     rows, width = x.shape
     for n in range(rows):
         square = _ZERO
@@ -99,7 +99,7 @@ def add_rms_norm(x, added, weight, eps, total, normed, inverse):
             normed[n, i] = total[n, i] * scale * weight[i]
 
 
-@_compiled
+@_kernel
 def silu_product(gate_up, product):
     """Fill ``product`` [N, I] with silu(gate) * up, of ``gate_up`` [N, 2 I]."""
     rows, width = product.shape
@@ -110,23 +110,23 @@ def silu_product(gate_up, product):
             row[i] = gate * ups[i] / (_ONE + exp(-max(gate, _LEAST_GATE)))
 
 
-# --- drawing ----------------------------------------------------------------------------------------------------------
+# --- sampling ---------------------------------------------------------------------------------------------------------
 
 
-@_compiled
+@_kernel
 def choose(logits: np.ndarray, uniforms: np.ndarray, tokens: np.ndarray, logps: np.ndarray) -> None:
     """Fill ``tokens`` [n] by inverse transform, and ``logps`` [n] with their log-probabilities.
 
     A row's token is the first whose cumulated probability, by ``logits`` [n, V], exceeds its number in ``uniforms``.
-    Tokens of less than e^-87 times the likeliest's probability, which float32 hardly holds, are never drawn.
+    Tokens less likely than e^-87 times the likeliest, where float32 ends, are never sampled.
     """
     n, vocabulary = logits.shape
     powers = np.empty(vocabulary, np.float32)
     for row in range(n):
-        of_row = logits[row]
-        largest = _largest(of_row)
+        row_logits = logits[row]
+        largest = _largest(row_logits)
         for i in range(vocabulary):
-            gap = of_row[i] - largest
+            gap = row_logits[i] - largest
             powers[i] = exp(gap) if gap >= _SMALLEST else _ZERO
         total = 0.0
         for i in range(vocabulary):
@@ -137,7 +137,7 @@ def choose(logits: np.ndarray, uniforms: np.ndarray, tokens: np.ndarray, logps: 
             if cumulated > target:
                 token = i
                 break
-        tokens[row], logps[row] = token, of_row[token] - largest - np.log(np.float32(total))
+        tokens[row], logps[row] = token, row_logits[token] - largest - np.log(np.float32(total))
 
 
 @_inlined
@@ -161,8 +161,9 @@ def _place_head(
 def _add_products(_, matrix, first, second, of_first, of_second):
     """Add ``first`` and ``second`` [n], each times ``matrix`` [n, m], to ``of_first`` and ``of_second`` [m].
 
-    m is a multiple of `BLOCK`. Two heads at a time, as sums of one would wait for each other. Vector instructions are
-    given as such: a loop would ask at each entry whether it writes to what it reads, for as long as its work takes.
+    m is a multiple of `BLOCK`. Two heads at a time, because the sums of one wait for each other. The vector
+    instructions are written by hand: in a loop, numba checks at each entry whether inputs and outputs overlap, which
+    takes as long as the work.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -199,7 +200,7 @@ def _add_products(_, matrix, first, second, of_first, of_second):
 
 @_inlined
 def _powers(scores: np.ndarray) -> np.float32:
-    """Powers of ``scores`` [n] in their place, over that of the largest; their sum."""
+    """Replace ``scores`` [n] by exp(score - largest score); their sum."""
     largest = _largest(scores)
     total = _ZERO
     for t in range(scores.size):
@@ -209,7 +210,7 @@ def _powers(scores: np.ndarray) -> np.float32:
     return total
 
 
-@_compiled
+@_kernel
 def attend(
     qkv: np.ndarray,
     query_norm: np.ndarray,
@@ -225,12 +226,12 @@ def attend(
     lengths: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """One token of each row attends to its prompt, to what its row has drawn and to itself, and joins the cache.
+    """One token of each row attends to its prompt, to the row's earlier tokens and to itself, and joins the cache.
 
     ``qkv`` [n, (heads + 2 kv) D] are its projections, ``out`` [n, heads D]. ``keys`` [slots, blocks, kv, D, BLOCK]
     and ``values`` [slots, blocks, kv, BLOCK, D'], D' being D rounded up to a multiple of `BLOCK`, hold a prompt of
-    ``prompt_lengths`` [n] tokens in the slots ``prompts`` [n], and the ``lengths`` [n] tokens drawn before in the slots
-    ``slots`` [n]. ``cos`` and ``sin`` are [positions, D / 2].
+    ``prompt_lengths`` [n] tokens in the slots ``prompts`` [n], and the ``lengths`` [n] earlier tokens of the row in the
+    slots ``slots`` [n]. ``cos`` and ``sin`` are [positions, D / 2].
     """
     n, kv, width = qkv.shape[0], values.shape[2], 2 * cos.shape[1]
     heads = out.shape[1] // width
@@ -286,9 +287,12 @@ def attend(
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-@_compiled
+@_kernel
 def rms_norm_backward(x, inverse, weight, grad_normed, grad_past, normed, grad_x, grad_weight):
-    """Gradient of ``x`` [N, H] through its norm and, ``grad_past``, past it; fills ``normed`` again."""
+    """Fill ``grad_x`` [N, H] with the gradient through the norm plus ``grad_past``, that of the residual.
+
+    Also recompute ``normed``.
+    """
     rows, width = x.shape
     for n in range(rows):
         scale, dot = inverse[n], _ZERO
@@ -302,33 +306,33 @@ def rms_norm_backward(x, inverse, weight, grad_normed, grad_past, normed, grad_x
             grad_x[n, i] = grad_past[n, i] + grad_normed[n, i] * weight[i] * scale - x[n, i] * along
 
 
-@_compiled
+@_kernel
 def silu_product_backward(gate_up, product, grad_gate_up):
-    """Gradient of ``gate_up`` [N, 2 I]. ``product`` [N, I] holds that of the product, and takes the product instead."""
+    """Fill ``grad_gate_up`` [N, 2 I]; ``product`` [N, I] is its gradient before the call, and the product after it."""
     rows, width = product.shape
     for n in range(rows):
         gates, ups, row = gate_up[n, :width], gate_up[n, width:], product[n]
         grad_gates, grad_ups = grad_gate_up[n, :width], grad_gate_up[n, width:]
         for i in range(width):
             gate, up, grad = gates[i], ups[i], row[i]
-            open_ = _ONE / (_ONE + exp(-max(gate, _LEAST_GATE)))
-            silu = gate * open_
+            sigmoid = _ONE / (_ONE + exp(-max(gate, _LEAST_GATE)))
+            silu = gate * sigmoid
             row[i] = silu * up
             grad_ups[i] = grad * silu
-            grad_gates[i] = grad * up * (open_ + silu - silu * open_)
+            grad_gates[i] = grad * up * (sigmoid + silu - silu * sigmoid)
 
 
-@_compiled
+@_kernel
 def split_heads(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_head, queries, keys, values):
     """Fill ``queries``, ``keys`` and ``values`` from ``qkv`` [N, (KV * G + 2 KV) * D], ready for the scores.
 
     Queries and keys are normalised and rotated; queries divided by the root of D. ``starts`` and ``lengths`` [S] say
     which rows of ``qkv`` are a sequence's. ``half_head`` is a tuple of D / 2 values.
     """
-    # Written out for queries and for keys, here and in the backward pass: one function for both, and for `_place_head`,
-    # made these passes 1.3 to 1.7 times as long, as it would have to take views.
+    # Written out for queries and for keys, here and in the backward kernel: a common function, which would have to take
+    # views as `_place_head` does, made these kernels 1.3 to 1.7 times as slow.
     blocks, sequences, kv_heads, groups, rows, _ = queries.shape
-    half = len(half_head)  # known when compiled: loops this short are fast only if their length is
+    half = len(half_head)  # a constant for the compiler: loops this short are fast only if their length is known
     width = 2 * half
     eps, root = np.float32(eps), _ONE / np.sqrt(np.float32(width))
     first_key, first_value = kv_heads * groups * width, kv_heads * (groups + 1) * width
@@ -364,11 +368,11 @@ def split_heads(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_he
         values[s, :, lengths[s] :] = _ZERO
 
 
-@_compiled
+@_kernel
 def causal_softmax(scores, starts, lengths, first, sums, log_sums):
-    """Turn ``scores`` [A * KV * G * R, T] into weights of the keys up to each query, not yet divided by their sum.
+    """Replace ``scores`` [A * KV * G * R, T] by weights of the keys up to each query, not yet divided by their sum.
 
-    ``first`` is the position of the first query. ``sums`` [S, KV, G, R] takes the sums, ``log_sums`` [N, KV * G] the
+    ``first`` is the position of the first query. Fills ``sums`` [S, KV, G, R], and ``log_sums`` [N, KV * G] with the
     logarithms of the sums of exponentials of scores. T is a multiple of `LANES`.
     """
     _, kv_heads, groups, rows = sums.shape
@@ -400,9 +404,9 @@ def causal_softmax(scores, starts, lengths, first, sums, log_sums):
                     log_sums[starts[s] + first + r, head] = highest + np.log(total)
 
 
-@_compiled
+@_kernel
 def join_heads(outputs, sums, starts, lengths, attended):
-    """Put ``outputs`` [B, S, KV, G, R, D], divided by ``sums`` [B, S, KV, G, R], into ``attended`` [N, KV * G * D]."""
+    """Fill ``attended`` [N, KV * G * D] with ``outputs`` [B, S, KV, G, R, D] over ``sums`` [B, S, KV, G, R]."""
     _, sequences, kv_heads, groups, rows, width = outputs.shape
     for s in range(sequences):
         for i in range(lengths[s]):
@@ -415,11 +419,11 @@ def join_heads(outputs, sums, starts, lengths, attended):
                         token[at + d] = values[d] * scale
 
 
-@_compiled
+@_kernel
 def split_gradients(grad_attended, attended, starts, lengths, grads, dots):
-    """Fill ``grads`` [B, S, KV, G, R, D] from ``grad_attended`` [N, KV G D], and ``dots`` with their products.
+    """Fill ``grads`` [B, S, KV, G, R, D] from ``grad_attended`` [N, KV * G * D].
 
-    ``dots`` [B, S, KV, G, R] are the dot products of every output with its gradient.
+    Also fill ``dots`` [B, S, KV, G, R] with the dot product of every output with its gradient.
     """
     blocks, sequences, kv_heads, groups, rows, width = grads.shape
     for s in range(sequences):
@@ -438,9 +442,9 @@ def split_gradients(grad_attended, attended, starts, lengths, grads, dots):
                     dots[block, s, k, g, row] = dot
 
 
-@_compiled
+@_kernel
 def causal_softmax_backward(scores, grads, starts, lengths, first, log_sums, dots):
-    """Turn ``scores`` [A * KV * G * R, T] into weights of keys, and ``grads`` of weights into those of scores.
+    """Replace ``scores`` [A * KV * G * R, T] by weights of keys, and ``grads`` of weights by gradients of scores.
 
     ``dots`` [S, KV, G, R] is the dot product of each query's weights with their gradients. T is a multiple of `LANES`.
     """
@@ -464,7 +468,7 @@ def causal_softmax_backward(scores, grads, starts, lengths, first, log_sums, dot
                     grads[q, j] = _ZERO
 
 
-@_compiled
+@_kernel
 def add_keys(target, added):
     """Add ``added`` [A * KV, T, D] to the first sequences and positions of ``target`` [S, KV, T', D]."""
     _, kv_heads, _, width = target.shape
@@ -476,12 +480,12 @@ def add_keys(target, added):
                 target[s, k, i, d] += added[pair, i, d]
 
 
-@_compiled
+@_kernel
 def split_heads_backward(
     qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_head,
     grad_queries, grad_keys, grad_values, grads, grad_q, grad_k,
 ):  # fmt: skip
-    """Fill ``grads``, those of ``qkv`` in `split_heads`, and add to ``grad_q`` and ``grad_k`` [D], those of weights."""
+    """Fill ``grads``, of ``qkv`` in `split_heads`, and add to ``grad_q`` and ``grad_k`` [D], of the norms' weights."""
     _, sequences, kv_heads, groups, rows, _ = grad_queries.shape
     half = len(half_head)
     width = 2 * half

@@ -84,7 +84,7 @@ def evaluate_checkpoints(
     asked = {path.stem: tables.read(path, "problems")[:evaluation_problems] for path in benchmarks}
     labels = {"stage": "evaluation", "stream": "evaluation"}
     traces = [
-        model.draw(questions, samples, step=step, setting=benchmark, **labels)
+        model.sample(questions, samples, step=step, setting=benchmark, **labels)
         for step, model in sampler.along_training()
         for benchmark, questions in asked.items()
     ]

@@ -32,7 +32,7 @@ def collect_correct(
     from selfdistill import tables
 
     given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
-    traces = sampler.draw_until_correct(
+    traces = sampler.sample_until_correct(
         tables.read(problems, "problems"),
         collection.per_problem,
         collection.max_draws,

@@ -18,7 +18,9 @@ def select_borderline(
 
     chosen, traces = select(
         tables.read(problems, "problems"),
-        lambda some: sampler.draw(some, selection.rollouts, stage="selection", setting="unguided", stream="selection"),
+        lambda some: sampler.sample(
+            some, selection.rollouts, stage="selection", setting="unguided", stream="selection"
+        ),
         selection,
     )
     tables.write(chosen, out_problems, "problems")
@@ -39,7 +41,7 @@ def sample_guidance(
     from selfdistill import tables
 
     given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
-    traces = sampler.draw(
+    traces = sampler.sample(
         tables.read(problems, "problems"), samples, stage="section3", setting=setting, stream=setting, contexts=given
     )
     tables.write(traces, out, "traces")
@@ -58,5 +60,5 @@ def evaluate_model(
     from selfdistill import tables
 
     questions = tables.read(problems, "problems")
-    traces = sampler.draw(questions, samples, stage="evaluation", setting=benchmark, stream="evaluation")
+    traces = sampler.sample(questions, samples, stage="evaluation", setting=benchmark, stream="evaluation")
     tables.write(traces, out, "traces")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 from selfdistill.prompts import remove_thinking, render_shortened, sdpo_reprompt
 
 
@@ -35,14 +35,12 @@ def choose_demonstrations(
 
     Raises `UserError` for an unknown choice, and when ``rewards`` are no whole groups.
     """
-    picks = {"random": rng.choice, "first": min}
-    if choice not in picks:
-        raise UserError(f"unknown demonstration '{choice}'{nearest(choice, picks)}; known: {', '.join(picks)}")
+    pick = one_of("demonstration", choice, {"random": rng.choice, "first": min})
     chosen: list[int | None] = []
     for group, successes in _groups(rewards, group_size, threshold):
         for rollout in group:
             peers = [success for success in successes if success != rollout]
-            chosen.append(picks[choice](peers) if peers else None)
+            chosen.append(pick(peers) if peers else None)
     return chosen
 
 

@@ -9,21 +9,21 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import one_of
 from selfdistill.training.settings import AGGREGATIONS
 
 # Log-ratios are bounded before they are exponentiated, as TRL and verl do.
 LARGEST_LOG_RATIO = 20.0
 # The top-k mass may round to 1; the tail bucket needs a mass above 0 (TRL's `add_tail_bucket`).
 LARGEST_LOG_MASS = -1e-7
-# Of how many tokens logits exist at a time: 256 and 1,024 take as long where there are 151,936 to choose from. Where
-# there are few, as many more tokens as make `CHUNK_LOGITS`, so that calls cost little beside what they compute.
+# Logits exist of this many tokens at a time: 256 and 1,024 take as long with a vocabulary of 151,936. With a small one,
+# of as many tokens as make `CHUNK_LOGITS`, so that the calls themselves cost little.
 CHUNK_TOKENS = 512
 CHUNK_LOGITS = 1 << 20
-# How many logits of a chunk are worked on at a time, by device: on a CPU as many as stay in a core's cache from one
-# pass to the next, on a GPU enough to outlast the launch of the next pass.
+# Logits per piece of a chunk, by device: on a CPU as many as stay in a core's cache from one operation to the next, on
+# a GPU enough to take longer than the launch of the next kernel.
 PIECE_LOGITS = {"cpu": 1 << 19, "gpu": 1 << 25}
-# Of how many rows a product exists that is added to a gradient of a wider dtype.
+# Rows per matrix product that is added to a gradient of a wider dtype.
 PRODUCT_ROWS = 4096
 
 
@@ -32,10 +32,12 @@ def topk_divergence(
 ) -> torch.Tensor:
     """SDPO's divergence per token [B, T], in nats, from logits [B, T, V]; no gradient reaches the teacher.
 
-    The student's ``k`` likeliest tokens are told apart; with ``tail`` the rest of the vocabulary is one more category,
+    The categories are the student's ``k`` likeliest tokens. With ``tail`` the rest of the vocabulary is one more,
     without it the k are renormalised (as in verl and in TRL's loss_utils.py). ``alpha`` 0 is KL(teacher || student), 1
     KL(student || teacher), and in between (1 - alpha) KL(student || m) + alpha KL(teacher || m) with the mixture
     m = (1 - alpha) student + alpha teacher: at 0.5 the Jensen-Shannon divergence. A ``k`` above V takes all of V.
+
+    This is the definition; `distillation_terms` computes the same from hidden states, with less memory.
     """
     student, teacher = _wide(student_logits), _wide(teacher_logits.detach())
     top, support = student.topk(min(k, student.size(-1)), dim=-1)
@@ -139,9 +141,9 @@ def _chunk_tokens(vocabulary: int) -> int:
 class _ChunkedLogps(torch.autograd.Function):
     """Log-probabilities of given and of the k likeliest tokens, from the logits of ``chunk_tokens`` tokens at a time.
 
-    As d logps_i / d logits_j = [i = j] - p_j, the backward pass needs only the normaliser of every token: it forms the
-    logits of a chunk again and turns them into their own gradient in place. What chunks give to the gradient of the
-    weight is added up in single precision, whatever that of the forward pass.
+    As d logps_i / d logits_j = [i = j] - p_j, the backward pass needs only the normaliser of every token: it recomputes
+    the logits of a chunk and turns them into their own gradient in place. The gradients of the weight from all chunks
+    are added in single precision, whatever the precision of the forward pass.
     """
 
     @staticmethod
@@ -160,11 +162,10 @@ class _ChunkedLogps(torch.autograd.Function):
         """
         ctx.temperature, ctx.chunk_tokens, ctx.dtype = temperature, chunk_tokens, _forward_dtype(weight)
         layer, dtype = _cast(ctx.dtype, weight, bias), _wide_dtype(ctx.dtype)
-        logps, normaliser = (
-            weight.new_empty(len(hidden), width, dtype=dtype) for width in (1 + min(k, len(weight)), 1)
-        )
+        logps = weight.new_empty(len(hidden), 1 + min(k, len(weight)), dtype=dtype)
+        normaliser = weight.new_empty(len(hidden), 1, dtype=dtype)
         chosen, entropy = torch.empty_like(logps, dtype=torch.long), torch.empty_like(normaliser[:, 0])
-        powers = _room(layer[0], min(len(hidden), chunk_tokens))
+        powers = _piece_buffer(layer[0], min(len(hidden), chunk_tokens))
         for start, _, *chunk in _chunks(hidden, *layer, chunk_tokens):
             for rows, _, piece in _pieces(start, *chunk):
                 found = _piece_logps(_tempered(piece, temperature), powers[: len(piece)], token_ids[rows], k)
@@ -179,14 +180,14 @@ class _ChunkedLogps(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor, *_: None) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, chosen, normaliser = ctx.saved_tensors
         layer = _cast(ctx.dtype, weight, bias)
-        # Of one chunk there is nothing to add up, and the product is rounded to the weight's dtype in any case.
+        # With one chunk there is nothing to add, and the product is rounded to the weight's dtype in any case.
         dtype = weight.dtype if len(hidden) <= ctx.chunk_tokens else _wide_dtype(ctx.dtype)
         for_hidden, for_weight, for_bias = ctx.needs_input_grad[:3]
         of_hidden = torch.empty_like(hidden) if for_hidden else None
         of_weight = torch.zeros_like(weight, dtype=dtype) if for_weight else None
         of_bias = torch.zeros_like(bias, dtype=_wide_dtype(ctx.dtype)) if for_bias else None
-        for start, states, logits, room in _chunks(hidden, *layer, ctx.chunk_tokens):
-            for rows, piece, wide in _pieces(start, logits, room):
+        for start, states, logits, buffer in _chunks(hidden, *layer, ctx.chunk_tokens):
+            for rows, piece, wide in _pieces(start, logits, buffer):
                 _to_gradient(
                     _tempered(wide, ctx.temperature), normaliser[rows], chosen[rows], gradient[rows] / ctx.temperature
                 )
@@ -203,7 +204,7 @@ class _ChunkedLogps(torch.autograd.Function):
 
 
 def _forward_dtype(weight: torch.Tensor) -> torch.dtype:
-    """Of matrix products with ``weight``, here and in the backward pass, which autocast does not reach."""
+    """The dtype of matrix products with ``weight``; the backward pass uses it too, where autocast has no effect."""
     kind = weight.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
@@ -215,38 +216,39 @@ def _cast(dtype: torch.dtype, *tensors: torch.Tensor | None) -> list[torch.Tenso
 def _chunks(
     hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, size: int
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
-    """Of ``size`` tokens at a time: the first's number, their states [n, H] and logits [n, V], in ``weight``'s dtype,
-    and, unless this is wide already, the room for a piece of the logits in a wider one.
+    """Chunks of ``size`` tokens: number of the first token, states [n, H] and logits [n, V] in ``weight``'s dtype, and,
+    unless this is wide already, a buffer for a piece of the logits in a wider one.
 
-    The next chunk's logits take the place of the last one's: a new place would have to be mapped page by page.
+    All chunks use the same memory for logits: new memory would have to be mapped page by page.
     """
-    place = weight.new_empty(min(size, len(hidden)), len(weight))
-    room = None if weight.dtype == _wide_dtype(weight.dtype) else _room(weight, len(place))
+    all_logits = weight.new_empty(min(size, len(hidden)), len(weight))
+    buffer = None if weight.dtype == _wide_dtype(weight.dtype) else _piece_buffer(weight, len(all_logits))
     for number, states in enumerate(hidden.split(size)):
-        states, logits = states.to(weight.dtype), place[: len(states)]
+        states, logits = states.to(weight.dtype), all_logits[: len(states)]
         if bias is None:
             torch.mm(states, weight.T, out=logits)
         else:
             torch.addmm(bias, states, weight.T, out=logits)
-        yield number * size, states, logits, room
+        yield number * size, states, logits, buffer
 
 
 def _pieces(
-    start: int, logits: torch.Tensor, room: torch.Tensor | None
+    start: int, logits: torch.Tensor, buffer: torch.Tensor | None
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """A few rows of a chunk's logits [n, V] at a time: which of all tokens they are, the rows, and the rows in single
-    precision or better, in ``room``; where this is None, the logits are so already.
+    """Pieces of a chunk's logits [n, V]: the slice of all tokens, the rows, and the rows in single precision or better.
+
+    The last are copied to ``buffer``; if this is None, the logits are wide already.
     """
     for piece in logits.split(_piece_tokens(logits.size(-1), logits.device)):
         rows = slice(start, start + len(piece))
-        yield rows, piece, piece if room is None else room[: len(piece)].copy_(piece)
+        yield rows, piece, piece if buffer is None else buffer[: len(piece)].copy_(piece)
         start = rows.stop
 
 
-def _room(weight: torch.Tensor, tokens: int) -> torch.Tensor:
-    """For one piece of the logits [n, V] of so many tokens, and then for the next.
+def _piece_buffer(weight: torch.Tensor, tokens: int) -> torch.Tensor:
+    """A buffer for one piece of the logits of ``tokens`` tokens at a time.
 
-    Were there a new one for each, small results that are made in between would keep the freed ones from being joined.
+    With new memory for each piece, the small results between the pieces would fragment it.
     """
     rows = min(tokens, _piece_tokens(len(weight), weight.device))
     return weight.new_empty(rows, len(weight), dtype=_wide_dtype(weight.dtype))
@@ -263,9 +265,9 @@ def _tempered(logits: torch.Tensor, temperature: float) -> torch.Tensor:
 def _piece_logps(
     logits: torch.Tensor, powers: torch.Tensor, token_ids: torch.Tensor, k: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What `_ChunkedLogps` gives, and normalisers [N, 1], from logits [N, V]; these and ``powers`` are overwritten."""
+    """The results of `_ChunkedLogps` and normalisers [N, 1], from logits [N, V]; overwrites these and ``powers``."""
     chosen = token_ids
-    if k:  # in any order: where k is near V, sorting them would take most of the time
+    if k:  # in any order: with k near V, sorting would take most of the time
         likeliest = logits.topk(min(k, logits.size(-1)), dim=-1, sorted=False).indices
         chosen = torch.cat([token_ids, likeliest], dim=-1)
     largest = logits.amax(dim=-1, keepdim=True)
@@ -277,7 +279,7 @@ def _piece_logps(
 
 
 def _to_gradient(logits: torch.Tensor, normaliser: torch.Tensor, chosen: torch.Tensor, of_logps: torch.Tensor) -> None:
-    """Overwrites logits [N, V] with their gradient, from that of the log-probabilities [N, c] of tokens [N, c]."""
+    """Overwrite logits [N, V] with their gradient, from that of the log-probabilities [N, c] of tokens [N, c]."""
     logits.sub_(normaliser).exp_().mul_(-of_logps.sum(dim=-1, keepdim=True)).scatter_add_(-1, chosen, of_logps)
 
 
@@ -300,8 +302,9 @@ def _logps_of(
 
 
 def _piece_logps_of(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities from logits [N, V], which are overwritten, by the arithmetic of `_piece_logps`: equal logits of
-    two models shall not diverge at all.
+    """Log-probabilities from logits [N, V], which are overwritten.
+
+    By the arithmetic of `_piece_logps`: the divergence of equal logits must be exactly 0.
     """
     logits.sub_(logits.amax(dim=-1, keepdim=True))
     logps = logits.gather(-1, chosen)
@@ -317,16 +320,8 @@ def _add_product(total: torch.Tensor, first: torch.Tensor, second: torch.Tensor)
         part += rows @ second
 
 
-def topk_divergence_from_hidden(
-    student_hidden: torch.Tensor, teacher_hidden: torch.Tensor, weight: torch.Tensor, **options
-) -> torch.Tensor:
-    """`topk_divergence` [B, T] from hidden states and output weight; ``options`` are those of `distillation_terms`."""
-    ids = torch.zeros(student_hidden.shape[:2], dtype=torch.long, device=student_hidden.device)
-    return distillation_terms(student_hidden, teacher_hidden, weight, ids, **options)[0]
-
-
 def truncated_ratio(new_logps: torch.Tensor, old_logps: torch.Tensor, *, clip: float) -> torch.Tensor:
-    """Importance weights [B, T], new to old probability, at most ``clip``; detached, and 1 where either is unknown."""
+    """Importance weights [B, T], new to old probability, at most ``clip``; no gradient, and 1 where either is NaN."""
     gap = (new_logps - old_logps).detach().nan_to_num(nan=0.0)
     return gap.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp().clamp(max=clip)
 
@@ -336,12 +331,10 @@ def aggregate(
 ) -> torch.Tensor:
     """A scalar from ``per_token`` [B, T] where ``mask`` [B, T] is 1.
 
-    "authors": mean over the tokens of each sequence, then over sequences, of which those without a token count as 0:
-    the effect of their code, whose configuration says token-mean. "token": sum over all tokens, divided by
+    "authors": mean over the tokens of each sequence, then over sequences; one without a token counts as 0. Their code
+    does this, although their configuration says token-mean. "token": sum over all tokens, divided by
     ``normaliser`` (None: their number).
     """
-    if how == "authors":
+    if one_of("aggregation", how, AGGREGATIONS) == "authors":
         return ((per_token * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).mean()
-    if how == "token":
-        return (per_token * mask).sum() / (mask.sum().clamp(min=1) if normaliser is None else normaliser)
-    raise UserError(f"unknown aggregation '{how}'{nearest(how, AGGREGATIONS)}; known: {', '.join(AGGREGATIONS)}")
+    return (per_token * mask).sum() / (mask.sum().clamp(min=1) if normaliser is None else normaliser)

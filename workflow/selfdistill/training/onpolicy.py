@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 
 from selfdistill import models, processes
 from selfdistill.code_digest import code_digest
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, one_of
 from selfdistill.files import sha256_text
 from selfdistill.generation import contexts
 from selfdistill.generation.requests import Sampling
@@ -117,8 +117,7 @@ def train_onpolicy(
 
 
 def _check(run: Run, settings: OnPolicySettings, engine: str) -> None:
-    if engine not in ENGINES:
-        raise UserError(f"unknown engine '{engine}'{nearest(engine, ENGINES)}; known: {', '.join(ENGINES)}")
+    one_of("engine", engine, ENGINES)
     if settings.lora_rank and run.teacher_update_rate:
         raise UserError("a moving teacher is a model of its own: teacher_update_rate and lora_rank exclude each other")
 

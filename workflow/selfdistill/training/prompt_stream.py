@@ -1,4 +1,4 @@
-"""Which problems an on-policy run trains on, and in which order."""
+"""The problems that an on-policy run trains on, and their order."""
 
 import random
 from collections.abc import Iterator
@@ -32,10 +32,10 @@ def prompt_stream(questions: int, *, batch_size: int, steps: int, seed: int) -> 
     times); every copy is a group of rollouts of its own. Each pass over the set is shuffled anew.
     """
     copies = -(-batch_size // questions)
-    passes = _passes(list(range(questions)) * copies, random.Random(seed))
-    return [next(passes) for _ in range(batch_size * steps)]
+    numbers = _epochs(list(range(questions)) * copies, random.Random(seed))
+    return [next(numbers) for _ in range(batch_size * steps)]
 
 
-def _passes(numbers: list[int], shuffler: random.Random) -> Iterator[int]:
+def _epochs(numbers: list[int], shuffler: random.Random) -> Iterator[int]:
     while True:
         yield from shuffler.sample(numbers, len(numbers))

@@ -2,9 +2,9 @@
 
 The paper publishes no hyperparameters for it; every setting here is ours.
 
-Examples are tokenised here, as prompt plus response plus end of turn, and the loss is on what follows the
-prompt. Message lists would not do: DeepSeek's chat template drops the thinking from assistant turns, and
-opens `<think>` in the prompt, so that the turns rendered together are not what the model has sampled.
+Examples are tokenised here, as prompt plus response plus end of turn, with the loss on the tokens after the prompt.
+Message lists would be wrong: DeepSeek's chat template drops the thinking from assistant turns and opens `<think>` in
+the prompt, so the rendered turns differ from the tokens that the model sampled.
 """
 
 import json
@@ -52,10 +52,10 @@ def train_sft(
 ) -> pd.DataFrame:
     """Fine-tune the model at ``manifest`` on ``examples`` and save it, with its manifest, in ``out_dir``.
 
-    ``examples`` has the `sft_examples` schema; returned are rows of the `training_steps` schema. Checkpoints
-    lie below ``work_dir`` under a name that follows from everything that decides the result, so that a killed
-    run continues, to the same bytes on CPU, and a changed one starts afresh. Ends the process with status 75
-    on SIGTERM and SIGUSR1 (see `checkpoints.run_to_end`).
+    ``examples`` has the `sft_examples` schema; returns rows of the `training_steps` schema. The name of the checkpoints
+    in ``work_dir`` depends on everything that determines the result: a killed run continues, to the same bytes on CPU,
+    and a changed one starts afresh. Ends the process with status 75 on SIGTERM and SIGUSR1 (see
+    `checkpoints.run_to_end`).
     """
     tokenizer = models.load_tokenizer(manifest)
     rows = tokenise(examples, tokenizer, enable_thinking=enable_thinking, max_tokens=settings.max_tokens)
@@ -89,8 +89,8 @@ def tokenise(
 ) -> list[dict[str, list[int]]]:
     """``input_ids`` and ``labels`` of each example: prompt, response, end of turn; loss after the prompt.
 
-    The prompt is rendered as it is for sampling. A response that was cut at its token limit, there or here,
-    gets no end of turn: the model must not learn to stop in mid-thought.
+    The prompt is rendered as for sampling. A response that was cut at a token limit, there or here, gets no end of
+    turn: the model must not learn to stop in mid-thought.
     """
     if examples.empty:
         raise UserError("there are no examples to train on")
@@ -124,10 +124,10 @@ def _tokenise_one(
 
 
 def training_order(lengths: Sequence[int], settings: SftSettings, seed: int) -> list[int]:
-    """Indices of the examples in the order of training: shuffled passes, one after the other.
+    """Indices of the examples in the order of training: shuffled epochs, one after the other.
 
-    Within each batch the longest come first: sequences of similar length share a micro-batch, which leaves the
-    gradient as it is and saves a third of the time that padding would cost.
+    Within each batch the longest come first, so that sequences of similar length share a micro-batch. The gradient is
+    the same, and a third of the time goes that padding would cost.
     """
     shuffler = random.Random(seed)
     stream = [index for _ in range(settings.epochs) for index in shuffler.sample(range(len(lengths)), len(lengths))]
@@ -143,7 +143,7 @@ def _trainer_arguments(
     return SFTConfig(
         output_dir=str(directory),
         learning_rate=learning_rate,
-        num_train_epochs=1,  # all passes are in the stream that `training_order` makes
+        num_train_epochs=1,  # `training_order` holds all epochs
         train_sampling_strategy="sequential",
         per_device_train_batch_size=settings.micro_batch_size,
         gradient_accumulation_steps=settings.accumulation(processes.count()),
@@ -178,7 +178,7 @@ def _trainer_arguments(
 
 
 class _Trainer(SFTTrainer):
-    """TRL's trainer without what reaches for the network: the usage ping, and a model card per checkpoint.
+    """TRL's trainer without its uses of the network: the usage ping, and a model card per checkpoint.
 
     On the CPU a plain Qwen3 computes no padding.
     """
@@ -190,7 +190,7 @@ class _Trainer(SFTTrainer):
         pass
 
     def compute_loss(self, model: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
-        """TRL's, from the states of our own layers where they are those of the model."""
+        """TRL's loss, with `qwen3.forward` in place of the model's layers if it supports them."""
         inner = self.accelerator.unwrap_model(model)
         with qwen3.without_padding(inner) if qwen3.supports(inner) else nullcontext():
             return super().compute_loss(model, *args, **kwargs)

@@ -55,11 +55,11 @@ def build_sft_sets(
     """The sets "unguided" (D_ug), "guided" (D_sg) and "unguided_unfiltered", in the `sft_examples` schema.
 
     Each problem gives its first correct responses, in sample order. Both sets take the same number from a problem,
-    evenly over the problems in their order: first up to ``per_problem``, then whatever both can still match. Only then
-    does each set fill up from its own spare responses. The unfiltered set takes as many responses of each problem as
+    evenly over the problems in their order: first up to ``per_problem``, then as many as both have. Only then does each
+    set fill up from its own spare responses. The unfiltered set takes as many responses of each problem as
     D_ug, the first ones whether correct or not.
 
-    Raises `UserError` when a trace has no problem, a sample stands twice, or too few correct responses exist.
+    Raises `UserError` if a trace has no problem, a sample occurs twice, or there are too few correct responses.
     """
     tables = {
         UNGUIDED: _ordered(unguided_traces, problems, UNGUIDED),
@@ -82,7 +82,7 @@ def build_sft_sets(
 
 
 def _ordered(traces: pd.DataFrame, problems: pd.DataFrame, name: str) -> pd.DataFrame:
-    """``traces`` in sample order, after checking that they are one draw of these problems."""
+    """``traces`` in sample order; `UserError` unless they hold each sample of these problems once."""
     strange = set(traces["problem_id"]) - set(problems["problem_id"])
     if strange:
         raise UserError(f"the {name} traces answer problem '{min(strange)}', which the problems table does not have")
@@ -90,7 +90,7 @@ def _ordered(traces: pd.DataFrame, problems: pd.DataFrame, name: str) -> pd.Data
     if len(twice):
         problem, sample = twice.iloc[0][["problem_id", "sample"]]
         raise UserError(
-            f"the {name} traces hold sample {sample} of problem '{problem}' twice: more than one draw in one table?"
+            f"the {name} traces hold sample {sample} of problem '{problem}' twice: do they come from more than one run?"
         )
     return traces.sort_values(["problem_id", "sample"], kind="stable", ignore_index=True)
 
@@ -217,9 +217,9 @@ model that wrote them.
 
 
 def data_card(sets: Mapping[str, pd.DataFrame], *, study: str, model: str, sources: Iterable[str] = ()) -> str:
-    """The Markdown data card of the sets, to stand as README.md beside ``{set}.parquet``.
+    """The Markdown data card of the sets, for a README.md beside ``{set}.parquet``.
 
-    sources: where the problems come from (the `problems` column ``source``).
+    sources: the `problems` column ``source``.
     """
     names = ", ".join(sorted(set(sources)))
     return _CARD.format(
@@ -238,7 +238,8 @@ def _table(sets: Mapping[str, pd.DataFrame]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, examples in sets.items():
-        of = describe_set(examples)
-        whole = " | ".join(str(of[key]) for key in ("responses", "problems", "correct", "distinct", "cut"))
-        lines.append(f"| `{name}` | {whole} | {of['L']:.1f} | {of['E_substring']:.2f} | {of['E_word']:.2f} |")
+        described = describe_set(examples)
+        whole = " | ".join(str(described[key]) for key in ("responses", "problems", "correct", "distinct", "cut"))
+        means = f"{described['L']:.1f} | {described['E_substring']:.2f} | {described['E_word']:.2f}"
+        lines.append(f"| `{name}` | {whole} | {means} |")
     return "\n".join(lines)

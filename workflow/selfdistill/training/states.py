@@ -1,7 +1,8 @@
 """Hidden states of responses, without the padding that a batch needs.
 
-On the CPU the sequences of a batch are laid end to end, and each attends to itself alone: a plain Qwen3 by passes of
-our own, other models by their own layers. Elsewhere columns that are padding in every row are left out.
+On the CPU the sequences of a batch are laid end to end, and each attends to itself alone: a plain Qwen3 by
+`qwen3.forward`, which replaces ``model.model.forward`` during the call, other models by their own layers. On a GPU
+columns that are padding in every row are left out.
 
 Shapes: B sequences of P prompt tokens (padded left) and T response tokens (padded right), H width.
 """
@@ -22,17 +23,17 @@ END_TO_END = "end_to_end"  # our attention's name in transformers' registry
 
 
 def response_states(
-    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int, graded: torch.Tensor | None = None
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int, with_gradient: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, int]:
-    """Last hidden states [B, T', H] from which the T' response tokens were predicted; T' is the longest response's.
+    """Last hidden states [B, T', H] that predict the response tokens, and T', the length of the longest response.
 
-    ``ids`` and ``mask`` are [B, P + T], ``kept`` is T, ``graded`` [B] says which rows will get a gradient (see
-    `qwen3.forward.hidden_states`). States are taken through the model's own forward pass, so that wrappers which gather
-    weights there see it; the logits of one position only are formed.
+    ``ids`` and ``mask`` are [B, P + T], ``kept`` is T, ``with_gradient`` [B] marks the rows that will get a gradient
+    (see `qwen3.forward.hidden_states`). The model itself is called, so that wrappers which gather weights see the call;
+    it computes logits of one position only.
     """
     inner = getattr(model, "module", model)
     if qwen3.supports(inner) or can_lie_end_to_end(inner):
-        return _states_end_to_end(model, ids, mask.bool(), kept, graded)
+        return _states_end_to_end(model, ids, mask.bool(), kept, with_gradient)
     ids, mask, left = without_padding(ids, mask, kept)
     states = _last_states(model, input_ids=ids, attention_mask=mask)
     return states[:, -left - 1 : -1], left
@@ -51,9 +52,9 @@ def without_padding(ids: torch.Tensor, mask: torch.Tensor, kept: int) -> tuple[t
 
 
 def can_lie_end_to_end(model: PreTrainedModel) -> bool:
-    """Whether ``model`` is on the CPU and its layers mix tokens by causal attention over the whole sequence alone.
+    """True if ``model`` is on the CPU and its layers mix tokens by full causal attention alone.
 
-    Not where activations are computed again in the backward pass, when the attention is no longer ours.
+    False under gradient checkpointing, whose second forward pass would not use our attention.
     """
     config = model.config.get_text_config()
     return (
@@ -67,11 +68,12 @@ def can_lie_end_to_end(model: PreTrainedModel) -> bool:
 
 
 def _states_end_to_end(
-    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int, graded: torch.Tensor | None
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int, with_gradient: torch.Tensor | None
 ) -> tuple[torch.Tensor, int]:
     lengths, responses = mask.sum(dim=1).tolist(), mask[:, -kept:].sum(dim=1).tolist()
-    states = _read_end_to_end(model, ids[mask], lengths, None if graded is None else graded.tolist())
-    # Of every sequence: what reads the prompt but for its last token, what predicts the response, what follows it.
+    marked = None if with_gradient is None else with_gradient.tolist()
+    states = _read_end_to_end(model, ids[mask], lengths, marked)
+    # The states of a sequence: of the prompt without its last token, those that predict the response, that of its end.
     cuts = [(length - response - 1, response, 1) for length, response in zip(lengths, responses, strict=True)]
     parts = states.split([size for sizes in cuts for size in sizes])[1::3]
     padded = pad_sequence(parts, batch_first=True)
@@ -80,12 +82,12 @@ def _states_end_to_end(
 
 
 def _read_end_to_end(
-    model: PreTrainedModel, ids: torch.Tensor, lengths: list[int], graded: list[bool] | None
+    model: PreTrainedModel, ids: torch.Tensor, lengths: list[int], with_gradient: list[bool] | None
 ) -> torch.Tensor:
     """Last hidden states [N, H] of sequences of ``lengths`` whose tokens are ``ids`` [N]."""
     inner = getattr(model, "module", model)
     if qwen3.supports(inner):
-        with qwen3.sequences_end_to_end(inner, lengths, graded):
+        with qwen3.sequences_end_to_end(inner, lengths, with_gradient):
             return _last_states(model, input_ids=ids[None]).squeeze(0)
     positions = torch.cat([torch.arange(length) for length in lengths])
     with _attending_end_to_end(inner):
@@ -124,5 +126,5 @@ def _attend_end_to_end(
     return torch.cat(parts, dim=1), None
 
 
-# transformers makes no mask for an attention that is not among its own.
+# transformers makes no mask for an attention that it does not know.
 AttentionInterface.register(END_TO_END, _attend_end_to_end)

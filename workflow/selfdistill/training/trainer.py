@@ -189,7 +189,7 @@ class OnPolicyTrainer(GRPOTrainer):
             policy = self.accelerator.unwrap_model(self.model)
             plain = disable_gradient_checkpointing(policy, self.args.gradient_checkpointing_kwargs)
             with plain, self.accelerator.autocast():
-                return self.sampler.draw(rows, self.sampling, logps=True)
+                return self.sampler.sample(rows, self.sampling, logps=True)
         # TRL has given vLLM the policy's weights by now. Of the seeds vLLM knows nothing.
         prompts = [list(row.token_ids) for row in rows]
         _, drawn, logps, _ = self.vllm_generation.generate(prompts, images=None, num_generations=self.num_generations)
