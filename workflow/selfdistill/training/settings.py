@@ -1,7 +1,7 @@
 """Settings of the trainers, and training runs as rows. Imports no trainer, so that the command line stays quick."""
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,8 @@ from selfdistill.settings import key, settings
 
 Method = Literal["grpo", "sdpo"]
 Context = Literal["solution", "solution_without_thinking"]
+Aggregation = Literal["authors", "token"]
+AGGREGATIONS: tuple[str, ...] = get_args(Aggregation)
 Rate = Annotated[float, Field(gt=0)]
 
 
@@ -188,7 +190,7 @@ class OnPolicySettings:
     rollout_correction: float = key(
         2.0, doc="Truncation of the weight of a token, trainer / engine.", paper="2.0 (sdpo.yaml:30-32)", gt=0
     )
-    aggregation: Literal["authors", "token"] = key(
+    aggregation: Aggregation = key(
         "authors",
         doc="Mean over tokens within each response, then over responses; or over all tokens of an update.",
         paper="token by its configuration, authors by its effect (docs/deviations.md, 6)",
