@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from selfdistill.config import document
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "workflow" / "selfdistill"
@@ -75,8 +76,7 @@ def test_files_of_the_deviations_lie_in_the_library():
 
 
 def test_where_the_deviations_are_made_is_a_key_or_a_definition():
-    table = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
-    keys = {name.replace("[]", "") for name in re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)}
+    keys = {name.replace("[]", "") for name in re.findall(r"^\| `([^`]+)`", document(), re.MULTILINE)}
     page = DEVIATIONS.read_text(encoding="utf-8")
     where = [line.rstrip("| ").rpartition("|")[2] for line in page.splitlines() if line.startswith("| ")]
     named = {name for cell in where for name in DOTTED.findall(cell) if not name.endswith((".py", ".yaml"))}
