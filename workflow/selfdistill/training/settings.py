@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 
 from selfdistill.errors import UserError
 from selfdistill.settings import key, settings
+from selfdistill.training.methods import METHODS
 
-Method = Literal["grpo", "sdpo"]
+Method = Literal[tuple(METHODS)]
 Context = Literal["solution", "solution_without_thinking"]
 Rate = Annotated[float, Field(gt=0)]
 AGGREGATIONS = ("authors", "token")
