@@ -1,4 +1,4 @@
-"""What `test_processes` runs in every process: a small training run that leaves its metrics and weights in a folder."""
+"""For a process of `test_processes` or `test_methods`: a small training run that leaves its metrics and weights."""
 
 import json
 import sys
@@ -54,7 +54,7 @@ def main(name: str, manifest: Path, folder: Path, changes: dict[str, object]) ->
         steps = sft.train_sft(examples, settings=settings, **own, **shared, **places)
     else:
         steps, _, rollouts = onpolicy.train_onpolicy(
-            PROBLEMS, study="s", run=replace(ARMS[name], seed=3).plain(),
+            PROBLEMS, study="s", run=replace(ARMS.get(name) or Run("m", name, 1e-3), seed=3).plain(),
             settings=OnPolicySettings(**SETTINGS | changes), sampling=Sampling(1.0, max_tokens=16),
             instruction="so", mirrors=[], **shared, **places,
         )  # fmt: skip

@@ -328,7 +328,9 @@ def test_sdpo_equals_trls_own_trainer(manifest: Path, other: Path, tmp_path: Pat
     )  # fmt: skip
     theirs.model.load_state_dict(models.load_model(manifest).state_dict())
     theirs.current_gradient_accumulation_steps = 1
-    ours = make_trainer(tmp_path / "ours", manifest, teacher=other, sdpo={"divergence_alpha": alpha, "divergence_tail": tail})
+    ours = make_trainer(
+        tmp_path / "ours", manifest, teacher=other, sdpo={"divergence_alpha": alpha, "divergence_tail": tail}
+    )
     batch = make_batch(ours.model)
     batch["rollout_weights"] = torch.ones_like(batch["rollout_weights"])
     loss = ours._compute_loss(ours.model, batch)

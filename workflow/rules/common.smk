@@ -13,6 +13,7 @@ from selfdistill.errors import UserError
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.study import COLLECTED, SFT_SETS, Study
+from selfdistill.training.methods import METHODS
 
 try:
     CONFIG = parse_config(config)
@@ -60,6 +61,11 @@ wildcard_constraints:
 def code(stage):
     """Digest of the code behind a stage: a changed constant or function reruns the stages that use it."""
     return code_digest(f"selfdistill.stages:{stage}")
+
+
+def run_code(model, run):
+    """Digest of the code behind an on-policy run: the stage's, and of the methods that of its own."""
+    return f"{code('train_onpolicy')} {code_digest(METHODS[RUNS[model, run].method])}"
 
 
 def script_code(name):
