@@ -50,7 +50,7 @@ from selfdistill.microcosm.presets import PRESETS
 from selfdistill.microcosm.pretrain import pretrain
 from selfdistill.microcosm.reasoner import Reasoner
 from selfdistill.problems import load_problem_set
-from selfdistill.training import arguments, onpolicy, sft, trainer
+from selfdistill.training import arguments, onpolicy, sdpo, sft, trainer
 from selfdistill.training.losses import (
     CHUNK_TOKENS,
     PIECE_LOGITS,
@@ -279,7 +279,7 @@ def as_on_gpu() -> Iterator[None]:
         return kind(**given | {"use_cpu": True})
 
     with ExitStack() as stack:
-        for module in (sft, onpolicy, trainer, arguments):
+        for module in (sft, onpolicy, sdpo, trainer, arguments):
             stack.enter_context(patch.object(module, "torch", TorchOfGpu()))
         for module, kind in ((sft, "SFTConfig"), (arguments, "GRPOConfig")):
             stack.enter_context(patch.object(module, kind, partial(on_cpu, getattr(module, kind))))

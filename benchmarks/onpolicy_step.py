@@ -29,6 +29,7 @@ from selfdistill import models, tables
 from selfdistill.generation import Sampling, contexts
 from selfdistill.grading.grader import extract_answer, grade_many
 from selfdistill.prompts import sdpo_reprompt, user_prompt
+from selfdistill.training import methods
 from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.prompt_stream import prompt_stream
 from selfdistill.training.rollouts import RolloutRecord
@@ -168,9 +169,8 @@ def ours(method: str, manifest: Path, data: Dataset, shared: OnPolicySettings, f
     clock, tokenizer = Clock(), models.load_tokenizer(manifest)
     record = RolloutRecord(folder / "rollouts", "benchmark", "model", method)
     trainer = OnPolicyTrainer(
-        arm=ARMS[method], settings=shared, sampling=SAMPLING, seed=0, enable_thinking=None,
-        opened=contexts.opens_thinking(tokenizer, enable_thinking=None),
-        teacher=models.load_model(manifest) if method == "sdpo" else None,
+        method=methods.load(method), initial=manifest, run=ARMS[method], settings=shared, sampling=SAMPLING,
+        enable_thinking=None, opened=contexts.opens_thinking(tokenizer, enable_thinking=None),
         record=record, model=models.load_model(manifest), args=arguments(method, shared, folder),
         train_dataset=data, processing_class=tokenizer, callbacks=[clock],
     )  # fmt: skip
@@ -220,7 +220,7 @@ def graded(tokens: list[int], end: int) -> Callable[..., list[float]]:
 
 
 def arguments(method: str, shared: OnPolicySettings, folder: Path) -> GRPOConfig:
-    return trainer_arguments(ARMS[method], shared, SAMPLING, directory=folder, seed=0, processes=1, mirrors=[])
+    return trainer_arguments(ARMS[method], shared, SAMPLING, directory=folder, processes=1, mirrors=[])
 
 
 def sdpo_arguments(args: GRPOConfig, shared: OnPolicySettings) -> SDPOConfig:
@@ -231,13 +231,13 @@ def sdpo_arguments(args: GRPOConfig, shared: OnPolicySettings) -> SDPOConfig:
         reprompt_template=f"{{prompt}}{{solution}}{{feedback}}{ending}",
         solution_template=sdpo_reprompt("", "{successful_previous_attempt}").removesuffix(ending),
         distillation_mode="topk_logits",
-        distillation_topk=ARMS["sdpo"].distillation_top_k,
-        distillation_alpha=shared.divergence_alpha,
-        distillation_add_tail=shared.divergence_tail,
-        distillation_is_clip=shared.importance_clip,
+        distillation_topk=ARMS["sdpo"].top_k,
+        distillation_alpha=shared.sdpo.divergence_alpha,
+        distillation_add_tail=shared.sdpo.divergence_tail,
+        distillation_is_clip=shared.sdpo.importance_clip,
         teacher_model_kind="base",
-        success_reward_threshold=shared.success_threshold,
-        max_reprompt_len=shared.max_teacher_tokens,
+        success_reward_threshold=shared.sdpo.success_threshold,
+        max_reprompt_len=shared.sdpo.max_teacher_tokens,
     )
 
 

@@ -1,7 +1,8 @@
-"""What `test_processes` runs in every process: a small training run that leaves its metrics and weights in a folder."""
+"""For a process of `test_processes` or `test_methods`: a small training run that leaves its metrics and weights."""
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
@@ -10,19 +11,19 @@ from selfdistill import models, processes, tables
 from selfdistill.generation import Sampling, traces
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.training import checkpoints, onpolicy, sft
-from selfdistill.training.settings import OnPolicySettings, Run, SftSettings
+from selfdistill.training.settings import OnPolicySettings, Run, SftRun, SftSettings
 from selfdistill.training.trainer import OnPolicyTrainer
 from tiny import problems_of
 
 PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
 ARMS = {
-    "grpo": Run("model", "grpo", 1e-3),
-    "sdpo": Run("model", "sdpo", 1e-3, context="solution"),
-    "sdpo-ema": Run("model", "sdpo", 1e-3, context="solution", teacher_update_rate=0.05),
+    "grpo": Run("m", "grpo", 1e-3),
+    "sdpo": Run("m", "sdpo", 1e-3, context="solution"),
+    "sdpo-ema": Run("m", "sdpo", 1e-3, context="solution", teacher_update_rate=0.05),
 }
 SETTINGS = {
     "checkpoint_steps": [3], "steps": 3, "batch_size": 2, "rollouts": 4, "micro_batch_size": 2, "warmup_steps": 1,
-    "max_teacher_tokens": 60,
+    "sdpo": {"max_teacher_tokens": 60},
 }  # fmt: skip
 
 
@@ -44,16 +45,18 @@ def main(name: str, manifest: Path, folder: Path, changes: dict[str, object]) ->
         draw_from_base(manifest)
     traces.extract_answer = some_answer
     checkpoints.SAVING_SHARE = float("inf")
-    shared = {"manifest": manifest, "model_name": "m", "run": "r", "enable_thinking": None, "seed": 3}
+    shared = {"manifest": manifest, "enable_thinking": None}
     places = {"out_dir": folder / "out", "work_dir": folder / "work", "checkpoint_seconds": 0}
     if name == "sft":
-        settings = SftSettings(1e-2, epochs=2, batch_size=8, micro_batch_size=2, warmup_steps=1, **changes)
+        settings = SftSettings(epochs=2, batch_size=8, micro_batch_size=2, warmup_steps=1, **changes)
         examples = tables.read(folder.parent / "examples.parquet", "sft_examples")
-        steps = sft.train_sft(examples, settings=settings, **shared, **places)
+        own = {"model_name": "m", "run": SftRun("guided", 1e-2), "seed": 3}
+        steps = sft.train_sft(examples, settings=settings, **own, **shared, **places)
     else:
         steps, _, rollouts = onpolicy.train_onpolicy(
-            PROBLEMS, study="s", arm=ARMS[name], settings=OnPolicySettings(**SETTINGS | changes),
-            sampling=Sampling(1.0, max_tokens=16), instruction="so", mirrors=[], **shared, **places,
+            PROBLEMS, study="s", run=replace(ARMS.get(name) or Run("m", name, 1e-3), seed=3).plain(),
+            settings=OnPolicySettings(**SETTINGS | changes), sampling=Sampling(1.0, max_tokens=16),
+            instruction="so", mirrors=[], **shared, **places,
         )  # fmt: skip
         if processes.is_main():
             tables.write(rollouts, folder / "rollouts.parquet", "traces")

@@ -156,6 +156,20 @@ def test_what_a_setting_says_to_readers_leaves_the_digest(package, old, new, cha
     assert (before != after) is changes
 
 
+def test_a_new_name_in_a_registry_leaves_the_digest_and_an_entry_has_its_own(package):
+    registry = 'LIMIT = {"a": "selfdistill.lazy:value"}'
+    (package / "constants.py").write_text(CONSTANTS.replace("LIMIT = 10", registry))
+    forget()
+    before, after = edited(package, "constants", "}", ', "b": "selfdistill.helpers:never_called"}')
+    assert before == after
+    before, after = edited(package, "constants", '"selfdistill.lazy:value"', '"not an entry"')
+    assert before != after
+    entry = code_digest("selfdistill.lazy:value")
+    (package / "lazy.py").write_text(LAZY.replace("5", "6"))
+    forget()
+    assert code_digest("selfdistill.lazy:value") != entry
+
+
 def test_script_counts_itself_and_what_it_imports(package, tmp_path):
     script = tmp_path / "draw.py"
     script.write_text("from selfdistill.constants import FACTOR\ncolour = 'red'\nprint(FACTOR)\n")

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import Context, build_prompts, contexts_for, opens_thinking
+from selfdistill.generation.contexts import GUIDANCE, Context, Guidance, build_prompts, contexts_for, opens_thinking
 from selfdistill.microcosm.tokenizer import build_tokenizer
 from tiny import problems_of
 
@@ -25,12 +25,12 @@ TRACES["response"] = [f"{p} {n}" for p, n in zip(TRACES["problem_id"], TRACES["s
 )
 def test_which_sample_is_the_context(setting: str, chosen: dict[str, int]):
     wanted = {problem: Context(f"{problem} {sample}", sample) for problem, sample in chosen.items()}
-    assert contexts_for(setting, TRACES, opened=False) == wanted
+    assert contexts_for(GUIDANCE[setting], TRACES, opened=False) == wanted
 
 
 def test_unguided_has_no_context():
-    assert contexts_for("unguided", None, opened=False) is None
-    assert contexts_for("unguided", TRACES, opened=False) is None
+    assert contexts_for(GUIDANCE["unguided"], None, opened=False) is None
+    assert contexts_for(GUIDANCE["unguided"], TRACES, opened=False) is None
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,18 @@ def test_unguided_has_no_context():
 )
 def test_a_solution_without_thinking_keeps_only_the_answer_part(response: str, opened: bool, left: str):
     traces = pd.DataFrame({"problem_id": ["p"], "sample": [2], "correct": [True], "response": [response]})
-    assert contexts_for("solution_without_thinking", traces, opened=opened) == {"p": Context(left, 2)}
-    assert contexts_for("solution", traces, opened=opened) == {"p": Context(response, 2)}
+    assert contexts_for(GUIDANCE["solution_without_thinking"], traces, opened=opened) == {"p": Context(left, 2)}
+    assert contexts_for(GUIDANCE["solution"], traces, opened=opened) == {"p": Context(response, 2)}
 
 
-def test_an_unknown_setting_is_named_with_the_nearest_spelling():
-    with pytest.raises(UserError, match=r"unknown setting 'solutions' \(did you mean 'solution'\?\)"):
-        contexts_for("solutions", TRACES, opened=False)
+def test_an_unknown_choice_is_named_with_the_nearest_spelling():
+    with pytest.raises(UserError, match=r"choose: unknown 'first_corect' \(did you mean 'first_correct'\?\)"):
+        Guidance("selection", "first_corect")
 
 
 def test_a_guided_setting_without_traces_is_refused():
-    with pytest.raises(UserError, match="setting 'regeneration' needs the traces that provide its context"):
-        contexts_for("regeneration", None, opened=False)
+    with pytest.raises(UserError, match="the context comes from the traces of 'solution', and none are given"):
+        contexts_for(GUIDANCE["regeneration"], None, opened=False)
 
 
 class RecordingTokenizer:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from selfdistill.errors import UserError
 from selfdistill.microcosm.tokenizer import build_tokenizer
 from selfdistill.prompts import prompt_opens_thinking, render, user_prompt
-from selfdistill.training.demonstrations import choose_demonstrations, group_statistics, teacher_prompt
+from selfdistill.training.demonstrations import choose_demonstrations, teacher_prompt
+from selfdistill.training.rollouts import group_statistics
 from test_prompts import DEEPSEEK, QWEN, byte_tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -110,13 +111,13 @@ class TestRandom:
 
 @pytest.mark.parametrize("rewards", [[1.0] * 5, [1.0], [1.0] * 3])
 def test_rewards_that_are_no_whole_groups_are_refused(rewards):
-    for refused in (choose, lambda rewards, _: group_statistics(rewards, group_size=4, threshold=0.5)):
-        with pytest.raises(UserError, match=f"^{len(rewards)} rewards do not divide into groups of 4$"):
+    for refused in (choose, lambda rewards, _: group_statistics(rewards, group_size=4)):
+        with pytest.raises(UserError, match=f"^{len(rewards)} rollouts do not divide into groups of 4$"):
             refused(rewards, "first")
 
 
 def test_groups_of_none_are_refused():
-    with pytest.raises(UserError, match="2 rewards do not divide into groups of 0"):
+    with pytest.raises(UserError, match="2 rollouts do not divide into groups of 0"):
         choose([1, 1], "first", group_size=0)
 
 
@@ -127,17 +128,17 @@ def test_an_unknown_choice_is_named_with_the_nearest_spelling():
 
 # --- how much of a batch teaches --------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("rewards", "all_fail", "lone_success", "all_success", "with_demonstration"),
+    ("correct", "all_fail", "lone_success", "all_success", "with_demonstration"),
     [
         ([0, 0, 0, 0], 1, 0, 0, 0),
-        ([0, 0, 0.5, 0.49], 0, 1, 0, 0.75),
+        ([0, 0, 1, 0], 0, 1, 0, 0.75),
         ([0, 1, 1, 0], 0, 0, 0, 1),
         ([1, 1, 1, 1], 0, 0, 1, 1),
         ([0] * 4 + [1, 0, 0, 0] * 2 + [1] * 4, 0.25, 0.5, 0.25, 0.625),
     ],
 )
-def test_group_statistics(rewards, all_fail, lone_success, all_success, with_demonstration):
-    assert group_statistics(rewards, group_size=4, threshold=0.5) == {
+def test_group_statistics(correct, all_fail, lone_success, all_success, with_demonstration):
+    assert group_statistics(correct, group_size=4) == {
         "all_fail": all_fail,
         "lone_success": lone_success,
         "all_success": all_success,
@@ -146,22 +147,22 @@ def test_group_statistics(rewards, all_fail, lone_success, all_success, with_dem
 
 
 def test_a_group_of_one_that_succeeds_teaches_nobody():
-    assert group_statistics([1, 0], group_size=1, threshold=0.5) == {
+    assert group_statistics([True, False], group_size=1) == {
         "all_fail": 0.5, "lone_success": 0.5, "all_success": 0.5, "with_demonstration": 0,
     }  # fmt: skip
 
 
 def test_statistics_of_no_rollouts_are_refused():
     with pytest.raises(UserError, match="a step without rollouts"):
-        group_statistics([], group_size=4, threshold=0.5)
+        group_statistics([], group_size=4)
 
 
-@given(st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=3, max_size=3), min_size=1, max_size=6))
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=6))
 def test_statistics_agree_with_what_is_chosen(groups):
-    rewards = [reward for group in groups for reward in group]
-    found = group_statistics(rewards, group_size=3, threshold=0.5)
+    correct = [right for group in groups for right in group]
+    found = group_statistics(correct, group_size=3)
     for choice in CHOICES:
-        chosen = choose(rewards, choice, group_size=3)
+        chosen = choose(map(float, correct), choice, group_size=3)
         assert found["with_demonstration"] == pytest.approx(fmean(c is not None for c in chosen))
 
 

@@ -31,11 +31,11 @@ def logits_of(model: torch.nn.Module) -> torch.Tensor:
 
 def test_the_teacher_is_the_initial_model_and_no_second_one_is_held(run, manifest: Path):
     trainer = run.trainer
-    assert trainer.teacher is None
+    assert trainer.method.teacher is None
     initial, policy = models.load_model(manifest), trainer.accelerator.unwrap_model(trainer.model)
     trained = [name for name, weight in policy.named_parameters() if weight.requires_grad]
     assert trained and all("lora" in name for name in trained)
-    with trainer._as_teacher(trainer.model) as teacher:
+    with trainer.method.as_teacher(trainer.model) as teacher:
         assert torch.equal(logits_of(teacher), logits_of(initial))
     assert (logits_of(policy) - logits_of(initial)).abs().max() > 1e-2
 
@@ -60,7 +60,7 @@ def test_the_first_step_is_that_of_a_run_with_a_second_model(run, manifest: Path
 def test_rollouts_come_from_the_adapted_model(run):
     """What the sampler says of its tokens is what the trained model says of them."""
     trainer = run.trainer
-    rows = [trainer._student_prompt([{"role": "user", "content": "Find a ."}])] * 4
+    rows = [trainer.student_prompt("Find a .")] * 4
     drawn = trainer._draw([Row(tuple(ids), n) for n, ids in enumerate(rows)])
     policy = trainer.accelerator.unwrap_model(trainer.model)
     for ids, completion in zip(rows, drawn, strict=True):
@@ -80,7 +80,7 @@ def test_a_stopped_run_continues_to_the_same_end(run, manifest: Path, tmp_path: 
 
 
 def test_grpo_trains_an_adapter_too(manifest: Path, tmp_path: Path):
-    run = train(manifest, tmp_path, Run("model", "grpo", 1e-2), **ADAPTED)
+    run = train(manifest, tmp_path, Run("m", "grpo", 1e-2), **ADAPTED)
     assert run.table()["grad_norm"].iloc[-1] > 0
 
 

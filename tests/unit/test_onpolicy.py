@@ -16,7 +16,7 @@ import torch
 from selfdistill import models, tables
 from selfdistill.files import sha256_file
 from selfdistill.generation import Sampling, traces
-from selfdistill.training import checkpoints, onpolicy
+from selfdistill.training import checkpoints, methods, onpolicy
 from selfdistill.training.metrics import ON_POLICY_METRICS
 from selfdistill.training.prompt_stream import prompt_stream
 from selfdistill.training.settings import OnPolicySettings, Run
@@ -26,14 +26,14 @@ from tiny import problems_of, save_tiny_model
 STEPS, PROMPTS, ROLLOUTS = 4, 2, 4
 SETTINGS = {
     "checkpoint_steps": [2, 4], "steps": STEPS, "batch_size": PROMPTS, "rollouts": ROLLOUTS, "micro_batch_size": 2,
-    "warmup_steps": 1, "max_teacher_tokens": 60,
+    "warmup_steps": 1, "sdpo": {"max_teacher_tokens": 60},
 }  # fmt: skip
-FIXED = Run("model", "sdpo", 1e-2, context="solution")
+FIXED = Run("m", "sdpo", 1e-2, context="solution")
 ARMS = {
-    "grpo": Run("model", "grpo", 1e-2),
+    "grpo": Run("m", "grpo", 1e-2),
     "sdpo": FIXED,
-    "sdpo-ema": Run("model", "sdpo", 1e-2, context="solution", teacher_update_rate=0.05),
-    "sdpo-without-thinking": Run("model", "sdpo", 1e-2, context="solution_without_thinking", top_k=5),
+    "sdpo-ema": Run("m", "sdpo", 1e-2, context="solution", teacher_update_rate=0.05),
+    "sdpo-without-thinking": Run("m", "sdpo", 1e-2, context="solution_without_thinking", top_k=5),
 }
 PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
 # What only one of the methods has.
@@ -73,7 +73,7 @@ def some_answer(response: str, *, opened: bool) -> str | None:
 
 
 def train(
-    manifest: Path, folder: Path, arm: Run, *, problems: pd.DataFrame = PROBLEMS, seed: int = 3, **changes: object
+    manifest: Path, folder: Path, run: Run, *, problems: pd.DataFrame = PROBLEMS, seed: int = 3, **changes: object
 ) -> Finished:
     """Train in ``folder``; ``changes`` are those of the settings."""
     trainers, original = [], onpolicy.run_to_end
@@ -87,10 +87,9 @@ def train(
         patch.setattr(traces, "extract_answer", some_answer)
         patch.setattr(checkpoints, "SAVING_SHARE", float("inf"))  # a checkpoint at every step
         found = onpolicy.train_onpolicy(
-            problems, manifest=manifest, study="s", model_name="m", run="r", arm=arm,
+            problems, manifest=manifest, study="s", run=replace(run, seed=seed).plain(),
             settings=OnPolicySettings(**SETTINGS | changes), sampling=Sampling(1.0, max_tokens=16), instruction="so",
-            enable_thinking=None, seed=seed, out_dir=folder / "out", work_dir=folder / "work", mirrors=[],
-            checkpoint_seconds=0,
+            enable_thinking=None, out_dir=folder / "out", work_dir=folder / "work", mirrors=[], checkpoint_seconds=0,
         )  # fmt: skip
     return Finished(*found, folder, trainers[0])
 
@@ -138,14 +137,15 @@ def test_a_run_reports_every_metric_of_its_method_at_every_step(finished, name: 
     run = finished(name)
     tables.write(run.metrics, tmp_path / "steps", "training_steps")
     table = tables.read(tmp_path / "steps", "training_steps")
-    foreign = OF_SDPO if name == "grpo" else OF_GRPO
-    assert set(table["metric"]) == set(ON_POLICY_METRICS) - foreign
+    own = OF_GRPO if name == "grpo" else OF_SDPO
+    assert set(methods.load(ARMS[name].method).metrics) == own
+    assert set(table["metric"]) == {*ON_POLICY_METRICS, *own}
     per_metric = table.groupby("metric")["step"].apply(list)
     taught = table.loc[(table["metric"] == "with_demonstration") & (table["value"] > 0), "step"].tolist()
     for metric, steps in per_metric.items():
         assert steps == (taught if metric in OF_DEMONSTRATIONS else [1, 2, 3, 4]), metric
     assert table["value"].notna().all() and not table["metric"].str.startswith("seconds/").any()
-    assert (table["model"] == "m").all() and (table["run"] == "r").all()
+    assert (table["model"] == "m").all() and (table["run"] == replace(ARMS[name], seed=3).plain().id).all()
 
 
 @pytest.mark.parametrize("name", ["grpo", "sdpo"])
@@ -326,7 +326,7 @@ def parameters(manifest: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", ["sdpo", "sdpo-without-thinking"])
 def test_a_fixed_teacher_is_the_initial_model_to_the_end(finished, manifest: Path, name: str):
     trainer = finished(name).trainer
-    initial, taught = parameters(manifest), dict(trainer.teacher.named_parameters())
+    initial, taught = parameters(manifest), dict(trainer.method.teacher.named_parameters())
     assert taught.keys() == initial.keys()
     assert all(torch.equal(taught[key], initial[key]) for key in initial)
     assert not any(torch.equal(weight, initial[key]) for key, weight in trainer.model.named_parameters())
@@ -338,7 +338,7 @@ def test_a_moving_teacher_follows_the_policy_once_per_step(manifest: Path, tmp_p
     for step in (1, 2, 3, 4):
         policy = parameters(tmp_path / "out" / f"step-{step}" / "manifest.json")
         wanted = {key: 0.95 * weight + 0.05 * policy[key].detach() for key, weight in wanted.items()}
-    for key, weight in run.trainer.teacher.named_parameters():
+    for key, weight in run.trainer.method.teacher.named_parameters():
         assert torch.allclose(weight.double(), wanted[key], rtol=0, atol=1e-6), key
         assert (weight - policy[key]).abs().max() > 1e-3  # it has not caught up
 
@@ -356,7 +356,7 @@ def test_equal_seeds_give_equal_bytes_and_another_seed_gives_other_rollouts(fini
 
 @pytest.mark.parametrize("name", ["grpo", "sdpo"])
 def test_copies_of_a_single_problem_are_groups_of_their_own(manifest: Path, tmp_path: Path, name: str):
-    run = train(manifest, tmp_path, replace(ARMS[name], subset=1), steps=2, checkpoint_steps=[2])
+    run = train(manifest, tmp_path, replace(ARMS[name], problems=1), steps=2, checkpoint_steps=[2])
     assert set(run.rollouts["problem_id"]) == {PROBLEMS["problem_id"][0]}
     assert run.rollouts["seed"].is_unique
     for _, step in run.rollouts.groupby("step"):

@@ -163,4 +163,4 @@ def test_a_batch_that_does_not_divide_names_what_would():
     with pytest.raises(UserError, match=r"micro_batch_size 3 does not divide 4 sequences .*: 2 or 4"):
         OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3).accumulation(3)
     with pytest.raises(UserError, match=r"batch_size \(32\) does not divide among 3 processes; nearest .*: 2 or 4"):
-        SftSettings(1e-5).accumulation(3)
+        SftSettings().accumulation(3)

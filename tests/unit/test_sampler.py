@@ -8,7 +8,7 @@ import pytest
 from selfdistill import tables
 from selfdistill.generation import Prompt, Sampling, sample_seed, shards
 from selfdistill.generation import sampler as sampling
-from selfdistill.generation.contexts import Context
+from selfdistill.generation.contexts import GUIDANCE, Context
 from selfdistill.generation.sampler import Sampler
 from tiny import problems_of, save_tiny_model
 
@@ -132,8 +132,8 @@ class TestDraw:
             pd.DataFrame({"problem_id": ["p"], "sample": [1], "correct": [False], "response": ["no"]}),
             pd.DataFrame({"problem_id": ["p"], "sample": [2], "correct": [True], "response": ["yes"]}),
         ]
-        assert sampler.contexts("solution", providers) == {"p": Context("yes", 2)}
-        assert sampler.contexts("unguided", []) is None
+        assert sampler.contexts(GUIDANCE["solution"], providers) == {"p": Context("yes", 2)}
+        assert sampler.contexts(GUIDANCE["unguided"], []) is None
 
     def test_thinking_opened_by_the_template_is_graded_as_such(self, tmp_path: Path, scripted):
         opened = make_sampler(save_tiny_model(tmp_path / "model", opens_thinking=True), tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from huggingface_hub import try_to_load_from_cache
 from selfdistill import models, prompts
 from selfdistill.files import sha256_text
-from selfdistill.generation.contexts import build_prompts, contexts_for, opens_thinking
+from selfdistill.generation.contexts import GUIDANCE, build_prompts, contexts_for, opens_thinking
 from selfdistill.problems import pinned_revision
 from selfdistill.training.demonstrations import teacher_prompt
 from selfdistill.training.sft import tokenise
@@ -183,7 +183,7 @@ def test_prompts_of_every_setting(name, enable_thinking, before, after, opened, 
         TOKENIZERS[name],
         instruction=prompts.AUTHORS_INSTRUCTION,
         enable_thinking=enable_thinking,
-        contexts=contexts_for(setting, traces, opened=opened),
+        contexts=contexts_for(GUIDANCE[setting], traces, opened=opened),
     )
     shown = ANSWER.get(response, response) if setting == "solution_without_thinking" else response
     turn = ASKED if setting == "unguided" else GUIDED.replace("RESPONSE", shown)

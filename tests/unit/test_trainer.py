@@ -1,4 +1,4 @@
-"""One trainer for GRPO and SDPO: its losses and gradients against TRL's and against the formulas written out."""
+"""One trainer for GRPO and SDPO: their losses and gradients against TRL's and against the formulas written out."""
 
 import inspect
 from collections.abc import Iterator
@@ -15,9 +15,10 @@ from selfdistill import models
 from selfdistill.errors import UserError
 from selfdistill.generation import Sampling, contexts, shards, traces
 from selfdistill.generation.requests import Completion
+from selfdistill.training import methods
 from selfdistill.training import trainer as trainer_module
 from selfdistill.training.arguments import trainer_arguments
-from selfdistill.training.rollouts import RolloutRecord
+from selfdistill.training.rollouts import RolloutRecord, Step
 from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.states import response_states
 from selfdistill.training.trainer import OVERRIDDEN, OnPolicyTrainer
@@ -74,13 +75,13 @@ def make_trainer(
     """Ours, or with ``plain`` TRL's own of equal arguments; ``changes`` are those of the settings."""
     sizes = {"batch_size": 2, "rollouts": 4, "updates_per_step": 1, "micro_batch_size": ROWS, "steps": 1}
     settings = OnPolicySettings(**{"checkpoint_steps": [1], **sizes, **changes})
-    arm = Run("model", method, 1e-3, context=context if method == "sdpo" else "none", top_k=TOP_K)
+    run = Run("m", method, 1e-3, context=context, top_k=TOP_K, seed=1).plain()
     sampling = Sampling(temperature, max_tokens=LONGEST)
     tokenizer = models.load_tokenizer(manifest)
     questions = [{"prompt": [{"role": "user", "content": text}], "problem_id": text, "answer": "7"} for text in TEXTS]
     shared = {
         "model": models.load_model(manifest),
-        "args": trainer_arguments(arm, settings, sampling, directory=folder, seed=1, processes=1, mirrors=[]),
+        "args": trainer_arguments(run, settings, sampling, directory=folder, processes=1, mirrors=[]),
         "train_dataset": Dataset.from_list(questions),
         "processing_class": tokenizer,
     }
@@ -88,9 +89,9 @@ def make_trainer(
         made = GRPOTrainer(reward_funcs=lambda **_: [], **shared)
     else:
         made = OnPolicyTrainer(
-            arm=arm, settings=settings, sampling=sampling, seed=1, enable_thinking=None,
-            opened=contexts.opens_thinking(tokenizer), record=RolloutRecord(folder / "rollouts", "s", "m", "r"),
-            teacher=models.load_model(teacher or manifest) if method == "sdpo" else None, **shared,
+            method=methods.load(method), initial=teacher or manifest, run=run, settings=settings, sampling=sampling,
+            enable_thinking=None, opened=contexts.opens_thinking(tokenizer),
+            record=RolloutRecord(folder / "rollouts", "s", "m", "r"), **shared,
         )  # fmt: skip
     made.current_gradient_accumulation_steps = made.args.gradient_accumulation_steps
     made.model.train()
@@ -235,7 +236,7 @@ def test_every_private_method_of_trl_that_is_overridden_is_listed():
 def test_grpo_equals_trl_and_its_formula(manifest: Path, tmp_path: Path, aggregation: str):
     """With ratios beyond both clips and the dual clip, uneven lengths, and rollout weights other than 1."""
     ours = make_trainer(tmp_path / "ours", manifest, "grpo", aggregation=aggregation)
-    theirs = make_trainer(tmp_path / "theirs", manifest, plain=True, aggregation=aggregation)
+    theirs = make_trainer(tmp_path / "theirs", manifest, "grpo", plain=True, aggregation=aggregation)
     theirs.use_vllm = theirs.vllm_importance_sampling_correction = True  # so that it applies a ratio; nothing is drawn
     batch = make_batch(ours.model)
     weighted = batch["advantages"][:, None] * batch["rollout_weights"]
@@ -293,15 +294,15 @@ def test_the_rollout_correction_is_a_truncated_ratio_per_token_in_both_methods(m
 def test_sdpo_equals_trls_functions_a_row_at_a_time(
     manifest: Path, other: Path, tmp_path: Path, alpha: float, tail: bool, aggregation: str
 ):
-    settings = {"divergence_alpha": alpha, "divergence_tail": tail, "aggregation": aggregation}
-    trainer = make_trainer(tmp_path, manifest, teacher=other, **settings)
+    own = {"divergence_alpha": alpha, "divergence_tail": tail}
+    trainer = make_trainer(tmp_path, manifest, teacher=other, aggregation=aggregation, sdpo=own)
     student, teacher = models.load_model(manifest), models.load_model(other)
     batch = make_batch(student)
     loss = trainer._compute_loss(trainer.model, batch)
     wanted = aggregated(sdpo_by_hand(student, teacher, batch, alpha=alpha, tail=tail), batch, aggregation)
     assert_equal(loss, wanted, gradients(loss, trainer.model), gradients(wanted, student), 1e-5)
     assert 0 < np.divide(*trainer.totals["importance_ratio_truncated"]) < 1
-    assert all(parameter.grad is None for parameter in trainer.teacher.parameters())
+    assert all(parameter.grad is None for parameter in trainer.method.teacher.parameters())
 
 
 def test_sdpo_divides_both_sides_by_the_temperature(manifest: Path, other: Path, tmp_path: Path):
@@ -327,7 +328,9 @@ def test_sdpo_equals_trls_own_trainer(manifest: Path, other: Path, tmp_path: Pat
     )  # fmt: skip
     theirs.model.load_state_dict(models.load_model(manifest).state_dict())
     theirs.current_gradient_accumulation_steps = 1
-    ours = make_trainer(tmp_path / "ours", manifest, teacher=other, divergence_alpha=alpha, divergence_tail=tail)
+    ours = make_trainer(
+        tmp_path / "ours", manifest, teacher=other, sdpo={"divergence_alpha": alpha, "divergence_tail": tail}
+    )
     batch = make_batch(ours.model)
     batch["rollout_weights"] = torch.ones_like(batch["rollout_weights"])
     loss = ours._compute_loss(ours.model, batch)
@@ -351,6 +354,17 @@ def test_a_batch_without_demonstrations_has_no_gradient(manifest: Path, other: P
     assert not any(gradient.any() for gradient in gradients(loss, trainer.model).values())
 
 
+# --- demonstrations --------------------------------------------------------------------------------------------------
+def demonstrate(
+    trainer: OnPolicyTrainer, texts: list[str], responses: list[str], correct: list[int]
+) -> tuple[Batch, pd.Series]:
+    """What SDPO adds to a step's batch, and which rollout serves each as demonstration."""
+    rendered = [trainer.student_prompt(text) for text in texts]
+    rollouts = pd.DataFrame({"response": responses, "correct": [bool(right) for right in correct]})
+    trainer.method.extend(batch := {}, Step(1, range(len(texts)), texts, rendered, [], [], []), rollouts)
+    return batch, rollouts["context_sample"]
+
+
 # --- alignment of teacher and student -------------------------------------------------------------------------------
 @pytest.fixture
 def divergences(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
@@ -370,12 +384,12 @@ def test_a_teacher_that_sees_the_same_agrees_on_every_token_and_one_token_off_on
     either: Path, tmp_path: Path, divergences: list[torch.Tensor], alpha: float
 ):
     """Without a success the teacher's prompts are the student's own, rendered anew."""
-    trainer = make_trainer(tmp_path, either, divergence_alpha=alpha)
-    inputs = [trainer.train_dataset[row % len(TEXTS)] for row in range(ROWS)]
+    trainer = make_trainer(tmp_path, either, sdpo={"divergence_alpha": alpha})
+    texts = [TEXTS[row % len(TEXTS)] for row in range(ROWS)]
     batch = make_batch(trainer.model) | {"distilled": torch.ones(ROWS, dtype=torch.bool)}
-    prompts = [torch.tensor(trainer._student_prompt(example["prompt"])) for example in inputs]
+    prompts = [torch.tensor(trainer.student_prompt(text)) for text in texts]
     batch["prompt_ids"], batch["prompt_mask"] = padded(prompts, left=True)
-    chosen = trainer._demonstrate(taught := {}, inputs, ["so"] * ROWS, [0.0] * ROWS)
+    taught, chosen = demonstrate(trainer, texts, ["so"] * ROWS, [0] * ROWS)
     assert chosen.isna().all() and not taught.pop("distilled").any()
     assert torch.equal(taught["teacher_ids"], batch["prompt_ids"])
     trainer._compute_loss(trainer.model, batch | taught)
@@ -389,14 +403,14 @@ def test_a_teacher_that_sees_the_same_agrees_on_every_token_and_one_token_off_on
 
 def test_a_demonstration_changes_the_teachers_prompt_and_nothing_behind_it(either: Path, tmp_path: Path):
     trainer = make_trainer(tmp_path, either)
-    inputs = [trainer.train_dataset[row // 4] for row in range(ROWS)]
+    texts = [TEXTS[row // 4] for row in range(ROWS)]
     responses = [f"no {row}" for row in range(ROWS)]
-    chosen = trainer._demonstrate(batch := {}, inputs, responses, [0, 0, 1, 0, 0, 0, 0, 0])
+    batch, chosen = demonstrate(trainer, texts, responses, [0, 0, 1, 0, 0, 0, 0, 0])
     assert chosen.fillna(-1).tolist() == [2, 2, -1, 2, -1, -1, -1, -1]
     assert batch["distilled"].tolist() == [True, True, False, True] + [False] * 4
     for row, (ids, mask) in enumerate(zip(batch["teacher_ids"], batch["teacher_mask"], strict=True)):
         shown = trainer.processing_class.decode(ids[mask.bool()])
-        own = trainer.processing_class.decode(trainer._student_prompt(inputs[row]["prompt"]))
+        own = trainer.processing_class.decode(trainer.student_prompt(texts[row]))
         assert shown == own if chosen.isna()[row] else ("no 2" in shown and shown != own)
         opening = own.rpartition("<|im_end|>")[2]
         assert shown.endswith(opening) and ("<think>" in opening) == trainer.opened
@@ -407,9 +421,9 @@ def test_without_thinking_the_teacher_sees_the_answer_part_and_empty_ones_are_co
     shown = {}
     for context in ("solution", "solution_without_thinking"):
         trainer = make_trainer(tmp_path, either, context=context)
-        inputs = [trainer.train_dataset[row // 4] for row in range(ROWS)]
+        texts = [TEXTS[row // 4] for row in range(ROWS)]
         responses = [f"hmm {thought}"] * 4 + [f"hmm {unfinished}" if trainer.opened else unfinished] * 4
-        trainer._demonstrate(batch := {}, inputs, responses, [1, 0, 0, 0, 1, 0, 0, 0])
+        batch, _ = demonstrate(trainer, texts, responses, [1, 0, 0, 0, 1, 0, 0, 0])
         shown[context] = [trainer.processing_class.decode(ids) for ids in batch["teacher_ids"][[1, 5]]]
         empty = trainer._metrics["train"]["empty_demonstrations"]
         assert empty == [0.5 if context == "solution_without_thinking" else 0.0]
@@ -425,13 +439,16 @@ def test_a_biased_untied_output_layer_is_the_models(tmp_path: Path, method: str)
     manifest = save_tiny_model(tmp_path / "model", tie_word_embeddings=False)
     trainer = make_trainer(tmp_path, manifest, method)
     student = models.load_model(manifest)
-    for seed, model in enumerate([trainer.model, student, *([trainer.teacher] if method == "sdpo" else [])]):
+    for seed, model in enumerate([trainer.model, student, *([trainer.method.teacher] if method == "sdpo" else [])]):
         draw = torch.Generator().manual_seed(max(seed, 1))  # student and trainer the same, the teacher another
         bias = torch.nn.Parameter(torch.randn(model.config.vocab_size, generator=draw))
-        model.lm_head.bias = bias.requires_grad_(model is not trainer.teacher)
+        model.lm_head.bias = bias.requires_grad_(seed < 2)
     batch = make_batch(student)
     if method == "sdpo":
-        loss, per_row = trainer._compute_loss(trainer.model, batch), sdpo_by_hand(student, trainer.teacher, batch)
+        loss, per_row = (
+            trainer._compute_loss(trainer.model, batch),
+            sdpo_by_hand(student, trainer.method.teacher, batch),
+        )
     else:
         weighted = batch["advantages"][:, None] * batch["rollout_weights"]
         loss = trainer._compute_loss(trainer.model, batch | {"advantages": weighted})
@@ -606,7 +623,7 @@ def test_rewards_are_those_of_the_grader_of_all_evaluations(either: Path, tmp_pa
     trainer = make_trainer(tmp_path, either)
     trainer.sampler = Scripted(trainer, list(SPOKEN))
     batch = trainer._generate_and_score_completions([trainer.train_dataset[row // 4] for row in range(ROWS)])
-    rollouts = trainer._rollouts
+    rollouts = trainer.step_in_hand.rollouts
     assert rollouts["correct"].tolist() == [right[trainer.opened] for right in SPOKEN.values()]
     generated = rollouts.assign(context_sample=pd.array([None] * ROWS, dtype="Int32"))[shards.COLUMNS.names]
     labels = {"study": "s", "model": "m", "run": "base", "stage": "evaluation", "setting": "x"}
@@ -630,7 +647,34 @@ def test_the_end_of_turn_belongs_to_the_loss_and_not_to_the_length(manifest: Pat
     batch = trainer._generate_and_score_completions([trainer.train_dataset[row // 4] for row in range(ROWS)])
     assert batch["completion_mask"].sum(dim=1).tolist() == [3] * ROWS
     assert batch["completion_ids"][:, -1].tolist() == [trainer.processing_class.eos_token_id] * ROWS
-    assert set(trainer._rollouts["response_tokens"]) == {2} and set(trainer._rollouts["finish_reason"]) == {"stop"}
+    rollouts = trainer.step_in_hand.rollouts
+    assert set(rollouts["response_tokens"]) == {2} and set(rollouts["finish_reason"]) == {"stop"}
+
+
+def test_every_prompt_is_rendered_once_per_rollout(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    trainer = make_trainer(tmp_path, manifest)
+    trainer.sampler = Scripted(trainer, ["so no"] * ROWS)  # none is right: the teacher's prompts are the student's
+    rendered, original = [], trainer_module.render
+    monkeypatch.setattr(trainer_module, "render", lambda *args, **kw: rendered.append(args[1]) or original(*args, **kw))
+    texts = [TEXTS[row // 4] for row in range(ROWS)]
+    trainer._generate_and_score_completions([trainer.train_dataset[row // 4] for row in range(ROWS)])
+    assert rendered == texts
+
+
+def test_what_was_not_drawn_or_graded_is_missed_loudly(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As after a change in the order of TRL's calls; the rollouts of an earlier step never take their place."""
+    trainer = make_trainer(tmp_path, manifest)
+    inputs = [trainer.train_dataset[row // 4] for row in range(ROWS)]
+    ids = torch.ones(ROWS, 4, dtype=torch.long)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="no rollouts have been drawn for this step"):
+        trainer._get_per_token_logps_and_entropies(trainer.model, ids, ids, 2)
+    trainer._generate_and_score_completions(inputs)
+    monkeypatch.setattr(trainer, "rollout_func", lambda *_: trainer._grade(["a"], ["7"]))
+    with pytest.raises(RuntimeError, match="no rollouts have been drawn for this step"):
+        trainer._generate_and_score_completions(inputs)
+    trainer._roll_out([example["prompt"] for example in inputs], trainer)
+    with pytest.raises(RuntimeError, match="the rollouts of step 1 are not graded yet"):
+        trainer.step_in_hand.rollouts  # noqa: B018
 
 
 # --- vLLM beside the model on a GPU, of which TRL takes care ----------------------------------------------------------
@@ -654,12 +698,11 @@ def test_completions_of_vllm_are_split_into_response_and_end_token(manifest: Pat
 
 def test_vllm_gets_room_for_prompt_and_response_and_no_correction_but_ours(tmp_path: Path):
     settings = OnPolicySettings(checkpoint_steps=[1], steps=1)
-    options = {"directory": tmp_path, "seed": 1, "processes": 1, "mirrors": []}
+    options = {"directory": tmp_path, "processes": 1, "mirrors": []}
+    run = Run("m", "grpo", 1e-6)
     sampling = Sampling(1.0, max_tokens=20_480)
-    arguments = trainer_arguments(
-        Run("model", "grpo", 1e-6), settings, sampling, engine="vllm", longest_prompt=2048, **options
-    )
+    arguments = trainer_arguments(run, settings, sampling, engine="vllm", longest_prompt=2048, **options)
     assert arguments.use_vllm and arguments.vllm_mode == "colocate" and arguments.vllm_enable_sleep_mode
     assert arguments.vllm_max_model_length == 22_528
     assert not arguments.vllm_importance_sampling_correction
-    assert not trainer_arguments(Run("model", "grpo", 1e-6), settings, sampling, **options).use_vllm
+    assert not trainer_arguments(run, settings, sampling, **options).use_vllm

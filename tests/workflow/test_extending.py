@@ -49,6 +49,7 @@ def test_a_data_set_from_a_file_is_read_and_evaluated(project):
 def test_a_guidance_context_is_sampled_and_stands_in_table_1(project):
     patch = EXAMPLES / "guidance" / "solution_latest.patch"
     subprocess.run(["git", "apply", str(patch)], cwd=project.folder, check=True)
+    assert project.pending()["sample_guidance"] == 1  # the other settings are not sampled again
     table = "results/smoke/tables/table_1.md"
     project.snakemake(table, "results/smoke/figures/table_1.png")
     assert "solution_latest" in (project.folder / table).read_text().replace("\\", "")

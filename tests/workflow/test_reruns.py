@@ -77,6 +77,11 @@ def test_a_setting_of_on_policy_training_leaves_the_other_sections_alone(project
     assert not {"pretrain_model", "select_borderline", "train_sft", "evaluate_model", "make_table_1"} & pending.keys()
 
 
+def test_the_code_of_a_method_reruns_the_runs_of_that_method(project):
+    project.edit("workflow/selfdistill/training/sdpo.py", '"teacher.safetensors"', '"self_teacher.safetensors"')
+    assert project.pending()["train_onpolicy"] == 7
+
+
 def test_what_a_figure_shows_redraws_that_figure(project):
     project.edit("config.yaml", "fig_6: {families: [microcosm], ", "fig_6: {families: [microcosm], top_k: 10, ")
     assert project.pending() == {"draw_fig_6": 1}

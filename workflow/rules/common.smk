@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -12,8 +13,9 @@ from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
 from selfdistill.figures.registry import FIGURES, TABLES, settings_of
 from selfdistill.flags import Flags
-from selfdistill.generation.contexts import GUIDANCE
+from selfdistill.generation.contexts import CHOICES, GUIDANCE
 from selfdistill.study import COLLECTED, SFT_SETS, Study
+from selfdistill.training.methods import METHODS
 
 try:
     CONFIG = parse_config(config)
@@ -52,6 +54,16 @@ wildcard_constraints:
 def code(stage):
     """Digest of the code behind a stage: a changed constant or function reruns the stages that use it."""
     return code_digest(f"selfdistill.stages:{stage}")
+
+
+def run_code(model, run):
+    """Digest of the code behind an on-policy run: the stage's, and of the methods that of its own."""
+    return f"{code('train_onpolicy')} {code_digest(METHODS[RUNS[model, run].method])}"
+
+
+def guidance_code(stage, setting):
+    """The same of a stage that samples in a setting, with the choice of its context."""
+    return f"{code(stage)} {code_digest(CHOICES[GUIDANCE[setting].choose])}"
 
 
 def script_code(name):

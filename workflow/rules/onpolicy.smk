@@ -26,7 +26,7 @@ rule train_onpolicy:
     resources:
         accelerate="none",
     params:
-        code=code("train_onpolicy"),
+        code=by(run_code, "model", "run"),
         run=by(FLAGS.onpolicy_run, "model", "run"),
         settings=by(FLAGS.onpolicy_settings, "model", "run"),
         mirrors=FLAGS.mirrors(),

@@ -22,12 +22,13 @@ rule collect_correct:
     conda:
         ENVIRONMENT
     params:
-        code=code("collect_correct"),
+        code=by(partial(guidance_code, "collect_correct"), "setting"),
+        guidance=by(FLAGS.guidance, "setting"),
         flags=FLAGS.collection(),
         sampling=FLAGS.collect(),
         sampler=by(FLAGS.sampler, "model"),
     shell:
-        "python -m selfdistill collect-correct --setting {wildcards.setting} --contexts {input.contexts} "
+        "python -m selfdistill collect-correct --setting {wildcards.setting} {params.guidance} --contexts {input.contexts} "
         "--problems {input.problems} --model {input.model} {params.flags} {params.sampling} "
         "{params.sampler} --workers {threads} --out {output} 2>&1 | tee {log}"
 

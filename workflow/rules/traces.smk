@@ -48,11 +48,12 @@ rule sample_guidance:
     conda:
         ENVIRONMENT
     params:
-        code=code("sample_guidance"),
+        code=by(partial(guidance_code, "sample_guidance"), "setting"),
+        guidance=by(FLAGS.guidance, "setting"),
         samples=CONFIG.guidance.samples,
         sampling=FLAGS.collect(),
         sampler=by(FLAGS.sampler, "model"),
     shell:
-        "python -m selfdistill sample-guidance --setting {wildcards.setting} --contexts {input.contexts} "
+        "python -m selfdistill sample-guidance --setting {wildcards.setting} {params.guidance} --contexts {input.contexts} "
         "--problems {input.problems} --model {input.model} --samples {params.samples} {params.sampling} "
         "{params.sampler} --workers {threads} --out {output} 2>&1 | tee {log}"

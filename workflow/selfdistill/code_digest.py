@@ -4,8 +4,10 @@ The digest covers the parsed definitions (functions, classes, constants) of this
 from the entry point by name, at the level of single definitions. These leave it unchanged: a comment, a docstring,
 formatting, a flag's help, a setting's meaning and paper value, a definition that the stage never reaches, and the
 place where a definition lives. A changed constant changes it for the stages that use that constant. It
-over-approximates where names cannot be followed (a module passed around as a value counts whole), never the other
-way. Code is read, never imported or run.
+over-approximates where names cannot be followed (a module passed around as a value counts whole), with one exception:
+a registry, a dictionary from names to entry points ("selfdistill.module:symbol"), counts as nothing, so that a new name
+reruns nothing. Whoever loads from a registry adds the digest of what it has chosen. Code is read, never imported or
+run.
 """
 
 import ast
@@ -165,7 +167,7 @@ def _load(module_name: str) -> _Module:
             continue
         names = _bound_names(statement)
         for name in names:
-            module.definitions.setdefault(name, []).append(statement)
+            module.definitions.setdefault(name, []).extend([] if _is_registry(statement) else [statement])
         if not names and not _is_docstring(statement):
             module.loose.append(statement)
     return module
@@ -178,6 +180,18 @@ def _bound_names(statement: ast.stmt) -> list[str]:
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
     return []
+
+
+def _is_registry(statement: ast.stmt) -> bool:
+    value = getattr(statement, "value", None)
+    return isinstance(value, ast.Dict) and bool(value.values) and all(map(_is_entry, value.values))
+
+
+def _is_entry(node: ast.expr) -> bool:
+    if not _is_text(node):
+        return False
+    module, colon, _ = node.value.partition(":")
+    return bool(colon) and _in_package(module)
 
 
 def _bound_by(alias: ast.alias) -> str:

@@ -3,16 +3,18 @@
 import json
 import shlex
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from selfdistill.cli import words
 from selfdistill.errors import UserError
+from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import ModelSource
 from selfdistill.problems import pinned_revision
 from selfdistill.settings import as_json
 from selfdistill.study import Study
-from selfdistill.training.settings import Method, SftSettings
+from selfdistill.training.methods import METHODS
+from selfdistill.training.settings import SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
 
@@ -57,6 +59,9 @@ class Flags:
     def collect(self) -> str:
         return words("sampling", self.study.config.sampling.collect)
 
+    def guidance(self, setting: str) -> str:
+        return words("guidance", GUIDANCE[setting])
+
     def evaluate(self, model: str) -> str:
         """How a model is sampled on benchmarks."""
         return words("sampling", self.study.config.models[model].evaluate or self.study.config.sampling.evaluate)
@@ -91,7 +96,7 @@ class Flags:
     def onpolicy_settings(self, model: str, run: str) -> str:
         """The shared settings and those of the run's own method: another method's do not touch it."""
         row = self.study.runs[model, run]
-        others = set(get_args(Method)) - {row.method}
+        others = METHODS.keys() - {row.method}
         return words("settings", self.study.onpolicy_settings(row), leave_out=others)
 
     def onpolicy_training(self, model: str, run: str) -> str:

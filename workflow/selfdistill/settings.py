@@ -6,6 +6,7 @@ declarations (`config`, `cli`). A class of settings checks its values, whichever
 
 import dataclasses
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -116,6 +117,9 @@ def _sentence(problem: Any, place: str, kind: Any) -> str:
         return f"unknown key '{place}'{near}; known here: {', '.join(known)}"
     if problem["type"] in ("missing", "missing_argument"):
         return f"'{place}' is missing"
+    if problem["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        return f"{place}: unknown {problem['input']!r:.80}{nearest(str(problem['input']), known)}; known: {', '.join(known)}"
     shown = not isinstance(problem["input"], dict | tuple) and "Kwargs" not in type(problem["input"]).__name__
     found = f" (found {problem['input']!r:.80})" if shown else ""
     message = problem["msg"].removeprefix("Value error, ").replace(" dictionary or an instance of ", " dictionary of ")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError
 from selfdistill.settings import key, settings
+from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import Context, Method, Rate
 
 Of = Literal["guidance", "sft", "training", "evaluation"]
@@ -26,7 +27,7 @@ class Cell(_Strict):
 
     setting: Literal[tuple(GUIDANCE)] | None = None
     data: Literal["base", "unguided", "guided", "unguided_unfiltered"] | None = None
-    method: Literal["base", "grpo", "sdpo"] | None = None
+    method: Literal["base", *METHODS] | None = None
     context: Context | None = None
     teacher: Literal["fixed", "moving"] = "fixed"
     when: Literal["first", "last", "whole"] | None = None

@@ -1,13 +1,13 @@
 """The context c of each guidance setting (Section 3), and the prompts that carry it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from selfdistill.errors import UserError, one_of
+from selfdistill import entries
+from selfdistill.errors import UserError
 from selfdistill.generation.requests import Prompt
 from selfdistill.prompts import (
     guided_prompt,
@@ -17,6 +17,7 @@ from selfdistill.prompts import (
     render_shortened,
     user_prompt,
 )
+from selfdistill.settings import key, settings
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,25 @@ def without_thinking(chosen: dict[str, Context], *, opened: bool) -> dict[str, C
     }
 
 
-@dataclass(frozen=True)
+# How one response of each problem is chosen, by name; a registry (`entries`).
+CHOICES = {
+    "first_correct": "selfdistill.generation.contexts:first_correct",
+    "first_correct_else_first": "selfdistill.generation.contexts:first_correct_else_first",
+    "first": "selfdistill.generation.contexts:first",
+}
+
+
+@settings
 class Guidance:
-    """Where a setting's context c comes from; `analysis.words` names the setting.
+    """Where a setting's context c comes from; `analysis.words` names the setting."""
 
-    ``provided_by``: the traces whose responses serve as context: "selection", which found the problems, or another
-    setting's; None without context. ``choose`` picks one of them for each problem.
-    """
-
-    provided_by: str | None = None
-    choose: Callable[[pd.DataFrame], dict[str, Context]] = first_correct
-    drop_thinking: bool = False
+    provided_by: str | None = key(
+        None,
+        doc="Traces whose responses serve as context: `selection`, which found the problems, or another setting's; "
+        "null without context.",
+    )
+    choose: Literal[tuple(CHOICES)] = key("first_correct", doc="Which response of each problem is the context.")
+    drop_thinking: bool = key(False, doc="Show only what follows the thinking.")
 
 
 # Section 3. s comes from the rollouts that selected the problems, y~ from solution-guided generation: "unselected"
@@ -75,19 +84,18 @@ GUIDANCE: dict[str, Guidance] = {
     "unguided": Guidance(),
     "solution": Guidance("selection"),
     "solution_without_thinking": Guidance("selection", drop_thinking=True),
-    "regeneration": Guidance("solution", first_correct_else_first),
-    "regeneration_unselected": Guidance("solution", first),
+    "regeneration": Guidance("solution", "first_correct_else_first"),
+    "regeneration_unselected": Guidance("solution", "first"),
 }
 
 
-def contexts_for(setting: str, traces: pd.DataFrame | None, *, opened: bool) -> dict[str, Context] | None:
-    """Context by problem_id for a setting of Section 3; ``traces`` provide it."""
-    guidance = one_of("setting", setting, GUIDANCE)
+def contexts_for(guidance: Guidance, traces: pd.DataFrame | None, *, opened: bool) -> dict[str, Context] | None:
+    """Context by problem_id under ``guidance``; ``traces`` are those that provide it."""
     if guidance.provided_by is None:
         return None
     if traces is None:
-        raise UserError(f"setting '{setting}' needs the traces that provide its context")
-    chosen = guidance.choose(traces)
+        raise UserError(f"the context comes from the traces of '{guidance.provided_by}', and none are given")
+    chosen = entries.load("choice of a context", guidance.choose, CHOICES)(traces)
     return without_thinking(chosen, opened=opened) if guidance.drop_thinking else chosen
 
 

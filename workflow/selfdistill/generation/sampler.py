@@ -9,7 +9,7 @@ import pandas as pd
 
 from selfdistill import models
 from selfdistill.generation import Sampling, contexts, generate, traces
-from selfdistill.generation.contexts import Context
+from selfdistill.generation.contexts import Context, Guidance
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
 
@@ -43,10 +43,10 @@ class Sampler:
         found = {int(path.parent.name.removeprefix("step-")): path for path in self.model.glob(f"step-*/{MANIFEST}")}
         return [(step, replace(self, model=found[step])) for step in sorted(found)]
 
-    def contexts(self, setting: str, providers: list[pd.DataFrame]) -> dict[str, Context] | None:
-        """The context of each problem in a setting of Section 3."""
+    def contexts(self, guidance: Guidance, providers: list[pd.DataFrame]) -> dict[str, Context] | None:
+        """The context of each problem; ``providers``: the traces that it comes from."""
         provided = pd.concat(providers) if providers else None
-        return contexts.contexts_for(setting, provided, opened=self.opened)
+        return contexts.contexts_for(guidance, provided, opened=self.opened)
 
     def sample(
         self,

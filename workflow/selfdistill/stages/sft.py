@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from selfdistill import processes
+from selfdistill.generation.contexts import Guidance
 from selfdistill.generation.sampler import Sampler
 from selfdistill.stages.parameters import (
     Contexts,
@@ -26,12 +27,19 @@ from selfdistill.training.sft_sets import Collection, SetSizes
 
 @stage(STEP)
 def collect_correct(
-    *, setting: Setting, problems: Problems, contexts: Contexts = (), sampler: Sampler, collection: Collection, out: Out
+    *,
+    setting: Setting,
+    problems: Problems,
+    guidance: Guidance,
+    contexts: Contexts = (),
+    sampler: Sampler,
+    collection: Collection,
+    out: Out,
 ) -> None:
     """Section 4: sample on, until every problem has its correct responses or the most samples were taken."""
     from selfdistill import tables
 
-    given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
+    given = sampler.contexts(guidance, [tables.read(path, "traces") for path in contexts])
     traces = sampler.sample_until_correct(
         tables.read(problems, "problems"),
         collection.per_problem,

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from selfdistill.generation.contexts import Guidance
 from selfdistill.generation.sampler import Sampler
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.stages.parameters import Contexts, Out, Problems, Samples, Setting
@@ -32,6 +33,7 @@ def sample_guidance(
     *,
     setting: Setting,
     problems: Problems,
+    guidance: Guidance,
     contexts: Contexts = (),
     sampler: Sampler,
     samples: Samples,
@@ -40,7 +42,7 @@ def sample_guidance(
     """Section 3: sample the selected problems in one setting of guidance."""
     from selfdistill import tables
 
-    given = sampler.contexts(setting, [tables.read(path, "traces") for path in contexts])
+    given = sampler.contexts(guidance, [tables.read(path, "traces") for path in contexts])
     traces = sampler.sample(
         tables.read(problems, "problems"), samples, stage="section3", setting=setting, stream=setting, contexts=given
     )

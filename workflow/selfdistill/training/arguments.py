@@ -6,6 +6,7 @@ import torch
 from trl import GRPOConfig
 
 from selfdistill.generation.requests import Sampling
+from selfdistill.training import methods
 from selfdistill.training.settings import OnPolicySettings, Run
 
 # Share of a GPU's memory for vLLM's weights and cache; beside them lie the shards of model, optimizer and teacher.
@@ -23,7 +24,10 @@ def trainer_arguments(
     engine: str = "transformers",
     longest_prompt: int = 0,
 ) -> GRPOConfig:
-    """The one place where our settings become TRL's; ``longest_prompt`` (tokens) is for vLLM to reserve room."""
+    """The one place where our settings become TRL's, but for those that only one method has (`Method.trl_arguments`).
+
+    ``longest_prompt`` (tokens) is for vLLM to reserve room.
+    """
     accumulation = settings.accumulation(processes)
     cpu = not torch.cuda.is_available()
     return GRPOConfig(
@@ -55,9 +59,6 @@ def trainer_arguments(
         max_grad_norm=settings.max_grad_norm,
         beta=0.0,  # no KL term
         scale_rewards="none",  # advantage: reward minus the group's mean, not divided by its deviation
-        epsilon=settings.grpo.clip_low,
-        epsilon_high=settings.grpo.clip_high,
-        delta=settings.grpo.dual_clip,
         loss_type={"authors": "grpo", "token": "dapo"}[settings.aggregation],
         seed=run.seed,
         use_cpu=cpu,
@@ -71,4 +72,5 @@ def trainer_arguments(
         logging_nan_inf_filter=False,
         report_to=mirrors,
         disable_tqdm=True,
+        **methods.load(run.method).trl_arguments(settings),
     )

@@ -1,17 +1,18 @@
 """SDPO's demonstrations: which peer's response the teacher sees, and the prompt that shows it.
 
-A group is the rollouts of one prompt instance, consecutive in a step; its members are peers. A rollout for which
-`choose_demonstrations` finds no peer has no teacher prompt. Imports no trainer.
+The members of a group are peers. A rollout for which `choose_demonstrations` finds no successful peer has no teacher
+prompt. Imports no trainer.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from selfdistill.errors import UserError, one_of
+from selfdistill.errors import one_of
 from selfdistill.prompts import remove_thinking, render_shortened, sdpo_reprompt
+from selfdistill.training.rollouts import groups_of
 
 
 @dataclass(frozen=True)
@@ -37,39 +38,12 @@ def choose_demonstrations(
     """
     pick = one_of("demonstration", choice, {"random": rng.choice, "first": min})
     chosen: list[int | None] = []
-    for group, successes in _groups(rewards, group_size, threshold):
+    for group in groups_of(len(rewards), group_size):
+        successes = [rollout for rollout in group if rewards[rollout] >= threshold]
         for rollout in group:
             peers = [success for success in successes if success != rollout]
             chosen.append(pick(peers) if peers else None)
     return chosen
-
-
-def group_statistics(rewards: Sequence[float], *, group_size: int, threshold: float) -> dict[str, float]:
-    """Fractions of a step's groups and rollouts, which tell how much of a batch teaches (0 to 1).
-
-    ``all_fail``, ``lone_success`` and ``all_success``: groups with no, exactly one and only successes;
-    ``with_demonstration``: rollouts that have a successful peer. A lone success teaches its peers, and learns
-    nothing itself. Raises `UserError` when ``rewards`` are no whole groups, or none.
-    """
-    if not rewards:
-        raise UserError("a step without rollouts has no group statistics")
-    counts = [len(successes) for _, successes in _groups(rewards, group_size, threshold)]
-    taught = [0 if count == 0 else group_size - (count == 1) for count in counts]
-    return {
-        "all_fail": counts.count(0) / len(counts),
-        "lone_success": counts.count(1) / len(counts),
-        "all_success": counts.count(group_size) / len(counts),
-        "with_demonstration": sum(taught) / len(rewards),
-    }
-
-
-def _groups(rewards: Sequence[float], group_size: int, threshold: float) -> Iterator[tuple[range, list[int]]]:
-    """Per group the indices of its rollouts, and of those that succeeded."""
-    if group_size < 1 or len(rewards) % group_size:
-        raise UserError(f"{len(rewards)} rewards do not divide into groups of {group_size}")
-    for start in range(0, len(rewards), group_size):
-        group = range(start, start + group_size)
-        yield group, [rollout for rollout in group if rewards[rollout] >= threshold]
 
 
 def teacher_prompt(

@@ -8,9 +8,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 
-# Of an on-policy step. score, L, E and the markers: means over rollouts; entropy (nats) and divergence: means over
-# tokens; ratios: mean truncated importance weights, and the share of tokens whose weight was truncated; clip_ratio:
-# TRL's, a mean over micro-batches.
+# Of an on-policy step, by any method; a method's own are its `Method.metrics`. score, L, E and the markers: means over
+# rollouts; entropy (nats): a mean over tokens; rollout_ratio: the mean truncated importance weight, and the share of
+# tokens whose weight was truncated.
 ON_POLICY_METRICS = (
     "loss",
     "learning_rate",
@@ -25,15 +25,8 @@ ON_POLICY_METRICS = (
     "lone_success",
     "all_success",
     "with_demonstration",
-    "shortened_demonstrations",
-    "empty_demonstrations",
-    "divergence",
-    "importance_ratio",
-    "importance_ratio_truncated",
     "rollout_ratio",
     "rollout_ratio_truncated",
-    "clip_ratio/low_mean",
-    "clip_ratio/high_mean",
     "num_tokens",
 )
 SECONDS = "seconds/"
@@ -57,19 +50,20 @@ def step_table(history: Iterable[Mapping[str, float]], metrics: Iterable[str], *
 
 
 def on_policy_tables(
-    history: Iterable[Mapping[str, float]], updates_per_step: int, **labels: str
+    history: Iterable[Mapping[str, float]], updates_per_step: int, *, own: Iterable[str] = (), **labels: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Metrics, and seconds by phase, of every trainer step, as rows of the `training_steps` schema.
 
-    Seconds stand apart because they depend on the machine. A metric that a step does not have (the divergence of a
-    step without demonstrations) has no row.
+    ``own``: metrics that only the run's method has. Seconds stand apart because they depend on the machine. A metric
+    that a step does not have (the divergence of a step without demonstrations) has no row.
     """
+    known = {*ON_POLICY_METRICS, *own}
     rows = [
         (entry["step"] // updates_per_step, name, float(value))
         for entry in history
         if "loss" in entry
         for name, value in entry.items()
-        if name in ON_POLICY_METRICS or name.startswith(SECONDS)
+        if name in known or name.startswith(SECONDS)
         if value is not None
     ]
     table = pd.DataFrame(rows, columns=["step", "metric", "value"]).assign(**labels)

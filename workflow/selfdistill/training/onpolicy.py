@@ -1,4 +1,4 @@
-"""On-policy training by GRPO or SDPO (Sections 5 and 6): from a problem set to models, rollouts and step metrics."""
+"""On-policy training (Sections 5 and 6): from a problem set to models, rollouts and step metrics, by any method."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 
 from selfdistill import models, processes
 from selfdistill.code_digest import code_digest
@@ -21,6 +21,7 @@ from selfdistill.generation import contexts
 from selfdistill.generation.requests import Sampling
 from selfdistill.prompts import render, user_prompt
 from selfdistill.settings import as_json
+from selfdistill.training import methods
 from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.checkpoints import run_to_end
 from selfdistill.training.metrics import ProgressCallback, on_policy_tables
@@ -58,7 +59,9 @@ def train_onpolicy(
     ``engine``: "transformers" draws with the model that is trained; "vllm" with a copy that shares the GPU, asleep
     while the model is updated. vLLM has its own random numbers: an interrupted run draws others from there on.
     """
-    _check(run, settings, engine)
+    one_of("engine", engine, ENGINES)
+    method = methods.load(run.method)
+    method.check(run, settings)
     for mirror in mirrors:
         if find_spec(mirror) is None:
             raise UserError(f"onpolicy.mirrors: '{mirror}' is not installed here (pip install {mirror})")
@@ -68,22 +71,23 @@ def train_onpolicy(
     identity = [
         models.fingerprint(manifest),
         code_digest(f"{__name__}:train_onpolicy"),
+        code_digest(methods.METHODS[run.method]),
         [enable_thinking, engine],
         [as_json(part) for part in (run, settings, sampling)],
         [examples[number] for number in order],
     ]
     folder = work_dir / sha256_text(json.dumps(identity))[:16]
     record = RolloutRecord(folder / "rollouts", study, run.model, run.id)
-    steps = StepCallback(folder / "models", base=manifest if settings.lora_rank else None)
     on_gpu = torch.cuda.is_available()
     longest = _longest_prompt(examples, tokenizer, enable_thinking) if engine == "vllm" else 0
     trainer = OnPolicyTrainer(
+        method=method,
+        initial=manifest,
         run=run,
         settings=settings,
         sampling=sampling,
         enable_thinking=enable_thinking,
         opened=contexts.opens_thinking(tokenizer, enable_thinking=enable_thinking),
-        teacher=_teacher(run, settings, manifest),
         record=record,
         model=models.load_model(manifest, dtype="bfloat16" if settings.lora_rank and on_gpu else "float32"),
         args=trainer_arguments(
@@ -99,9 +103,9 @@ def train_onpolicy(
         peft_config=_adapter(settings),
         train_dataset=Dataset.from_list([examples[number] for number in order]),
         processing_class=tokenizer,
-        callbacks=[ProgressCallback(run.id), steps],
+        callbacks=[ProgressCallback(run.id)],
     )
-    steps.trainer = trainer
+    trainer.add_callback(StepCallback(trainer, folder / "models", base=manifest if settings.lora_rank else None))
     trainer.remove_callback(PrinterCallback)
     # Deterministic mode would fill every new buffer with NaN.
     torch.utils.deterministic.fill_uninitialized_memory = False
@@ -109,26 +113,11 @@ def train_onpolicy(
     if processes.is_main():
         _publish(folder / "models", out_dir)
     metrics, seconds = on_policy_tables(
-        trainer.state.log_history, settings.updates_per_step, model=run.model, run=run.id
+        trainer.state.log_history, settings.updates_per_step, own=method.metrics, model=run.model, run=run.id
     )
     rollouts = record.all(settings.steps)
     trainer.accelerator.wait_for_everyone()  # the caller deletes what has just been read
     return metrics, seconds, rollouts
-
-
-def _check(run: Run, settings: OnPolicySettings, engine: str) -> None:
-    one_of("engine", engine, ENGINES)
-    if settings.lora_rank and run.teacher_update_rate:
-        raise UserError("a moving teacher is a model of its own: teacher_update_rate and lora_rank exclude each other")
-
-
-def _teacher(run: Run, settings: OnPolicySettings, manifest: Path) -> PreTrainedModel | None:
-    """SDPO's self-teacher. Under an adapter it is the policy without the adapter, and no second model is held."""
-    if run.method != "sdpo" or settings.lora_rank:
-        return None
-    # A fixed teacher is never added to, so on a GPU it needs no more than the precision that it computes in.
-    whole = bool(run.teacher_update_rate) or not torch.cuda.is_available()
-    return models.load_model(manifest, dtype="float32" if whole else "bfloat16")
 
 
 def _adapter(settings: OnPolicySettings) -> LoraConfig | None:

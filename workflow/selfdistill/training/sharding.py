@@ -8,7 +8,7 @@ from torch.distributed.tensor import DTensor, Partial, distribute_tensor
 from transformers import PreTrainedModel
 
 
-def _output_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor | None]:
+def output_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The output layer's weight [V, H] and bias [V]; of a sharded model gathered, gradients averaged over processes."""
     layer = model.get_output_embeddings()
     return _gathered(layer.weight), None if layer.bias is None else _gathered(layer.bias)
@@ -17,8 +17,8 @@ def _output_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor | 
 def _gathered(weight: torch.Tensor) -> torch.Tensor:
     if not isinstance(weight, DTensor):
         return weight
-    whole = weight.full_tensor(grad_placements=[Partial()] * weight.device_mesh.ndim)
-    return _MeanGradient.apply(whole, weight.device_mesh.size())
+    value = weight.full_tensor(grad_placements=[Partial()] * weight.device_mesh.ndim)
+    return _MeanGradient.apply(value, weight.device_mesh.size())
 
 
 class _MeanGradient(torch.autograd.Function):
@@ -34,18 +34,19 @@ class _MeanGradient(torch.autograd.Function):
         return gradient / ctx.processes, None
 
 
-def _whole(weight: torch.Tensor) -> torch.Tensor:
+def whole(weight: torch.Tensor) -> torch.Tensor:
+    """``weight``; a sharded one gathered, in every process. All of them have to call this together."""
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 
-def _placed_like(whole: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """``whole`` on the device of ``weight``, and sharded as it is."""
-    whole = whole.to(weight.device)
+def placed_like(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The whole tensor ``value`` on the device of ``weight``, and sharded as it is."""
+    value = value.to(weight.device)
     if not isinstance(weight, DTensor):
-        return whole
-    return distribute_tensor(whole, weight.device_mesh, weight.placements)
+        return value
+    return distribute_tensor(value, weight.device_mesh, weight.placements)
 
 
-def _own_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters by name; tied ones once."""
+def own_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters by name, without gradient: of a sharded model this process's share; tied ones once."""
     return ((name, parameter.data) for name, parameter in model.named_parameters())

@@ -1,12 +1,11 @@
-"""One trainer for GRPO and SDPO: TRL's GRPOTrainer, whose loss SDPO replaces and nothing else.
+"""One trainer for all methods: TRL's GRPOTrainer, with the loss of a `selfdistill.training.methods.Method`.
 
-Rollouts, grading, updates, schedule and records are the same code for both methods. Everything of TRL that is private
+Rollouts, grading, updates, schedule and records are the same code for every method. Everything of TRL that is private
 and overridden stands in this module; `OVERRIDDEN` lists it with the parameters relied on, for a test to compare.
 
 Shapes: B sequences of a micro-batch, P prompt tokens (padded left), T response tokens (padded right), H width.
 """
 
-import random
 import time
 import warnings
 from collections import defaultdict
@@ -18,7 +17,6 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate.utils import gather_object
-from safetensors.torch import load_file, save_file
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer
@@ -31,11 +29,11 @@ from selfdistill.generation.requests import Completion, Row, Sampling, sample_se
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.prompts import render
 from selfdistill.training.checkpoints import export_model
-from selfdistill.training.demonstrations import choose_demonstrations, group_statistics, teacher_prompt
-from selfdistill.training.losses import aggregate, distillation_terms, token_logps, truncated_ratio
-from selfdistill.training.rollouts import RolloutRecord
+from selfdistill.training.losses import aggregate, token_logps, truncated_ratio
+from selfdistill.training.methods import Method
+from selfdistill.training.rollouts import RolloutRecord, Step, group_statistics
 from selfdistill.training.settings import OnPolicySettings, Run
-from selfdistill.training.sharding import _output_layer, _own_weights, _placed_like, _whole
+from selfdistill.training.sharding import output_layer
 from selfdistill.training.states import response_states
 
 OVERRIDDEN = {
@@ -47,41 +45,42 @@ OVERRIDDEN = {
     "_save_checkpoint": ["model", "trial"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
 }
-TEACHER_WEIGHTS = "teacher.safetensors"
 # What configurations of transformers call a change of the logits behind the output layer, which the losses leave out.
 CHANGED_LOGITS = (
     "final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier",
 )  # fmt: skip
-# Seconds of a step; "rescoring" is the policy's log-probabilities of what another engine or precision has drawn.
+# Seconds of a step; "rescoring" is the policy's log-probabilities of what another engine or precision has drawn,
+# "teacher" whatever a method does with a second model.
 PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward", "optimizer")
 
 
 class OnPolicyTrainer(GRPOTrainer):
-    """Trains ``model`` by ``run.method`` on a data set with the columns prompt, problem_id and answer.
+    """Trains ``model`` by ``method`` on a data set with the columns prompt, problem_id and answer.
 
-    ``teacher``: SDPO's self-teacher, a second copy of the model; None for GRPO, and where the model has an adapter,
-    without which it is its own teacher. ``record`` keeps every rollout.
+    ``initial``: manifest of the model that training starts from, for a method that holds a second one. ``record``
+    keeps every rollout. ``options`` are TRL's.
     """
 
     def __init__(
         self,
         *,
+        method: type[Method],
+        initial: Path,
         run: Run,
         settings: OnPolicySettings,
         sampling: Sampling,
         enable_thinking: bool | None,
         opened: bool,
-        teacher: PreTrainedModel | None,
         record: RolloutRecord,
         **options: Any,
     ):
         self.run, self.settings, self.sampling, self.seed = run, settings, sampling, run.seed
         self.enable_thinking, self.opened = enable_thinking, opened
-        self.teacher: PreTrainedModel | None = None
         self.record = record
         self.seconds: dict[str, float] = defaultdict(float)
-        self._graded: torch.Tensor | None = None  # while GRPO's loss is formed: which rows [B] have a gradient
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
+        self._drawn: Step | None = None
+        self._with_gradient: torch.Tensor | None = None  # while TRL's loss is formed: which rows [B] have a gradient
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
             super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
@@ -91,8 +90,7 @@ class OnPolicyTrainer(GRPOTrainer):
             self.sampler = self._own_sampler()
         if self.is_fsdp_enabled and self.args.bf16:
             self._add_up_in_float32()
-        if teacher is not None:
-            self.teacher = self._placed(teacher.requires_grad_(False).eval())
+        self.method = method(self, initial)
 
     def _own_sampler(self) -> ModelSampler:
         if self.is_fsdp_enabled:
@@ -107,11 +105,12 @@ class OnPolicyTrainer(GRPOTrainer):
         policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, output_dtype=half)
         self.accelerator.state.fsdp_plugin.mixed_precision_policy = policy
 
-    def _placed(self, teacher: PreTrainedModel) -> PreTrainedModel:
-        """The teacher where the policy lies: sharded like it, or whole on the device."""
+    def frozen(self, model: PreTrainedModel) -> PreTrainedModel:
+        """``model`` for inference alone, where the policy lies: sharded like it, or whole on the device."""
+        model = model.requires_grad_(False).eval()
         if self.is_fsdp_enabled:
-            return prepare_fsdp(teacher, self.accelerator)
-        return teacher.to(self.accelerator.device)
+            return prepare_fsdp(model, self.accelerator)
+        return model.to(self.accelerator.device)
 
     # What TRL would send or write on its own.
     def _send_telemetry(self) -> None:
@@ -127,7 +126,7 @@ class OnPolicyTrainer(GRPOTrainer):
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Adds the seconds inside to a phase of the step."""
+        """Adds the seconds inside to a phase of the step, one of `PHASES`."""
         self._wait()
         started = time.perf_counter()
         try:
@@ -164,22 +163,30 @@ class OnPolicyTrainer(GRPOTrainer):
 
     # --- rollouts ---------------------------------------------------------------------------------------------------
 
+    @property
+    def step_in_hand(self) -> Step:
+        """The rollouts drawn last. Raises RuntimeError where TRL asks for them before they are drawn."""
+        if self._drawn is None:
+            raise RuntimeError("no rollouts have been drawn for this step: has TRL changed the order of its calls?")
+        return self._drawn
+
     def _roll_out(self, prompts: Sequence[list[dict[str, str]]], trainer: GRPOTrainer) -> dict[str, list]:
         """One response per prompt, drawn with a seed of its own, so that a resumed run draws the same."""
         with self.timed("generation"):
-            rendered = [self._student_prompt(prompt) for prompt in prompts]
-            stream = f"rollout-{self.trainer_step + 1}"
-            rows = [
-                Row(tuple(ids), sample_seed(self.seed, stream, self._prompt_sha256(ids), number))
-                for number, ids in zip(self._numbers(len(prompts)), rendered, strict=True)
+            number, places = self.trainer_step + 1, self._places(len(prompts))
+            texts = [prompt[0]["content"] for prompt in prompts]
+            rendered = [self.student_prompt(text) for text in texts]
+            hashes = [sha256_text(self.processing_class.decode(ids)) for ids in rendered]
+            seeds = [
+                sample_seed(self.seed, f"rollout-{number}", sha256, place)
+                for sha256, place in zip(hashes, places, strict=True)
             ]
-            self._seeds = [row.seed for row in rows]
-            completions = self._draw(rows)
-        self._drawn_logps = [completion.logps for completion in completions]
+            completions = self._draw([Row(tuple(ids), seed) for ids, seed in zip(rendered, seeds, strict=True)])
+        self._drawn = Step(number, places, texts, rendered, hashes, seeds, completions)
         return {
             "prompt_ids": rendered,
             "completion_ids": [[*completion.token_ids, *completion.end_ids] for completion in completions],
-            "logprobs": self._drawn_logps,
+            "logprobs": [completion.logps for completion in completions],
         }
 
     def _draw(self, rows: Sequence[Row]) -> list[Completion]:
@@ -193,71 +200,58 @@ class OnPolicyTrainer(GRPOTrainer):
         # TRL has given vLLM the policy's weights by now. Of the seeds vLLM knows nothing.
         prompts = [list(row.token_ids) for row in rows]
         _, drawn, logps, _ = self.vllm_generation.generate(prompts, images=None, num_generations=self.num_generations)
-        ends = set(self.eos_token_ids)
         return [
-            Completion(ids[:-1], "stop", [logp[0] for logp in of_tokens], (ids[-1],))
-            if ids and ids[-1] in ends
-            else Completion(ids, "length", [logp[0] for logp in of_tokens])
-            for ids, of_tokens in zip(drawn, logps, strict=True)
+            self._completion(ids, [logp[0] for logp in of_tokens]) for ids, of_tokens in zip(drawn, logps, strict=True)
         ]
 
-    def _student_prompt(self, prompt: list[dict[str, str]]) -> list[int]:
-        return render(self.processing_class, prompt[0]["content"], enable_thinking=self.enable_thinking)
+    def _completion(self, ids: list[int], logps: list[float]) -> Completion:
+        """What an engine drew, parted into response and end token."""
+        if ids and ids[-1] in self.eos_token_ids:
+            return Completion(ids[:-1], "stop", logps, (ids[-1],))
+        return Completion(ids, "length", logps)
 
-    def _prompt_sha256(self, ids: Sequence[int]) -> str:
-        return sha256_text(self.processing_class.decode(ids))
+    def student_prompt(self, user_text: str) -> list[int]:
+        """Token ids of the prompt that the policy answers."""
+        return render(self.processing_class, user_text, enable_thinking=self.enable_thinking)
 
-    def _numbers(self, count: int) -> range:
+    def _places(self, count: int) -> range:
         """Places of this process's rollouts among those of the step."""
         first = self.accelerator.process_index * count
         return range(first, first + count)
 
-    def _grade(
-        self,
-        prompts: Sequence[list[dict[str, str]]],
-        completions: Sequence[object],
-        completion_ids: Sequence[Sequence[int]],
-        problem_id: Sequence[str],
-        answer: Sequence[str],
-        **_: object,
-    ) -> list[float]:
+    def _grade(self, problem_id: Sequence[str], answer: Sequence[str], **_: object) -> list[float]:
         """Rewards 0 or 1 by the grader of all evaluations; the rollouts become rows of the traces table."""
         with self.timed("grading"):
-            ends = set(self.eos_token_ids)
-            spoken = [ids[:-1] if ids and ids[-1] in ends else ids for ids in completion_ids]
+            step = self.step_in_hand
+            responses = [completion.token_ids for completion in step.completions]
             generated = pd.DataFrame(
                 {
                     "problem_id": problem_id,
-                    "context_sample": pd.array([None] * len(spoken), dtype="Int32"),
-                    "sample": self._numbers(len(spoken)),
-                    "seed": self._seeds,
-                    "prompt_sha256": [self._prompt_sha256(self._student_prompt(prompt)) for prompt in prompts],
-                    "response": [self.processing_class.decode(ids, skip_special_tokens=True) for ids in spoken],
-                    "response_tokens": [len(ids) for ids in spoken],
-                    "finish_reason": [
-                        "length" if len(ids) == len(text) else "stop"
-                        for ids, text in zip(completion_ids, spoken, strict=True)
-                    ],
+                    "context_sample": pd.array([None] * len(responses), dtype="Int32"),
+                    "sample": step.places,
+                    "seed": step.seeds,
+                    "prompt_sha256": step.prompt_sha256,
+                    "response": [self.processing_class.decode(ids, skip_special_tokens=True) for ids in responses],
+                    "response_tokens": [len(ids) for ids in responses],
+                    "finish_reason": [completion.finish_reason for completion in step.completions],
                 }
             )
             asked = pd.DataFrame({"problem_id": problem_id, "answer": answer}).drop_duplicates("problem_id")
-            self._rollouts = self.record.annotate(generated, asked, step=self.trainer_step + 1, opened=self.opened)
-        return self._rollouts["correct"].astype(float).tolist()
+            step.table = self.record.annotate(generated, asked, step=step.number, opened=self.opened)
+        return step.rollouts["correct"].astype(float).tolist()
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """TRL's batch, with the rollout correction in its advantages and, for SDPO, the teacher's prompts."""
+        """TRL's batch, with the rollout correction in its advantages and what the method adds to it."""
+        self._drawn = None
         batch = super()._generate_and_score_completions(inputs)
+        step = self.step_in_hand
         self._correct_for_engine(batch)
-        everyone = pd.concat(gather_object([self._rollouts]), ignore_index=True)
-        rewards = everyone["correct"].astype(float).tolist()
-        threshold = self.settings.sdpo.success_threshold
-        self._note(group_statistics(rewards, group_size=self.num_generations, threshold=threshold))
-        if self.run.method == "sdpo":
-            with self.timed("teacher"):
-                everyone["context_sample"] = self._demonstrate(batch, inputs, everyone["response"].tolist(), rewards)
+        rollouts = pd.concat(gather_object([step.rollouts]), ignore_index=True)
+        self.note(group_statistics(rollouts["correct"].tolist(), group_size=self.num_generations))
+        self.method.extend(batch, step, rollouts)
         if self.accelerator.is_main_process:
-            self.record.save(everyone, self.trainer_step + 1)
-        self._note(self.record.summary(everyone))
+            self.record.save(rollouts, step.number)
+        self.note(self.record.summary(rollouts))
         return batch
 
     def _correct_for_engine(self, batch: dict[str, torch.Tensor]) -> None:
@@ -272,64 +266,14 @@ class OnPolicyTrainer(GRPOTrainer):
         weights = truncated_ratio(batch["old_per_token_logps"], drawn, clip=self.settings.rollout_correction)
         batch["rollout_weights"] = weights
         batch["advantages"] = batch["advantages"].unsqueeze(1) * weights
-        self._note_ratio("rollout_ratio", weights, mask, self.settings.rollout_correction)
+        self.note_ratio("rollout_ratio", weights, mask, self.settings.rollout_correction)
 
     def _rescored(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Log-probabilities [B, T] of the rollouts under the policy that is about to be updated."""
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        visible = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        ids, visible = sequences(batch)
         kept, size = batch["completion_ids"].size(1), self.args.per_device_train_batch_size
         with torch.no_grad():
             return self._get_per_token_logps_and_entropies(self.model, ids, visible, kept, batch_size=size)[0]
-
-    def _demonstrate(
-        self, batch: dict[str, torch.Tensor], inputs: list[dict[str, Any]], responses: list[str], rewards: list[float]
-    ) -> pd.Series:
-        """Add the teacher's prompts to ``batch``; which rollout serves each one of the step as demonstration.
-
-        A rollout without demonstration keeps its own prompt as the teacher's and is left out of the loss.
-        """
-        chosen = choose_demonstrations(
-            rewards,
-            group_size=self.num_generations,
-            threshold=self.settings.sdpo.success_threshold,
-            choice=self.settings.sdpo.demonstration,
-            rng=random.Random(f"{self.seed}:{self.trainer_step + 1}"),
-        )
-        prompts, given = [], []
-        for number, example in zip(self._numbers(len(inputs)), inputs, strict=True):
-            if chosen[number] is None:
-                prompts.append(self._student_prompt(example["prompt"]))
-                continue
-            taught = teacher_prompt(
-                self.processing_class,
-                example["prompt"][0]["content"],
-                responses[chosen[number]],
-                without_thinking=self.run.context == "solution_without_thinking",
-                opened=self.opened,
-                max_tokens=self.settings.sdpo.max_teacher_tokens,
-                enable_thinking=self.enable_thinking,
-            )
-            prompts.append(list(taught.token_ids))
-            given.append(taught)
-        device = self.accelerator.device
-        own = [chosen[number] is not None for number in self._numbers(len(inputs))]
-        batch["distilled"] = torch.tensor(own, device=device)
-        batch["teacher_ids"], batch["teacher_mask"] = self._padded_left(prompts, device)
-        everyones = gather_object(given)
-        if everyones:
-            self._note({"shortened_demonstrations": sum(prompt.shortened for prompt in everyones) / len(everyones)})
-            self._note({"empty_demonstrations": sum(prompt.empty for prompt in everyones) / len(everyones)})
-        return pd.Series(chosen, dtype="Int32")
-
-    def _padded_left(self, prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        width = max(map(len, prompts))
-        ids = torch.full((len(prompts), width), self.processing_class.pad_token_id, device=device)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt, device=device)
-            mask[row, width - len(prompt) :] = 1
-        return ids, mask
 
     def _prepare_inputs(self, generation_batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """The next micro-batch; a new step's rollouts are drawn when those of the last one are used up.
@@ -359,12 +303,11 @@ class OnPolicyTrainer(GRPOTrainer):
         """The batch of all processes, in the order of the step's rollouts, padded to common widths."""
         if self.accelerator.num_processes == 1:
             return batch
-        left = {"prompt_ids", "prompt_mask", "teacher_ids", "teacher_mask"}
-        filled = {"prompt_ids", "teacher_ids", "completion_ids"}
+        left = {"prompt_ids", "prompt_mask"} | self.method.padded_left
         whole = {}
         for name, value in batch.items():
             if value.ndim > 1:
-                filling = self.processing_class.pad_token_id if name in filled else 0
+                filling = self.processing_class.pad_token_id if name.endswith("_ids") else 0
                 value = self.accelerator.pad_across_processes(value, dim=1, pad_index=filling, pad_first=name in left)
             whole[name] = self.accelerator.gather(value) if value.ndim else value
         return whole
@@ -380,96 +323,81 @@ class OnPolicyTrainer(GRPOTrainer):
         batch_size: int | None = None,
         **_: object,
     ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
-        """The same numbers [B, T] as TRL's, with the sequences grouped by length and without their common padding.
+        """The same numbers [B, T] as TRL's.
 
         Scored again without gradient are the rollouts just drawn, whose log-probabilities the sampler may know.
         """
-        training = torch.is_grad_enabled()
-        if not training and self.draws_from_policy:
-            drawn = [torch.tensor(logps) for logps in self._drawn_logps]
+        if not torch.is_grad_enabled() and self.draws_from_policy:
+            drawn = [torch.tensor(completion.logps) for completion in self.step_in_hand.completions]
             padded = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
             return _widened(padded, logits_to_keep).to(input_ids.device), None, None
-        order = attention_mask[:, -logits_to_keep:].sum(dim=1).argsort(descending=True, stable=True)
-        responses, seen = input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:]
+        return *self._score(model, input_ids, attention_mask, logits_to_keep, batch_size, self._with_gradient), None
+
+    def _score(
+        self,
+        model: PreTrainedModel,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        kept: int,
+        batch_size: int | None,
+        with_gradient: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities [B, T] of the last ``kept`` tokens (T) of ``ids`` [B, P + T], and entropies [B, T].
+
+        Sequences are grouped by length and computed without their common padding, ``batch_size`` at a time (None:
+        together). ``with_gradient`` [B]: which rows will get a gradient (None: all).
+        """
+        training = torch.is_grad_enabled()
+        responses, seen = ids[:, -kept:], mask[:, -kept:]
+        order = seen.sum(dim=1).argsort(descending=True, stable=True)
         parts = []
         with self.timed("student" if training else "rescoring"), self.accelerator.autocast():
             for rows in order.split(batch_size or len(order)):
-                graded = None if self._graded is None else self._graded[rows]
-                states, kept = response_states(model, input_ids[rows], attention_mask[rows], logits_to_keep, graded)
-                weight, bias = _output_layer(self.accelerator.unwrap_model(model))
+                needed = None if with_gradient is None else with_gradient[rows]
+                states, longest = response_states(model, ids[rows], mask[rows], kept, needed)
+                weight, bias = output_layer(self.accelerator.unwrap_model(model))
                 logps, entropy = token_logps(
-                    states, weight, responses[rows, :kept], bias=bias, temperature=self.temperature
+                    states, weight, responses[rows, :longest], bias=bias, temperature=self.temperature
                 )
-                parts.append((_widened(logps, logits_to_keep), _widened(entropy, logits_to_keep)))
+                parts.append((_widened(logps, kept), _widened(entropy, kept)))
                 if training:
-                    self._note_mean("entropy", entropy, seen[rows, :kept].float())
+                    self.note_mean("entropy", entropy, seen[rows, :longest].float())
         back = order.argsort()
         logps, entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
-        return logps, entropies, None
+        return logps, entropies
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """GRPO's clipped objective, or SDPO's divergence from the self-teacher; a scalar."""
-        if self.run.method == "sdpo":
-            return self._divergence(model, inputs)
-        self._graded = inputs["advantages"].any(dim=1)  # there is no KL term: elsewhere the objective is 0
+        return self.method.loss(model, inputs)
+
+    # What methods make their losses of.
+    def response_logps(
+        self, model: PreTrainedModel, inputs: dict[str, torch.Tensor], *, with_gradient: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Log-probabilities [B, T] of a micro-batch's responses; the entropy is noted.
+
+        ``with_gradient`` [B]: which rows will get a gradient (None: all); the others cost less.
+        """
+        ids, visible = sequences(inputs)
+        return self._score(model, ids, visible, inputs["completion_ids"].size(1), None, with_gradient)[0]
+
+    def clipped_objective(
+        self, model: PreTrainedModel, inputs: dict[str, torch.Tensor], *, with_gradient: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """TRL's own loss of a micro-batch, a scalar; ``with_gradient`` as in `response_logps`."""
+        self._with_gradient = with_gradient
         try:
             return super()._compute_loss(model, inputs)
         finally:
-            self._graded = None
+            self._with_gradient = None
 
-    def _divergence(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """SDPO: top-k divergence to the teacher, times both importance weights, on rollouts with a demonstration."""
-        responses, mask = inputs["completion_ids"], inputs["completion_mask"]
-        with self.timed("teacher"), torch.no_grad(), self.accelerator.autocast(), self._as_teacher(model) as teacher:
-            ids = torch.cat([inputs["teacher_ids"], responses], dim=1)
-            visible = torch.cat([inputs["teacher_mask"], mask], dim=1)
-            rows = inputs["distilled"].nonzero().flatten()
-            if not len(rows):  # one must be: a sharded teacher is gathered by all processes together
-                rows = slice(1)
-            taught, _ = response_states(teacher, ids[rows], visible[rows], responses.size(1))
-            teacher_weight, teacher_bias = _output_layer(teacher)
-        # In the precision of the forward pass: only there do states and (gathered) weights have one dtype.
-        with self.timed("student"), self.accelerator.autocast():
-            ids = torch.cat([inputs["prompt_ids"], responses], dim=1)
-            visible = torch.cat([inputs["prompt_mask"], mask], dim=1)
-            states, kept = response_states(model, ids, visible, responses.size(1), inputs["distilled"])
-            mask = mask[:, :kept].float()
-            taught = _among(taught, rows, states.shape)
-            weight, bias = _output_layer(self.accelerator.unwrap_model(model))
-            divergence, logps, entropy = distillation_terms(
-                states,
-                taught,
-                weight,
-                responses[:, :kept],
-                bias=bias,
-                teacher_weight=teacher_weight,
-                teacher_bias=teacher_bias,
-                temperature=self.temperature,
-                k=self.run.top_k,
-                alpha=self.settings.sdpo.divergence_alpha,
-                tail=self.settings.sdpo.divergence_tail,
-            )
-            old = inputs["old_per_token_logps"][:, :kept]
-            ratio = truncated_ratio(logps, old, clip=self.settings.sdpo.importance_clip)
-            weights = ratio * inputs["rollout_weights"][:, :kept]
-            distilled = mask * inputs["distilled"].unsqueeze(1)
-            how, tokens = self.settings.aggregation, self._tokens(inputs)
-            loss = aggregate(divergence * weights, distilled, how=how, normaliser=tokens)
-        self._note_mean("entropy", entropy, mask)
-        self._note_mean("divergence", divergence.detach(), distilled)
-        self._note_ratio("importance_ratio", ratio, mask, self.settings.sdpo.importance_clip)
+    def average(self, per_token: torch.Tensor, mask: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The part of a micro-batch ``inputs`` in the mean of ``per_token`` [B, T'] over an update, as
+        ``settings.aggregation`` says; ``mask`` [B, T'] is 1 where a token counts. T' may be less than T.
+        """
+        how = self.settings.aggregation
+        loss = aggregate(per_token, mask, how=how, normaliser=self._tokens(inputs))
         # The trainer adds up micro-batches; a mean over responses has to become one over the whole update.
         return loss / self.current_gradient_accumulation_steps if how == "authors" else loss
-
-    @contextmanager
-    def _as_teacher(self, model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-        """The self-teacher: a model of its own, or the policy with its adapter switched off."""
-        if self.teacher is not None:
-            yield self.teacher
-            return
-        policy = self.accelerator.unwrap_model(model)
-        with policy.disable_adapter():
-            yield policy
 
     def _tokens(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Response tokens per update and process: the normaliser of the token mean (as in TRL's "dapo")."""
@@ -478,59 +406,47 @@ class OnPolicyTrainer(GRPOTrainer):
 
     # --- what is reported ---------------------------------------------------------------------------------------------
 
-    def _note(self, values: dict[str, float]) -> None:
+    def note(self, values: dict[str, float]) -> None:
+        """Metrics of the step, by name."""
         for name, value in values.items():
             self._metrics["train"][name].append(float(value))
 
-    def _note_mean(self, name: str, values: torch.Tensor, mask: torch.Tensor) -> None:
+    def note_mean(self, name: str, values: torch.Tensor, mask: torch.Tensor) -> None:
         """Adds ``values`` [B, T] to a mean over the step's masked tokens, those of all processes."""
         sums = torch.stack([(values * mask).sum(), mask.sum()])
         total, count = self.accelerator.reduce(sums, reduction="sum").tolist()
         before = self.totals.get(name, (0.0, 0.0))
         self.totals[name] = before[0] + total, before[1] + count
 
-    def _note_ratio(self, name: str, ratio: torch.Tensor, mask: torch.Tensor, clip: float) -> None:
+    def note_ratio(self, name: str, ratio: torch.Tensor, mask: torch.Tensor, clip: float) -> None:
         """Mean of truncated ratios, and the share that was truncated."""
         mask = mask[:, : ratio.size(1)].float()
-        self._note_mean(name, ratio, mask)
-        self._note_mean(f"{name}_truncated", (ratio >= clip).float(), mask)
+        self.note_mean(name, ratio, mask)
+        self.note_mean(f"{name}_truncated", (ratio >= clip).float(), mask)
 
-    # --- teacher ------------------------------------------------------------------------------------------------------
+    # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: object) -> None:
-        """A moving teacher is saved before the file that marks a checkpoint as complete."""
-        if self.run.teacher_update_rate:
-            main = self.accelerator.is_main_process
-            gathered = ((name, _whole(weight)) for name, weight in _own_weights(self.teacher))
-            # One at a time: a whole teacher would fill a GPU that holds a share of it.
-            weights = {name: weight.cpu() if main else weight[:0] for name, weight in gathered}
-            if main:
-                folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-                folder.mkdir(parents=True, exist_ok=True)
-                save_file(weights, folder / TEACHER_WEIGHTS)
+        """What the method holds is saved before the file that marks a checkpoint as complete."""
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if self.accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+        self.method.save(folder)
         super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.run.teacher_update_rate:
-            saved = load_file(Path(resume_from_checkpoint) / TEACHER_WEIGHTS)
-            for name, weight in _own_weights(self.teacher):
-                weight.copy_(_placed_like(saved[name], weight))
-
-    @torch.no_grad()
-    def move_teacher(self) -> None:
-        """teacher <- (1 - rate) teacher + rate policy, once per trainer step (authors' dp_actor.py:133-148)."""
-        policy = dict(self.accelerator.unwrap_model(self.model).named_parameters())
-        for name, weight in _own_weights(self.teacher):
-            weight.lerp_(policy[name].to(weight.dtype), self.run.teacher_update_rate)
+        self.method.restore(Path(resume_from_checkpoint))
 
 
 class StepCallback(TrainerCallback):
-    """After each trainer step: the teacher's update, and the model saved where it is to be evaluated."""
+    """After each trainer step: the method's turn, and the model saved where it is to be evaluated.
 
-    def __init__(self, exports: Path, *, base: Path | None = None):
-        self.exports, self.base = exports, base
-        self.trainer: OnPolicyTrainer | None = None
+    ``exports``: folder of the saved models; ``base``: as in `export_model`.
+    """
+
+    def __init__(self, trainer: OnPolicyTrainer, exports: Path, *, base: Path | None = None):
+        self.trainer, self.exports, self.base = trainer, exports, base
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -548,23 +464,19 @@ class StepCallback(TrainerCallback):
         trainer = self.trainer
         if state.global_step % trainer.settings.updates_per_step:
             return
-        if trainer.run.teacher_update_rate:
-            trainer.move_teacher()
+        trainer.method.after_step()
         if trainer.trainer_step in trainer.settings.checkpoint_steps:
             export_model(trainer, self.exports / f"step-{trainer.trainer_step}", base=self.base)
 
 
+def sequences(batch: dict[str, torch.Tensor], prompt: str = "prompt") -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask [B, P + T] of a batch's prompts and responses; ``prompt`` names the columns of the prompts."""
+    ids = torch.cat([batch[f"{prompt}_ids"], batch["completion_ids"]], dim=1)
+    return ids, torch.cat([batch[f"{prompt}_mask"], batch["completion_mask"]], dim=1)
+
+
 def _widened(values: torch.Tensor, width: int) -> torch.Tensor:
     return torch.nn.functional.pad(values, (0, width - values.size(1)))
-
-
-def _among(states: torch.Tensor, rows: torch.Tensor | slice, shape: torch.Size) -> torch.Tensor:
-    """``states`` of some rows of a batch, with zeros for the others."""
-    if states.shape == shape:
-        return states
-    whole = states.new_zeros(shape)
-    whole[rows, : states.size(1)] = states
-    return whole
 
 
 def _require_plain_logits(model: PreTrainedModel) -> None:
