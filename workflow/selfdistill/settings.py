@@ -119,7 +119,8 @@ def _sentence(problem: Any, place: str, kind: Any) -> str:
         return f"'{place}' is missing"
     if problem["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
-        return f"{place}: unknown {problem['input']!r:.80}{nearest(str(problem['input']), known)}; known: {', '.join(known)}"
+        found = problem["input"]
+        return f"{place}: unknown {found!r:.80}{nearest(str(found), known)}; known: {', '.join(known)}"
     shown = not isinstance(problem["input"], dict | tuple) and "Kwargs" not in type(problem["input"]).__name__
     found = f" (found {problem['input']!r:.80})" if shown else ""
     message = problem["msg"].removeprefix("Value error, ").replace(" dictionary or an instance of ", " dictionary of ")
