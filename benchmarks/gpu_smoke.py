@@ -51,13 +51,7 @@ from selfdistill.microcosm.pretrain import pretrain
 from selfdistill.microcosm.reasoner import Reasoner
 from selfdistill.problems import load_problem_set
 from selfdistill.training import arguments, onpolicy, sdpo, sft, trainer
-from selfdistill.training.losses import (
-    CHUNK_TOKENS,
-    PIECE_LOGITS,
-    aggregate,
-    distillation_terms,
-    topk_divergence,
-)
+from selfdistill.training.losses import CHUNK_TOKENS, PIECE_LOGITS, aggregate, distillation_terms, topk_divergence
 from selfdistill.training.settings import OnPolicySettings, Run, SftSettings
 from selfdistill.training.states import response_states
 from selfdistill.training.trainer import PHASES

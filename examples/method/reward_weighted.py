@@ -7,7 +7,7 @@ pushes wrong ones away, and for SDPO, which needs two correct responses in a gro
 
 import pandas as pd
 import torch
-from selfdistill.training.methods import Method
+from selfdistill.training.method import Method
 from selfdistill.training.rollouts import Step
 from transformers import PreTrainedModel
 

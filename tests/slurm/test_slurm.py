@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from project import Project
-from selfdistill.figures.registry import FIGURES
+from selfdistill.artifacts import FIGURES
 
 from .conftest import Submission, fault_project, new_project, started, until
 

@@ -75,7 +75,7 @@ class Project:
         example = ROOT / "examples" / "figure"
         shutil.copy(example / "draw_fig_toy.py", self.folder / "workflow" / "scripts")
         entry, view = re.findall(r"^   `(.*)`$", (example / "README.md").read_text(), re.MULTILINE)
-        self.edit("workflow/selfdistill/figures/registry.py", "_FIGURES = (\n", f"_FIGURES = (\n    {entry}\n")
+        self.edit("workflow/selfdistill/artifacts.py", "_FIGURES = (\n", f"_FIGURES = (\n    {entry}\n")
         self.edit("config.yaml", "  views:\n", f"  views:\n    {view}\n")
 
     def results(self) -> dict[str, bytes]:

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from selfdistill import tables
 from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.ledger import Role, ledger
 from selfdistill.claims.statements import Claim, read_claims
 from selfdistill.claims.units import LABELS, evaluation_units, guidance_units, sft_units, training_units
 from selfdistill.claims.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE, holm, p_value
 from selfdistill.errors import UserError
-from selfdistill.figures.registry import FIGURES, TABLES
 from selfdistill.pages.ledger_page import html, markdown, summary_line
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 from selfdistill import files, tables
+from selfdistill.artifacts import VIEWED
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
 from selfdistill.figures import curve_plots
-from selfdistill.figures.registry import VIEWED
 from selfdistill.markers.counting import MARKERS
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 

@@ -11,11 +11,11 @@ import yaml
 from PIL import Image
 from project import ROOT, Project
 from selfdistill import cli, stages
+from selfdistill.artifacts import EXAMPLES, FIGURES, SFT_STEPS, VIEWED
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.config import parse
 from selfdistill.errors import UserError
 from selfdistill.figures.drawing import SCHEMAS
-from selfdistill.figures.registry import EXAMPLES, FIGURES, SFT_STEPS, VIEWED
 from selfdistill.records import lineage
 from selfdistill.records.bundle import Records
 from selfdistill.study import Study
@@ -32,7 +32,7 @@ def test_every_figure_has_one_script_and_every_script_one_line():
 
 
 def test_the_registry_imports_nothing_heavy():
-    loaded = "import sys, selfdistill.figures.registry; print(*{'numpy', 'pandas', 'matplotlib'} & sys.modules.keys())"
+    loaded = "import sys, selfdistill.artifacts; print(*{'numpy', 'pandas', 'matplotlib'} & sys.modules.keys())"
     found = subprocess.run([sys.executable, "-c", loaded], cwd=PACKAGE_ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
 

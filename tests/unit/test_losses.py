@@ -8,13 +8,7 @@ import pytest
 import torch
 from selfdistill.errors import UserError
 from selfdistill.training import losses
-from selfdistill.training.losses import (
-    aggregate,
-    distillation_terms,
-    token_logps,
-    topk_divergence,
-    truncated_ratio,
-)
+from selfdistill.training.losses import aggregate, distillation_terms, token_logps, topk_divergence, truncated_ratio
 from torch.utils._python_dispatch import TorchDispatchMode
 from trl.experimental.sdpo.loss_utils import apply_importance_sampling_clipping, compute_topk_self_distillation_loss
 

@@ -14,6 +14,7 @@ from selfdistill import tables
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, reachable
 from selfdistill.errors import UserError
 from selfdistill.training import methods
+from selfdistill.training.method import Method
 from tiny import save_tiny_model
 
 EXAMPLE = PACKAGE_ROOT.parent / "examples" / "method"
@@ -23,7 +24,7 @@ DRIVER = Path(__file__).with_name("processes_driver.py")
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_a_method_is_a_module_whose_docstring_names_its_paper(name: str):
     method = methods.load(name)
-    assert issubclass(method, methods.Method) and "loss" in vars(method)
+    assert issubclass(method, Method) and "loss" in vars(method)
     assert "arXiv:" in sys.modules[method.__module__].__doc__
 
 

@@ -18,7 +18,7 @@ from selfdistill import cli
 from selfdistill.claims.statements import read_claims
 from selfdistill.config import parse
 from selfdistill.errors import UserError
-from selfdistill.planning import artefacts, assumptions, causes, costs, dag, explain, measured, plan
+from selfdistill.planning import assumptions, causes, costs, dag, explain, measured, plan, waiting
 from selfdistill.planning.dag import Cause, Job
 from selfdistill.planning.ranges import Range, exactly, total
 from selfdistill.planning.ranges import parse as parse_range
@@ -266,20 +266,20 @@ def test_figures_share_a_line_of_costs_and_one_may_have_its_own(default: plan.Pl
     assert published.seconds("draw_fig_2") == Range(2, 5, 30)
 
 
-# --- artefacts and claims -----------------------------------------------------------------------------------------
+# --- artifacts and claims -----------------------------------------------------------------------------------------
 
 
 def test_every_table_and_figure_has_a_name_and_a_job(default: plan.Plan):
-    names = artefacts.artefacts(default.graph)
+    names = waiting.artifacts(default.graph)
     assert {f"Figure {number}" for number in range(1, 9)} | {"Table 1", "Table 2", "Table 3"} <= set(names)
-    made = artefacts.makers(default.graph)
+    made = waiting.makers(default.graph)
     assert set(default.graph.targets) <= set(made)
-    assert len({artefacts.name_of(path) for path in default.graph.targets}) == len(names)
+    assert len({waiting.name_of(path) for path in default.graph.targets}) == len(names)
 
 
-def test_an_artefact_without_a_name_says_what_to_add():
+def test_an_artifact_without_a_name_says_what_to_add():
     with pytest.raises(UserError, match="add 'index', or 'atlas', to NAMES"):
-        artefacts.name_of("results/microcosm/atlas/index.html")
+        waiting.name_of("results/microcosm/atlas/index.html")
 
 
 def test_every_claim_hangs_on_a_rule(default: plan.Plan):
@@ -290,8 +290,8 @@ def test_every_claim_hangs_on_a_rule(default: plan.Plan):
     for claim in claims:
         testable = bool(claim.tests) and roles[str(claim.role)] is not None
         assert bool(default.claims[claim.id]) == testable, claim.id
-    ledger = artefacts.artefacts(default.graph)["Claims ledger"]
-    everything = artefacts.below(default.graph)
+    ledger = waiting.artifacts(default.graph)["Claims ledger"]
+    everything = waiting.below(default.graph)
     makes_ledger = next(job for job in default.graph.jobs if job.rule == "make_ledger")
     assert ledger <= everything[makes_ledger.id]
 
@@ -308,9 +308,9 @@ def test_a_claim_hangs_on_the_responses_that_it_compares(default: plan.Plan):
     }
 
 
-def test_a_plan_of_a_study_never_run_shows_every_artefact_and_claim_with_a_time(default: plan.Plan):
+def test_a_plan_of_a_study_never_run_shows_every_artifact_and_claim_with_a_time(default: plan.Plan):
     text = "\n".join(plan.lines(default, None))
-    for name in [*artefacts.artefacts(default.graph), *default.claims]:
+    for name in [*waiting.artifacts(default.graph), *default.claims]:
         assert name in " ".join(text.split())
     assert "there already" not in text
     assert max(map(len, text.splitlines())) <= 120
@@ -320,8 +320,8 @@ def test_a_plan_of_a_study_never_run_shows_every_artefact_and_claim_with_a_time(
 
 
 def test_figure_3_waits_for_every_run_and_table_1_for_none(default: plan.Plan):
-    hanging = artefacts.below(default.graph)
-    named = artefacts.artefacts(default.graph)
+    hanging = waiting.below(default.graph)
+    named = waiting.artifacts(default.graph)
     runs = [job for job in default.graph.jobs if job.rule == "train_onpolicy"]
     assert all(named["Figure 3"] & hanging[job.id] for job in runs)
     assert not any(named["Table 1"] & hanging[job.id] for job in runs)
@@ -418,11 +418,11 @@ def test_a_changed_value_is_explained_with_old_and_new_value_and_what_hangs_on_i
     assert snapshot(tiny) == before
     jobs = {job.rule: job for job in graph.jobs}
     assert {rule for rule, job in jobs.items() if job.pending} == {"sample", "render"}
-    maker = {path: job.rule for path, job in artefacts.makers(graph).items()}
+    maker = {path: job.rule for path, job in waiting.makers(graph).items()}
     assert causes.in_words(jobs["sample"], maker, ever_made=True) == ["parameter `flags` changed: --low 0.125 -> 0.25"]
     assert causes.in_words(jobs["render"], maker, ever_made=True) == ["inputs will be remade by sample"]
-    hanging = artefacts.below(graph)[jobs["sample"].id]
-    reached = {name for name, made in artefacts.artefacts(graph).items() if made & hanging}
+    hanging = waiting.below(graph)[jobs["sample"].id]
+    reached = {name for name, made in waiting.artifacts(graph).items() if made & hanging}
     assert reached == {"Table 1"}
 
 

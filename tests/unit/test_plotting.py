@@ -19,10 +19,10 @@ from selfdistill.analysis import quoted as quoted_values
 from selfdistill.analysis import responses, summaries
 from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.analysis.words import rate_label
+from selfdistill.artifacts import CURVES, FIGURES
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
 from selfdistill.figures import examples, plotting
-from selfdistill.figures.registry import CURVES, FIGURES
 from selfdistill.markers.counting import MARKERS, count_table
 from snakemake.iocontainers import InputFiles, OutputFiles, Params
 

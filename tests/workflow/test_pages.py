@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 from selfdistill import tables
-from selfdistill.figures.registry import FIGURES
+from selfdistill.artifacts import FIGURES
 from selfdistill.records import lineage, verification
 from selfdistill.records.bundle import Records
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from project import ROOT
 from selfdistill import tables
+from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.statements import read_claims
-from selfdistill.figures.registry import FIGURES, TABLES
 
 
 def test_every_table_and_figure_appears_with_its_origin(finished):

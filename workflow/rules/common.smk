@@ -8,13 +8,19 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from selfdistill.claims.statements import read_claims
-from selfdistill.code_digest import PACKAGE_ROOT, code_digest
+from selfdistill.code_digest import PACKAGE_ROOT
+from selfdistill.code_digest import code_digest
 from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
-from selfdistill.figures.registry import FIGURES, TABLES, settings_of
+from selfdistill.artifacts import FIGURES
+from selfdistill.artifacts import TABLES
+from selfdistill.artifacts import settings_of
 from selfdistill.flags import Flags
-from selfdistill.generation.contexts import CHOICES, GUIDANCE
-from selfdistill.study import COLLECTED, SFT_SETS, Study
+from selfdistill.generation.contexts import CHOICES
+from selfdistill.generation.contexts import GUIDANCE
+from selfdistill.study import COLLECTED
+from selfdistill.study import SFT_SETS
+from selfdistill.study import Study
 from selfdistill.training.methods import METHODS
 
 try:

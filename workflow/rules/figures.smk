@@ -1,4 +1,4 @@
-"""Every figure, each from tables only: one rule for each line of the registry, `selfdistill.figures.registry`.
+"""Every figure, each from tables only: one rule for each line of the registry, `selfdistill.artifacts`.
 
 Reads tables/ and curves.parquet, of two figures training metrics and responses; writes figures/. Seconds at either scale.
 """
@@ -27,6 +27,6 @@ for figure in FIGURES.values():
             code=script_code(f"draw_{figure.name}"),
             study=CONFIG.study,
             figure=figure.name,
-            settings=settings_of(figure, CONFIG),
+            settings=settings_of(figure, STUDY),
         script:
             "../scripts/draw_{params.figure}.py"

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, model_validator
 
 from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.artifacts import VIEWED
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError, nearest
-from selfdistill.figures.registry import VIEWED
 from selfdistill.generation.requests import Sampling
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.microcosm.presets import Pretraining
@@ -20,7 +20,7 @@ from selfdistill.models import ModelSource
 from selfdistill.pages.reading_room import Limits
 from selfdistill.problems import ProblemSet
 from selfdistill.settings import choices, is_settings, key, keys, settings, sweep, validated
-from selfdistill.training.settings import Method, OnPolicySettings, Rate, Run, SftSettings
+from selfdistill.training.settings import MethodName, OnPolicySettings, Rate, Run, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
 # Names become parts of paths and of run ids.
@@ -120,7 +120,7 @@ class View:
     families: list[str] = key(doc="Families of models shown.", min_length=1)
     thinking: Literal["on", "off"] = key("on", doc="Runs with thinking on or off.")
     problem_set: str = key("train", doc="Problem set trained on.")
-    rates: dict[Method, float] = key(doc="Learning rate shown of each method.")
+    rates: dict[MethodName, float] = key(doc="Learning rate shown of each method.")
     top_k: int = key(100, doc="Runs of SDPO with this top-k.", gt=0)
 
 

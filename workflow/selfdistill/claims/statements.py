@@ -10,7 +10,7 @@ from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError
 from selfdistill.settings import key, settings
 from selfdistill.training.methods import METHODS
-from selfdistill.training.settings import Context, Method, Rate
+from selfdistill.training.settings import Context, MethodName, Rate
 
 Of = Literal["guidance", "sft", "training", "evaluation"]
 
@@ -82,7 +82,7 @@ class Role:
     family: str = key(doc="Family of models.")
     thinking: Literal["on", "off"] = key("on", doc="With thinking on or off.")
     problem_set: str = key("train", doc="Problem set trained on.")
-    rates: dict[Method, list[Rate]] = key(
+    rates: dict[MethodName, list[Rate]] = key(
         factory=dict,
         doc="Learning rates tested of each method; each of SDPO's is a variant with a verdict of its own.",
     )

@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
+from selfdistill import artifacts
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import View, parse
 from selfdistill.errors import UserError
-from selfdistill.figures import drawing, plotting, registry
+from selfdistill.figures import drawing, plotting
 from selfdistill.records.lineage import located
 from selfdistill.settings import keys, validated
 from selfdistill.study import Study
@@ -24,12 +25,12 @@ def redraw(name: str, results: Path, out: Path, settings: Path | None = None) ->
     It is drawn as the configuration recorded there says, or the one in the file ``settings``. `UserError` for an
     unknown figure or format, for tables that are not there, and where that configuration does not say what is shown.
     """
-    figure = registry.figure_named(name)
+    figure = artifacts.figure_named(name)
     recorded = _recorded(results)
-    config = recorded if settings is None else parse(_yaml(settings))
+    study = Study(recorded if settings is None else parse(_yaml(settings)))
     try:
-        inputs = {table: _located(files, results) for table, files in figure.source.files(Study(config)).items()}
-        chosen = registry.settings_of(figure, config)
+        inputs = {table: _located(files, results) for table, files in figure.source.files(study).items()}
+        chosen = artifacts.settings_of(figure, study)
     except (AttributeError, KeyError) as error:
         raise UserError(
             f"{settings or results / 'config.yaml'} does not say what {figure.title} ({name}) shows ({error}); "
@@ -43,7 +44,7 @@ def redraw(name: str, results: Path, out: Path, settings: Path | None = None) ->
     drawing.write(draw(**drawing.read(inputs), **chosen, study=recorded.study), [out], made_from)
 
 
-def _check_there(figure: registry.Figure, files: list[str], results: Path) -> None:
+def _check_there(figure: artifacts.Figure, files: list[str], results: Path) -> None:
     missing = [file for file in files if not Path(file).is_file()]
     if missing:
         raise UserError(

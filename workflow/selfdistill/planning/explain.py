@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from selfdistill.errors import UserError, nearest
-from selfdistill.planning import artefacts
+from selfdistill.planning import waiting
 from selfdistill.planning.causes import in_words
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.plan import Plan
@@ -21,7 +21,7 @@ def lines(plan: Plan, targets: Sequence[str]) -> Iterator[str]:
         yield f"Nothing is to be done: {', '.join(targets) or 'every table and figure of the study'} is up to date."
         return
     yield f"{len(jobs)} of {len(plan.graph.jobs)} jobs are run, {plan.said(plan.time(jobs))}:"
-    hanging = artefacts.below(plan.graph)
+    hanging = waiting.below(plan.graph)
     for (rule, causes), group in _groups(plan.graph, jobs).items():
         yield ""
         yield from wrapped(f"{_who(rule, group)}: {'; '.join(causes)}")
@@ -31,7 +31,7 @@ def lines(plan: Plan, targets: Sequence[str]) -> Iterator[str]:
 
 
 def _groups(graph: Graph, jobs: Sequence[Job]) -> dict[tuple[str, tuple[str, ...]], list[Job]]:
-    rule_of = {path: job.rule for path, job in artefacts.makers(graph).items()}
+    rule_of = {path: job.rule for path, job in waiting.makers(graph).items()}
     found: dict[tuple[str, tuple[str, ...]], list[Job]] = {}
     for job in jobs:
         causes = tuple(in_words(job, rule_of, ever_made=_ever_made(job)))
@@ -50,8 +50,8 @@ def _who(rule: str, group: Sequence[Job]) -> str:
 
 
 def _below(plan: Plan, reached: set[int]) -> str:
-    """Artefacts and claims among the jobs ``reached``."""
-    every = artefacts.artefacts(plan.graph)
+    """Artifacts and claims among the jobs ``reached``."""
+    every = waiting.artifacts(plan.graph)
     names = [name for name, jobs in every.items() if jobs & reached]
     testable = {claim for claim, jobs in plan.claims.items() if jobs}
     claims = [claim for claim, jobs in plan.claims.items() if jobs & reached]
@@ -67,7 +67,7 @@ def _below(plan: Plan, reached: set[int]) -> str:
 
 
 def _needed(graph: Graph, targets: Sequence[str]) -> set[int]:
-    """The jobs that make ``targets`` (files, rules or artefacts), and those that they need; without targets, all."""
+    """The jobs that make ``targets`` (files, rules or artifacts), and those that they need; without targets, all."""
     if not targets:
         return {job.id for job in graph.jobs}
     wanted = set().union(*(_makers(graph, target) for target in targets))
@@ -78,11 +78,11 @@ def _needed(graph: Graph, targets: Sequence[str]) -> set[int]:
 
 
 def _makers(graph: Graph, target: str) -> set[int]:
-    files = {path: {job.id} for path, job in artefacts.makers(graph).items()}
+    files = {path: {job.id} for path, job in waiting.makers(graph).items()}
     rules: dict[str, set[int]] = {}
     for job in graph.jobs:
         rules.setdefault(job.rule, set()).add(job.id)
-    known = {**files, **rules, **artefacts.artefacts(graph)}
+    known = {**files, **rules, **waiting.artifacts(graph)}
     if target not in known:
         raise UserError(
             f"--target: nothing of this study is called '{target}'{nearest(target, known)}; allowed are files that a "

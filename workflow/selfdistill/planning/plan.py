@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from selfdistill.errors import UserError
-from selfdistill.planning import artefacts, costs, dag
+from selfdistill.planning import costs, dag, waiting
 from selfdistill.planning.costs import Cost
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.measured import Finished
@@ -38,7 +38,7 @@ class Plan:
 
     @cached_property
     def claims(self) -> dict[str, set[int]]:
-        return artefacts.claim_jobs(self.graph, self.study)
+        return waiting.claim_jobs(self.graph, self.study)
 
     @property
     def on_gpus(self) -> bool:
@@ -172,7 +172,7 @@ def _row(plan: Plan, name: str, jobs: list[Job], price: float | None) -> list[st
 
 
 def _appearance_lines(plan: Plan) -> Iterator[str]:
-    appear = {name: _latest(plan, jobs) for name, jobs in artefacts.artefacts(plan.graph).items()}
+    appear = {name: _latest(plan, jobs) for name, jobs in waiting.artifacts(plan.graph).items()}
     done = [name for name, when in appear.items() if when is None]
     yield f"WHAT APPEARS WHEN (from the start, on {plan.where}; jobs in the order in which they become ready)"
     if done:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from selfdistill.training.methods import Method
+from selfdistill.training.method import Method
 from selfdistill.training.settings import OnPolicySettings
 
 

@@ -22,7 +22,7 @@ from selfdistill import models
 from selfdistill.errors import UserError
 from selfdistill.training.demonstrations import TeacherPrompt, choose_demonstrations, teacher_prompt
 from selfdistill.training.losses import distillation_terms, truncated_ratio
-from selfdistill.training.methods import Method
+from selfdistill.training.method import Method
 from selfdistill.training.rollouts import Step
 from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.sharding import output_layer, own_weights, placed_like, whole

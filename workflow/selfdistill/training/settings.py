@@ -9,7 +9,7 @@ from selfdistill.errors import UserError
 from selfdistill.settings import key, settings
 from selfdistill.training.methods import METHODS
 
-Method = Literal[tuple(METHODS)]
+MethodName = Literal[tuple(METHODS)]
 Context = Literal["solution", "solution_without_thinking"]
 Rate = Annotated[float, Field(gt=0)]
 AGGREGATIONS = ("authors", "token")
@@ -74,7 +74,7 @@ class Run:
     """One on-policy run (Sections 5 and 6, Appendix E). What a method does not have is null."""
 
     model: str = key(doc="Name of the model that is trained.")
-    method: Method = key(doc=f"One of {', '.join(f'`{name}`' for name in METHODS)}.", paper="both (Section 5)")
+    method: MethodName = key(doc=f"One of {', '.join(f'`{name}`' for name in METHODS)}.", paper="both (Section 5)")
     learning_rate: Rate = key(doc="Constant after warm-up.", paper="GRPO 1e-6, SDPO 1e-5 (authors' run_math_*.sh:42)")
     context: Context | None = key(
         "solution", doc="SDPO's c: the peer's whole response, or what follows its thinking.", paper="both (Section 5)"

@@ -1,4 +1,4 @@
-"""One trainer for all methods: TRL's GRPOTrainer, with the loss of a `selfdistill.training.methods.Method`.
+"""One trainer for all methods: TRL's GRPOTrainer, with the loss of a `selfdistill.training.method.Method`.
 
 Rollouts, grading, updates, schedule and records are the same code for every method. Everything of TRL that is private
 and overridden stands in this module; `OVERRIDDEN` lists it with the parameters relied on, for a test to compare.
@@ -30,7 +30,7 @@ from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.prompts import render
 from selfdistill.training.checkpoints import export_model
 from selfdistill.training.losses import aggregate, token_logps, truncated_ratio
-from selfdistill.training.methods import Method
+from selfdistill.training.method import Method
 from selfdistill.training.rollouts import RolloutRecord, Step, group_statistics
 from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.sharding import output_layer

@@ -4,19 +4,30 @@ A figure is its line here and its script ``workflow/scripts/draw_{name}.py``, wh
 workflow reads this module while it builds its graph, so that nothing heavy is imported.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from selfdistill.errors import UserError, nearest
 
-if TYPE_CHECKING:
-    from selfdistill.config import Config
-    from selfdistill.study import Study
-
 Files = dict[str, str | list[str]]
+
+
+class Study(Protocol):
+    """What figures need of a `selfdistill.study.Study`."""
+
+    config: Any
+    example: dict[str, str]
+    curves: str
+    sft_runs: Any
+
+    def table(self, name: str) -> str: ...
+
+    def training(self, model: str, run: str) -> str: ...
+
+    def evaluation(self, model: str, run: str, benchmark: str) -> str: ...
+
+    def problems(self, problem_set: str) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -57,32 +68,30 @@ SFT_STEPS = Source(_sft_steps)
 EXAMPLES = Source(_examples)
 
 
-def _view(figure: str, config: Config) -> dict[str, Any]:
+def _view(figure: str, study: Study) -> dict[str, Any]:
     """Which on-policy runs a figure shows, with the benchmarks of the problem set that they were trained on."""
-    chosen = config.figures.views[figure]
-    return {**vars(chosen), "benchmarks": config.onpolicy.benchmarks[chosen.problem_set]}
+    chosen = study.config.figures.views[figure]
+    return {**vars(chosen), "benchmarks": study.config.onpolicy.benchmarks[chosen.problem_set]}
 
 
-def _narrow(figure: str, config: Config) -> dict[str, Any]:
+def _narrow(figure: str, study: Study) -> dict[str, Any]:
     """The problem set whose problems in training and test are of the same types, and its benchmarks."""
-    problem_set = config.figures.narrow
-    return {"problem_set": problem_set, "benchmarks": config.onpolicy.benchmarks[problem_set]}
+    problem_set = study.config.figures.narrow
+    return {"problem_set": problem_set, "benchmarks": study.config.onpolicy.benchmarks[problem_set]}
 
 
-def _sft_runs(figure: str, config: Config) -> dict[str, tuple[str, float]]:
+def _sft_runs(figure: str, study: Study) -> dict[str, tuple[str, float]]:
     """Data set and learning rate of every fine-tuning run, by id."""
-    from selfdistill.study import Study  # which reads the configuration, and that this module
-
-    return {name: (run.data, run.learning_rate) for name, run in Study(config).sft_runs.items()}
+    return {name: (run.data, run.learning_rate) for name, run in study.sft_runs.items()}
 
 
 # What a figure may ask of the configuration, by the name under which ``draw`` takes it.
-SETTINGS: dict[str, Callable[[str, Config], Any]] = {
+SETTINGS: dict[str, Callable[[str, Study], Any]] = {
     "view": _view,
     "narrow": _narrow,
     "runs": _sft_runs,
-    "low": lambda figure, config: config.selection.low,
-    "high": lambda figure, config: config.selection.high,
+    "low": lambda figure, study: study.config.selection.low,
+    "high": lambda figure, study: study.config.selection.high,
 }
 
 
@@ -145,6 +154,6 @@ def figure_named(name: str) -> Figure:
     return FIGURES[name]
 
 
-def settings_of(figure: Figure, config: Config) -> dict[str, Any]:
-    """What ``figure`` asks of a configuration."""
-    return {name: SETTINGS[name](figure.name, config) for name in figure.settings}
+def settings_of(figure: Figure, study: Study) -> dict[str, Any]:
+    """What ``figure`` asks of a study's configuration."""
+    return {name: SETTINGS[name](figure.name, study) for name in figure.settings}

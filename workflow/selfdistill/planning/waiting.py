@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.ledger import compared
 from selfdistill.claims.statements import read_claims
 from selfdistill.claims.units import LABELS, VALUES
 from selfdistill.errors import UserError
-from selfdistill.figures.registry import FIGURES, TABLES
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.work import Study
 from selfdistill.study import BASE
@@ -23,7 +23,7 @@ from selfdistill.training.settings import Run
 
 CLAIMS = Path("config/claims.yaml")
 REGISTERED = {"tables": TABLES, "figures": FIGURES}  # by folder
-# Artefacts that are neither table nor figure, by the stem of their files or by their folder.
+# Artifacts that are neither table nor figure, by the stem of their files or by their folder.
 NAMES = {
     "config": "Recorded configuration",
     "claims": "Claims ledger",
@@ -32,7 +32,7 @@ NAMES = {
 
 
 def name_of(path: str) -> str:
-    """What a reader calls the artefact in a file of the default rule; `UserError` saying what to add for a new one."""
+    """What a reader calls the artifact in a file of the default rule; `UserError` saying what to add for a new one."""
     stem, folder = Path(path).stem, Path(path).parent.name
     registered = REGISTERED.get(folder, {}).get(stem)
     if registered is not None:
@@ -40,14 +40,14 @@ def name_of(path: str) -> str:
     known = next((key for key in (stem, folder) if key in NAMES), None)
     if known is None:
         raise UserError(
-            f"{path}: no name for this artefact of the default rule; add '{stem}', or '{folder}', to NAMES in "
-            "workflow/selfdistill/planning/artefacts.py"
+            f"{path}: no name for this artifact of the default rule; add '{stem}', or '{folder}', to NAMES in "
+            "workflow/selfdistill/planning/artifacts.py"
         )
     return NAMES[known]
 
 
-def artefacts(graph: Graph) -> dict[str, set[int]]:
-    """The artefacts of the default rule, by name, with the ids of the jobs that make their files."""
+def artifacts(graph: Graph) -> dict[str, set[int]]:
+    """The artifacts of the default rule, by name, with the ids of the jobs that make their files."""
     maker = makers(graph)
     found: dict[str, set[int]] = {}
     for path in graph.targets:
