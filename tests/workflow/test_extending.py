@@ -33,6 +33,9 @@ def test_a_model_from_a_folder_is_studied_beside_the_others(project):
     status, output = project.run("snakemake", target, "--cores", "2", *STUDY, "examples/model/config.yaml")
     assert status == 0, output
     assert set(tables.read(project.folder / target, "traces")["model"]) == {"mine"}
+    (project.folder / "examples/model/weights/tokenizer_config.json").write_text('{"changed": true}')
+    status, output = project.run("snakemake", target, "--dry-run", *STUDY, "examples/model/config.yaml")
+    assert "rule register_model" in output and "rule evaluate_model" in output
 
 
 def test_a_data_set_from_a_file_is_read_and_evaluated(project):
@@ -44,6 +47,10 @@ def test_a_data_set_from_a_file_is_read_and_evaluated(project):
     assert problems["answer"].tolist() == ["7", r"\frac{9}{2}", "15"]
     assert problems["problem_type"].tolist() == ["sums", "fractions", "parity"]
     assert set(tables.read(project.folder / target, "traces")["problem_id"]) == set(problems["problem_id"])
+    source = project.folder / "examples/data_set/problems.jsonl"
+    source.write_text(source.read_text().replace('"7"', '"8"'))
+    status, output = project.run("snakemake", target, "--dry-run", *STUDY, "examples/data_set/config.yaml")
+    assert "rule load_problems" in output and "rule evaluate_model" in output
 
 
 def test_a_guidance_context_is_sampled_and_stands_in_table_1(project):

@@ -49,6 +49,8 @@ rule share_model:
 
 rule register_model:
     """A published model: its repository and commit, or its folder and file hashes."""
+    input:
+        by(STUDY.model_files, "model"),
     output:
         manifest=STUDY.manifest(MODEL),
     log:

@@ -1,11 +1,13 @@
 """Problem sets: from the microcosm, a local file or the hub, all in one schema.
 
-Reads nothing; writes results/{study}/problems/{problem_set}.parquet. Seconds at either scale.
+Reads the file of a set that comes from one; writes results/{study}/problems/{problem_set}.parquet. Seconds at either scale.
 """
 
 
 rule load_problems:
     """Section 3's pool and the benchmarks; duplicates dropped by the normalised text."""
+    input:
+        by(STUDY.problem_files, "problem_set"),
     output:
         STUDY.problems("{problem_set}"),
     log:

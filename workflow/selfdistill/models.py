@@ -72,12 +72,17 @@ def save_shared_manifest(manifest: Path, other: Path) -> None:
     _write(manifest, {"kind": "folder", "folder": folder, **_contents(other.parent)})
 
 
-def _contents(folder: Path) -> dict[str, Any]:
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-        for path in sorted(folder.iterdir())
+def files_of(folder: Path) -> list[Path]:
+    """The files of a model saved in ``folder``: weights, configuration, tokenizer; none where there is no folder."""
+    return [
+        path
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
         if path.suffix in SUFFIXES and path.name != MANIFEST and not path.name.endswith(".provenance.json")
-    }
+    ]
+
+
+def _contents(folder: Path) -> dict[str, Any]:
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in files_of(folder)}
     if not any(name.endswith(".safetensors") for name in files):
         raise UserError(f"{folder}: no safetensors weights found (pickled weights are not read)")
     hashes = json.dumps([[name, entry["sha256"]] for name, entry in files.items()])

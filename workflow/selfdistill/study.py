@@ -13,6 +13,7 @@ from selfdistill.analysis import words
 from selfdistill.config import Config
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE
+from selfdistill.models import files_of
 from selfdistill.settings import keys
 from selfdistill.training.settings import OnPolicySettings, Run, SftRun
 
@@ -143,12 +144,22 @@ class Study:
     def problems(self, problem_set: str) -> str:
         return f"{self.results}/problems/{problem_set}.parquet"
 
+    def problem_files(self, problem_set: str) -> list[str]:
+        """The user's own file that a problem set is read from, if it is."""
+        file = self.config.problem_sets[problem_set].file
+        return [] if file is None else [str(file)]
+
     def borderline(self, model: str) -> str:
         """The problems that Section 3 selects."""
         return f"{self.results}/problems/{model}/borderline.parquet"
 
     def manifest(self, model: str, run: str = BASE) -> str:
         return f"{self.results}/models/{model}/{run}/manifest.json"
+
+    def model_files(self, model: str) -> list[str]:
+        """The user's own files of a model from a folder; the folder itself, to be missed, where there are none."""
+        folder = self.config.models[model].folder
+        return [] if folder is None else list(map(str, files_of(folder))) or [str(folder)]
 
     def checkpoints(self, model: str, run: str) -> str:
         """The folder of an on-policy run's models."""
