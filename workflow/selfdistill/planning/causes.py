@@ -14,7 +14,7 @@ from typing import Any
 
 from selfdistill.planning.dag import Job
 
-DIGEST = re.compile(r"[0-9a-f]{16}")
+DIGEST = re.compile(r"[0-9a-f]{16}( [0-9a-f]{16})*")  # of a stage, and of what it loads by name
 FLAGS = re.compile(r"\s*'?--")  # a flag with a space in its value is quoted whole
 SHOWN = 60  # characters of a value
 
@@ -134,4 +134,4 @@ def in_words(job: Job, maker: Mapping[str, str], ever_made: bool) -> list[str]:
 def _parameter(name: str, old: Any, new: Any, job: Job) -> str:
     if name == "code":
         return f"the code of {job.rule} changed (digest {_short(old)} -> {_short(new)})"
-    return f"parameter `{name}` changed: {difference(old, new)}"
+    return f"parameter `{name}` changed: {difference(old, new) or 'its flags are written otherwise'}"
