@@ -9,7 +9,8 @@ def test_a_moved_module_reruns_nothing(project):
     (package / "uncertainty").mkdir()
     (package / "uncertainty" / "__init__.py").write_text('"""Intervals."""\n')
     (package / "analysis" / "intervals.py").rename(package / "uncertainty" / "bootstrap.py")
-    renamed = replace(project.folder / "workflow", "selfdistill.analysis.intervals", "selfdistill.uncertainty.bootstrap")
+    old, new = "selfdistill.analysis.intervals", "selfdistill.uncertainty.bootstrap"
+    renamed = replace(project.folder / "workflow", old, new)
     assert renamed > 5
     assert project.pending() == {}
 
