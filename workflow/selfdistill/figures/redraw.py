@@ -69,13 +69,12 @@ def _recorded(results: Path) -> Any:
     values = _yaml(path)
     if "study" not in values:
         raise UserError(f"{path}: expected the recorded configuration of a study, with its name under 'study'")
-    sections = {name: SimpleNamespace(**part) if isinstance(part, dict) else part for name, part in values.items()}
-    config = SimpleNamespace(**sections)
-    views = getattr(getattr(config, "figures", None), "views", {})
+    views = values.get("figures", {}).get("views", {})
     for figure, view in views.items():
         kept = {name: value for name, value in view.items() if name in keys(View)}
         views[figure] = validated(View, kept, f"{path}: figures.views.{figure}")
-    return config
+    sections = {name: SimpleNamespace(**part) if isinstance(part, dict) else part for name, part in values.items()}
+    return SimpleNamespace(**sections)
 
 
 def _yaml(path: Path) -> dict[str, Any]:
