@@ -62,7 +62,7 @@ GIB = 2**30
 SHORTEST_RESPONSE = 16
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SETTINGS = OnPolicySettings(checkpoint_steps=[1])  # the paper's: learning goes by them in both parts
-LOSS = {"k": 100, "alpha": SETTINGS.divergence_alpha, "tail": SETTINGS.divergence_tail}
+LOSS = {"k": 100, "alpha": SETTINGS.sdpo.divergence_alpha, "tail": SETTINGS.sdpo.divergence_tail}
 
 # Quantity -> (largest difference, whether it is relative). Fine-tuning reads the same tokens on both sides. Rollouts
 # have the same random numbers, but a rounded logit now and then picks another token and with it another response:
@@ -133,7 +133,7 @@ class Lengths:
 
     @property
     def teacher(self) -> int:
-        return min(SETTINGS.max_teacher_tokens, self.prompt + self.response) + self.response
+        return min(SETTINGS.sdpo.max_teacher_tokens, self.prompt + self.response) + self.response
 
 
 # --- the microcosm ------------------------------------------------------------------------------------------------
