@@ -267,10 +267,10 @@ def make_stand_ins(folder: Path, python: str) -> list[str]:
 def write_problems(folder: Path, benchmark: int) -> None:
     """Training and benchmark problems in our schema, and with the columns that the authors' scripts read."""
     from selfdistill import tables
-    from selfdistill.problems import load_problem_set
+    from selfdistill.problems import ProblemSet, load_problem_set
 
     for name, split, size in (("train", "train", POOL), ("test", "in_domain", benchmark)):
-        problems = load_problem_set("microcosm", split=split, size=size)
+        problems = load_problem_set(ProblemSet(source="microcosm", split=split, size=size))
         tables.write(problems, folder / f"{name}_problems.parquet", "problems")
         theirs = {
             "data_source": "microcosm",

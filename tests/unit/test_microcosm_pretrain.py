@@ -48,6 +48,7 @@ KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from selfdistill.microcosm import pretrain as p
+from selfdistill.microcosm.presets import PRESETS
 
 advance = p._Training._advance
 
@@ -57,7 +58,7 @@ def advance_or_die(self, workers):
     advance(self, workers)
 
 p._Training._advance = advance_or_die
-settings = replace(p.PRESETS["tiny"], checkpoint_seconds=0.0)
+settings = replace(PRESETS["tiny"], checkpoint_seconds=0.0)
 p.pretrain(sys.argv[1], sys.argv[2], seed=0, settings=settings, workers=int(sys.argv[3]))
 """
 
