@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.problems import (
+    ProblemSet,
     load_problem_set,
     lock_revisions,
     normalise,
@@ -89,7 +90,7 @@ def jsonl(path: Path, rows: list[dict]) -> Path:
 
 
 def load(path: Path, **options) -> pd.DataFrame:
-    return load_problem_set("file", file=path, **options)
+    return load_problem_set(ProblemSet("file", file=path, **options))
 
 
 # --- identity -------------------------------------------------------------------------------------------------
@@ -271,18 +272,21 @@ def test_too_few_problems_and_a_wrong_source_are_told(tmp_path):
         load(path, size=4)
     with pytest.raises(UserError, match="no such file"):
         load(tmp_path / "other.parquet")
-    with pytest.raises(UserError, match=r"unknown source 'hubb' \(did you mean 'hub'\?\)"):
-        load_problem_set("hubb")
-    with pytest.raises(UserError, match="source 'hub' needs 'repo'"):
-        load_problem_set("hub")
+    with pytest.raises(UserError, match=r"^ProblemSet: source: .*'microcosm', 'file' or 'hub' \(found 'hubb'\)$"):
+        ProblemSet("hubb")
+    for given in ({}, {"repo": "org/dapo"}, {"revision": COMMIT}):
+        with pytest.raises(UserError, match="source 'hub' needs 'repo' and 'revision'"):
+            ProblemSet("hub", **given)
+    with pytest.raises(UserError, match="source 'file' needs 'file'"):
+        ProblemSet("file")
 
 
 # --- microcosm ------------------------------------------------------------------------------------------------
 def test_microcosm_problems_are_distinct_and_never_overlap_a_benchmark():
-    pool = load_problem_set("microcosm", split="train", size=500)
+    pool = load_problem_set(ProblemSet("microcosm", split="train", size=500))
     assert pool["problem_id"].nunique() == 500
     assert set(pool["source"]) == {"microcosm:train"}
-    benchmark = load_problem_set("microcosm", split="in_domain", size=50)
+    benchmark = load_problem_set(ProblemSet("microcosm", split="in_domain", size=50))
     assert not set(pool["problem_id"]) & set(benchmark["problem_id"])
     assert pool["answer"].str.fullmatch(r"\d+").all()
 
@@ -307,7 +311,7 @@ def hub(monkeypatch, tmp_path):
 def test_a_hub_data_set_reads_like_a_file_at_a_pinned_commit(hub, tmp_path):
     lock = tmp_path / "revisions.json"
     lock.write_text(json.dumps({"org/dapo": {"revision": COMMIT}}))
-    frame = load_problem_set("hub", repo="org/dapo", split="train", revision="locked", lock=lock)
+    frame = load_problem_set(ProblemSet("hub", repo="org/dapo", split="train", revision="locked"), lock=lock)
     assert frame["problem"].tolist() == list(PROBLEMS)
     assert set(frame["source"]) == {f"org/dapo@{COMMIT}:train"}
     assert hub == [("org/dapo", None, "train", COMMIT)]
@@ -315,13 +319,13 @@ def test_a_hub_data_set_reads_like_a_file_at_a_pinned_commit(hub, tmp_path):
 
 def test_a_hub_data_set_that_cannot_be_loaded_is_one_sentence(hub):
     with pytest.raises(UserError, match=r"^org/other@0123456789ab: split 'test' .*doesn't exist on the Hub\.$"):
-        load_problem_set("hub", repo="org/other", split="test", revision=COMMIT)
+        load_problem_set(ProblemSet("hub", repo="org/other", split="test", revision=COMMIT))
 
 
-@pytest.mark.parametrize("revision", ["main", "0123456", COMMIT.upper(), COMMIT + "\n", None])
+@pytest.mark.parametrize("revision", ["main", "0123456", COMMIT.upper(), COMMIT + "\n"])
 def test_only_full_commits_are_accepted(hub, revision):
     with pytest.raises(UserError, match=r"40 hexadecimal digits; `selfdistill resolve-revisions --repos org/dapo "):
-        load_problem_set("hub", repo="org/dapo", revision=revision)
+        load_problem_set(ProblemSet("hub", repo="org/dapo", revision=revision))
     assert hub == []
 
 

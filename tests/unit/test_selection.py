@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from selfdistill.errors import UserError
-from selfdistill.generation.selection import is_borderline, select_borderline, solve_rates
+from selfdistill.generation.selection import SelectionSettings, is_borderline, select_borderline, solve_rates
 from tiny import problems_of
 
 BOUNDS = {"low": 0.125, "high": 0.5}
@@ -28,7 +28,7 @@ class Sampled:
         return pd.DataFrame(rows).sample(frac=1, random_state=0)  # the order of the rows decides nothing
 
     def select(self, **options: object) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return select_borderline(self.problems, self, **BOUNDS | options)
+        return select_borderline(self.problems, self, SelectionSettings(**BOUNDS | options))
 
 
 def test_solve_rates_in_order_of_first_appearance():

@@ -9,8 +9,10 @@ from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.markers.counting import count_markers
 from selfdistill.prompts import AUTHORS_INSTRUCTION, user_prompt
-from selfdistill.training.sft_sets import SETS, build_sft_sets, data_card, describe_match, describe_set
+from selfdistill.training.sft_sets import SETS, SetSizes, build_sft_sets, data_card, describe_match, describe_set
 from trl.data_utils import is_conversational
+
+SIZES = {"sizes": SetSizes(responses=5, at_least=5), "per_problem": 8}
 
 
 def problem_table(count: int) -> pd.DataFrame:
@@ -34,11 +36,15 @@ def trace_table(problems: pd.DataFrame, setting: str, verdicts: list[str]) -> pd
     return pd.DataFrame(rows).sample(frac=1, random_state=0)
 
 
-def build(unguided: list[str], guided: list[str], **options):
+def build(unguided: list[str], guided: list[str], *, responses: int, at_least: int | None = None, per_problem: int = 8):
     problems = problem_table(len(unguided))
-    options = {"instruction": AUTHORS_INSTRUCTION} | options
     sets = build_sft_sets(
-        trace_table(problems, "unguided", unguided), trace_table(problems, "guided", guided), problems, **options
+        trace_table(problems, "unguided", unguided),
+        trace_table(problems, "guided", guided),
+        problems,
+        instruction=AUTHORS_INSTRUCTION,
+        sizes=SetSizes(responses, responses if at_least is None else at_least),
+        per_problem=per_problem,
     )
     return problems, sets
 
@@ -119,7 +125,7 @@ def test_equal_inputs_give_equal_bytes_whatever_the_order_of_the_traces(tmp_path
     problems = problem_table(3)
     both = [trace_table(problems, name, ["+-+", "++", "-+"]) for name in ("unguided", "guided")]
     for k, order in enumerate((both, [table.iloc[::-1] for table in both])):
-        sets = build_sft_sets(*order, problems, instruction="", responses=5)
+        sets = build_sft_sets(*order, problems, instruction="", **SIZES)
         tables.write(sets["guided"], tmp_path / f"{k}.parquet", "sft_examples")
     assert (tmp_path / "0.parquet").read_bytes() == (tmp_path / "1.parquet").read_bytes()
 
@@ -128,18 +134,25 @@ def test_a_shortfall_names_the_set_that_lacks_responses_and_what_to_change():
     with pytest.raises(UserError, match=r"only 2 guided correct responses exist to 2 problems, 4 are needed: .*draws"):
         build(["++", "++"], ["+-", "+-"], responses=4)
     with pytest.raises(UserError, match="only 0 unguided and 0 guided correct responses"):
-        build(["-"], ["-"], responses=4, at_least=0)
+        build(["-"], ["-"], responses=4, at_least=1)
     _, sets = build(["++", "++"], ["+-", "+-"], responses=4, at_least=2)
     assert [len(sets[name]) for name in SETS] == [2, 2, 2]
+
+
+def test_an_empty_set_and_a_floor_above_the_ceiling_are_refused():
+    with pytest.raises(UserError, match=r"^SetSizes: at_least: Input should be greater than 0 \(found 0\)$"):
+        SetSizes(responses=4, at_least=0)
+    with pytest.raises(UserError, match=r"^SetSizes: 'at_least' \(5\) is above 'responses' \(4\)$"):
+        SetSizes(responses=4, at_least=5)
 
 
 def test_mixed_up_traces_are_refused():
     problems = problem_table(2)
     traces = trace_table(problems, "unguided", ["++", "++"])
     with pytest.raises(UserError, match=r"guided traces hold sample 0 of problem '0+6[23]' twice"):
-        build_sft_sets(traces, pd.concat([traces, traces]), problems, instruction="", responses=2)
+        build_sft_sets(traces, pd.concat([traces, traces]), problems, instruction="", **SIZES)
     with pytest.raises(UserError, match=r"unguided traces answer problem '0+62', which the problems table"):
-        build_sft_sets(traces, traces, problems.iloc[:1], instruction="", responses=2)
+        build_sft_sets(traces, traces, problems.iloc[:1], instruction="", **SIZES)
 
 
 def test_the_folder_loads_with_datasets_in_the_layout_that_trl_trains_on(tmp_path):
