@@ -118,16 +118,19 @@ class Work:
         """As in workflow/rules; the SFT sets as large as the same number of samples allows."""
         names = "--study own --model-name own --instruction="
         sampler = (
-            f"{names} --seed 0 --model {self.model} --work-dir work --workers 1 --temperature 1 --max-tokens {TOKENS}"
+            f"{names} --seed 0 --model {self.model} --work-dir work --workers 1 --sampling.temperature 1 "
+            f"--sampling.max-tokens {TOKENS}"
         )
         guide = f"sample-guidance --problems borderline.parquet --samples {ROLLOUTS} {sampler}"
         collect = (
-            f"collect-correct --problems borderline.parquet --per-problem {ROLLOUTS} --max-draws {ROLLOUTS} {sampler}"
+            f"collect-correct --problems borderline.parquet --collection.per-problem {ROLLOUTS} "
+            f"--collection.max-draws {ROLLOUTS} {sampler}"
         )
         stages = {
             "collect": [
-                f"select-borderline --problems train_problems.parquet --rollouts {ROLLOUTS} --low 0.125 --high 0.5 "
-                f"--target {self.problems} --batch {BATCH} {sampler} "
+                f"select-borderline --problems train_problems.parquet --selection.rollouts {ROLLOUTS} "
+                f"--selection.low 0.125 --selection.high 0.5 --selection.target {self.problems} "
+                f"--selection.batch {BATCH} {sampler} "
                 "--out-problems borderline.parquet --out-traces selection.parquet"
             ],
             "hint rounds": [
@@ -138,7 +141,7 @@ class Work:
                 f"{collect} --setting unguided --contexts --out sft_unguided.parquet",
                 f"{collect} --setting solution --contexts selection.parquet --out sft_solution.parquet",
                 "build-sft-sets --problems borderline.parquet --unguided sft_unguided.parquet "
-                f"--guided sft_solution.parquet --responses {ROLLOUTS * self.problems} --at-least 1 "
+                f"--guided sft_solution.parquet --sizes.responses {ROLLOUTS * self.problems} --sizes.at-least 1 "
                 f"--per-problem {ROLLOUTS} {names} --out-unguided unguided.parquet --out-guided guided.parquet "
                 "--out-unfiltered unfiltered.parquet --out-card card.md",
             ],
@@ -267,10 +270,10 @@ def make_stand_ins(folder: Path, python: str) -> list[str]:
 def write_problems(folder: Path, benchmark: int) -> None:
     """Training and benchmark problems in our schema, and with the columns that the authors' scripts read."""
     from selfdistill import tables
-    from selfdistill.problems import load_problem_set
+    from selfdistill.problems import ProblemSet, load_problem_set
 
     for name, split, size in (("train", "train", POOL), ("test", "in_domain", benchmark)):
-        problems = load_problem_set("microcosm", split=split, size=size)
+        problems = load_problem_set(ProblemSet("microcosm", split=split, size=size))
         tables.write(problems, folder / f"{name}_problems.parquet", "problems")
         theirs = {
             "data_source": "microcosm",

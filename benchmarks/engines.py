@@ -70,9 +70,9 @@ def measure(engine: str, model: Path) -> dict:
     started = time.perf_counter()
     from selfdistill import models
     from selfdistill.generation.contexts import build_prompts
-    from selfdistill.problems import load_problem_set
+    from selfdistill.problems import ProblemSet, load_problem_set
 
-    problems = load_problem_set("microcosm", split="train", size=PROBLEMS)
+    problems = load_problem_set(ProblemSet("microcosm", split="train", size=PROBLEMS))
     tokenizer = models.load_tokenizer(model)
     prompts = build_prompts(problems, tokenizer, instruction="", enable_thinking=None, contexts=None)
     asked = [(prompt.token_ids, prompt.sha256, sample) for prompt in prompts for sample in range(SAMPLES)]

@@ -49,7 +49,7 @@ from selfdistill.microcosm.documents import thought
 from selfdistill.microcosm.presets import PRESETS
 from selfdistill.microcosm.pretrain import pretrain
 from selfdistill.microcosm.reasoner import Reasoner
-from selfdistill.problems import load_problem_set
+from selfdistill.problems import ProblemSet, load_problem_set
 from selfdistill.training import arguments, onpolicy, sft, trainer
 from selfdistill.training.losses import (
     CHUNK_TOKENS,
@@ -58,7 +58,7 @@ from selfdistill.training.losses import (
     distillation_terms,
     topk_divergence,
 )
-from selfdistill.training.settings import OnPolicySettings, Run, SftSettings
+from selfdistill.training.settings import OnPolicySettings, Run, SftRun, SftSettings
 from selfdistill.training.states import response_states
 from selfdistill.training.trainer import PHASES
 from torch.nn import functional as F
@@ -68,7 +68,7 @@ GIB = 2**30
 SHORTEST_RESPONSE = 16
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SETTINGS = OnPolicySettings(checkpoint_steps=[1])  # the paper's: learning goes by them in both parts
-LOSS = {"k": 100, "alpha": SETTINGS.divergence_alpha, "tail": SETTINGS.divergence_tail}
+LOSS = {"k": 100, "alpha": SETTINGS.sdpo.divergence_alpha, "tail": SETTINGS.sdpo.divergence_tail}
 
 # Quantity -> (largest difference, whether it is relative). Fine-tuning reads the same tokens on both sides. Rollouts
 # have the same random numbers, but a rounded logit now and then picks another token and with it another response:
@@ -139,7 +139,7 @@ class Lengths:
 
     @property
     def teacher(self) -> int:
-        return min(SETTINGS.max_teacher_tokens, self.prompt + self.response) + self.response
+        return min(SETTINGS.sdpo.max_teacher_tokens, self.prompt + self.response) + self.response
 
 
 # --- the microcosm ------------------------------------------------------------------------------------------------
@@ -162,10 +162,10 @@ class Microcosm:
 
     def fine_tuning(self) -> SftSettings:
         size = self.prompts * self.rollouts
-        return SftSettings(3e-4, epochs=1, batch_size=size, micro_batch_size=self.micro_batch, warmup_steps=1)
+        return SftSettings(epochs=1, batch_size=size, micro_batch_size=self.micro_batch, warmup_steps=1)
 
 
-ARMS = {"grpo": Run("model", "grpo", 3e-4), "sdpo": Run("model", "sdpo", 3e-4, context="solution")}
+RUNS = {method: Run("microcosm", method, 3e-4) for method in ("grpo", "sdpo")}
 Side = dict[str, dict[str, dict[str, float]]]  # of a method: "metrics" and "seconds", by name
 
 
@@ -182,10 +182,10 @@ def train_microcosm(manifest: Path, size: Microcosm) -> Side:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         if size.stands_in:
             stack.enter_context(patch.object(traces, "extract_answer", made_up_answer))
-        problems = load_problem_set("microcosm", split="narrow_train", size=size.prompts)
+        problems = load_problem_set(ProblemSet("microcosm", split="narrow_train", size=size.prompts))
         problems = problems.assign(answer="7") if size.stands_in else problems
         found = {"sft": fine_tune(manifest, size, Path(name) / "sft")}
-        return found | {method: train_on_policy(manifest, size, method, problems, Path(name)) for method in ARMS}
+        return found | {method: train_on_policy(manifest, size, method, problems, Path(name)) for method in RUNS}
 
 
 def made_up_answer(response: str, *, opened: bool) -> str | None:
@@ -204,8 +204,8 @@ def fine_tune(manifest: Path, size: Microcosm, folder: Path) -> dict[str, dict[s
     with patch.object(sft, "run_to_end", run_to_end):
         steps = sft.train_sft(
             made_up_examples(size.steps * settings.batch_size), manifest=manifest, out_dir=folder / "out",
-            work_dir=folder / "work", model_name="microcosm", run="sft", settings=settings, enable_thinking=None,
-            seed=0,
+            work_dir=folder / "work", model_name="microcosm", run=SftRun("unguided", 3e-4), settings=settings,
+            enable_thinking=None, seed=0,
         )  # fmt: skip
     kept = [second - first for first, second in zip(clock.ends, clock.ends[1:], strict=False)]
     return {"metrics": means(steps), "seconds": {"step": mean(kept[1:] or kept)}}
@@ -244,9 +244,9 @@ def train_on_policy(
     manifest: Path, size: Microcosm, method: str, problems: pd.DataFrame, folder: Path
 ) -> dict[str, dict[str, float]]:
     steps, seconds, _ = onpolicy.train_onpolicy(
-        problems, manifest=manifest, study="smoke", model_name="microcosm", run=method, arm=ARMS[method],
-        settings=size.on_policy(), sampling=Sampling(1.0, max_tokens=size.tokens), instruction="",
-        enable_thinking=None, seed=0, out_dir=folder / method, work_dir=folder / f"{method}-work", mirrors=[],
+        problems, manifest=manifest, study="smoke", run=RUNS[method], settings=size.on_policy(),
+        sampling=Sampling(1.0, max_tokens=size.tokens), instruction="", enable_thinking=None,
+        out_dir=folder / method, work_dir=folder / f"{method}-work", mirrors=[],
     )  # fmt: skip
     kept = seconds[seconds["step"] > min(1, size.steps - 1)]
     phases = means(kept.assign(metric=kept["metric"].str.removeprefix("seconds/")))
@@ -335,7 +335,7 @@ def parity(measured: Side, expected: Side) -> pd.DataFrame:
         theirs = 1.0 if metric == "rollout_ratio" else theirs
         difference = abs(ours - theirs) / (abs(theirs) or 1.0 if relative else 1.0)
         rows.append(parity_row(quantity, ours, theirs, difference, tolerance))
-    for method in ARMS:
+    for method in RUNS:
         ours, theirs = (side[method]["metrics"]["loss"] for side in (measured, expected))
         rows.append(parity_row(f"{method} loss (finite)", ours, theirs, abs(ours - theirs), math.inf))
     return pd.DataFrame(rows)

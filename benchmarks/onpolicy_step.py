@@ -39,7 +39,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=400)
-ARMS = {"grpo": Run("model", "grpo", 3e-4), "sdpo": Run("model", "sdpo", 3e-4, context="solution")}
+RUNS = {method: Run("model", method, 3e-4) for method in ("grpo", "sdpo")}
 Phase = str | Callable[[], str]  # the name of a phase, or what tells it at the time of the call
 # What GRPOConfig and SDPOConfig both have; the rest of SDPOConfig keeps its defaults or is set in `sdpo_arguments`.
 SHARED = (
@@ -168,7 +168,7 @@ def ours(method: str, manifest: Path, data: Dataset, shared: OnPolicySettings, f
     clock, tokenizer = Clock(), models.load_tokenizer(manifest)
     record = RolloutRecord(folder / "rollouts", "benchmark", "model", method)
     trainer = OnPolicyTrainer(
-        arm=ARMS[method], settings=shared, sampling=SAMPLING, seed=0, enable_thinking=None,
+        run=RUNS[method], settings=shared, sampling=SAMPLING, enable_thinking=None,
         opened=contexts.opens_thinking(tokenizer, enable_thinking=None),
         teacher=models.load_model(manifest) if method == "sdpo" else None,
         record=record, model=models.load_model(manifest), args=arguments(method, shared, folder),
@@ -220,7 +220,7 @@ def graded(tokens: list[int], end: int) -> Callable[..., list[float]]:
 
 
 def arguments(method: str, shared: OnPolicySettings, folder: Path) -> GRPOConfig:
-    return trainer_arguments(ARMS[method], shared, SAMPLING, directory=folder, seed=0, processes=1, mirrors=[])
+    return trainer_arguments(RUNS[method], shared, SAMPLING, directory=folder, processes=1, mirrors=[])
 
 
 def sdpo_arguments(args: GRPOConfig, shared: OnPolicySettings) -> SDPOConfig:
@@ -231,13 +231,13 @@ def sdpo_arguments(args: GRPOConfig, shared: OnPolicySettings) -> SDPOConfig:
         reprompt_template=f"{{prompt}}{{solution}}{{feedback}}{ending}",
         solution_template=sdpo_reprompt("", "{successful_previous_attempt}").removesuffix(ending),
         distillation_mode="topk_logits",
-        distillation_topk=ARMS["sdpo"].distillation_top_k,
-        distillation_alpha=shared.divergence_alpha,
-        distillation_add_tail=shared.divergence_tail,
-        distillation_is_clip=shared.importance_clip,
+        distillation_topk=RUNS["sdpo"].top_k,
+        distillation_alpha=shared.sdpo.divergence_alpha,
+        distillation_add_tail=shared.sdpo.divergence_tail,
+        distillation_is_clip=shared.sdpo.importance_clip,
         teacher_model_kind="base",
-        success_reward_threshold=shared.success_threshold,
-        max_reprompt_len=shared.max_teacher_tokens,
+        success_reward_threshold=shared.sdpo.success_threshold,
+        max_reprompt_len=shared.sdpo.max_teacher_tokens,
     )
 
 
@@ -283,7 +283,7 @@ def main() -> None:
     shared = settings(given.steps)
     data = examples(tables.read(given.problems, "problems"), shared)
     measured = {}
-    for method in ARMS:
+    for method in RUNS:
         for whose, measure in (("ours", ours), ("TRL stock", stock)):
             with tempfile.TemporaryDirectory() as folder:
                 measured[method, whose] = measure(method, given.model, data, shared, Path(folder))

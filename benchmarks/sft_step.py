@@ -20,11 +20,13 @@ import torch
 from selfdistill import models
 from selfdistill.microcosm.tokenizer import build_tokenizer
 from selfdistill.training.checkpoints import save_model
-from selfdistill.training.sft import IGNORED, SftSettings, tokenise, train_sft, training_order
+from selfdistill.training.settings import SftRun, SftSettings
+from selfdistill.training.sft import IGNORED, tokenise, train_sft, training_order
 from torch.nn.functional import cross_entropy
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 EXAMPLES, STEPS, REPEATS = 320, 20, 3
+RUN = SftRun("unguided", 3e-4)
 
 
 def make_model(folder: Path) -> Path:
@@ -57,7 +59,7 @@ def plain_loop(examples: pd.DataFrame, manifest: Path, settings: SftSettings) ->
     rows = tokenise(examples, tokenizer, enable_thinking=None, max_tokens=settings.max_tokens)
     order = training_order([len(row["input_ids"]) for row in rows], settings, seed=0)
     model = models.load_model(manifest)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RUN.learning_rate, fused=True)
     for start in range(0, len(order), settings.batch_size):
         batch = [rows[index] for index in order[start : start + settings.batch_size]]
         loss_tokens = sum(label != IGNORED for row in batch for label in row["labels"])
@@ -79,14 +81,14 @@ def pad(sequences: list[list[int]], value: int) -> torch.Tensor:
 
 def measure(size: int) -> tuple[float, float]:
     """Seconds per step of ours and of the plain loop, at a micro-batch size."""
-    examples, settings = make_examples(EXAMPLES), SftSettings(3e-4, micro_batch_size=size)
+    examples, settings = make_examples(EXAMPLES), SftSettings(micro_batch_size=size)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = make_model(folder / "model")
         start = time.process_time()
         train_sft(
             examples, manifest=manifest, out_dir=folder / "out", work_dir=folder / "work", model_name="made",
-            run="benchmark", settings=settings, enable_thinking=None, seed=0,
+            run=RUN, settings=settings, enable_thinking=None, seed=0,
         )  # fmt: skip
         ours, start = time.process_time() - start, time.process_time()
         plain_loop(examples, manifest, settings)

@@ -10,19 +10,19 @@ from selfdistill import models, processes, tables
 from selfdistill.generation import Sampling, traces
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.training import checkpoints, onpolicy, sft
-from selfdistill.training.settings import OnPolicySettings, Run, SftSettings
+from selfdistill.training.settings import OnPolicySettings, Run, SdpoSettings, SftRun, SftSettings
 from selfdistill.training.trainer import OnPolicyTrainer
 from tiny import problems_of
 
 PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
-ARMS = {
-    "grpo": Run("model", "grpo", 1e-3),
-    "sdpo": Run("model", "sdpo", 1e-3, context="solution"),
-    "sdpo-ema": Run("model", "sdpo", 1e-3, context="solution", teacher_update_rate=0.05),
+RUNS = {
+    "grpo": Run("m", "grpo", 1e-3, seed=3),
+    "sdpo": Run("m", "sdpo", 1e-3, seed=3),
+    "sdpo-ema": Run("m", "sdpo", 1e-3, teacher_update_rate=0.05, seed=3),
 }
 SETTINGS = {
     "checkpoint_steps": [3], "steps": 3, "batch_size": 2, "rollouts": 4, "micro_batch_size": 2, "warmup_steps": 1,
-    "max_teacher_tokens": 60,
+    "sdpo": SdpoSettings(max_teacher_tokens=60),
 }  # fmt: skip
 
 
@@ -44,15 +44,16 @@ def main(name: str, manifest: Path, folder: Path, changes: dict[str, object]) ->
         draw_from_base(manifest)
     traces.extract_answer = some_answer
     checkpoints.SAVING_SHARE = float("inf")
-    shared = {"manifest": manifest, "model_name": "m", "run": "r", "enable_thinking": None, "seed": 3}
+    shared = {"manifest": manifest, "enable_thinking": None}
     places = {"out_dir": folder / "out", "work_dir": folder / "work", "checkpoint_seconds": 0}
     if name == "sft":
-        settings = SftSettings(1e-2, epochs=2, batch_size=8, micro_batch_size=2, warmup_steps=1, **changes)
+        settings = SftSettings(epochs=2, batch_size=8, micro_batch_size=2, warmup_steps=1, **changes)
         examples = tables.read(folder.parent / "examples.parquet", "sft_examples")
-        steps = sft.train_sft(examples, settings=settings, **shared, **places)
+        run = SftRun("unguided", 1e-2)
+        steps = sft.train_sft(examples, model_name="m", run=run, settings=settings, seed=3, **shared, **places)
     else:
         steps, _, rollouts = onpolicy.train_onpolicy(
-            PROBLEMS, study="s", arm=ARMS[name], settings=OnPolicySettings(**SETTINGS | changes),
+            PROBLEMS, study="s", run=RUNS[name], settings=OnPolicySettings(**SETTINGS | changes),
             sampling=Sampling(1.0, max_tokens=16), instruction="so", mirrors=[], **shared, **places,
         )  # fmt: skip
         if processes.is_main():

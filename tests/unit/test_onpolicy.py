@@ -19,14 +19,14 @@ from selfdistill.generation import Sampling, traces
 from selfdistill.training import checkpoints, onpolicy
 from selfdistill.training.metrics import ON_POLICY_METRICS
 from selfdistill.training.prompt_stream import prompt_stream
-from selfdistill.training.settings import OnPolicySettings, Run
+from selfdistill.training.settings import OnPolicySettings, Run, SdpoSettings
 from selfdistill.training.trainer import PHASES, OnPolicyTrainer
 from tiny import problems_of, save_tiny_model
 
 STEPS, PROMPTS, ROLLOUTS = 4, 2, 4
 SETTINGS = {
     "checkpoint_steps": [2, 4], "steps": STEPS, "batch_size": PROMPTS, "rollouts": ROLLOUTS, "micro_batch_size": 2,
-    "warmup_steps": 1, "max_teacher_tokens": 60,
+    "warmup_steps": 1, "sdpo": SdpoSettings(max_teacher_tokens=60),
 }  # fmt: skip
 FIXED = Run("model", "sdpo", 1e-2, context="solution")
 ARMS = {
@@ -87,9 +87,9 @@ def train(
         patch.setattr(traces, "extract_answer", some_answer)
         patch.setattr(checkpoints, "SAVING_SHARE", float("inf"))  # a checkpoint at every step
         found = onpolicy.train_onpolicy(
-            problems, manifest=manifest, study="s", model_name="m", run="r", arm=arm,
+            problems, manifest=manifest, study="s", run=replace(arm, seed=seed),
             settings=OnPolicySettings(**SETTINGS | changes), sampling=Sampling(1.0, max_tokens=16), instruction="so",
-            enable_thinking=None, seed=seed, out_dir=folder / "out", work_dir=folder / "work", mirrors=[],
+            enable_thinking=None, out_dir=folder / "out", work_dir=folder / "work", mirrors=[],
             checkpoint_seconds=0,
         )  # fmt: skip
     return Finished(*found, folder, trainers[0])
@@ -145,7 +145,7 @@ def test_a_run_reports_every_metric_of_its_method_at_every_step(finished, name: 
     for metric, steps in per_metric.items():
         assert steps == (taught if metric in OF_DEMONSTRATIONS else [1, 2, 3, 4]), metric
     assert table["value"].notna().all() and not table["metric"].str.startswith("seconds/").any()
-    assert (table["model"] == "m").all() and (table["run"] == "r").all()
+    assert set(table["model"]) == {"model"} and set(table["run"]) == {replace(ARMS[name], seed=3).id}
 
 
 @pytest.mark.parametrize("name", ["grpo", "sdpo"])
@@ -356,7 +356,7 @@ def test_equal_seeds_give_equal_bytes_and_another_seed_gives_other_rollouts(fini
 
 @pytest.mark.parametrize("name", ["grpo", "sdpo"])
 def test_copies_of_a_single_problem_are_groups_of_their_own(manifest: Path, tmp_path: Path, name: str):
-    run = train(manifest, tmp_path, replace(ARMS[name], subset=1), steps=2, checkpoint_steps=[2])
+    run = train(manifest, tmp_path, replace(ARMS[name], problems=1), steps=2, checkpoint_steps=[2])
     assert set(run.rollouts["problem_id"]) == {PROBLEMS["problem_id"][0]}
     assert run.rollouts["seed"].is_unique
     for _, step in run.rollouts.groupby("step"):

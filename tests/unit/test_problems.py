@@ -272,11 +272,11 @@ def test_too_few_problems_and_a_wrong_source_are_told(tmp_path):
         load(path, size=4)
     with pytest.raises(UserError, match="no such file"):
         load(tmp_path / "other.parquet")
-    with pytest.raises(UserError, match=r"^ProblemSet: source: .*'microcosm', 'file' or 'hub' \(found 'hubb'\)$"):
+    with pytest.raises(UserError, match=r"^ProblemSet: source: .*'hub' \(found 'hubb'\) \(did you mean 'hub'\?\)$"):
         ProblemSet("hubb")
-    for given in ({}, {"repo": "org/dapo"}, {"revision": COMMIT}):
+    for some in ({}, {"repo": "org/dapo"}, {"revision": COMMIT}):
         with pytest.raises(UserError, match="source 'hub' needs 'repo' and 'revision'"):
-            ProblemSet("hub", **given)
+            ProblemSet("hub", **some)
     with pytest.raises(UserError, match="source 'file' needs 'file'"):
         ProblemSet("file")
 

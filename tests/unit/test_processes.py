@@ -136,7 +136,8 @@ def test_the_launcher_runs_a_stage_in_several_processes_and_one_of_them_writes(f
     out = folder / "launched"
     arguments = [
         "train-sft", "--examples", str(folder / "examples.parquet"), "--model", str(manifest), "--model-name", "m",
-        "--run", "r", "--learning-rate", "1e-2", "--batch-size", "8", "--micro-batch-size", "2", "--seed", "3",
+        "--run.data", "unguided", "--run.learning-rate", "1e-2", "--settings.batch-size", "8",
+        "--settings.micro-batch-size", "2", "--seed", "3",
         "--work-dir", str(out / "work"), "--out", str(out / "manifest.json"), "--out-steps", str(out / "steps.parquet"),
     ]  # fmt: skip
     command = [sys.executable, "-m", "selfdistill.launch", str(folder / "ddp.yaml"), *arguments]
@@ -163,4 +164,4 @@ def test_a_batch_that_does_not_divide_names_what_would():
     with pytest.raises(UserError, match=r"micro_batch_size 3 does not divide 4 sequences .*: 2 or 4"):
         OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3).accumulation(3)
     with pytest.raises(UserError, match=r"batch_size \(32\) does not divide among 3 processes; nearest .*: 2 or 4"):
-        SftSettings(1e-5).accumulation(3)
+        SftSettings().accumulation(3)

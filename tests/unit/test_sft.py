@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,8 @@ from selfdistill import models, prompts
 from selfdistill.errors import UserError
 from selfdistill.training import checkpoints, sft
 from selfdistill.training.checkpoints import CheckpointCallback, newest_complete, save_model
-from selfdistill.training.sft import SftSettings, tokenise, train_sft, training_order
+from selfdistill.training.settings import SftRun, SftSettings
+from selfdistill.training.sft import tokenise, train_sft, training_order
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, TrainerControl, TrainerState
@@ -32,9 +34,8 @@ DEEPSEEK_LIKE = (
     "{% for m in messages %}<|im_start|> {{ m.role }} {{ m.content.split('</think>')[-1] }} <|im_end|> {% endfor %}"
     "{% if add_generation_prompt %}<|im_start|> assistant <think>{% endif %}"
 )
-SETTINGS = SftSettings(
-    learning_rate=1e-2, batch_size=8, micro_batch_size=4, warmup_steps=2, weight_decay=0.1, max_grad_norm=2.1
-)
+SETTINGS = SftSettings(batch_size=8, micro_batch_size=4, warmup_steps=2, weight_decay=0.1, max_grad_norm=2.1)
+RUN = SftRun("unguided", 1e-2)
 
 
 def make_tokenizer(template: str = QWEN_LIKE) -> PreTrainedTokenizerFast:
@@ -85,7 +86,7 @@ def train(examples: pd.DataFrame, manifest: Path, folder: Path, **changes: objec
         "seed": 3,
         "enable_thinking": None,
         "model_name": "m",
-        "run": "sft-test",
+        "run": RUN,
     } | changes
     return train_sft(examples, manifest=manifest, out_dir=folder / "out", work_dir=folder / "work", **arguments)
 
@@ -150,18 +151,20 @@ def test_examples_that_cannot_be_trained_on_are_refused():
 
 def test_impossible_settings_name_the_nearest_possible_ones():
     with pytest.raises(UserError, match=r"micro_batch_size 12 does not divide 32 sequences .*: 8 or 16"):
-        SftSettings(1e-4, batch_size=32, micro_batch_size=12)
+        SftSettings(batch_size=32, micro_batch_size=12)
     with pytest.raises(UserError, match=r"micro_batch_size 64 does not divide .* nearest .*: 16 or 32"):
-        SftSettings(1e-4, batch_size=32, micro_batch_size=64)
-    with pytest.raises(UserError, match=r"'linaer' \(did you mean 'linear'\?\)"):
-        SftSettings(1e-4, schedule="linaer")
-    with pytest.raises(UserError, match="epochs is 0"):
-        SftSettings(1e-4, epochs=0)
+        SftSettings(batch_size=32, micro_batch_size=64)
+    with pytest.raises(UserError, match=r"^SftSettings: schedule: .*'linaer'\) \(did you mean 'linear'\?\)$"):
+        SftSettings(schedule="linaer")
+    with pytest.raises(UserError, match=r"^SftSettings: epochs: Input should be greater than 0 \(found 0\)$"):
+        SftSettings(epochs=0)
+    with pytest.raises(UserError, match=r"^SftRun: learning_rate: Input should be greater than 0 \(found 0"):
+        SftRun("unguided", 0)
 
 
 def test_every_pass_shuffles_anew_and_batches_hold_the_longest_first():
     lengths = [random.Random(1).randrange(100) for _ in range(30)]
-    settings = SftSettings(1e-4, epochs=3, batch_size=10, micro_batch_size=5)
+    settings = SftSettings(epochs=3, batch_size=10, micro_batch_size=5)
     order = training_order(lengths, settings, seed=0)
     passes = [order[start : start + 30] for start in (0, 30, 60)]
     batches = [order[start : start + 10] for start in range(0, 90, 10)]
@@ -338,12 +341,17 @@ def test_a_signal_in_the_last_step_does_not_undo_the_end(
 
 def test_a_changed_run_does_not_continue_from_another_ones_checkpoint(examples, manifest, tmp_path, stop_during):
     stop_during(1, signal.SIGTERM)
-    for changes in [{}, {"seed": 4}, {"settings": SftSettings(2e-2, batch_size=8)}]:
+    for changes in [
+        {},
+        {"seed": 4},
+        {"settings": replace(SETTINGS, weight_decay=0.2)},
+        {"run": replace(RUN, learning_rate=1.0000001e-2)},
+    ]:
         with pytest.raises(SystemExit):
             train(examples, manifest, tmp_path, **changes)
     with pytest.raises(SystemExit):
         train(examples[1:], manifest, tmp_path)
-    assert len(list(tmp_path.glob("work/*/checkpoint-1"))) == 4
+    assert len(list(tmp_path.glob("work/*/checkpoint-1"))) == 5
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------

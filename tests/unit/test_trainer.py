@@ -18,7 +18,7 @@ from selfdistill.generation.requests import Completion
 from selfdistill.training import trainer as trainer_module
 from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.rollouts import RolloutRecord
-from selfdistill.training.settings import OnPolicySettings, Run
+from selfdistill.training.settings import OnPolicySettings, Run, SdpoSettings
 from selfdistill.training.states import response_states
 from selfdistill.training.trainer import OVERRIDDEN, OnPolicyTrainer
 from tiny import problems_of, save_tiny_model
@@ -69,18 +69,19 @@ def make_trainer(
     temperature: float = 1.0,
     context: str = "solution",
     plain: bool = False,
+    sdpo: dict[str, object] | None = None,
     **changes: object,
 ) -> OnPolicyTrainer | GRPOTrainer:
-    """Ours, or with ``plain`` TRL's own of equal arguments; ``changes`` are those of the settings."""
+    """Ours, or with ``plain`` TRL's own of equal arguments; ``sdpo`` and ``changes`` are those of the settings."""
     sizes = {"batch_size": 2, "rollouts": 4, "updates_per_step": 1, "micro_batch_size": ROWS, "steps": 1}
-    settings = OnPolicySettings(**{"checkpoint_steps": [1], **sizes, **changes})
-    arm = Run("model", method, 1e-3, context=context if method == "sdpo" else "none", top_k=TOP_K)
+    settings = OnPolicySettings(**{"checkpoint_steps": [1], **sizes, **changes, "sdpo": SdpoSettings(**sdpo or {})})
+    run = Run("model", method, 1e-3, context=context, top_k=TOP_K, seed=1).plain()
     sampling = Sampling(temperature, max_tokens=LONGEST)
     tokenizer = models.load_tokenizer(manifest)
     questions = [{"prompt": [{"role": "user", "content": text}], "problem_id": text, "answer": "7"} for text in TEXTS]
     shared = {
         "model": models.load_model(manifest),
-        "args": trainer_arguments(arm, settings, sampling, directory=folder, seed=1, processes=1, mirrors=[]),
+        "args": trainer_arguments(run, settings, sampling, directory=folder, processes=1, mirrors=[]),
         "train_dataset": Dataset.from_list(questions),
         "processing_class": tokenizer,
     }
@@ -88,7 +89,7 @@ def make_trainer(
         made = GRPOTrainer(reward_funcs=lambda **_: [], **shared)
     else:
         made = OnPolicyTrainer(
-            arm=arm, settings=settings, sampling=sampling, seed=1, enable_thinking=None,
+            run=run, settings=settings, sampling=sampling, enable_thinking=None,
             opened=contexts.opens_thinking(tokenizer), record=RolloutRecord(folder / "rollouts", "s", "m", "r"),
             teacher=models.load_model(teacher or manifest) if method == "sdpo" else None, **shared,
         )  # fmt: skip
@@ -293,8 +294,8 @@ def test_the_rollout_correction_is_a_truncated_ratio_per_token_in_both_methods(m
 def test_sdpo_equals_trls_functions_a_row_at_a_time(
     manifest: Path, other: Path, tmp_path: Path, alpha: float, tail: bool, aggregation: str
 ):
-    settings = {"divergence_alpha": alpha, "divergence_tail": tail, "aggregation": aggregation}
-    trainer = make_trainer(tmp_path, manifest, teacher=other, **settings)
+    settings = {"divergence_alpha": alpha, "divergence_tail": tail}
+    trainer = make_trainer(tmp_path, manifest, teacher=other, sdpo=settings, aggregation=aggregation)
     student, teacher = models.load_model(manifest), models.load_model(other)
     batch = make_batch(student)
     loss = trainer._compute_loss(trainer.model, batch)
@@ -327,7 +328,8 @@ def test_sdpo_equals_trls_own_trainer(manifest: Path, other: Path, tmp_path: Pat
     )  # fmt: skip
     theirs.model.load_state_dict(models.load_model(manifest).state_dict())
     theirs.current_gradient_accumulation_steps = 1
-    ours = make_trainer(tmp_path / "ours", manifest, teacher=other, divergence_alpha=alpha, divergence_tail=tail)
+    settings = {"divergence_alpha": alpha, "divergence_tail": tail}
+    ours = make_trainer(tmp_path / "ours", manifest, teacher=other, sdpo=settings)
     batch = make_batch(ours.model)
     batch["rollout_weights"] = torch.ones_like(batch["rollout_weights"])
     loss = ours._compute_loss(ours.model, batch)
@@ -370,7 +372,7 @@ def test_a_teacher_that_sees_the_same_agrees_on_every_token_and_one_token_off_on
     either: Path, tmp_path: Path, divergences: list[torch.Tensor], alpha: float
 ):
     """Without a success the teacher's prompts are the student's own, rendered anew."""
-    trainer = make_trainer(tmp_path, either, divergence_alpha=alpha)
+    trainer = make_trainer(tmp_path, either, sdpo={"divergence_alpha": alpha})
     inputs = [trainer.train_dataset[row % len(TEXTS)] for row in range(ROWS)]
     batch = make_batch(trainer.model) | {"distilled": torch.ones(ROWS, dtype=torch.bool)}
     prompts = [torch.tensor(trainer._student_prompt(example["prompt"])) for example in inputs]
@@ -654,7 +656,7 @@ def test_completions_of_vllm_are_split_into_response_and_end_token(manifest: Pat
 
 def test_vllm_gets_room_for_prompt_and_response_and_no_correction_but_ours(tmp_path: Path):
     settings = OnPolicySettings(checkpoint_steps=[1], steps=1)
-    options = {"directory": tmp_path, "seed": 1, "processes": 1, "mirrors": []}
+    options = {"directory": tmp_path, "processes": 1, "mirrors": []}
     sampling = Sampling(1.0, max_tokens=20_480)
     arguments = trainer_arguments(
         Run("model", "grpo", 1e-6), settings, sampling, engine="vllm", longest_prompt=2048, **options

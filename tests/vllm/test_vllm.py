@@ -14,7 +14,7 @@ from selfdistill import models
 from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.generation import Prompt, Sampling, generate, traces
 from selfdistill.generation.contexts import build_prompts
-from selfdistill.problems import load_problem_set
+from selfdistill.problems import ProblemSet, load_problem_set
 
 GREEDY = Sampling(0.0, max_tokens=100)
 WARM = Sampling(1.0, max_tokens=100)
@@ -23,7 +23,7 @@ SAMPLES = 16
 
 @pytest.fixture(scope="module")
 def problems() -> pd.DataFrame:
-    return load_problem_set("microcosm", split="narrow_train", size=80)
+    return load_problem_set(ProblemSet("microcosm", split="narrow_train", size=80))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ KILLED = """
     from selfdistill import models
     from selfdistill.contexts import build_prompts
     from selfdistill.generation import Sampling, generate, shards
-    from selfdistill.problems import load_problem_set
+    from selfdistill.problems import ProblemSet, load_problem_set
 
     class Killing(shards.tqdm):
         def update(self, n=1):
@@ -131,7 +131,7 @@ KILLED = """
         shards.ROWS, manifest = 64, Path(sys.argv[1])
         if sys.argv[3] == "kill":
             shards.tqdm = Killing
-        problems = load_problem_set("microcosm", split="narrow_train", size=32)
+        problems = load_problem_set(ProblemSet("microcosm", split="narrow_train", size=32))
         tokenizer = models.load_tokenizer(manifest)
         prompts = build_prompts(problems, tokenizer, instruction="", enable_thinking=None, contexts=None)
         table = generate(

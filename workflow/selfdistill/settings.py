@@ -6,6 +6,7 @@ declarations (`config`, `cli`). A class of settings checks its values, whichever
 
 import dataclasses
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -119,7 +120,8 @@ def _sentence(problem: Any, place: str, kind: Any) -> str:
     shown = not isinstance(problem["input"], dict | tuple) and "Kwargs" not in type(problem["input"]).__name__
     found = f" (found {problem['input']!r:.80})" if shown else ""
     message = problem["msg"].removeprefix("Value error, ").replace(" dictionary or an instance of ", " dictionary of ")
-    return f"{place}: {message}{found}" if place else message
+    allowed = re.findall("'(.*?)'", message) if problem["type"] == "literal_error" else []
+    return f"{place}: {message}{found}{nearest(str(problem['input']), allowed)}" if place else message
 
 
 def _named(location: Location, kind: Any) -> list[int | str]:
