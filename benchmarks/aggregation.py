@@ -29,7 +29,7 @@ from selfdistill.generation import selection
 SETTINGS = ("selection", "unguided", "solution", "solution_without_thinking", "regeneration", "regeneration_unselected")
 RUNS = ("base", *(f"sft-unguided-lr{rate}" for rate in range(5)))
 BENCHMARK, SAMPLES, ROW_GROUP = "hard", 64, 2**20
-BOOTSTRAP = {"confidence": 0.95, "resamples": 1_000, "seed": 0}
+BOOTSTRAP = Bootstrap(confidence=0.95, resamples=1_000, seed=0)
 
 
 # --- traces ---------------------------------------------------------------------------------------------------------
@@ -92,26 +92,26 @@ def solved(sampled: pd.DataFrame) -> None:
 def table_1(folder: Path) -> None:
     first, *others = traces(folder)
     outs = {name: folder / f"{name}.parquet" for name in ("out", "out_a1", "out_selection")}
-    stages.make_table_1(selection=[first], traces=others, **BOOTSTRAP, **outs)
+    stages.make_table_1(selection=[first], traces=others, bootstrap=BOOTSTRAP, **outs)
 
 
 def table_1_whole(folder: Path) -> None:
     everything = whole(traces(folder))
     settings = {name: reduced(part) for name, part in everything.groupby("setting", sort=False)}
-    selection_traces, bootstrap = settings.pop(SETTINGS[0]), Bootstrap(**BOOTSTRAP)
-    summaries.table_1(settings, selection_traces, bootstrap=bootstrap)
-    summaries.table_a1(settings, bootstrap=bootstrap)
-    summaries.selection_histogram(selection_traces, bootstrap=bootstrap)
+    selection_traces = settings.pop(SETTINGS[0])
+    summaries.table_1(settings, selection_traces, bootstrap=BOOTSTRAP)
+    summaries.table_a1(settings, bootstrap=BOOTSTRAP)
+    summaries.selection_histogram(selection_traces, bootstrap=BOOTSTRAP)
 
 
 def table_2(folder: Path) -> None:
-    stages.make_table_2(traces=evaluations(folder), **BOOTSTRAP, out=folder / "table_2.parquet")
+    stages.make_table_2(traces=evaluations(folder), bootstrap=BOOTSTRAP, out=folder / "table_2.parquet")
 
 
 def table_2_whole(folder: Path) -> None:
     held = {(path.parent.name, path.stem): whole([path]) for path in evaluations(folder)}
     by_run = {key: reduced(part) for key, part in held.items()}
-    summaries.table_2(by_run, bootstrap=Bootstrap(**BOOTSTRAP))
+    summaries.table_2(by_run, bootstrap=BOOTSTRAP)
 
 
 def traces(folder: Path) -> list[Path]:

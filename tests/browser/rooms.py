@@ -57,5 +57,6 @@ def build(folder: Path, traces: Sequence[pd.DataFrame], problems: pd.DataFrame, 
     tables.write(problems, folder / "problems.parquet", "problems")
     out = folder / "room" / "index.html"
     settings = {"parts": PARTS, "study": "made", "limits": limits}
-    reading_room.build(paths, [folder / "problems.parquet"], runs(), **settings, out=out, data=out.parent / "data")
+    trained = {"runs": runs(), "sft_runs": pd.DataFrame(columns=tables.SFT_RUNS.names)}
+    reading_room.build(paths, [folder / "problems.parquet"], **trained, **settings, out=out, data=out.parent / "data")
     return out

@@ -253,7 +253,7 @@ def test_grpo_stands_beside_sdpo_at_a_step(page: Page, room: Path):
 
 def test_any_source_can_stand_in_any_column(page: Page, room: Path):
     visit(page, room)
-    page.locator("#columns select").nth(1).select_option(label="m: unguided, c = ∅")
+    page.locator("#columns select").nth(1).select_option(label="m: unguided (c = ∅)")
     assert "columns" in address(page)
     texts = shown(page)
     assert texts[0] == texts[1] != texts[2]

@@ -30,8 +30,8 @@ GROUPS = {
 STEPS = 1600
 TRAIN = (
     "python -m selfdistill.launch none train-sft --examples examples.parquet --model model/manifest.json "
-    "--model-name tiny --run sft-tiny --learning-rate 1e-3 --batch-size 8 --micro-batch-size 8 --seed 0 "
-    f"--epochs {STEPS // 8}"
+    "--model-name tiny --run.data unguided --run.learning-rate 1e-3 --settings.batch-size 8 "
+    f"--settings.micro-batch-size 8 --settings.epochs {STEPS // 8} --seed 0"
 )
 
 

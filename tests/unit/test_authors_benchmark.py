@@ -8,8 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from selfdistill import cli
 from selfdistill.generation import Sampling, generate
+from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import load_tokenizer
+from selfdistill.training.sft_sets import Collection, SetSizes
 from tiny import prompt_of, save_tiny_model
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -54,6 +57,16 @@ def test_the_stand_in_refuses_what_it_would_drop(stand_in):
     assert asdict(stand_in.SamplingParams())["top_k"] == 0
     with pytest.raises(TypeError, match="repetition_penalty"):
         stand_in.SamplingParams(repetition_penalty=1.1)
+
+
+def test_our_side_runs_stages_with_flags_that_they_have(authors, tmp_path):
+    steps = authors.Work(tmp_path / "work", tmp_path / "model/manifest.json", tmp_path, "python", 3).own_commands()
+    read = [cli._read(command[3:]) for commands in steps.values() for command in commands]
+    by_name = {stage.__name__: given for stage, _, given in read}
+    assert by_name["select_borderline"]["selection"] == SelectionSettings(8, 0.125, 0.5, target=3, batch=128)
+    assert by_name["collect_correct"]["collection"] == Collection(per_problem=8, max_draws=8)
+    assert by_name["build_sft_sets"]["sizes"] == SetSizes(responses=24, at_least=1)
+    assert by_name["evaluate_model"]["sampler"].sampling == Sampling(1.0, max_tokens=400)
 
 
 def test_memory_is_that_of_the_whole_process_tree(authors, tmp_path):

@@ -271,12 +271,18 @@ def test_units_are_means_per_problem_with_the_labels_of_their_run():
     assert (sdpo["size"], sdpo["whole_size"], sdpo["teacher_update_rate"], sdpo["top_k"]) == (8, 500, 0.05, 100)
     along = pd.concat([traces("m", run, "easy", steps=range(1, 3)) for run in runs["run"]])
     base = traces("m", "base", "easy", problems=4)
-    evaluation = evaluation_units(along, base, runs, families={"m": "f"}, thinking={"m": "on"})
+    models = {"m": {"family": "f", "thinking": "on"}}
+    evaluation = evaluation_units(along, base, runs, models=models)
     assert set(evaluation.loc[evaluation["method"] == "base", "problem_id"]) == {"p0", "p1", "p2"}  # asked of both
     assert set(evaluation.loc[evaluation["method"] == "grpo", "L"]) == {20}  # of the last checkpoint
-    tuned = sft_units([("m", "sft-unguided_unfiltered-lr1e-05", "easy", base), ("m", "base", "easy", base)], {"m": "f"})
-    assert set(tuned["data"]) == {"unguided_unfiltered", "base"} and 1e-5 in set(tuned["learning_rate"])
-    assert guidance_units(base, {"m": "f"})["setting"].unique().tolist() == ["easy"]
+    tuning = pd.DataFrame(
+        [{"model": "m", "run": "tuned", "data": "unguided_unfiltered", "learning_rate": 1.23456789e-5}]
+    )
+    tuned = sft_units([("m", "tuned", "easy", base), ("m", "base", "easy", base)], tuning, models)
+    labels = tuned[["data", "learning_rate"]].drop_duplicates()
+    assert labels.set_index("data")["learning_rate"].dropna().to_dict() == {"unguided_unfiltered": 1.23456789e-5}
+    assert set(labels["data"]) == {"unguided_unfiltered", "base"} and set(tuned["family"]) == {"f"}
+    assert guidance_units(base, models)["setting"].unique().tolist() == ["easy"]
     assert (tuned["avg"] == 50).all()
 
 

@@ -25,6 +25,7 @@ from selfdistill.planning.ranges import parse as parse_range
 from selfdistill.planning.simulation import Task, end_times
 from selfdistill.planning.text import count, duration
 from selfdistill.planning.work import RULES, Study, work_of
+from selfdistill.settings import as_json
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +205,8 @@ def test_a_flag_that_a_new_version_brings_leaves_the_measurement_valid(old: obje
 def test_after_a_change_of_the_configuration_jobs_count_by_the_one_they_ran_with(default: plan.Plan, tmp_path: Path):
     ran = planted(default, tmp_path, factor=3.0)
     recorded = tmp_path / "results" / "microcosm" / "config.yaml"
-    recorded.write_text(yaml.safe_dump(json.loads(ran.study.config.model_dump_json())), encoding="utf-8")
-    values = json.loads(ran.study.config.model_dump_json())
+    recorded.write_text(yaml.safe_dump(as_json(ran.study.config)), encoding="utf-8")
+    values = as_json(ran.study.config)
     values["evaluation"]["samples"] *= 4
     now = plan.Plan(ran.graph, replace(ran.study, config=parse(values)))
     table = plan.Plan(default.graph, replace(default.study, config=parse(values)))
@@ -217,8 +218,8 @@ def test_after_a_change_of_the_configuration_jobs_count_by_the_one_they_ran_with
 def test_another_study_of_the_same_models_stands_in(default: plan.Plan, tmp_path: Path):
     there = planted(default, tmp_path, factor=3.0)
     recorded = tmp_path / "results" / "microcosm" / "config.yaml"
-    recorded.write_text(yaml.safe_dump(json.loads(there.study.config.model_dump_json())), encoding="utf-8")
-    config = there.study.config.model_copy(update={"study": "mine"})
+    recorded.write_text(yaml.safe_dump(as_json(there.study.config)), encoding="utf-8")
+    config = replace(there.study.config, study="mine")
     jobs = tuple(replace(job, outputs=("results/mine/nothing",)) for job in default.graph.jobs)
     mine = plan.Plan(replace(default.graph, jobs=jobs), replace(there.study, config=config))
     costs_here = [mine.costs[job.id] for job in mine.graph.jobs if job.rule == "train_sft"]
@@ -232,9 +233,11 @@ def test_another_study_of_the_same_models_stands_in(default: plan.Plan, tmp_path
 
 def test_work_follows_the_configuration(default: plan.Plan):
     """Twice the samples, twice the tokens; half of the steps, half of the rollouts."""
-    values = json.loads(default.study.config.model_dump_json())
+    values = as_json(default.study.config)
     values["evaluation"]["samples"] *= 2
-    values["onpolicy"]["steps"] //= 2
+    onpolicy = values["onpolicy"]
+    onpolicy["steps"] //= 2
+    onpolicy["checkpoint_steps"] = [step for step in onpolicy["checkpoint_steps"] if step <= onpolicy["steps"]]
     other = replace(default.study, config=parse(values))
     base = {"model": "microcosm", "run": "base", "benchmark": "easy"}
     run = {"model": "microcosm", "run": "grpo-train-lr0.0003-seed0"}
@@ -362,10 +365,9 @@ def test_a_changed_flag_is_named_with_both_values():
 
 
 def test_of_a_configuration_only_the_changed_keys_are_named():
-    old, new = ({"seed": 0, "selection": {"low": low, "high": 0.5}} for low in (0.125, 0.25))
-    assert (
-        causes.difference(shlex.quote(json.dumps(old)), shlex.quote(json.dumps(new))) == "selection.low 0.125 -> 0.25"
-    )
+    values = ({"seed": 0, "selection": {"low": low, "high": 0.5}} for low in (0.125, 0.25))
+    old, new = (shlex.join([f"--values={json.dumps(one)}"]) for one in values)
+    assert causes.difference(old, new) == "selection.low 0.125 -> 0.25"
 
 
 def test_a_job_without_files_was_never_made():

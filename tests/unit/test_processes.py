@@ -136,7 +136,8 @@ def test_the_launcher_runs_a_stage_in_several_processes_and_one_of_them_writes(f
     out = folder / "launched"
     arguments = [
         "train-sft", "--examples", str(folder / "examples.parquet"), "--model", str(manifest), "--model-name", "m",
-        "--run", "r", "--learning-rate", "1e-2", "--batch-size", "8", "--micro-batch-size", "2", "--seed", "3",
+        "--run.data", "unguided", "--run.learning-rate", "1e-2", "--settings.batch-size", "8",
+        "--settings.micro-batch-size", "2", "--seed", "3",
         "--work-dir", str(out / "work"), "--out", str(out / "manifest.json"), "--out-steps", str(out / "steps.parquet"),
     ]  # fmt: skip
     command = [sys.executable, "-m", "selfdistill.launch", str(folder / "ddp.yaml"), *arguments]

@@ -12,6 +12,7 @@ ROWS = [
     {"row": "unguided", "metric": "score", "value": 0.5, "low": 0.25, "high": 0.75, "origin": "measured"},
     {"row": "unguided", "metric": "score", "value": 0.3, "origin": "quoted"},
 ]
+SFT_RUNS = pd.DataFrame(columns=tables.SFT_RUNS.names)
 HOSTILE = r"a|b_c%d&e\f{g}$#~^<i>*"
 
 
@@ -53,25 +54,25 @@ a\_b & solution &  & 1,234.6 [1,200.0, 1,300.0] \\
 
 
 def test_markdown_is_as_written_here():
-    assert rendering.markdown(summary()) == MARKDOWN
+    assert rendering.markdown(summary(), SFT_RUNS) == MARKDOWN
 
 
 def test_latex_is_as_written_here():
-    assert rendering.latex(summary()) == LATEX
+    assert rendering.latex(summary(), SFT_RUNS) == LATEX
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_rendering_does_not_depend_on_the_order_of_rows(seed):
     shuffled = summary().sample(frac=1, random_state=seed)
-    assert rendering.markdown(shuffled) == MARKDOWN
-    assert rendering.latex(shuffled) == LATEX
+    assert rendering.markdown(shuffled, SFT_RUNS) == MARKDOWN
+    assert rendering.latex(shuffled, SFT_RUNS) == LATEX
 
 
 def test_characters_with_a_meaning_are_escaped():
     rows = [{**ROWS[1], "row": HOSTILE}]
-    (line,) = [line for line in rendering.markdown(summary(rows)).splitlines() if "9.0" in line]
+    (line,) = [line for line in rendering.markdown(summary(rows), SFT_RUNS).splitlines() if "9.0" in line]
     assert line == r"| a\|b\_c%d\&e\\f{g}$#~^\<i\>\* | 10.0 [9.0, 11.0] |"
-    (line,) = [line for line in rendering.latex(summary(rows)).splitlines() if "9.0" in line]
+    (line,) = [line for line in rendering.latex(summary(rows), SFT_RUNS).splitlines() if "9.0" in line]
     escaped = r"a|b\_c\%d\&e\textbackslash{}f\{g\}\$\#\textasciitilde{}\textasciicircum{}<i>*"
     assert line == escaped + r" & 10.0 [9.0, 11.0] \\"
 
@@ -85,14 +86,14 @@ def test_characters_with_a_meaning_are_escaped():
     ],
 )
 def test_every_study_but_the_papers_is_stamped(render, study, stamp):
-    assert stamp in render(summary(study=study))
-    assert "study" not in render(summary(study="paper"))
+    assert stamp in render(summary(study=study), SFT_RUNS)
+    assert "study" not in render(summary(study="paper"), SFT_RUNS)
 
 
 def test_rows_stand_in_the_papers_order_and_quoted_ones_last():
     names = ["regeneration", "another", "solution", "selection draw", "solution_without_thinking", "unguided"]
     measured = summary([{**ROWS[1], "row": name} for name in names], model="z")
-    table = rendering.wide(pd.concat([quoted.table_1(), measured]))
+    table = rendering.wide(pd.concat([quoted.table_1(), measured]), SFT_RUNS)
     settings = ["unguided", "solution", "solution_without_thinking", "regeneration"]
     assert table["row"].tolist() == ["selection draw", *settings, "another", *[f"{s} (quoted)" for s in settings]]
     assert table.columns.tolist() == ["model", "row", "score", "L", "E_substring", "E_per_1000_tokens_substring"]
@@ -100,7 +101,7 @@ def test_rows_stand_in_the_papers_order_and_quoted_ones_last():
 
 def test_ratios_are_left_to_the_csv():
     rows = [*ROWS, {**ROWS[0], "metric": "L_ratio", "value": 7.77, "low": 7.7, "high": 7.8}]
-    assert rendering.markdown(summary(rows)) == MARKDOWN
+    assert rendering.markdown(summary(rows), SFT_RUNS) == MARKDOWN
 
 
 def test_markers_stand_below_one_another_in_the_papers_order():
@@ -110,39 +111,45 @@ def test_markers_stand_below_one_another_in_the_papers_order():
         for columns in tables.MARKER_COLUMNS.values()
         for metric in sorted(columns)
     ]
-    table = rendering.wide(summary(rows))
+    table = rendering.wide(summary(rows), SFT_RUNS)
     assert table.columns.tolist() == ["metric", "unguided", "solution"]
     assert table["metric"].tolist() == [*tables.MARKER_COLUMNS["substring"], *tables.MARKER_COLUMNS["word"]]
 
 
 def test_small_negative_numbers_are_not_minus_zero():
     rows = [{**ROWS[1], "metric": "avg_difference_to_base", "value": -0.01, "low": -5.04, "high": 0.04}]
-    assert "| 0.0 [-5.0, 0.0] |" in rendering.markdown(summary(rows))
+    assert "| 0.0 [-5.0, 0.0] |" in rendering.markdown(summary(rows), SFT_RUNS)
 
 
 @pytest.mark.parametrize(("confidence", "shown"), [(0.9, "90%"), (0.995, "99.5%")])
 def test_the_level_is_said(confidence, shown):
-    assert f"Brackets: {shown} bootstrap" in rendering.markdown(summary(confidence=confidence))
+    assert f"Brackets: {shown} bootstrap" in rendering.markdown(summary(confidence=confidence), SFT_RUNS)
 
 
 def test_accuracies_show_both_intervals_and_say_how_many_samples():
     both = {"low": -5.04, "high": 0.5, "sampling_low": -4.0, "sampling_high": -1.0, "problems": 10, "samples": 160}
     rows = [{**ROWS[1], **both, "metric": metric, "value": -2.5} for metric in ("avg", "avg_difference_to_base")]
-    text = rendering.markdown(summary(rows))
+    text = rendering.markdown(summary(rows), SFT_RUNS)
     assert "| -2.5 [-5.0, 0.5] (-4.0, -1.0) | -2.5 [-5.0, 0.5] (-4.0, -1.0) |" in text
     assert "Parentheses: the same with the problems held fixed and only their samples redrawn." in text
     assert "avg is avg@16 in percent" in text
 
 
 def test_quoted_values_are_shown_as_published():
-    table_1 = rendering.markdown(pd.concat([summary(ROWS[1:2]), quoted.table_1()]))
+    table_1 = rendering.markdown(pd.concat([summary(ROWS[1:2]), quoted.table_1()]), SFT_RUNS)
     assert "| unguided (quoted) | 0.30 | 13,054 | 182.5 | 13.98 |" in table_1
-    table_2 = rendering.markdown(pd.concat([summary([{**ROWS[1], "metric": "avg"}]), quoted.table_2()]))
+    table_2 = rendering.markdown(pd.concat([summary([{**ROWS[1], "metric": "avg"}]), quoted.table_2()]), SFT_RUNS)
     assert "| base (quoted) | AIME25 | 37.92 |  |" in table_2
     assert "| sft-unguided (quoted) | AIME25 | 40.00 | 2.08 |" in table_2
 
 
-def test_runs_stand_in_the_papers_order_by_rate():
-    names = ["sft-guided-lr0.0001", "sft-guided-lr1e-05", "sft-unguided-lr0.0003", "base"]
-    table = rendering.wide(summary([{**ROWS[1], "row": name} for name in names]))
-    assert table["row"].tolist() == ["base", "sft-unguided-lr0.0003", "sft-guided-lr1e-05", "sft-guided-lr0.0001"]
+def test_runs_stand_in_the_papers_order_by_data_set_and_rate_whatever_they_are_called():
+    rates = {"b": ("guided", 1e-4), "d": ("guided", 1e-5), "c": ("unguided", 3e-4), "a": ("unguided_unfiltered", 1e-6)}
+    runs = pd.DataFrame(
+        [
+            {"study": "s", "model": "m", "run": run, "data": of, "learning_rate": rate}
+            for run, (of, rate) in rates.items()
+        ]
+    )
+    table = rendering.wide(summary([{**ROWS[1], "row": name} for name in (*rates, "base")]), runs)
+    assert table["row"].tolist() == ["base", "c", "d", "b", "a"]

@@ -17,8 +17,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Manifest of a small model of the microcosm that solves some of its problems."""
     folder = tmp_path_factory.mktemp("model")
-    command = [ROOT / ".venv/bin/python", "-m", "selfdistill", "pretrain-model", "--preset", "smoke", "--seed", "0"]
-    command += ["--model-name", "m", "--work-dir", folder / "work", "--out", folder / "model" / "manifest.json"]
+    command = [ROOT / ".venv/bin/python", "-m", "selfdistill", "pretrain-model", "--pretraining.preset", "smoke"]
+    command += [
+        "--seed",
+        "0",
+        "--model-name",
+        "m",
+        "--work-dir",
+        folder / "work",
+        "--out",
+        folder / "model" / "manifest.json",
+    ]
     command += ["--out-steps", folder / "steps.parquet"]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_WAIT_POLICY": "passive"}
     subprocess.run(command, check=True, env=environment)

@@ -14,8 +14,13 @@ def test_the_papers_study_is_built_offline_with_every_table_and_figure(tmp_path)
     assert "pretrain_model" not in jobs
     assert {f"draw_fig_{name}" for name in ("1", "2", "3", "4", "5", "6", "7", "8", "d1", "e")} <= jobs.keys()
     commands = [line for line in output.splitlines() if "python -m selfdistill" in line]
-    small = [line for line in commands if "--subset 8 " in line]
-    assert small and all("--batch-size 64 " in line for line in small)
-    assert any("--method sdpo --learning-rate 1e-05 --batch-size 256" in line for line in commands)
-    off = [line for line in commands if "evaluate-model" in line and "--model-name qwen3_8b_off" in line]
-    assert off and all("--temperature 0.7 --top-p 0.8" in line and "--enable-thinking false" in line for line in off)
+    small = [line for line in commands if "--run.problems=8 " in line]
+    assert small and all("--settings.batch-size=64 " in line for line in small)
+    whole = [line for line in commands if "--run.method=sdpo --run.learning-rate=1e-05 " in line and line not in small]
+    assert whole and any("--settings.batch-size=256 " in line for line in whole)
+    for ours, other in (("grpo", "sdpo"), ("sdpo", "grpo")):
+        runs = [line for line in commands if f"--run.method={ours} " in line]
+        assert runs and all(f"--settings.{ours}." in line and f"--settings.{other}." not in line for line in runs)
+    off = [line for line in commands if "evaluate-model" in line and "--model-name=qwen3_8b_off " in line]
+    own = ("--sampling.temperature=0.7 --sampling.top-p=0.8 ", "--enable-thinking=false ")
+    assert off and all(flag in line for line in off for flag in own)
