@@ -1,0 +1,262 @@
+"""Rows of the configuration become runs, runs become flags and tables, and both come back whole."""
+
+import json
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from selfdistill import cli, config, stages, tables
+from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.claims.statements import Role
+from selfdistill.errors import UserError
+from selfdistill.flags import Flags
+from selfdistill.generation.contexts import Guidance
+from selfdistill.generation.requests import Sampling
+from selfdistill.generation.selection import SelectionSettings
+from selfdistill.microcosm.presets import Pretraining
+from selfdistill.models import ModelSource
+from selfdistill.pages.reading_room import Limits
+from selfdistill.problems import ProblemSet
+from selfdistill.study import Study
+from selfdistill.training.prompt_stream import DRAW_STRIDE, prompt_stream, training_set
+from selfdistill.training.settings import OnPolicySettings, Run, SdpoSettings, SftRun, SftSettings
+from selfdistill.training.sft_sets import Collection, SetSizes
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+ROW = {"model": "microcosm", "method": "sdpo", "learning_rate": 3e-4}
+
+
+def study(*rows, rates=(1e-4,), **changes) -> Study:
+    """The default study with these on-policy runs and rates of fine-tuning."""
+    onpolicy = DEFAULT["onpolicy"] | {"runs": list(rows) or [ROW]}
+    return Study(
+        config.parse(DEFAULT | {"onpolicy": onpolicy, "sft": DEFAULT["sft"] | {"learning_rates": [*rates]}} | changes)
+    )
+
+
+def ids(*rows):
+    return [run for _, run in study(*rows).runs]
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_stands_for_a_run_with_each_member():
+    assert ids(ROW | {"learning_rate": [1e-4, 1e-3], "problems": [8, None]}) == [
+        "sdpo-train-n8-draw0-lr0.0001-k100-seed0",
+        "sdpo-train-lr0.0001-k100-seed0",
+        "sdpo-train-n8-draw0-lr0.001-k100-seed0",
+        "sdpo-train-lr0.001-k100-seed0",
+    ]
+
+
+def test_runs_that_rows_share_appear_once():
+    assert ids(ROW, ROW | {"top_k": [10, 100]}) == ["sdpo-train-lr0.0003-k100-seed0", "sdpo-train-lr0.0003-k10-seed0"]
+
+
+def test_a_run_takes_from_a_row_only_what_its_method_has():
+    both = {"method": ["grpo", "sdpo"], "context": ["solution", "solution_without_thinking"], "top_k": [10, 20]}
+    names = ids(ROW | both)
+    assert names.count("grpo-train-lr0.0003-seed0") == 1
+    assert len(names) == 1 + 4
+    grpo = study(ROW | {"method": "grpo"}).runs["microcosm", "grpo-train-lr0.0003-seed0"]
+    assert (grpo.context, grpo.teacher_update_rate, grpo.top_k) == (None, None, None)
+
+
+def test_the_whole_set_has_one_draw():
+    assert ids(ROW | {"draw": [0, 1, 2]}) == ids(ROW)
+    assert len(ids(ROW | {"draw": [0, 1, 2], "problems": 8})) == 3
+
+
+def test_every_field_shows_in_the_id():
+    changed = {
+        "method": "grpo",
+        "learning_rate": 1e-6,
+        "context": "solution_without_thinking",
+        "teacher_update_rate": 0.05,
+        "top_k": 20,
+        "problem_set": "narrow",
+        "problems": 8,
+        "seed": 1,
+    }
+    names = {ids(ROW | {name: value})[0] for name, value in changed.items()} | set(ids(ROW))
+    assert len(names) == len(changed) + 1
+
+
+def test_runs_that_differ_only_in_what_the_id_does_not_show_are_refused():
+    with pytest.raises(UserError, match="two runs of 'microcosm' are called"):
+        _ = study(ROW, ROW | {"batch_size": 64}).runs
+
+
+def test_a_run_of_sdpo_without_context_is_refused():
+    with pytest.raises(UserError, match="a run of sdpo needs 'context'"):
+        _ = study(ROW | {"context": None}).runs
+
+
+def test_rates_keep_all_their_digits_and_two_that_agree_in_six_are_two_runs():
+    close = [1.23456789e-4, 1.23456788e-4]
+    made = study(ROW | {"learning_rate": close}, rates=close)
+    assert [run for _, run in made.runs] == [
+        "sdpo-train-lr0.000123456789-k100-seed0",
+        "sdpo-train-lr0.000123456788-k100-seed0",
+    ]
+    assert "sft-guided-lr0.000123456789" in made.sft_runs and len(made.sft_runs) == 2 * 3
+    flags = Flags(made)
+    for (model, name), run in made.runs.items():
+        assert parsed("train-onpolicy", flags.onpolicy_run(model, name))["run"].learning_rate == run.learning_rate
+    found = parsed("train-sft", flags.sft_run("sft-guided-lr0.000123456788"))["run"]
+    assert (found.data, found.learning_rate) == ("guided", 1.23456788e-4)
+
+
+@pytest.mark.parametrize(("rate", "name"), [(1e-4, "0.0001"), (1e-5, "1e-05"), (1.0, "1"), (3e-3, "0.003")])
+def test_names_of_runs_are_those_of_before_where_six_digits_are_enough(rate, name):
+    assert SftRun("guided", rate).id == f"sft-guided-lr{name}" == f"sft-guided-lr{rate:g}"
+
+
+# --- flags ------------------------------------------------------------------------------------------------------------
+
+
+def parsed(command: str, words: str) -> dict[str, object]:
+    """What a stage's parameters are, by these flags alone."""
+    stage, _ = stages.STAGES[command]
+    flags = list(cli._flags(stage))
+    parser = cli._parser(command, stage, flags)
+    for action in parser._actions:
+        action.required = False
+    given = vars(parser.parse_args(shlex.split(words)))
+    asked = {name: {} for flag in flags for name in flag.place[:1] if name in {word.split(".")[0] for word in given}}
+    for flag in flags:
+        if flag.dest in given:
+            *sections, name = flag.place
+            place = asked
+            for section in sections:
+                place = place.setdefault(section, {})
+            place[name] = cli.validated(flag.kind, cli._value(given[flag.dest], flag.kind), flag.name)
+    hints = cli.typing.get_type_hints(stage)
+    return {
+        name: cli.validated(hints[name], value, name) if cli.is_settings(hints.get(name)) else value
+        for name, value in asked.items()
+    }
+
+
+AWKWARD = """a "b" 'c' $HOME {x} `y` \\boxed{}\n-z"""
+
+
+@pytest.mark.parametrize(
+    ("command", "parameter", "value"),
+    [
+        ("load-problems", "problem_set", ProblemSet("file", file=Path(f"/{AWKWARD}/p.jsonl"), answer_column="-a b")),
+        ("register-model", "model", ModelSource("folder", folder=Path("-my models/{x}"))),
+        ("pretrain-model", "pretraining", Pretraining("tiny")),
+        ("select-borderline", "selection", SelectionSettings(4, 0.1, 0.9, 3, 2)),
+        ("sample-guidance", "guidance", Guidance("solution", "first", drop_thinking=True)),
+        ("collect-correct", "collection", Collection(3, 9)),
+        ("build-sft-sets", "sizes", SetSizes(10, 2)),
+        ("train-sft", "run", SftRun(AWKWARD, 1.23456789e-4)),
+        ("train-sft", "settings", SftSettings(epochs=3, schedule="cosine", weight_decay=1e-7)),
+        ("train-onpolicy", "run", Run("m", "grpo", 1e-6).plain()),
+        ("train-onpolicy", "run", Run("m", "sdpo", 1e-6, teacher_update_rate=0.05, problems=8, draw=2, batch_size=4)),
+        (
+            "train-onpolicy",
+            "settings",
+            OnPolicySettings([2, 30], steps=30, aggregation="token", sdpo=SdpoSettings(demonstration="first")),
+        ),
+        ("train-onpolicy", "sampling", Sampling(0.6, 0.95, 20, 7)),
+        ("make-curves", "bootstrap", Bootstrap(0.9, 10, 3)),
+        ("build-reading-room", "limits", Limits(1, 2, 3)),
+    ],
+)
+def test_settings_come_through_the_command_line_as_they_were(command, parameter, value):
+    assert parsed(command, cli.words(parameter, value))[parameter] == value
+
+
+def test_roles_and_texts_come_through_the_command_line_as_they_were():
+    models = DEFAULT["models"] | {"microcosm": DEFAULT["models"]["microcosm"] | {"instruction": AWKWARD}}
+    made = study(models=models)
+    flags = Flags(made)
+    given = dict(word.split("=", 1) for word in shlex.split(flags.sampler("microcosm")))
+    assert given["--instruction"] == AWKWARD
+    (word,) = shlex.split(flags.roles())
+    assert json.loads(word.partition("=")[2]).keys() == made.config.claims.roles.keys()
+    assert {field.name for field in fields(Role)} == json.loads(word.partition("=")[2])["guidance"].keys()
+
+
+def test_a_job_gets_the_settings_of_its_own_method_and_no_others():
+    made = study(ROW, ROW | {"method": "grpo"})
+    flags = {run.split("-")[0]: Flags(made).onpolicy_settings(model, run) for model, run in made.runs}
+    assert "--settings.sdpo." in flags["sdpo"] and "--settings.grpo." not in flags["sdpo"]
+    assert "--settings.grpo." in flags["grpo"] and "--settings.sdpo." not in flags["grpo"]
+    assert "--settings.steps=" in flags["grpo"] and "--settings.steps=" in flags["sdpo"]
+
+
+def test_a_rows_own_batch_size_stands_in_place_of_the_studys():
+    made = study(ROW | {"batch_size": 4, "problems": 8}, ROW)
+    sizes = [made.onpolicy_settings(run).batch_size for run in made.runs.values()]
+    assert sizes == [4, DEFAULT["onpolicy"]["batch_size"]]
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_tables_of_runs_are_written_and_read(tmp_path):
+    made = study(ROW | {"method": ["grpo", "sdpo"], "problems": [8, None]}, rates=[1.23456789e-4])
+    questions = pd.DataFrame({name: [str(i) for i in range(500)] for name in tables.PROBLEMS.names})
+    tables.write(questions.assign(position=range(500)), tmp_path / "train.parquet", "problems")
+    stages.list_runs(
+        rows=made.run_rows(),
+        sft_rows=made.sft_rows(),
+        problem_sets=[tmp_path / "train.parquet"],
+        out=tmp_path / "runs.parquet",
+        out_sft=tmp_path / "sft_runs.parquet",
+    )
+    read = tables.read(tmp_path / "runs.parquet", "runs").set_index("run")
+    grpo, sdpo = read.loc["grpo-train-lr0.0003-seed0"], read.loc["sdpo-train-n8-draw0-lr0.0003-k100-seed0"]
+    assert (grpo["problems"], grpo["whole_set"], grpo["context"]) == (500, True, "none")
+    assert pd.isna(grpo["top_k"]) and pd.isna(grpo["teacher_update_rate"])
+    assert (sdpo["problems"], sdpo["whole_set"], sdpo["top_k"], sdpo["teacher_update_rate"]) == (8, False, 100, 0.0)
+    assert set(read["family"]) == {"microcosm"} and set(read["thinking"]) == {"on"}
+    tuned = tables.read(tmp_path / "sft_runs.parquet", "sft_runs")
+    assert set(tuned["learning_rate"]) == {1.23456789e-4}
+    assert set(tuned["data"]) == {"unguided", "guided", "unguided_unfiltered"}
+
+
+# --- what a run trains on ---------------------------------------------------------------------------------------------
+
+PROBLEMS = pd.DataFrame({"problem_id": [str(i) for i in range(3 * DRAW_STRIDE)]})
+
+
+def test_training_sets_of_a_draw_are_nested_and_those_of_different_draws_disjoint():
+    def chosen(subset, draw):
+        return set(training_set(PROBLEMS, subset=subset, draw=draw)["problem_id"])
+
+    for draw in range(3):
+        assert chosen(1, draw) < chosen(8, draw) < chosen(64, draw) < chosen(512, draw)
+    assert not chosen(512, 0) & chosen(512, 1)
+    assert not chosen(512, 1) & chosen(512, 2)
+    assert len(training_set(PROBLEMS, subset=None, draw=0)) == len(PROBLEMS)
+
+
+def test_a_draw_that_the_set_does_not_hold_is_refused():
+    with pytest.raises(UserError, match="draw 3 of 8 problems needs at least 3080 problems"):
+        training_set(PROBLEMS, subset=8, draw=3)
+
+
+@pytest.mark.parametrize("questions", [1, 8, 24, 64, 100])
+def test_a_small_set_is_repeated_to_fill_batches_evenly(questions):
+    stream = prompt_stream(questions, batch_size=64, steps=6, seed=0)
+    assert len(stream) == 64 * 6
+    counts = pd.Series(stream).value_counts()
+    assert set(counts.index) == set(range(questions))
+    assert counts.max() - counts.min() <= -(-64 // questions)
+
+
+def test_passes_are_shuffled_anew_and_follow_from_the_seed():
+    stream = prompt_stream(64, batch_size=64, steps=2, seed=0)
+    assert sorted(stream[:64]) == sorted(stream[64:]) == list(range(64))
+    assert stream[:64] != stream[64:]
+    assert prompt_stream(64, batch_size=64, steps=2, seed=0) == stream
+    assert prompt_stream(64, batch_size=64, steps=2, seed=1) != stream
