@@ -1,17 +1,20 @@
 """The command line: flags from signatures, one-sentence errors, and a sidecar beside every output."""
 
-import dataclasses
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from selfdistill import cli, files, stages, tables
 from selfdistill.generation import Sampling
 from selfdistill.records import provenance
-from selfdistill.training.settings import SftSettings
+from selfdistill.settings import keys
+from selfdistill.training.settings import SdpoSettings, SftSettings
+
+GROUPS = [stages.STEP, stages.QUESTION, stages.UPKEEP]
 
 
 def run(capsys, *arguments):
@@ -23,13 +26,15 @@ def test_a_stage_writes_its_output_and_its_sidecar(tmp_path, capsys):
     source = tmp_path / "problems.jsonl"
     source.write_text('{"problem": "What is 1+1?", "answer": "2"}\n')
     out = tmp_path / "problems.parquet"
-    status, _ = run(capsys, "load-problems", "--source", "file", "--file", str(source), "--out", str(out))
+    status, _ = run(
+        capsys, "load-problems", "--problem-set.source", "file", "--problem-set.file", str(source), "--out", str(out)
+    )
     assert status == 0
     assert tables.read(out, "problems")["answer"].tolist() == ["2"]
     record = json.loads(provenance.sidecar_path(out).read_text())
     assert record["sha256"] == files.sha256_file(out)
-    assert record["inputs"]["file"]["sha256"] == files.sha256_file(source)
-    assert record["parameters"]["source"] == "file"
+    assert record["inputs"]["problem_set.file"]["sha256"] == files.sha256_file(source)
+    assert record["parameters"]["problem_set.source"] == "file"
     assert record["command"][:2] == ["selfdistill", "load-problems"]
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", record["packages"]["torch"])
 
@@ -37,7 +42,12 @@ def test_a_stage_writes_its_output_and_its_sidecar(tmp_path, capsys):
 def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
     out = tmp_path / "problems.parquet"
     status, errors = run(
-        capsys, "load-problems", "--source", "file", "--file", str(tmp_path / "none.jsonl"), "--out", str(out)
+        capsys,
+        "load-problems",
+        "--problem-set.source=file",
+        f"--problem-set.file={tmp_path}/none.jsonl",
+        "--out",
+        str(out),
     )
     assert status == 2
     assert "Traceback" not in errors
@@ -46,78 +56,125 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
     assert not out.exists() and not provenance.sidecar_path(out).exists()
 
 
-@pytest.mark.parametrize("arguments", [["no-such-stage"], ["load-problems", "--no-such-flag", "1"], ["load-problems"]])
-def test_unknown_words_stop_with_status_2(arguments):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    assert stop.value.code == 2
+@pytest.fixture
+def offered(monkeypatch):
+    """Offers a function as the only command."""
+
+    def offer(function):
+        command = function.__name__.replace("_", "-")
+        monkeypatch.setattr(stages, "STAGES", {command: (function, stages.STEP)})
+
+    return offer
 
 
-def test_settings_become_flags_and_come_back_as_settings(monkeypatch):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["load-problem"], "unknown command 'load-problem' (did you mean 'load-problems'?)"),
+        (["load-problems", "--problem-set.sorce=file"], "unknown flag '--problem-set.sorce' (did you mean"),
+        (["verify"], "verify: missing --results"),
+        (["load-problems"], "load-problems: missing --problem-set.source, --out"),
+        (
+            ["load-problems", "--out=x", "--problem-set.source=hubb"],
+            "--problem-set.source: unknown 'hubb' (did you mean",
+        ),
+        (["load-problems", "--out=x", "--problem-set.source=file"], "source 'file' needs 'file'"),
+    ],
+)
+def test_unknown_words_stop_with_status_2_and_the_nearest_spelling(arguments, said, capsys):
+    try:
+        status = cli.main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    errors = capsys.readouterr().err
+    assert status == 2 and said in errors and "Traceback" not in errors
+
+
+def test_settings_become_flags_and_come_back_as_settings(offered):
     seen = {}
 
     def sample_guidance(
-        *,
-        contexts: list[Path] = [],  # noqa: B006 (read only)
-        sampling: Sampling,
-        enable_thinking: bool | None = None,
-    ):
+        *, contexts: Sequence[Path] = (), sampling: Sampling, enable_thinking: bool | None = None
+    ) -> None:
         """A stage."""
         seen.update(sampling=sampling, contexts=contexts, thinking=enable_thinking)
 
-    monkeypatch.setattr(stages, "STAGES", (sample_guidance,))
-    assert cli.main(["sample-guidance", "--temperature", "0.6", "--max-tokens", "7", "--contexts"]) == 0
-    assert seen == {"sampling": Sampling(0.6, 1.0, 0, 7), "contexts": [], "thinking": None}
-    arguments = ["sample-guidance", "--temperature", "1", "--contexts", "a", "b", "--enable-thinking", "false"]
+    offered(sample_guidance)
+    assert cli.main(["sample-guidance", "--sampling.temperature", "0.6", "--sampling.max-tokens", "7"]) == 0
+    assert seen == {"sampling": Sampling(0.6, 1.0, 0, 7), "contexts": (), "thinking": None}
+    arguments = ["sample-guidance", "--sampling.temperature=1", "--contexts", "a", "b", "--enable-thinking", "false"]
     assert cli.main(arguments) == 0
     assert seen["contexts"] == [Path("a"), Path("b")] and seen["thinking"] is False
-    with pytest.raises(SystemExit):
-        cli.main(["sample-guidance", "--temperature", "1", "--enable-thinking", "perhaps"])
 
 
-def test_a_comparison_that_fails_has_status_1(monkeypatch):
+def test_a_comparison_that_fails_has_status_1(offered):
     def compare() -> int:
         """A stage."""
         return 1
 
-    monkeypatch.setattr(stages, "STAGES", (compare,))
+    offered(compare)
     assert cli.main(["compare"]) == 1
 
 
-def test_a_wrong_word_for_a_flag_is_told_and_nothing_runs(capsys):
-    for flags, said in [
-        (["--enable-thinking", "perhaps"], "'perhaps' is neither true nor false"),
-        (["--samples", "many"], "invalid int value: 'many'"),
+def test_a_wrong_word_for_a_flag_is_told_and_nothing_runs(offered, capsys):
+    def evaluate(*, samples: int = 1, enable_thinking: bool = False, sampling: Sampling) -> None:
+        raise AssertionError("it ran")
+
+    offered(evaluate)
+    for flag, said in [
+        ("--enable-thinking=perhaps", "--enable-thinking: Input should be a valid boolean"),
+        ("--samples=many", "--samples: Input should be a valid integer"),
+        ("--sampling.top-p=2", "--sampling.top-p: Input should be less than or equal to 1"),
+    ]:
+        assert cli.main(["evaluate", flag]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_every_setting_is_a_flag_with_its_meaning_default_and_paper_value(capsys):
+    for command, parameter, settings in [
+        ("train-sft", "settings", SftSettings),
+        ("train-onpolicy", "settings.sdpo", SdpoSettings),
+        ("evaluate-model", "sampling", Sampling),
     ]:
         with pytest.raises(SystemExit) as stop:
-            cli.main(["evaluate-model", *flags])
-        assert stop.value.code == 2 and said in capsys.readouterr().err
-
-
-def test_every_field_of_a_settings_class_is_a_flag(capsys):
-    for stage, settings in [("train-sft", SftSettings), ("evaluate-model", Sampling)]:
-        with pytest.raises(SystemExit) as stop:
-            cli.main([stage, "--help"])
-        text = capsys.readouterr().out
+            cli.main([command, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
         assert stop.value.code == 0
-        for field in dataclasses.fields(settings):
-            assert f"--{field.name.replace('_', '-')} " in text
+        for name, declared in keys(settings).items():
+            assert f"--{parameter}.{name}".replace("_", "-") + " " in text
+            assert declared.description in text and f"(default {declared.default})" in text
+            paper = declared.json_schema_extra["paper"]
+            assert not paper or f"Paper: {paper}." in text
+
+
+def test_every_flag_of_every_command_says_what_it_is():
+    for command, (stage, _) in stages.STAGES.items():
+        assert [flag.name for flag in cli._flags(stage) if not flag.help] == [], command
+
+
+def test_the_overview_lists_every_command_in_a_group(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert [line for line in text.splitlines() if line.endswith(":")] == [f"{g}:" for g in GROUPS]
+    assert {line.split()[0] for line in text.splitlines() if line.startswith("  ")} == stages.STAGES.keys()
 
 
 def test_a_list_that_is_required_may_not_be_empty(capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["make-table-2", "--traces", "--confidence", "0.9"])
+        cli.main(["make-table-2", "--traces", "--bootstrap.confidence", "0.9"])
     assert stop.value.code == 2
     assert "--traces: expected at least one argument" in capsys.readouterr().err
 
 
-def test_every_output_and_only_outputs_get_a_sidecar(tmp_path, monkeypatch):
+def test_every_output_and_only_outputs_get_a_sidecar(tmp_path, offered):
     def make(*, table: Path, lists: list[Path], number: int, out: Path, out_card: Path, page: Path) -> None:
         """A stage."""
         for path in (out, out_card, page):
             path.write_text("x")
 
-    monkeypatch.setattr(stages, "STAGES", (make,))
+    offered(make)
     inputs = [tmp_path / name for name in ("a", "b", "c")]
     for path in inputs:
         path.touch()
@@ -140,8 +197,22 @@ def test_generated_pages_get_no_sidecar(tmp_path):
 
 
 def test_every_stage_says_what_it_does():
-    for stage in stages.STAGES:
+    for stage, _ in stages.STAGES.values():
         assert stage.__doc__ and stage.__doc__.strip().endswith("."), stage.__name__
+
+
+def test_only_steps_of_the_workflow_leave_records_and_say_their_seconds(tmp_path, monkeypatch, caplog):
+    def ask(*, out: Path) -> None:
+        """A question."""
+        out.write_text("x")
+
+    for group, records in ((stages.QUESTION, 0), (stages.STEP, 1)):
+        monkeypatch.setattr(stages, "STAGES", {"ask": (ask, group)})
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            assert cli.main(["ask", "--out", str(tmp_path / "x")]) == 0
+        assert len(list(tmp_path.glob("*.provenance.json"))) == records
+        assert ("selfdistill ask: " in caplog.text) is bool(records)
 
 
 def test_a_process_collects_young_garbage_and_leaves_what_is_old_when_it_ends():

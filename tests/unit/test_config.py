@@ -1,10 +1,12 @@
 """The configuration is typed, and what is wrong with it is told in one sentence."""
 
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import ValidationError
 from selfdistill import config
 from selfdistill.errors import UserError
 from snakemake.utils import update_config
@@ -63,10 +65,13 @@ def test_an_overlay_merges_dictionaries_replaces_lists_and_drops_nulls():
         ({"sft__at_least": 801}, "sft: 'at_least' (801) is above 'responses' (800)"),
         ({"sft__models": []}, "sft.models"),
         ({"selection__models": []}, "selection.models"),
-        ({"selection": None}, "selection: Input should be a valid dictionary"),
-        ({"models": {"../up": {"source": "microcosm"}}}, "models.../up"),
+        ({"selection": None}, "selection: Input should be a dictionary (found None)"),
         ({"models": {"gone": None}}, "models: Dictionary should have at least 1 item"),
-        ({"problem_sets__train": None}, "selection.problem_set: unknown 'train'; known: in_domain, easy, hard"),
+        ({"onpolicy__demonstration": "first"}, "'onpolicy.demonstration' (did you mean 'sdpo.demonstration'?)"),
+        (
+            {"onpolicy__sdpo": {"demonstration": "frist"}},
+            "unknown 'frist' (did you mean 'first'?); known: random, first",
+        ),
         ({"selection__low": 0.6}, "'low' (0.6) is above 'high' (0.5)"),
         ({"selection__problem_set": "trian"}, "unknown 'trian' (did you mean 'train'?)"),
         ({"evaluation__benchmarks": ["hrad"]}, "unknown 'hrad' (did you mean 'hard'?)"),
@@ -88,6 +93,50 @@ def test_what_is_wrong_is_told_in_one_sentence(changes, sentence):
     assert len(str(error.value)) < 300
 
 
+def test_all_faults_are_told_at_once_each_in_a_line():
+    changes = {
+        "selektion": {},
+        "selection__problem_set": "trian",
+        "sampling__train__top_p": 2,
+        "onpolicy__runs": [{"model": "microcosm", "method": "gpro", "learning_rate": -1}],
+        "models__../up": {"source": "microcosm"},
+    }
+    with pytest.raises(UserError) as error:
+        config.parse(values(**changes))
+    lines = str(error.value).splitlines()
+    for said in (
+        "unknown key 'selektion' (did you mean 'selection'?)",
+        "selection.problem_set: unknown 'trian' (did you mean 'train'?)",
+        "sampling.train.top_p: Input should be less than or equal to 1 (found 2)",
+        "onpolicy.runs.0.method: unknown 'gpro' (did you mean 'grpo'?)",
+        "onpolicy.runs.0.learning_rate: Input should be greater than 0 (found -1)",
+        "models.../up: String should match pattern",
+    ):
+        assert sum(said in line for line in lines) == 1, said
+    assert len(lines) == 6 and all(line.startswith("config: ") for line in lines)
+
+
+def test_a_set_that_is_dropped_is_missed_wherever_it_is_named():
+    with pytest.raises(UserError) as error:
+        config.parse(values(problem_sets__train=None))
+    known = "unknown 'train'; known: in_domain, easy, hard, narrow, narrow_test"
+    assert str(error.value).splitlines() == [
+        f"config: selection.problem_set: {known}",
+        f"config: onpolicy.benchmarks: {known}",
+    ]
+
+
+def test_a_wrong_configuration_stops_snakemake_with_its_sentences_and_no_traceback(tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("selection: {hihg: 1}\nsft: {models: [nobody]}\n")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", str(wrong)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    told = run.stdout + run.stderr
+    assert run.returncode != 0 and "Traceback" not in told
+    assert "unknown key 'selection.hihg' (did you mean 'high'?)" in told
+    assert "sft.models: unknown 'nobody'" in told
+
+
 def test_a_missing_section_is_named():
     incomplete = values()
     del incomplete["selection"]
@@ -106,7 +155,7 @@ def test_rates_may_be_written_as_yaml_reads_them_wrongly():
 
 
 def test_the_configuration_cannot_be_changed_afterwards():
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         config.parse(values()).selection.low = 0.2
 
 

@@ -125,6 +125,9 @@ def _read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
         name = word.partition("=")[0]
         known = [flag.name for flag in flags]
         raise UserError(f"{command}: unknown flag '{name}'{nearest(name, known)}; `selfdistill {command} --help`")
+    missing = [flag for flag in flags if flag.required and flag.dest not in vars(found)]
+    if missing:
+        raise UserError(f"{command}: missing {', '.join(f.name for f in missing)}; `selfdistill {command} --help`")
     return stage, group, _parameters(stage, flags, vars(found))
 
 
@@ -146,6 +149,7 @@ def _parser(command: str, stage: stages.Stage, flags: list[Flag]) -> argparse.Ar
         description=inspect.getdoc(stage),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
     )
     groups: dict[str, Any] = {"": parser}
     for flag in flags:
@@ -153,18 +157,10 @@ def _parser(command: str, stage: stages.Stage, flags: list[Flag]) -> argparse.Ar
             groups[flag.group] = parser.add_argument_group(flag.group)
         group = groups[flag.group]
         if flag.place[0] in _positional(stage):
-            group.add_argument(flag.dest, metavar=flag.place[0].upper(), help=_help(flag))
+            group.add_argument(flag.dest, nargs="?", metavar=flag.place[0].upper(), help=_help(flag))
             continue
         several = {"nargs": "+" if flag.required else "*"} if _is_words(flag.kind) and len(flag.place) == 1 else {}
-        group.add_argument(
-            flag.name,
-            dest=flag.dest,
-            required=flag.required,
-            default=argparse.SUPPRESS,
-            metavar="VALUE",
-            help=_help(flag),
-            **several,
-        )
+        group.add_argument(flag.name, dest=flag.dest, metavar="VALUE", help=_help(flag), **several)
     return parser
 
 
@@ -269,11 +265,11 @@ def _built(target: Callable[..., object], values: Mapping[str, Any]) -> dict[str
 
 
 def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float) -> None:
-    """A record beside every output; inputs are parameters that are files."""
+    """A record beside every output; inputs are parameters, and settings, that are files."""
     parameters: dict[str, Any] = {}
     for name, value in given.items():
-        bundle = dataclasses.is_dataclass(value) and not is_settings(type(value))
-        parameters |= {f.name: getattr(value, f.name) for f in dataclasses.fields(value)} if bundle else {name: value}
+        is_bundle = dataclasses.is_dataclass(value) and not is_settings(type(value))
+        parameters |= provenance.flat(vars(value) if is_bundle else {name: value})
     outputs = {name: value for name, value in parameters.items() if name == "out" or name.startswith("out_")}
     inputs = {}
     for name, value in parameters.items():

@@ -21,6 +21,7 @@ from selfdistill.errors import UserError, nearest
 Kind = TypeVar("Kind", bound=type)
 Location = tuple[int | str, ...]
 
+LISTED = 16  # keys at most that are listed beside the nearest one
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -103,7 +104,7 @@ def sentences(error: ValidationError, kind: Any, where: str) -> Iterator[str]:
     """One sentence for each fault: the key, what is wrong, what is allowed and the nearest spelling."""
     seen = set()
     for problem in error.errors():
-        place = ".".join(map(str, _named(problem["loc"], kind)))
+        place = ".".join(str(part) for part in _named(problem["loc"], kind) if part != "[key]")
         sentence = f"{where}: {_sentence(problem, place, kind)}"
         if sentence not in seen:
             seen.add(sentence)
@@ -112,18 +113,21 @@ def sentences(error: ValidationError, kind: Any, where: str) -> Iterator[str]:
 
 def _sentence(problem: Any, place: str, kind: Any) -> str:
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = _known_keys(problem["loc"][:-1], kind)
-        near = nearest(str(problem["loc"][-1]), known)
-        return f"unknown key '{place}'{near}; known here: {', '.join(known)}"
+        section, name = _section(problem["loc"][:-1], kind), str(problem["loc"][-1])
+        near = _below(section, name) or nearest(name, section)
+        listed = "" if near and len(section) > LISTED else f"; known here: {', '.join(section)}"
+        return f"unknown key '{place}'{near}{listed}"
     if problem["type"] in ("missing", "missing_argument"):
         return f"'{place}' is missing"
     if problem["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         found = problem["input"]
-        return f"{place}: unknown {found!r:.80}{nearest(str(found), known)}; known: {', '.join(known)}"
+        where = f"{place}: " if place else ""
+        return f"{where}unknown {found!r:.80}{nearest(str(found), known)}; known: {', '.join(known)}"
     shown = not isinstance(problem["input"], dict | tuple) and "Kwargs" not in type(problem["input"]).__name__
     found = f" (found {problem['input']!r:.80})" if shown else ""
-    message = problem["msg"].removeprefix("Value error, ").replace(" dictionary or an instance of ", " dictionary of ")
+    message = problem["msg"].removeprefix("Value error, ")
+    message = re.sub(" or an instance of .*", "", message)
     return f"{place}: {message}{found}" if place else message
 
 
@@ -158,8 +162,19 @@ def choices(kind: Any) -> list[Any]:
     return [kind]
 
 
-def _known_keys(location: Location, kind: Any) -> list[str]:
+def _section(location: Location, kind: Any) -> dict[str, FieldInfo]:
+    """The keys that are known at a location."""
     for part in location:
         kind = _inner(kind, part)
     found = next((choice for choice in choices(kind) if is_settings(choice)), None)
-    return [] if found is None else list(keys(found))
+    return {} if found is None else keys(found)
+
+
+def _below(section: dict[str, FieldInfo], name: str) -> str:
+    """A hint that a key belongs to a section below, as those of one method do."""
+    places = [
+        f"{inner}.{name}"
+        for inner, declared in section.items()
+        if is_settings(declared.annotation) and name in keys(declared.annotation)
+    ]
+    return f" (did you mean '{places[0]}'?)" if places else ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
@@ -18,17 +18,17 @@ from selfdistill.models import MANIFEST
 class Sampler:
     """How a model is prompted and sampled; `sample` gives rows of the traces table."""
 
-    model: Path  # its manifest; for `along_training`, a folder of models
-    model_name: str
-    study: str
+    model: Annotated[Path, "Manifest of the model; of checkpoints, the folder that holds them."]
+    model_name: Annotated[str, "Name of the model, written into every row."]
+    study: Annotated[str, "Name of the study, written into every row."]
     sampling: Sampling
-    seed: int
-    work_dir: Path
-    run: str = "base"
-    instruction: str = ""
-    enable_thinking: bool | None = None
-    engine: str = "transformers"
-    workers: int = 1
+    seed: Annotated[int, "Seed of all samples."]
+    work_dir: Annotated[Path, "Folder of finished shards: the same command continues from there."]
+    run: Annotated[str, "Training run that made the model, written into every row."] = "base"
+    instruction: Annotated[str, "Line added below each problem."] = ""
+    enable_thinking: Annotated[bool | None, "The chat template's switch for thinking; without it, its default."] = None
+    engine: Annotated[str, "What samples: transformers (CPU) or vllm (GPU)."] = "transformers"
+    workers: Annotated[int, "Processes side by side; the result does not depend on their number."] = 1
 
     @cached_property
     def tokenizer(self) -> Any:

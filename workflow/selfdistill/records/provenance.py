@@ -39,7 +39,7 @@ def write_sidecar(
         "sha256": sha256_file(path),
         "command": command,
         "inputs": {name: {"path": str(file), "sha256": sha256_file(file)} for name, file in inputs.items()},
-        "parameters": _flat(parameters),
+        "parameters": flat(parameters),
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
@@ -52,16 +52,16 @@ def write_sidecar(
     write_text(sidecar_path(path), json.dumps(record, indent=2, default=str) + "\n")
 
 
-def _flat(parameters: Mapping[str, object]) -> dict[str, object]:
+def flat(parameters: Mapping[str, object]) -> dict[str, object]:
     """Parameters by name, settings among them by dotted names; a run by its id too."""
-    flat: dict[str, object] = {}
+    found: dict[str, object] = {}
     for name, value in parameters.items():
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            flat |= {name: value.id} if hasattr(value, "id") else {}
-            flat |= {f"{name}.{inner}": found for inner, found in _flat(vars(value)).items()}
+            found |= {name: value.id} if hasattr(value, "id") else {}
+            found |= {f"{name}.{inner}": part for inner, part in flat(vars(value)).items()}
         else:
-            flat[name] = value
-    return flat
+            found[name] = value
+    return found
 
 
 def _package_versions() -> dict[str, str]:

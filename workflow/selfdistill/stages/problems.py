@@ -1,13 +1,12 @@
 """Loading problem sets."""
 
-from pathlib import Path
-
 from selfdistill.problems import ProblemSet
+from selfdistill.stages.parameters import Out
 from selfdistill.stages.registry import STEP, stage
 
 
 @stage(STEP)
-def load_problems(*, problem_set: ProblemSet, out: Path) -> None:
+def load_problems(*, problem_set: ProblemSet, out: Out) -> None:
     """Load a problem set from the microcosm, a file or the hub."""
     from selfdistill import tables
     from selfdistill.problems import load_problem_set
