@@ -70,10 +70,10 @@ def test_a_changed_run_is_the_only_one_trained_again(project):
     assert not {"pretrain_model", "train_sft", "evaluate_model"} & pending.keys()
 
 
-def test_a_setting_of_on_policy_training_leaves_the_other_sections_alone(project):
-    project.edit("config/smoke.yaml", "  warmup_steps: 1\n", "  warmup_steps: 1\n  demonstration: first\n")
+def test_a_setting_of_one_method_reruns_its_runs_alone(project):
+    project.edit("config/smoke.yaml", "  warmup_steps: 1\n", "  warmup_steps: 1\n  sdpo: {demonstration: first}\n")
     pending = project.pending()
-    assert pending["train_onpolicy"] == 10
+    assert pending["train_onpolicy"] == 7
     assert not {"pretrain_model", "select_borderline", "train_sft", "evaluate_model", "make_table_1"} & pending.keys()
 
 
