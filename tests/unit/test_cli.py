@@ -72,7 +72,7 @@ def offered(monkeypatch):
     [
         (["load-problem"], "unknown command 'load-problem' (did you mean 'load-problems'?)"),
         (["load-problems", "--problem-set.sorce=file"], "unknown flag '--problem-set.sorce' (did you mean"),
-        (["verify"], "verify: missing --results"),
+        (["verify"], "verify: missing RESULTS"),
         (["load-problems"], "load-problems: missing --problem-set.source, --out"),
         (
             ["load-problems", "--out=x", "--problem-set.source=hubb"],

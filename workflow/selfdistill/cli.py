@@ -125,9 +125,11 @@ def _read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
         name = word.partition("=")[0]
         known = [flag.name for flag in flags]
         raise UserError(f"{command}: unknown flag '{name}'{nearest(name, known)}; `selfdistill {command} --help`")
+    bare = _positional(stage)
     missing = [flag for flag in flags if flag.required and flag.dest not in vars(found)]
     if missing:
-        raise UserError(f"{command}: missing {', '.join(f.name for f in missing)}; `selfdistill {command} --help`")
+        named = ", ".join(flag.dest.upper() if flag.dest in bare else flag.name for flag in missing)
+        raise UserError(f"{command}: missing {named}; `selfdistill {command} --help`")
     return stage, group, _parameters(stage, flags, vars(found))
 
 
