@@ -36,7 +36,7 @@ def draw_from_base(manifest: Path) -> None:
     """Rollouts from the initial model, whole in every process: a sharded one cannot be drawn from."""
     sampler = ModelSampler(models.load_model(manifest), models.load_tokenizer(manifest))
     OnPolicyTrainer._own_sampler = lambda trainer: sampler
-    OnPolicyTrainer.draws_from_policy = False
+    OnPolicyTrainer.samples_from_policy = False
 
 
 def main(name: str, manifest: Path, folder: Path, changes: dict[str, object]) -> None:

@@ -61,7 +61,7 @@ def test_rollouts_come_from_the_adapted_model(run):
     """What the sampler says of its tokens is what the trained model says of them."""
     trainer = run.trainer
     rows = [trainer.student_prompt("Find a .")] * 4
-    drawn = trainer._draw([Row(tuple(ids), n) for n, ids in enumerate(rows)])
+    drawn = trainer._sample([Row(tuple(ids), n) for n, ids in enumerate(rows)])
     policy = trainer.accelerator.unwrap_model(trainer.model)
     for ids, completion in zip(rows, drawn, strict=True):
         tokens = torch.tensor([*completion.token_ids, *completion.end_ids])

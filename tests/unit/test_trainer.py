@@ -690,8 +690,8 @@ class PretendedVllm:
 def test_completions_of_vllm_are_split_into_response_and_end_token(manifest: Path, tmp_path: Path):
     trainer = make_trainer(tmp_path, manifest, "grpo")
     trainer.use_vllm, trainer.vllm_generation, trainer.eos_token_ids = True, PretendedVllm(), [3]
-    assert not trainer.draws_from_policy  # so that the trainer scores what another engine has drawn
-    cut, whole = trainer._draw([shards.Row((6, 7), 1), shards.Row((6, 7), 2)])
+    assert not trainer.samples_from_policy  # so that the trainer scores what another engine has drawn
+    cut, whole = trainer._sample([shards.Row((6, 7), 1), shards.Row((6, 7), 2)])
     assert cut == Completion([8] * LONGEST, "length", [-0.5 - n for n in range(LONGEST)])
     assert whole == Completion([6, 7], "stop", [-0.5, -1.5, -2.5], (3,))
 

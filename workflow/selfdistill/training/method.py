@@ -51,7 +51,7 @@ class Method:
     def extend(self, batch: dict[str, torch.Tensor], step: Step, rollouts: pd.DataFrame) -> None:
         """Add to a new step's batch, the sequences of this process, what the loss reads.
 
-        ``step``: the same sequences as they were drawn. ``rollouts``: those of all processes, graded, as rows of the
+        ``step``: the same sequences as they were sampled. ``rollouts``: those of all processes, graded, as rows of the
         `traces` schema, of which ``step.places`` are this process's; here the method may set ``context_sample``, the
         number of the rollout that was shown to a teacher.
         """

@@ -56,8 +56,8 @@ def train_onpolicy(
     from its last checkpoint below ``work_dir``, on CPU to the same bytes. Ends the process with status 75 on SIGTERM
     and SIGUSR1 (see `checkpoints.run_to_end`).
 
-    ``engine``: "transformers" draws with the model that is trained; "vllm" with a copy that shares the GPU, asleep
-    while the model is updated. vLLM has its own random numbers: an interrupted run draws others from there on.
+    ``engine``: "transformers" samples with the model that is trained; "vllm" with a copy that shares the GPU, asleep
+    while the model is updated. vLLM has its own random numbers: an interrupted run samples others from there on.
     """
     one_of("engine", engine, ENGINES)
     method = methods.load(run.method)

@@ -18,7 +18,7 @@ from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 
 @dataclass
 class Step:
-    """The n rollouts of one trainer step that this process has drawn, in the order of the data set."""
+    """The n rollouts of one trainer step that this process has sampled, in the order of the data set."""
 
     number: int  # of the trainer step, from 1
     places: range  # theirs among the step's rollouts of all processes
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RolloutRecord:
-    """One table per step in ``folder``; a step drawn again after a kill replaces its table by the same rows."""
+    """One table per step in ``folder``; a step sampled again after a kill replaces its table by the same rows."""
 
     folder: Path
     study: str

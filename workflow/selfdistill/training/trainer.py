@@ -49,7 +49,7 @@ OVERRIDDEN = {
 CHANGED_LOGITS = (
     "final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier",
 )  # fmt: skip
-# Seconds of a step; "rescoring" is the policy's log-probabilities of what another engine or precision has drawn,
+# Seconds of a step; "rescoring" is the policy's log-probabilities of what another engine or precision has sampled,
 # "teacher" whatever a method does with a second model.
 PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward", "optimizer")
 
@@ -79,7 +79,7 @@ class OnPolicyTrainer(GRPOTrainer):
         self.record = record
         self.seconds: dict[str, float] = defaultdict(float)
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
-        self._drawn: Step | None = None
+        self._sampled: Step | None = None
         self._with_gradient: torch.Tensor | None = None  # while TRL's loss is formed: which rows [B] have a gradient
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
@@ -94,7 +94,7 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def _own_sampler(self) -> ModelSampler:
         if self.is_fsdp_enabled:
-            raise UserError("a sharded model cannot draw its own responses: choose the engine vllm, or ddp.yaml")
+            raise UserError("a sharded model cannot sample its own responses: choose the engine vllm, or ddp.yaml")
         return ModelSampler(self.accelerator.unwrap_model(self.model), self.processing_class)
 
     def _add_up_in_float32(self) -> None:
@@ -136,7 +136,7 @@ class OnPolicyTrainer(GRPOTrainer):
             self.seconds[phase] += time.perf_counter() - started
 
     @property
-    def draws_from_policy(self) -> bool:
+    def samples_from_policy(self) -> bool:
         """Whether rollouts come from the very distribution that the loss scores: own sampler, float32, unfiltered."""
         return not self.use_vllm and not self.args.bf16 and self.sampling.top_p == 1 and self.sampling.top_k == 0
 
@@ -165,13 +165,13 @@ class OnPolicyTrainer(GRPOTrainer):
 
     @property
     def step_in_hand(self) -> Step:
-        """The rollouts drawn last. Raises RuntimeError where TRL asks for them before they are drawn."""
-        if self._drawn is None:
-            raise RuntimeError("no rollouts have been drawn for this step: has TRL changed the order of its calls?")
-        return self._drawn
+        """The rollouts sampled last. Raises RuntimeError where TRL asks for them before they are sampled."""
+        if self._sampled is None:
+            raise RuntimeError("no rollouts have been sampled for this step: has TRL changed the order of its calls?")
+        return self._sampled
 
     def _roll_out(self, prompts: Sequence[list[dict[str, str]]], trainer: GRPOTrainer) -> dict[str, list]:
-        """One response per prompt, drawn with a seed of its own, so that a resumed run draws the same."""
+        """One response per prompt, sampled with a seed of its own, so that a resumed run samples the same."""
         with self.timed("generation"):
             number, places = self.trainer_step + 1, self._places(len(prompts))
             texts = [prompt[0]["content"] for prompt in prompts]
@@ -181,15 +181,15 @@ class OnPolicyTrainer(GRPOTrainer):
                 sample_seed(self.seed, f"rollout-{number}", sha256, place)
                 for sha256, place in zip(hashes, places, strict=True)
             ]
-            completions = self._draw([Row(tuple(ids), seed) for ids, seed in zip(rendered, seeds, strict=True)])
-        self._drawn = Step(number, places, texts, rendered, hashes, seeds, completions)
+            completions = self._sample([Row(tuple(ids), seed) for ids, seed in zip(rendered, seeds, strict=True)])
+        self._sampled = Step(number, places, texts, rendered, hashes, seeds, completions)
         return {
             "prompt_ids": rendered,
             "completion_ids": [[*completion.token_ids, *completion.end_ids] for completion in completions],
             "logprobs": [completion.logps for completion in completions],
         }
 
-    def _draw(self, rows: Sequence[Row]) -> list[Completion]:
+    def _sample(self, rows: Sequence[Row]) -> list[Completion]:
         """A completion with its log-probabilities for every row."""
         if not self.use_vllm:
             # In training mode a model that recomputes its activations has no key-value cache.
@@ -199,9 +199,9 @@ class OnPolicyTrainer(GRPOTrainer):
                 return self.sampler.sample(rows, self.sampling, logps=True)
         # TRL has given vLLM the policy's weights by now. Of the seeds vLLM knows nothing.
         prompts = [list(row.token_ids) for row in rows]
-        _, drawn, logps, _ = self.vllm_generation.generate(prompts, images=None, num_generations=self.num_generations)
+        _, sampled, logps, _ = self.vllm_generation.generate(prompts, images=None, num_generations=self.num_generations)
         return [
-            self._completion(ids, [logp[0] for logp in of_tokens]) for ids, of_tokens in zip(drawn, logps, strict=True)
+            self._completion(ids, [logp[0] for logp in of_tokens]) for ids, of_tokens in zip(sampled, logps, strict=True)
         ]
 
     def _completion(self, ids: list[int], logps: list[float]) -> Completion:
@@ -242,7 +242,7 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """TRL's batch, with the rollout correction in its advantages and what the method adds to it."""
-        self._drawn = None
+        self._sampled = None
         batch = super()._generate_and_score_completions(inputs)
         step = self.step_in_hand
         self._correct_for_engine(batch)
@@ -262,8 +262,8 @@ class OnPolicyTrainer(GRPOTrainer):
         mask = batch["completion_mask"]
         if "old_per_token_logps" not in batch:  # TRL leaves them out when there is one update per step
             batch["old_per_token_logps"] = self._rescored(batch)
-        drawn = batch.pop("sampling_per_token_logps")
-        weights = truncated_ratio(batch["old_per_token_logps"], drawn, clip=self.settings.rollout_correction)
+        engine_logps = batch.pop("sampling_per_token_logps")
+        weights = truncated_ratio(batch["old_per_token_logps"], engine_logps, clip=self.settings.rollout_correction)
         batch["rollout_weights"] = weights
         batch["advantages"] = batch["advantages"].unsqueeze(1) * weights
         self.note_ratio("rollout_ratio", weights, mask, self.settings.rollout_correction)
@@ -276,7 +276,7 @@ class OnPolicyTrainer(GRPOTrainer):
             return self._get_per_token_logps_and_entropies(self.model, ids, visible, kept, batch_size=size)[0]
 
     def _prepare_inputs(self, generation_batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """The next micro-batch; a new step's rollouts are drawn when those of the last one are used up.
+        """The next micro-batch; a new step's rollouts are sampled when those of the last one are used up.
 
         As TRL does it, but the sequences of an update are sorted by length before they are cut into micro-batches,
         which leaves the gradient as it is and saves most of the padding.
@@ -325,11 +325,11 @@ class OnPolicyTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         """The same numbers [B, T] as TRL's.
 
-        Scored again without gradient are the rollouts just drawn, whose log-probabilities the sampler may know.
+        Scored again without gradient are the rollouts just sampled, whose log-probabilities the sampler may know.
         """
-        if not torch.is_grad_enabled() and self.draws_from_policy:
-            drawn = [torch.tensor(completion.logps) for completion in self.step_in_hand.completions]
-            padded = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
+        if not torch.is_grad_enabled() and self.samples_from_policy:
+            known = [torch.tensor(completion.logps) for completion in self.step_in_hand.completions]
+            padded = torch.nn.utils.rnn.pad_sequence(known, batch_first=True)
             return _widened(padded, logits_to_keep).to(input_ids.device), None, None
         return *self._score(model, input_ids, attention_mask, logits_to_keep, batch_size, self._with_gradient), None
 
