@@ -666,11 +666,11 @@ def test_what_was_not_drawn_or_graded_is_missed_loudly(manifest: Path, tmp_path:
     trainer = make_trainer(tmp_path, manifest)
     inputs = [trainer.train_dataset[row // 4] for row in range(ROWS)]
     ids = torch.ones(ROWS, 4, dtype=torch.long)
-    with torch.no_grad(), pytest.raises(RuntimeError, match="no rollouts have been drawn for this step"):
+    with torch.no_grad(), pytest.raises(RuntimeError, match="no rollouts have been sampled for this step"):
         trainer._get_per_token_logps_and_entropies(trainer.model, ids, ids, 2)
     trainer._generate_and_score_completions(inputs)
     monkeypatch.setattr(trainer, "rollout_func", lambda *_: trainer._grade(["a"], ["7"]))
-    with pytest.raises(RuntimeError, match="no rollouts have been drawn for this step"):
+    with pytest.raises(RuntimeError, match="no rollouts have been sampled for this step"):
         trainer._generate_and_score_completions(inputs)
     trainer._roll_out([example["prompt"] for example in inputs], trainer)
     with pytest.raises(RuntimeError, match="the rollouts of step 1 are not graded yet"):

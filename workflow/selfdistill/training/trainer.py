@@ -199,9 +199,9 @@ class OnPolicyTrainer(GRPOTrainer):
                 return self.sampler.sample(rows, self.sampling, logps=True)
         # TRL has given vLLM the policy's weights by now. Of the seeds vLLM knows nothing.
         prompts = [list(row.token_ids) for row in rows]
-        _, sampled, logps, _ = self.vllm_generation.generate(prompts, images=None, num_generations=self.num_generations)
+        _, found, logps, _ = self.vllm_generation.generate(prompts, images=None, num_generations=self.num_generations)
         return [
-            self._completion(ids, [logp[0] for logp in of_tokens]) for ids, of_tokens in zip(sampled, logps, strict=True)
+            self._completion(ids, [logp[0] for logp in of_tokens]) for ids, of_tokens in zip(found, logps, strict=True)
         ]
 
     def _completion(self, ids: list[int], logps: list[float]) -> Completion:
