@@ -7,20 +7,14 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from selfdistill.artifacts import FIGURES, TABLES, settings_of
 from selfdistill.claims.statements import read_claims
-from selfdistill.code_digest import PACKAGE_ROOT
-from selfdistill.code_digest import code_digest
+from selfdistill.code_digest import PACKAGE_ROOT, code_digest
 from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
-from selfdistill.artifacts import FIGURES
-from selfdistill.artifacts import TABLES
-from selfdistill.artifacts import settings_of
 from selfdistill.flags import Flags
-from selfdistill.generation.contexts import CHOICES
-from selfdistill.generation.contexts import GUIDANCE
-from selfdistill.study import COLLECTED
-from selfdistill.study import SFT_SETS
-from selfdistill.study import Study
+from selfdistill.generation.contexts import CHOICES, GUIDANCE
+from selfdistill.study import COLLECTED, SFT_SETS, Study
 from selfdistill.training.methods import METHODS
 
 try:
@@ -37,6 +31,7 @@ SCRIPTS = PACKAGE_ROOT / "scripts"
 # One environment for all rules of a study; vLLM and TRL's trainers, which share a GPU, need the same.
 ENVIRONMENT = f"../../envs/{'train' if CONFIG.engine == 'vllm' else 'base'}.yaml"
 MODEL, RUN = "{model}", "{run}"
+ONPOLICY_RUN = f"({'|'.join(METHODS)})-[^/]+"
 
 # The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
 OWN_ENVIRONMENTS = {"conda", "apptainer"} & {
@@ -53,7 +48,7 @@ shell.prefix(
 
 wildcard_constraints:
     model="[^/]+",
-    run="base|(sft|grpo|sdpo)-[^/]+",
+    run=f"base|sft-[^/]+|{ONPOLICY_RUN}",
     dataset="|".join(SFT_SETS),
 
 

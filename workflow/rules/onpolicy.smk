@@ -20,7 +20,7 @@ rule train_onpolicy:
     benchmark:
         f"{LOGS}/train_onpolicy/{{model}}/{{run}}.benchmark.tsv"
     wildcard_constraints:
-        run="(grpo|sdpo)-[^/]+",
+        run=ONPOLICY_RUN,
     conda:
         ENVIRONMENT
     resources:
@@ -51,7 +51,7 @@ rule evaluate_checkpoints:
     benchmark:
         f"{LOGS}/evaluate_checkpoints/{{model}}/{{run}}.benchmark.tsv"
     wildcard_constraints:
-        run="(grpo|sdpo)-[^/]+",
+        run=ONPOLICY_RUN,
     conda:
         ENVIRONMENT
     params:
