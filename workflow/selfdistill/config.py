@@ -19,7 +19,7 @@ from selfdistill.microcosm.presets import Pretraining
 from selfdistill.models import ModelSource
 from selfdistill.pages.reading_room import Limits
 from selfdistill.problems import ProblemSet
-from selfdistill.settings import choices, is_settings, key, keys, settings, sweep, validated
+from selfdistill.settings import Among, choices, is_settings, key, keys, settings, sweep, validated
 from selfdistill.training.settings import MethodName, OnPolicySettings, Rate, Run, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
@@ -129,7 +129,7 @@ class Figures:
     """Which runs the figures of Sections 5 and 6 show."""
 
     narrow: str = key(doc="Figure 1a: a problem set whose training and test problems are of the same types.")
-    views: dict[Literal[VIEWED], View] = key(
+    views: dict[Annotated[str, Among(VIEWED)], View] = key(
         doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...).",
         paper="3: DeepSeek-R1-Distill-Qwen-7B; 4: Qwen3-8B, thinking on; 5, 7, 8, D.1: Qwen3-8B, thinking off",
     )
@@ -162,7 +162,7 @@ ROLES = (
 class Claims:
     """The claims ledger."""
 
-    roles: dict[Literal[ROLES], Role | None] = key(
+    roles: dict[Annotated[str, Among(ROLES)], Role | None] = key(
         factory=dict,
         doc="Which models play the paper's part in each kind of statement (`config/claims.yaml`); null: none does.",
         paper="DeepSeek-R1-Distill-Qwen-7B; Qwen3-8B, thinking on and off; Olmo-3-7B-Instruct",

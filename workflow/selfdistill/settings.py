@@ -9,17 +9,29 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
 
 from selfdistill.errors import UserError, nearest
 
 Kind = TypeVar("Kind", bound=type)
 Location = tuple[int | str, ...]
+
+
+class Among:
+    """One of some names, as an annotation: ``Annotated[str, Among(names)]``; for names that are listed elsewhere."""
+
+    def __init__(self, names: Iterable[str]):
+        self.names = tuple(names)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.names))
+
 
 LISTED = 16  # keys at most that are listed beside the nearest one
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)

@@ -1,14 +1,14 @@
 """The statements of `config/claims.yaml`: what is claimed, and how it is tested."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError
-from selfdistill.settings import key, settings
+from selfdistill.settings import Among, key, settings
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import Context, MethodName, Rate
 
@@ -25,9 +25,9 @@ class _Strict(BaseModel):
 class Cell(_Strict):
     """Which responses a mean is taken over; what is not said is as usual (the whole set, a fixed teacher, the end)."""
 
-    setting: Literal[tuple(GUIDANCE)] | None = None
+    setting: Annotated[str, Among(GUIDANCE)] | None = None
     data: Literal["base", "unguided", "guided", "unguided_unfiltered"] | None = None
-    method: Literal["base", *METHODS] | None = None
+    method: Annotated[str, Among(("base", *METHODS))] | None = None
     context: Context | None = None
     teacher: Literal["fixed", "moving"] = "fixed"
     when: Literal["first", "last", "whole"] | None = None

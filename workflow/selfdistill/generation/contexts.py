@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from selfdistill.prompts import (
     render_shortened,
     user_prompt,
 )
-from selfdistill.settings import key, settings
+from selfdistill.settings import Among, key, settings
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Guidance:
         doc="Traces whose responses serve as context: `selection`, which found the problems, or another setting's; "
         "null without context.",
     )
-    choose: Literal[tuple(CHOICES)] = key("first_correct", doc="Which response of each problem is the context.")
+    choose: Annotated[str, Among(CHOICES)] = key("first_correct", doc="Which response of each problem is the context.")
     drop_thinking: bool = key(False, doc="Show only what follows the thinking.")
 
 

@@ -1,11 +1,11 @@
 """Every number that shapes the microcosm's base models, in presets. Imports no torch."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated
 
 from selfdistill.microcosm import world
 from selfdistill.microcosm.documents import Mix
-from selfdistill.settings import key, settings
+from selfdistill.settings import Among, key, settings
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,6 @@ PRESETS = {
 class Pretraining:
     """Pre-training of the microcosm's models."""
 
-    preset: Literal[tuple(PRESETS)] = key(
+    preset: Annotated[str, Among(PRESETS)] = key(
         "standard", doc="Size of the microcosm's pre-training; the numbers stand in `microcosm/presets.py`."
     )

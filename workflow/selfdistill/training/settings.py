@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from selfdistill.errors import UserError
-from selfdistill.settings import key, settings
+from selfdistill.settings import Among, key, settings
 from selfdistill.training.methods import METHODS
 
-MethodName = Literal[tuple(METHODS)]
+MethodName = Annotated[str, Among(METHODS)]
 Context = Literal["solution", "solution_without_thinking"]
 Rate = Annotated[float, Field(gt=0)]
 AGGREGATIONS = ("authors", "token")
@@ -190,7 +190,7 @@ class OnPolicySettings:
     rollout_correction: float = key(
         2.0, doc="Truncation of the weight of a token, trainer / engine.", paper="2.0 (sdpo.yaml:30-32)", gt=0
     )
-    aggregation: Literal[AGGREGATIONS] = key(
+    aggregation: Annotated[str, Among(AGGREGATIONS)] = key(
         "authors",
         doc="Mean over tokens within each response, then over responses; or over all tokens of an update.",
         paper="token by its configuration, authors by its effect (docs/deviations.md, 6)",
