@@ -73,6 +73,7 @@ def offered(monkeypatch):
         (["load-problem"], "unknown command 'load-problem' (did you mean 'load-problems'?)"),
         (["load-problems", "--problem-set.sorce=file"], "unknown flag '--problem-set.sorce' (did you mean"),
         (["verify"], "verify: missing RESULTS"),
+        (["trace", "--fiel", "x"], "trace: unknown flag '--fiel'; `selfdistill trace --help`"),
         (["load-problems"], "load-problems: missing --problem-set.source, --out"),
         (
             ["load-problems", "--out=x", "--problem-set.source=hubb"],
@@ -105,6 +106,15 @@ def test_settings_become_flags_and_come_back_as_settings(offered):
     arguments = ["sample-guidance", "--sampling.temperature=1", "--contexts", "a", "b", "--enable-thinking", "false"]
     assert cli.main(arguments) == 0
     assert seen["contexts"] == [Path("a"), Path("b")] and seen["thinking"] is False
+    assert cli.main([*arguments[:-1], "null"]) == 0
+    assert seen["thinking"] is None
+
+
+def test_null_switches_a_setting_off_unless_it_may_be_its_text():
+    hub = ["--problem-set.source=hub", "--problem-set.repo=a/b", "--problem-set.revision=locked"]
+    words = ["load-problems", "--out=x", *hub, "--problem-set.size=null", "--problem-set.name=null"]
+    found = cli._read(words)[2]["problem_set"]
+    assert (found.size, found.name) == (None, "null")
 
 
 def test_a_comparison_that_fails_has_status_1(offered):

@@ -150,6 +150,7 @@ AWKWARD = """a "b" 'c' $HOME {x} `y` \\boxed{}\n-z"""
     ("command", "parameter", "value"),
     [
         ("load-problems", "problem_set", ProblemSet("file", file=Path(f"/{AWKWARD}/p.jsonl"), answer_column="-a b")),
+        ("load-problems", "problem_set", ProblemSet("hub", size=1, repo="null", revision="locked", name="null")),
         ("register-model", "model", ModelSource("folder", folder=Path("-my models/{x}"))),
         ("pretrain-model", "pretraining", Pretraining("tiny")),
         ("select-borderline", "selection", SelectionSettings(4, 0.1, 0.9, 3, 2)),

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 
+import pytest
 from project import Project
 from selfdistill.records import lineage
 from selfdistill.records.bundle import Records
@@ -70,10 +71,11 @@ def test_a_changed_run_is_the_only_one_trained_again(project):
     assert not {"pretrain_model", "train_sft", "evaluate_model"} & pending.keys()
 
 
-def test_a_setting_of_one_method_reruns_its_runs_alone(project):
-    project.edit("config/smoke.yaml", "  warmup_steps: 1\n", "  warmup_steps: 1\n  sdpo: {demonstration: first}\n")
+@pytest.mark.parametrize(("setting", "runs"), [("sdpo: {demonstration: first}", 7), ("grpo: {clip_high: 0.3}", 3)])
+def test_a_setting_of_one_method_reruns_its_runs_alone(project, setting, runs):
+    project.edit("config/smoke.yaml", "  warmup_steps: 1\n", f"  warmup_steps: 1\n  {setting}\n")
     pending = project.pending()
-    assert pending["train_onpolicy"] == 7
+    assert pending["train_onpolicy"] == pending["evaluate_checkpoints"] == runs
     assert not {"pretrain_model", "select_borderline", "train_sft", "evaluate_model", "make_table_1"} & pending.keys()
 
 

@@ -39,8 +39,8 @@ rule make_ledger:
         code=code("make_ledger"),
         flags=FLAGS.bootstrap(),
         window=FLAGS.window(),
-        roles=FLAGS.roles(),
-        models=FLAGS.models(),
+        roles=by(FLAGS.roles),
+        models=by(FLAGS.models),
     shell:
         "python -m selfdistill make-ledger --claims {input.claims} --guidance {input.guidance} --sft {input.sft} "
         "--sft-runs {input.sft_runs} --runs {input.runs} --rollouts {input.rollouts} --evaluations {input.evaluations} --bases {input.bases} "
@@ -60,7 +60,7 @@ rule record_config:
         ENVIRONMENT
     params:
         code=code("record_config"),
-        values=FLAGS.config(),
+        values=by(FLAGS.config),
     shell:
         "python -m selfdistill record-config {params.values} --out {output} 2>&1 | tee {log}"
 

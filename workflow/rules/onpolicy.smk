@@ -81,7 +81,7 @@ rule list_runs:
         ENVIRONMENT
     params:
         code=code("list_runs"),
-        rows=FLAGS.run_rows(),
+        rows=by(FLAGS.run_rows),
     shell:
         "python -m selfdistill list-runs {params.rows} --problem-sets {input.problems} "
         "--out {output.runs} --out-sft {output.sft} 2>&1 | tee {log}"

@@ -123,7 +123,7 @@ def _read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
     found, unknown = _parser(command, stage, flags).parse_known_args(rest)
     for word in unknown:
         name = word.partition("=")[0]
-        known = [flag.name for flag in flags]
+        known = [flag.name for flag in flags if flag.place[0] not in _positional(stage)]
         raise UserError(f"{command}: unknown flag '{name}'{nearest(name, known)}; `selfdistill {command} --help`")
     bare = _positional(stage)
     missing = [flag for flag in flags if flag.required and flag.dest not in vars(found)]
@@ -168,7 +168,7 @@ def _parser(command: str, stage: stages.Stage, flags: list[Flag]) -> argparse.Ar
 
 def _help(flag: Flag) -> str:
     shown = [flag.help] if flag.help else []
-    if not flag.required and flag.default not in (None, PydanticUndefined, [], ()):
+    if not flag.required and flag.default not in (None, PydanticUndefined, [], (), ""):
         shown.append(f"(default {flag.default})")
     return " ".join(shown).replace("%", "%%")
 
@@ -240,12 +240,18 @@ def _parameters(stage: stages.Stage, flags: list[Flag], given: Mapping[str, Any]
 
 def _value(word: Any, kind: Any) -> Any:
     """A word as pydantic takes it: tables, and lists in one word, are JSON."""
-    if word == NULL and type(None) in typing.get_args(kind):
+    if word == NULL and _may_be_null(kind):
         return None
     if isinstance(word, str) and any(typing.get_origin(choice) in (list, dict) for choice in choices(kind)):
         with contextlib.suppress(json.JSONDecodeError):  # pydantic says what is wrong with it
             return json.loads(word)
     return word
+
+
+def _may_be_null(kind: Any) -> bool:
+    """Whether the word `NULL` switches a setting off: not where it may be the setting's own text."""
+    union = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+    return type(None) in typing.get_args(union) and str not in choices(union)
 
 
 def _built(target: Callable[..., object], values: Mapping[str, Any]) -> dict[str, Any]:
