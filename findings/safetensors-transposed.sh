@@ -13,7 +13,6 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install -qq --disable-pip-version-check safetensors==0.8.0 numpy==2.4.6
-
 venv/bin/pip install -qq --disable-pip-version-check --no-deps --target before safetensors==0.7.0
 
 cat >transpose.py <<'PYTHON'
