@@ -118,27 +118,30 @@ class Work:
         """As in workflow/rules; the SFT sets as large as the same number of samples allows."""
         names = "--study own --model-name own --instruction="
         sampler = (
-            f"{names} --seed 0 --model {self.model} --work-dir work --workers 1 --temperature 1 --max-tokens {TOKENS}"
+            f"{names} --seed 0 --model {self.model} --work-dir work --workers 1 --sampling.temperature 1 "
+            f"--sampling.max-tokens {TOKENS}"
         )
         guide = f"sample-guidance --problems borderline.parquet --samples {ROLLOUTS} {sampler}"
         collect = (
-            f"collect-correct --problems borderline.parquet --per-problem {ROLLOUTS} --max-draws {ROLLOUTS} {sampler}"
+            f"collect-correct --problems borderline.parquet --collection.per-problem {ROLLOUTS} "
+            f"--collection.max-draws {ROLLOUTS} {sampler}"
         )
         stages = {
             "collect": [
-                f"select-borderline --problems train_problems.parquet --rollouts {ROLLOUTS} --low 0.125 --high 0.5 "
-                f"--target {self.problems} --batch {BATCH} {sampler} "
+                f"select-borderline --problems train_problems.parquet "
+                f"--selection.rollouts {ROLLOUTS} --selection.target {self.problems} --selection.batch {BATCH} {sampler} "
                 "--out-problems borderline.parquet --out-traces selection.parquet"
             ],
             "hint rounds": [
-                f"{guide} --setting solution --contexts selection.parquet --out solution.parquet",
-                f"{guide} --setting regeneration --contexts solution.parquet --out regeneration.parquet",
+                f"{guide} --setting solution --guidance.provided-by selection --contexts selection.parquet --out solution.parquet",
+                f"{guide} --setting regeneration --guidance.provided-by solution "
+                "--guidance.choose first_correct_else_first --contexts solution.parquet --out regeneration.parquet",
             ],
             "SFT sets": [
                 f"{collect} --setting unguided --contexts --out sft_unguided.parquet",
-                f"{collect} --setting solution --contexts selection.parquet --out sft_solution.parquet",
+                f"{collect} --setting solution --guidance.provided-by selection --contexts selection.parquet --out sft_solution.parquet",
                 "build-sft-sets --problems borderline.parquet --unguided sft_unguided.parquet "
-                f"--guided sft_solution.parquet --responses {ROLLOUTS * self.problems} --at-least 1 "
+                f"--guided sft_solution.parquet --sizes.responses {ROLLOUTS * self.problems} --sizes.at-least 1 "
                 f"--per-problem {ROLLOUTS} {names} --out-unguided unguided.parquet --out-guided guided.parquet "
                 "--out-unfiltered unfiltered.parquet --out-card card.md",
             ],

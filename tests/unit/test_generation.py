@@ -278,5 +278,5 @@ class TestEnds:
     "wrong", [{"temperature": -0.1}, {"top_p": 0.0}, {"top_p": 1.1}, {"top_k": -1}, {"max_tokens": 0}], ids=str
 )
 def test_values_out_of_range_are_refused(wrong: dict[str, float]):
-    with pytest.raises(UserError, match=f"sampling: {next(iter(wrong))} is "):
+    with pytest.raises(UserError, match=f"Sampling: {next(iter(wrong))}: Input should be "):
         Sampling(**{"temperature": 1.0} | wrong)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "workflow" / "selfdistill"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 DEVIATIONS = ROOT / "docs" / "deviations.md"
-FOLDERS = ("workflow", "config", "docs", "tests", "benchmarks", "envs", "profiles")
+FOLDERS = ("workflow", "config", "docs", "tests", "benchmarks", "envs", "profiles", "examples", "findings")
 # From the root of the checkout, in running text, in code and in commands.
 FROM_ROOT = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./*-]*[\w*]")
 CODE_FILE = re.compile(r"`([\w./]+\.(?:py|smk))(?::[\d,-]+)?`")

@@ -466,9 +466,9 @@ def run_as_snakemake_does(script: str, inputs: dict, folder: Path, settings: dic
     [
         ("table_1", {"table": (table_1, "summary")}, {}),
         ("marker_breakdown", {"table": (table_a1, "summary")}, {}),
-        ("table_2", {"table": (table_2, "summary")}, {}),
+        ("table_2", {"table": (table_2, "summary")}, {"runs": RUNS}),
         ("selection", {"table": (selection, "summary")}, BOUNDS),
-        ("sft_curves", {"steps": (training_steps, "training_steps")}, {}),
+        ("sft_curves", {"steps": (training_steps, "training_steps")}, {"runs": RUNS}),
         (
             "fig_2",
             {

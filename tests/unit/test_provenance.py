@@ -90,8 +90,8 @@ def test_a_sidecar_says_what_made_the_file(tmp_path):
     record = json.loads(provenance.sidecar_path(out).read_text())
     assert record["file"] == "out.md" and record["sha256"] == files.sha256_text("out")
     assert record["inputs"] == {"source": {"path": str(source), "sha256": files.sha256_text("in")}}
-    settings = {"temperature": 0.6, "manifest": "m.json"}
-    assert record["parameters"] == {"rollouts": 8, "settings": settings, "size": None}
+    settings = {"settings.temperature": 0.6, "settings.manifest": "m.json"}
+    assert record["parameters"] == {"rollouts": 8, **settings, "size": None}
     assert record["seconds"] == 1.235 and record["finished"].endswith("Z")
     assert set(record["packages"]) == set(provenance.RECORDED_PACKAGES)
 

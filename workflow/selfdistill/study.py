@@ -145,9 +145,9 @@ class Study:
         return f"{self.results}/problems/{problem_set}.parquet"
 
     def problem_files(self, problem_set: str) -> list[str]:
-        """The user's own file that a problem set is read from, if it is."""
+        """The user's own file that a problem set is read from; none that is not there: the stage says so."""
         file = self.config.problem_sets[problem_set].file
-        return [] if file is None else [str(file)]
+        return [str(file)] if file is not None and file.is_file() else []
 
     def borderline(self, model: str) -> str:
         """The problems that Section 3 selects."""
@@ -157,9 +157,9 @@ class Study:
         return f"{self.results}/models/{model}/{run}/manifest.json"
 
     def model_files(self, model: str) -> list[str]:
-        """The user's own files of a model from a folder; the folder itself, to be missed, where there are none."""
+        """The user's own files of a model from a folder; none of a folder that is not there: the stage says so."""
         folder = self.config.models[model].folder
-        return [] if folder is None else list(map(str, files_of(folder))) or [str(folder)]
+        return [] if folder is None else list(map(str, files_of(folder)))
 
     def checkpoints(self, model: str, run: str) -> str:
         """The folder of an on-policy run's models."""
