@@ -128,18 +128,21 @@ class Work:
         )
         stages = {
             "collect": [
-                f"select-borderline --problems train_problems.parquet "
-                f"--selection.rollouts {ROLLOUTS} --selection.target {self.problems} --selection.batch {BATCH} {sampler} "
+                "select-borderline --problems train_problems.parquet "
+                f"--selection.rollouts {ROLLOUTS} --selection.target {self.problems} --selection.batch {BATCH} "
+                f"{sampler} "
                 "--out-problems borderline.parquet --out-traces selection.parquet"
             ],
             "hint rounds": [
-                f"{guide} --setting solution --guidance.provided-by selection --contexts selection.parquet --out solution.parquet",
+                f"{guide} --setting solution --guidance.provided-by selection --contexts selection.parquet "
+                "--out solution.parquet",
                 f"{guide} --setting regeneration --guidance.provided-by solution "
                 "--guidance.choose first_correct_else_first --contexts solution.parquet --out regeneration.parquet",
             ],
             "SFT sets": [
                 f"{collect} --setting unguided --contexts --out sft_unguided.parquet",
-                f"{collect} --setting solution --guidance.provided-by selection --contexts selection.parquet --out sft_solution.parquet",
+                f"{collect} --setting solution --guidance.provided-by selection --contexts selection.parquet "
+                "--out sft_solution.parquet",
                 "build-sft-sets --problems borderline.parquet --unguided sft_unguided.parquet "
                 f"--guided sft_solution.parquet --sizes.responses {ROLLOUTS * self.problems} --sizes.at-least 1 "
                 f"--per-problem {ROLLOUTS} {names} --out-unguided unguided.parquet --out-guided guided.parquet "
