@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 from selfdistill import cli
 from selfdistill.generation import Sampling, generate
+from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import load_tokenizer
 from selfdistill.training.sft_sets import Collection, SetSizes
@@ -63,6 +64,7 @@ def test_our_side_runs_stages_with_flags_that_they_have(authors, tmp_path):
     steps = authors.Work(tmp_path / "work", tmp_path / "model/manifest.json", tmp_path, "python", 3).own_commands()
     read = [cli._read(command[3:]) for commands in steps.values() for command in commands]
     by_name = {stage.__name__: given for stage, _, given in read}
+    assert all(given["guidance"] == GUIDANCE[given["setting"]] for _, _, given in read if "setting" in given)
     assert by_name["select_borderline"]["selection"] == SelectionSettings(8, 0.125, 0.5, target=3, batch=128)
     assert by_name["collect_correct"]["collection"] == Collection(per_problem=8, max_draws=8)
     assert by_name["build_sft_sets"]["sizes"] == SetSizes(responses=24, at_least=1)
