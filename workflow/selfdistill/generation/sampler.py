@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import pandas as pd
 
 from selfdistill import models
-from selfdistill.generation import Sampling, contexts, generate, traces
-from selfdistill.generation.contexts import Context, Guidance
+from selfdistill.generation import Sampling, generate, traces
+from selfdistill.generation.contexts import Context, Guidance, build_prompts, contexts_for, opens_thinking
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
 
@@ -36,7 +36,7 @@ class Sampler:
 
     @cached_property
     def opened(self) -> bool:
-        return contexts.opens_thinking(self.tokenizer, enable_thinking=self.enable_thinking)
+        return opens_thinking(self.tokenizer, enable_thinking=self.enable_thinking)
 
     def along_training(self) -> list[tuple[int, "Sampler"]]:
         """The step and the sampler of every model step-N in the folder ``model``, in order."""
@@ -46,7 +46,7 @@ class Sampler:
     def contexts(self, guidance: Guidance, providers: list[pd.DataFrame]) -> dict[str, Context] | None:
         """The context of each problem; ``providers``: the traces that it comes from."""
         provided = pd.concat(providers) if providers else None
-        return contexts.contexts_for(guidance, provided, opened=self.opened)
+        return contexts_for(guidance, provided, opened=self.opened)
 
     def sample(
         self,
@@ -113,7 +113,7 @@ class Sampler:
         return pd.concat(sampled, ignore_index=True)
 
     def _prompts(self, problems: pd.DataFrame, given: dict[str, Context] | None):
-        return contexts.build_prompts(
+        return build_prompts(
             problems,
             self.tokenizer,
             instruction=self.instruction,
