@@ -119,7 +119,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from selfdistill import models
-    from selfdistill.contexts import build_prompts
+    from selfdistill.generation.contexts import build_prompts
     from selfdistill.generation import Sampling, generate, shards
     from selfdistill.problems import ProblemSet, load_problem_set
 
