@@ -1,8 +1,8 @@
 """Reward-weighted fine-tuning on one's own responses: maximum likelihood of those that are correct.
 
 With rewards of 0 and 1 this is one round of RAFT per step (Dong et al. 2023, arXiv:2304.06767), and REINFORCE without a
-baseline (Williams 1992): correct responses become likelier, wrong ones are left alone. A control for GRPO, which also
-pushes wrong ones away, and for SDPO, which needs two correct responses in a group.
+baseline (Williams 1992): correct responses become likelier, wrong ones are left alone. A control for GRPO and SDPO,
+which learn from wrong responses too.
 """
 
 import pandas as pd
