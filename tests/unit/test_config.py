@@ -9,6 +9,7 @@ import pytest
 import yaml
 from selfdistill import config
 from selfdistill.errors import UserError
+from selfdistill.generation import Sampling
 from snakemake.utils import update_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,6 +136,14 @@ def test_a_wrong_configuration_stops_snakemake_with_its_sentences_and_no_traceba
     assert run.returncode != 0 and "Traceback" not in told
     assert "unknown key 'selection.hihg' (did you mean 'high'?)" in told
     assert "sft.models: unknown 'nobody'" in told
+
+
+def test_more_values_than_settings_are_refused():
+    assert Sampling(0.5, 0.9, 3, 7).max_tokens == 7
+    with pytest.raises(TypeError, match="Sampling has 4 settings, 5 were given by place"):
+        Sampling(0.5, 0.9, 3, 7, 9)
+    with pytest.raises(TypeError):
+        Sampling(0.5, temperature=0.6)
 
 
 def test_a_missing_section_is_named():

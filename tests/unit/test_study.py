@@ -128,14 +128,7 @@ def parsed(command: str, words: str) -> dict[str, object]:
     for action in parser._actions:
         action.required = False
     given = vars(parser.parse_args(shlex.split(words)))
-    asked = {name: {} for flag in flags for name in flag.place[:1] if name in {word.split(".")[0] for word in given}}
-    for flag in flags:
-        if flag.dest in given:
-            *sections, name = flag.place
-            place = asked
-            for section in sections:
-                place = place.setdefault(section, {})
-            place[name] = cli.validated(flag.kind, cli._value(given[flag.dest], flag.kind), flag.name)
+    asked = cli._nested(flags, given)
     hints = cli.typing.get_type_hints(stage)
     return {
         name: cli.validated(hints[name], value, name) if cli.is_settings(hints.get(name)) else value

@@ -26,7 +26,7 @@ from pydantic_core import PydanticUndefined
 from selfdistill import processes, stages
 from selfdistill.errors import UserError, nearest
 from selfdistill.records import provenance
-from selfdistill.settings import choices, is_settings, keys, validated
+from selfdistill.settings import annotation_of, choices, is_settings, keys, validated
 
 NULL = "null"  # a setting that is switched off
 
@@ -44,7 +44,7 @@ class Flag:
 
     @property
     def name(self) -> str:
-        return "--" + self.dest.rstrip("_").replace("_", "-")  # from_: Python keeps `from` for itself
+        return flag_name(self.dest.rstrip("_"))  # from_: Python keeps `from` for itself
 
     @property
     def dest(self) -> str:
@@ -96,7 +96,17 @@ def _words(place: tuple[str, ...], values: object, kind: type, leave_out: Contai
         if is_settings(type(value)):
             yield from _words((*place, name), value, type(value), leave_out)
         else:
-            yield f"--{'.'.join([*place, name]).replace('_', '-')}={_word(value)}"
+            yield flag_word(".".join([*place, name]), value)
+
+
+def flag_name(dest: str) -> str:
+    """How the flag of a parameter, or of a setting ("parameter.setting"), is written."""
+    return f"--{dest.replace('_', '-')}"
+
+
+def flag_word(dest: str, value: object) -> str:
+    """A flag with its value, in one word that is not yet quoted."""
+    return f"{flag_name(dest)}={_word(value)}"
 
 
 def _word(value: object) -> str:
@@ -199,8 +209,7 @@ def _settings_flags(place: tuple[str, ...], kind: type) -> Iterator[Flag]:
             continue
         paper = (declared.json_schema_extra or {}).get("paper", "")
         told = f"{declared.description} {f'Paper: {paper}.' if paper else ''}".strip()
-        hint = Annotated[(declared.annotation, *declared.metadata)] if declared.metadata else declared.annotation
-        yield Flag((*place, name), hint, declared.default, declared.is_required(), told, group)
+        yield Flag((*place, name), annotation_of(declared), declared.default, declared.is_required(), told, group)
 
 
 def _without_help(hint: Any) -> tuple[Any, str]:
@@ -226,6 +235,11 @@ def _is_words(kind: Any) -> bool:
 
 def _parameters(stage: stages.Stage, flags: list[Flag], given: Mapping[str, Any]) -> dict[str, Any]:
     """The stage's parameters from the words that were given; `UserError` naming the flag of a wrong one."""
+    return _built(stage, _nested(flags, given))
+
+
+def _nested(flags: list[Flag], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that were given, by parameter; those of settings in dictionaries."""
     values: dict[str, Any] = {}
     for flag in flags:
         if flag.dest not in given:
@@ -235,7 +249,7 @@ def _parameters(stage: stages.Stage, flags: list[Flag], given: Mapping[str, Any]
         for section in sections:
             place = place.setdefault(section, {})
         place[name] = validated(flag.kind, _value(given[flag.dest], flag.kind), flag.name)
-    return _built(stage, values)
+    return values
 
 
 def _value(word: Any, kind: Any) -> Any:

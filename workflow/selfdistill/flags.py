@@ -1,11 +1,10 @@
 """What the rules hand to each job: a study's settings as the flags of its stage, quoted for a shell."""
 
-import json
 import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
-from selfdistill.cli import words
+from selfdistill.cli import flag_word, words
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.selection import SelectionSettings
@@ -45,7 +44,7 @@ class Flags:
     def prompt(self, model: str) -> str:
         """The line below each problem, and the chat template's switch for thinking, where a model sets it."""
         entry = self.study.config.models[model]
-        return _joined(instruction=entry.instruction, enable_thinking=_switch(entry.enable_thinking))
+        return _joined(instruction=entry.instruction, enable_thinking=entry.enable_thinking)
 
     def instruction(self, model: str) -> str:
         return _joined(instruction=self.study.config.models[model].instruction)
@@ -86,7 +85,7 @@ class Flags:
 
     def sft_training(self, model: str, run: str) -> str:
         """How a fine-tuning run is prompted and seeded, and where its checkpoints lie."""
-        thinking = _switch(self.study.config.models[model].enable_thinking)
+        thinking = self.study.config.models[model].enable_thinking
         work_dir = f"{self.study.work}/training/{model}/{run}"
         return _joined(model_name=model, enable_thinking=thinking, seed=self.study.config.seed, work_dir=work_dir)
 
@@ -122,28 +121,24 @@ class Flags:
         return _joined(window=self.study.config.onpolicy.window)
 
     def run_rows(self) -> str:
-        return _joined(rows=json.dumps(self.study.run_rows()), sft_rows=json.dumps(self.study.sft_rows()))
+        return _joined(rows=self.study.run_rows(), sft_rows=self.study.sft_rows())
 
     def models(self) -> str:
-        return _joined(models=json.dumps(self.study.labels))
+        return _joined(models=self.study.labels)
 
     def roles(self) -> str:
-        return _joined(roles=json.dumps(as_json(self.study.config.claims)["roles"]))
+        return _joined(roles=as_json(self.study.config.claims)["roles"])
 
     def limits(self) -> str:
         return words("limits", self.study.config.reading_room)
 
     def config(self) -> str:
-        return _joined(values=json.dumps(as_json(self.study.config)))
+        return _joined(values=as_json(self.study.config))
 
 
 def _joined(**values: object) -> str:
     """Flags of plain parameters; none for a value of None."""
-    return shlex.join(f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None)
-
-
-def _switch(value: bool | None) -> str | None:
-    return None if value is None else str(value).lower()
+    return shlex.join(flag_word(name, value) for name, value in values.items() if value is not None)
 
 
 def _at_commit(source: Any) -> Any:

@@ -60,6 +60,8 @@ def settings(kind: Kind) -> Kind:
 
     @functools.wraps(validated)
     def checked(self: object, *args: Any, **values: Any) -> None:
+        if len(args) > len(keys(made)):
+            raise TypeError(f"{kind.__name__} has {len(keys(made))} settings, {len(args)} were given by place")
         try:
             validated(self, **dict(zip(keys(made), args, strict=False)), **values)
         except ValidationError as error:
@@ -79,11 +81,16 @@ def keys(kind: type) -> dict[str, FieldInfo]:
     return kind.__pydantic_fields__
 
 
+def annotation_of(declared: FieldInfo) -> Any:
+    """The type of a setting with its bounds."""
+    return Annotated[(declared.annotation, *declared.metadata)] if declared.metadata else declared.annotation
+
+
 def sweep(kind: type, name: str) -> type:
     """A class of settings with the keys of ``kind``, each of which may hold a list of values: all of them are meant."""
     annotations, defaults = {}, {}
     for key_name, declared in keys(kind).items():
-        one = Annotated[(declared.annotation, *declared.metadata)] if declared.metadata else declared.annotation
+        one = annotation_of(declared)
         several = Annotated[list[one], Field(min_length=1), Tag("list")]
         annotations[key_name] = Annotated[Annotated[one, Tag("value")] | several, Discriminator(_list_or_value)]
         defaults[key_name] = Field(

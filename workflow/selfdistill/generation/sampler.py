@@ -12,6 +12,7 @@ from selfdistill.generation import Sampling, generate, traces
 from selfdistill.generation.contexts import Context, Guidance, build_prompts, contexts_for, opens_thinking
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
+from selfdistill.parameters import EnableThinking, Engine, Instruction, ModelName, Seed, StudyName, WorkDir, Workers
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,16 @@ class Sampler:
     """How a model is prompted and sampled; `sample` gives rows of the traces table."""
 
     model: Annotated[Path, "Manifest of the model; of checkpoints, the folder that holds them."]
-    model_name: Annotated[str, "Name of the model, written into every row."]
-    study: Annotated[str, "Name of the study, written into every row."]
+    model_name: ModelName
+    study: StudyName
     sampling: Sampling
-    seed: Annotated[int, "Seed of all samples."]
-    work_dir: Annotated[Path, "Folder of finished shards: the same command continues from there."]
+    seed: Seed
+    work_dir: WorkDir
     run: Annotated[str, "Training run that made the model, written into every row."] = "base"
-    instruction: Annotated[str, "Line added below each problem."] = ""
-    enable_thinking: Annotated[bool | None, "The chat template's switch for thinking; without it, its default."] = None
-    engine: Annotated[str, "What samples: transformers (CPU) or vllm (GPU)."] = "transformers"
-    workers: Annotated[int, "Processes side by side; the result does not depend on their number."] = 1
+    instruction: Instruction = ""
+    enable_thinking: EnableThinking = None
+    engine: Engine = "transformers"
+    workers: Workers = 1
 
     @cached_property
     def tokenizer(self) -> Any:

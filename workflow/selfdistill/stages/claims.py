@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.claims.statements import Role
 from selfdistill.pages.reading_room import Limits
-from selfdistill.stages.parameters import Models, Out, ProblemTables, RunTable, SftRunTable, StudyName, Traces, Window
+from selfdistill.parameters import Models, Out, ProblemTables, RunTable, SftRunTable, StudyName, Traces, Window
 from selfdistill.stages.registry import STEP, stage
 
 Ledger = Annotated[Path, "Table of the claims ledger."]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from selfdistill.stages.parameters import ConfigFiles, Cores, Profiles, ResultsFolder
+from selfdistill.parameters import ConfigFiles, Cores, Profiles, ResultsFolder
 from selfdistill.stages.registry import QUESTION, stage
 
 

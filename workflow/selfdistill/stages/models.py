@@ -4,7 +4,7 @@ from pathlib import Path
 
 from selfdistill.microcosm.presets import Pretraining
 from selfdistill.models import ModelSource
-from selfdistill.stages.parameters import Manifest, ModelName, Out, Seed, WorkDir, Workers
+from selfdistill.parameters import Manifest, ModelName, Out, Seed, WorkDir, Workers
 from selfdistill.stages.registry import STEP, stage
 
 

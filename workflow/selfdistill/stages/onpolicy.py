@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from selfdistill import processes
 from selfdistill.generation.requests import Sampling
 from selfdistill.generation.sampler import Sampler
-from selfdistill.stages.parameters import (
+from selfdistill.parameters import (
     EnableThinking,
     Engine,
     Instruction,

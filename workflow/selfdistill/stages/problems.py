@@ -1,7 +1,7 @@
 """Loading problem sets."""
 
+from selfdistill.parameters import Out
 from selfdistill.problems import ProblemSet
-from selfdistill.stages.parameters import Out
 from selfdistill.stages.registry import STEP, stage
 
 

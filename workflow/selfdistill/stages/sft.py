@@ -5,7 +5,7 @@ from typing import Annotated
 from selfdistill import processes
 from selfdistill.generation.contexts import Guidance
 from selfdistill.generation.sampler import Sampler
-from selfdistill.stages.parameters import (
+from selfdistill.parameters import (
     Contexts,
     EnableThinking,
     Examples,

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from selfdistill.analysis.intervals import Bootstrap
-from selfdistill.stages.parameters import Out, ProblemTables, RunTable, SftRunTable, Summary, Traces, Window
+from selfdistill.parameters import Out, ProblemTables, RunTable, SftRunTable, Summary, Traces, Window
 from selfdistill.stages.registry import STEP, stage
 
 

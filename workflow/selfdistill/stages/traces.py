@@ -5,7 +5,7 @@ from typing import Annotated
 from selfdistill.generation.contexts import Guidance
 from selfdistill.generation.sampler import Sampler
 from selfdistill.generation.selection import SelectionSettings
-from selfdistill.stages.parameters import Contexts, Out, Problems, Samples, Setting
+from selfdistill.parameters import Contexts, Out, Problems, Samples, Setting
 from selfdistill.stages.registry import STEP, stage
 
 

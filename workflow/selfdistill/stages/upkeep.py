@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from selfdistill.stages.parameters import ResultsFolder
+from selfdistill.parameters import ResultsFolder
 from selfdistill.stages.registry import UPKEEP, stage
 
 Repos = Annotated[list[str], "Repositories of the hub."]

@@ -1,4 +1,4 @@
-"""Parameters that several stages share, with their help texts."""
+"""Parameters of stages, and of what they bundle, that several share: types with their help texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
