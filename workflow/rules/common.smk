@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -52,19 +52,25 @@ wildcard_constraints:
     dataset="|".join(SFT_SETS),
 
 
+@cache  # asked once for each of many jobs
+def digest(entry):
+    """Digest of the code that is reached from an entry point."""
+    return code_digest(entry)
+
+
 def code(stage):
     """Digest of the code behind a stage: a changed constant or function reruns the stages that use it."""
-    return code_digest(f"selfdistill.stages:{stage}")
+    return digest(f"selfdistill.stages:{stage}")
 
 
 def run_code(model, run):
     """Digest of the code behind an on-policy run: the stage's, and of the methods that of its own."""
-    return f"{code('train_onpolicy')} {code_digest(METHODS[RUNS[model, run].method])}"
+    return f"{code('train_onpolicy')} {digest(METHODS[RUNS[model, run].method])}"
 
 
 def guidance_code(stage, setting):
     """The same of a stage that samples in a setting, with the choice of its context."""
-    return f"{code(stage)} {code_digest(CHOICES[GUIDANCE[setting].choose])}"
+    return f"{code(stage)} {digest(CHOICES[GUIDANCE[setting].choose])}"
 
 
 def script_code(name):
