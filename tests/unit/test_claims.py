@@ -19,10 +19,10 @@ from selfdistill.pages.ledger_page import html, markdown, summary_line
 CONFIG = Path(__file__).parents[2] / "config"
 BOOTSTRAP = Bootstrap(resamples=4000)
 ROLE = Role("m", "on", "train", {"grpo": [1e-4], "sdpo": [1e-4, 1e-3]}, 100, "hard")
-GRPO = {"responses": "evaluation", "method": "grpo", "learning_rate": 1e-4, "problem_set": "train", "size": math.inf}
+GRPO = {"of": "evaluation", "method": "grpo", "learning_rate": 1e-4, "problem_set": "train", "size": math.inf}
 SDPO = GRPO | {"method": "sdpo", "context": "solution", "top_k": 100}
-BASE = {"responses": "evaluation", "method": "base"}
-DROP = {"responses": "evaluation", "each": "benchmark", "metric": "avg", "more": {"method": "base"}}
+BASE = {"of": "evaluation", "method": "base"}
+DROP = {"of": "evaluation", "each": "benchmark", "metric": "avg", "more": {"method": "base"}}
 DROP |= {"less": {"method": "sdpo", "context": "solution"}}
 
 
@@ -91,7 +91,7 @@ def test_a_statement_holds_when_all_its_tests_do_and_falls_with_one():
 
 
 def test_no_change_holds_within_a_margin_and_is_contradicted_beyond():
-    same = {"responses": "evaluation", "each": "benchmark", "metric": "avg", "within": 4}
+    same = {"of": "evaluation", "each": "benchmark", "metric": "avg", "within": 4}
     same["same"] = [{"method": "grpo"}, {"method": "base"}]
 
     def verdict(change: float, noise: float) -> str:
@@ -107,7 +107,7 @@ def test_no_change_holds_within_a_margin_and_is_contradicted_beyond():
 
 
 def test_a_rise_with_the_number_of_problems():
-    rising = {"responses": "evaluation", "each": "benchmark", "metric": "avg", "rising": {"method": "grpo"}}
+    rising = {"of": "evaluation", "each": "benchmark", "metric": "avg", "rising": {"method": "grpo"}}
     sizes = {1.0: 0, 8.0: 3, 64.0: 6, math.inf: 10}  # a point per doubling, for a whole set of 1,024
     runs = [
         cell(50 + gain, 2, seed=int(gain), **(GRPO | {"size": size, "whole_size": 1024.0}))
@@ -148,9 +148,9 @@ def test_only_runs_that_both_sides_have_are_compared():
 
 
 def test_a_single_problem_of_a_single_run_decides_nothing():
-    small = {"responses": "training", "each": "few", "metric": "score", "more": {"method": "grpo"}}
+    small = {"of": "training", "each": "few", "metric": "score", "more": {"method": "grpo"}}
     small |= {"less": {"method": "sdpo", "context": "solution"}}
-    options = {"problems": 1, "responses": "training", "when": "last", "benchmark": "", "size": 1.0}
+    options = {"problems": 1, "of": "training", "when": "last", "benchmark": "", "size": 1.0}
     found = judge([small], cell(90, 1, **(GRPO | options)), cell(10, 1, **(SDPO | options)))
     assert found["verdict"].tolist() == [INCONCLUSIVE] and found["sizes"].tolist() == ["1"]
     assert found["value"].iloc[0] > 70 and np.isnan(found["low"].iloc[0])
@@ -195,7 +195,7 @@ def test_p_values_are_those_of_a_normal_distribution():
 
 def test_what_would_decide_does_decide():
     """An effect that is inconclusive with n problems is significant with as many as it is said to need."""
-    found = judge([DROP], cell(50, 12, seed=1, **BASE), cell(46.5, 12, seed=3, **SDPO)).iloc[0]
+    found = judge([DROP], cell(50, 12, seed=1, **BASE), cell(46.5, 12, seed=2, **SDPO)).iloc[0]
     assert found["verdict"] == INCONCLUSIVE
     needed = int(found["would_decide"].split()[1])
     assert 60 < needed < 400
@@ -220,8 +220,7 @@ def test_the_shipped_list_is_whole_and_names_known_roles():
         ("claims: [{id: a, section: s, statement: t}]", "claim 'a': .*role and tests, or a conflict"),
         ("claims: [{id: a, section: s, statement: t, conflict: x, colour: red}]", "claim 'a': colour"),
         (
-            "claims: [{id: a, section: s, statement: t, role: r, "
-            "tests: [{responses: sft, metric: avg, more: {data: base}}]}]",
+            "claims: [{id: a, section: s, statement: t, role: r, tests: [{of: sft, metric: avg, more: {data: base}}]}]",
             "'more' and 'less'",
         ),
         (

@@ -95,7 +95,7 @@ def _variants(claim: Claim, role: Role, units: pd.DataFrame) -> list[tuple[str, 
     """The rates at which a claim is tested: fine-tuning's, or SDPO's; one without name where neither plays a part."""
     cells = [cell for test in claim.tests for cell in _cells(test)]
     if any(cell.data not in (None, "base") for cell in cells):
-        sft = units[(units["responses"] == "sft") & (units["family"] == role.family)]
+        sft = units[(units["of"] == "sft") & (units["family"] == role.family)]
         rates = sorted(sft["learning_rate"].dropna().unique())
     elif any(cell.method == "sdpo" for cell in cells):
         rates = list(role.rates["sdpo"])
@@ -106,12 +106,10 @@ def _variants(claim: Claim, role: Role, units: pd.DataFrame) -> list[tuple[str, 
 
 def _instances(test: Test, role: Role, units: pd.DataFrame, rate: float | None) -> Iterator[_Instance | None]:
     """The test once per benchmark or number of problems that ``each`` asks for; None where the study lacks runs."""
-    own = units[
-        (units["responses"] == test.responses) & (units["family"] == role.family) & (units["thinking"] == role.thinking)
-    ]
-    if test.responses in ("training", "evaluation"):
+    own = units[(units["of"] == test.of) & (units["family"] == role.family) & (units["thinking"] == role.thinking)]
+    if test.of in ("training", "evaluation"):
         own = own[own["problem_set"].isin([role.problem_set, ""])]
-    asked = own if test.responses == "sft" else own[own["method"] != "base"]
+    asked = own if test.of == "sft" else own[own["method"] != "base"]
     benchmarks = sorted(asked["benchmark"].unique()) if test.each == "benchmark" else [""]
     if test.each == "hardest":
         benchmarks = [role.hardest]
@@ -148,15 +146,15 @@ def _instance(
 
 def _matches(own: pd.DataFrame, cell: Cell, test: Test, role: Role, rate: float | None) -> pd.Series:
     """Rows of ``own`` that a cell means, of whatever number of problems."""
-    if test.responses == "guidance":
+    if test.of == "guidance":
         return own["setting"] == cell.setting
-    if test.responses == "sft":
+    if test.of == "sft":
         return (own["data"] == cell.data) & ((cell.data == "base") | (own["learning_rate"] == rate))
     if cell.method == "base":
         return own["method"] == "base"
     rates = [rate] if cell.method == "sdpo" else list(role.rates["grpo"])
     wanted = (own["method"] == cell.method) & own["learning_rate"].isin(rates)
-    if test.responses == "training":
+    if test.of == "training":
         wanted &= own["when"] == (cell.when or test.when)
     if cell.method == "sdpo":
         moving = own["teacher_update_rate"] > 0
@@ -169,7 +167,7 @@ def _matches(own: pd.DataFrame, cell: Cell, test: Test, role: Role, rate: float 
 def _values(own: pd.DataFrame, cell: Cell, test: Test, role: Role, rate: float | None, size: float) -> pd.DataFrame:
     """Columns replicate, problem_id, rollouts, value of a cell."""
     wanted = _matches(own, cell, test, role, rate)
-    if test.responses in ("training", "evaluation") and cell.method != "base":
+    if test.of in ("training", "evaluation") and cell.method != "base":
         wanted &= own["size"] == size
     found = own[wanted]
     if found.duplicated(["replicate", "benchmark", "problem_id"]).any():
@@ -181,7 +179,7 @@ def _values(own: pd.DataFrame, cell: Cell, test: Test, role: Role, rate: float |
 
 
 def _result(test: Test, instance: _Instance | None, bootstrap: Bootstrap) -> dict[str, Any]:
-    row: dict[str, Any] = {"test": _in_words(test), "of": test.responses, "metric": test.metric, "within": test.within}
+    row: dict[str, Any] = {"test": _in_words(test), "of": test.of, "metric": test.metric, "within": test.within}
     effect = None if instance is None else _effect(instance, bootstrap)
     if instance is not None:
         row |= {"benchmark": instance.benchmark, "sizes": instance.problems}

@@ -12,7 +12,7 @@ from selfdistill.settings import Among, key, settings
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import Context, MethodName, Rate
 
-ResponseKind = Literal["guidance", "sft", "training", "evaluation"]
+Of = Literal["guidance", "sft", "training", "evaluation"]
 
 
 Metric = Literal["score", "avg", "L", "E"]
@@ -36,7 +36,7 @@ class Cell(_Strict):
 class Test(_Strict):
     """One comparison; see the head of `config/claims.yaml`."""
 
-    responses: ResponseKind
+    of: Of
     metric: Metric
     each: Literal["benchmark", "hardest", "few", "many"] | None = None
     when: Literal["first", "last", "whole"] = "last"

@@ -11,7 +11,7 @@ from selfdistill import tables
 from selfdistill.analysis.responses import RUN_COLUMNS, per_problem, read_runs, same_questions
 
 LABELS = {  # of a unit, and what it has where a label does not apply
-    "responses": "", "family": "", "thinking": "on", "problem_set": "", "replicate": "", "setting": "", "data": "",
+    "of": "", "family": "", "thinking": "on", "problem_set": "", "replicate": "", "setting": "", "data": "",
     "learning_rate": np.nan, "method": "", "context": "", "teacher_update_rate": 0.0, "top_k": 0, "size": np.nan,
     "whole_size": np.nan, "when": "", "benchmark": "",
 }  # fmt: skip
@@ -49,7 +49,7 @@ def guidance_units(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]
     """Section 3: one unit per setting, model and problem."""
     return pd.concat(
         [
-            _units(part, responses="guidance", setting=setting, replicate=model, family=models[model]["family"])
+            _units(part, of="guidance", setting=setting, replicate=model, family=models[model]["family"])
             for (model, setting), part in traces.groupby(["model", "setting"])
         ]
     )
@@ -66,7 +66,7 @@ def sft_units(
     for model, run, benchmark, traces in evaluations:
         labels = {"data": "base"} if run == "base" else known.loc[(model, run)].to_dict()
         family = models[model]["family"]
-        parts.append(_units(traces, responses="sft", benchmark=benchmark, replicate=model, family=family, **labels))
+        parts.append(_units(traces, of="sft", benchmark=benchmark, replicate=model, family=family, **labels))
     return pd.concat(parts)
 
 
@@ -78,7 +78,7 @@ def training_units(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int) -
         # Samples are numbered within a step.
         part = part.assign(sample=steps * (part["sample"].max() + 1) + part["sample"])
         windows = {"first": steps <= window, "last": steps > steps.max() - window, "whole": steps > 0}
-        parts += [_units(part[chosen], responses="training", when=when, **labels) for when, chosen in windows.items()]
+        parts += [_units(part[chosen], of="training", when=when, **labels) for when, chosen in windows.items()]
     return pd.concat(parts)
 
 
@@ -90,14 +90,14 @@ def evaluation_units(
     for labels, part in _by_run(evaluations, runs):
         last = part[part["step"] == part["step"].max()]
         parts += [
-            _units(found, responses="evaluation", benchmark=benchmark, **labels)
+            _units(found, of="evaluation", benchmark=benchmark, **labels)
             for benchmark, found in last.groupby("setting")
         ]
     before = same_questions(bases, evaluations)
     for (model, benchmark), part in before.groupby(["model", "setting"]):
         known = {**models[model], "benchmark": benchmark, "method": "base"}
         for seed in sorted(runs.loc[runs["model"] == model, "seed"].unique()):
-            parts.append(_units(part, responses="evaluation", replicate=f"{model}/{seed}", **known))
+            parts.append(_units(part, of="evaluation", replicate=f"{model}/{seed}", **known))
     return pd.concat(parts)
 
 

@@ -106,18 +106,13 @@ def _labelled(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
 def _guidance(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     for model in study.config.selection.models:
         for setting in study.tested_settings:
-            labels = {
-                "responses": "guidance",
-                "setting": setting,
-                "replicate": model,
-                "family": study.labels[model]["family"],
-            }
+            labels = {"of": "guidance", "setting": setting, "replicate": model, "family": study.labels[model]["family"]}
             yield study.traces(model, setting), labels
 
 
 def _fine_tuned(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     for model in study.config.sft.models:
-        common = {"responses": "sft", "replicate": model, "family": study.labels[model]["family"]}
+        common = {"of": "sft", "replicate": model, "family": study.labels[model]["family"]}
         for name in (BASE, *study.sft_runs):
             run = {"data": BASE, "learning_rate": np.nan} if name == BASE else vars(study.sft_runs[name])
             for benchmark in study.config.evaluation.benchmarks:
@@ -138,9 +133,9 @@ def _on_policy(run: Run, study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
         "whole_size": study.problem_count(run.problem_set).typical,
     }
     for when in ("first", "last", "whole"):
-        yield study.rollouts(run.model, run.id), {**labels, "responses": "training", "when": when}
+        yield study.rollouts(run.model, run.id), {**labels, "of": "training", "when": when}
     for benchmark in study.benchmarks_of(run):
         along = study.along_training(run.model, run.id)
-        yield along, {**labels, "responses": "evaluation", "benchmark": benchmark}
+        yield along, {**labels, "of": "evaluation", "benchmark": benchmark}
         base = study.evaluation(run.model, BASE, benchmark)
-        yield base, {**common, "responses": "evaluation", "method": "base", "benchmark": benchmark}
+        yield base, {**common, "of": "evaluation", "method": "base", "benchmark": benchmark}
