@@ -136,9 +136,14 @@ def build(
     return len(rows)
 
 
+def index_of(page: Path) -> Path:
+    """The data file that a page of `build` loads first."""
+    return page.parent / page.read_text(encoding="utf-8").partition('<script src="')[2].partition('"')[0]
+
+
 def needed(page: Path) -> set[str]:
     """Names of the data files that a page of `build` needs; only the index's where that is missing."""
-    index = page.parent / page.read_text(encoding="utf-8").partition('<script src="')[2].partition('"')[0]
+    index = index_of(page)
     return {index.stem, *(name for name, _ in (_read_script(index)["shards"] if index.is_file() else []))}
 
 

@@ -43,6 +43,11 @@ class Record:
     when: str
     content: dict[str, Any]
 
+    @property
+    def bytes(self) -> int | None:
+        """The file's size; None in records of earlier versions."""
+        return self.content.get("bytes")
+
     def parameter(self, name: str) -> Any:
         """The parameter ``name``, also where it is a setting ("settings.steps"); None where there is none."""
         if name in self.parameters:

@@ -37,6 +37,7 @@ def write_sidecar(
     record = {
         "file": Path(path).name,
         "sha256": sha256_file(path),
+        "bytes": Path(path).stat().st_size,
         "command": command,
         "inputs": {name: {"path": str(file), "sha256": sha256_file(file)} for name, file in inputs.items()},
         "parameters": flat(parameters),

@@ -1,0 +1,96 @@
+"""What a start of the workflow finds edited, cut or gone since it was recorded."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from selfdistill import files, models
+from selfdistill.pages import reading_room
+from selfdistill.records import bundle, provenance, standing
+
+MODEL, PAGE = "models/m/base/manifest.json", standing.ROOM
+
+
+def record(path: Path) -> None:
+    provenance.write_sidecar(path, command=["selfdistill", "x"], inputs={}, parameters={}, seconds=1)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A table, a model and a page with data, each with its record."""
+    root = tmp_path / "study"
+    files.write_text(root / "tables/a.md", "a table")
+    for name in ("model.safetensors", "tokenizer.json"):
+        files.write_text((root / MODEL).with_name(name), "0" * 1000)
+    models.save_manifest((root / MODEL).parent)
+    data = root / "reading_room/data"
+    data.mkdir(parents=True)
+    shard = reading_room._write_script(data, [["a response", None, None]])
+    index = reading_room._write_script(data, {"shards": [(shard, 0)]})
+    files.write_text(root / PAGE, f'<script src="data/{index}.js"></script>')
+    for place in ("tables/a.md", MODEL, PAGE):
+        record(root / place)
+    return root
+
+
+def places(root: Path) -> list[str]:
+    return [str(path.relative_to(root)) for path in standing.changed_since_recorded(root)]
+
+
+def flip(path: Path) -> None:
+    """One bit, with size and times kept."""
+    kept, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+def test_every_change_is_told_by_the_recorded_file(tree: Path, damage: Callable[[Path], None]):
+    assert places(tree) == []
+    data = sorted((tree / "reading_room/data").iterdir())
+    by_file = {tree / "tables/a.md": "tables/a.md", tree / MODEL: MODEL, tree / PAGE: PAGE}
+    by_file |= {(tree / MODEL).with_name("model.safetensors"): MODEL, **dict.fromkeys(data, PAGE)}
+    assert len(data) == 2
+    for path, told in by_file.items():
+        kept = path.read_bytes()
+        damage(path)
+        assert places(tree) == [told], path
+        path.write_bytes(kept)
+    assert places(tree) == []
+
+
+def test_a_large_file_is_read_only_when_it_is_newer_than_its_record(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(standing, "ALWAYS_READ", 1000)
+    weights = (tree / MODEL).with_name("model.safetensors")
+    read: list[str] = []
+    monkeypatch.setattr(standing, "sha256_file", lambda path: read.append(path.name) or files.sha256_file(path))
+    assert places(tree) == [] and weights.name not in read
+    os.utime(weights, (0, 2**33))
+    assert places(tree) == [] and weights.name in read
+    flip(weights)
+    assert places(tree) == [MODEL]
+
+
+def test_records_that_cannot_be_read_or_that_stand_in_a_bundle_say_nothing(tree: Path):
+    cut(provenance.sidecar_path(tree / "tables/a.md"))
+    cut(tree / "tables/a.md")
+    assert places(tree) == []
+    record(tree / "tables/a.md")
+    bundle.bundle(tree)
+    (tree / "tables/a.md").unlink()
+    assert places(tree) == []
+
+
+def test_a_record_without_a_size_is_compared_by_the_digest(tree: Path):
+    sidecar = provenance.sidecar_path(tree / "tables/a.md")
+    lines = [line for line in sidecar.read_text().splitlines() if '"bytes"' not in line]
+    sidecar.write_text("\n".join(lines))
+    assert places(tree) == []
+    flip(tree / "tables/a.md")
+    assert places(tree) == ["tables/a.md"]

@@ -1,0 +1,69 @@
+"""Which results are no longer what their records say, told in a moment: what the workflow has to make again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from selfdistill import models
+from selfdistill.files import sha256_file
+from selfdistill.pages import reading_room
+from selfdistill.records.bundle import Records
+
+# A larger file of the recorded size is read only when it is newer than its record.
+ALWAYS_READ = 20_000_000
+ROOM = "reading_room/index.html"
+
+
+class Expected(NamedTuple):
+    """What a file should hold: its SHA-256 (or the first digits of it), and its size where that is recorded."""
+
+    sha256: str
+    bytes: int | None = None
+
+
+def changed_since_recorded(root: Path) -> list[Path]:
+    """Files of the results tree ``root`` that are not what the record beside them says, sorted: edited, cut or gone.
+
+    A model's manifest is among them when a file that it lists is, the page of the reading room when its data are. A
+    file without a record beside it, or with an unreadable one, is left to `verification.verify`. So is a change of
+    `ALWAYS_READ` bytes or more that keeps size and time.
+    """
+    records = Records(root, lambda _: None)
+    return sorted(
+        root / place
+        for place, sidecar in records.sidecars().items()
+        if (record := records.of(root / place)) is not None
+        and not _stands(root / place, Expected(record.sha256, record.bytes), sidecar, root)
+    )
+
+
+def _stands(path: Path, expected: Expected, sidecar: Path, root: Path) -> bool:
+    recorded = sidecar.stat().st_mtime_ns
+    if not _is(path, expected, recorded):
+        return False
+    return all(_is(part, wanted, recorded) for part, wanted in _parts(path, root))
+
+
+def _is(path: Path, expected: Expected, recorded: int) -> bool:
+    if not path.is_file():
+        return False
+    found = path.stat()
+    if expected.bytes not in (None, found.st_size):
+        return False
+    if found.st_size >= ALWAYS_READ and found.st_mtime_ns <= recorded:
+        return True
+    return sha256_file(path).startswith(expected.sha256)
+
+
+def _parts(path: Path, root: Path) -> Iterator[tuple[Path, Expected]]:
+    """The files that stand or fall with a recorded one: a model's with its manifest, the page's data with the page."""
+    if path.name == models.MANIFEST:
+        content = models.read_manifest(path)
+        if content["kind"] == "files":
+            for name, entry in content["files"].items():
+                yield path.parent / name, Expected(entry["sha256"], entry["bytes"])
+    elif path == root / ROOM:
+        index = reading_room.index_of(path)
+        yield index, Expected(index.stem)  # names are digests
+        for name in reading_room.needed(path):
+            yield index.with_name(f"{name}.js"), Expected(name)
