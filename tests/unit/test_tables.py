@@ -87,6 +87,47 @@ def test_a_damaged_file_is_refused_in_one_line_wherever_it_is_damaged(tmp_path):
         tables.read(path, "problems")
 
 
+def test_one_bit_is_never_read_as_other_content(tmp_path):
+    path = tmp_path / "p.parquet"
+    tables.write(PROBLEMS, path, "problems")
+    whole = path.read_bytes()
+    pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # the footer, which says where they are, follows
+    refused = 0
+    for bit in range(0, pages * 8, 5):
+        path.write_bytes(flipped(whole, bit))
+        try:
+            assert tables.read(path, "problems").equals(PROBLEMS), bit
+        except UserError:
+            refused += 1
+    assert refused > pages
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_a_table_without_checksums_is_read_and_ours_is_read_by_others(tmp_path):
+    """As earlier versions wrote them."""
+    table = pa.Table.from_pandas(PROBLEMS, schema=tables.PROBLEMS, preserve_index=False)
+    pq.write_table(table, tmp_path / "old.parquet", compression="zstd")
+    tables.write(PROBLEMS, tmp_path / "new.parquet", "problems")
+    assert tables.read(tmp_path / "old.parquet", "problems").equals(pd.read_parquet(tmp_path / "new.parquet"))
+
+
+def test_rows_are_counted_and_batches_are_of_the_size_asked_for(tmp_path):
+    path = tmp_path / "p.parquet"
+    tables.write(PROBLEMS, path, "problems")
+    assert tables.rows(path, "problems") == 3
+    batches = [batch.to_pydict() for batch in tables.record_batches(path, "problems", ["answer"], 2)]
+    assert batches == [{"answer": ["1", "2"]}, {"answer": ["3"]}]
+    path.write_bytes(path.read_bytes()[:100])
+    for read in (lambda: tables.rows(path, "problems"), lambda: next(tables.batches(path, "problems", ["answer"]))):
+        with pytest.raises(UserError, match="not a readable Parquet file"):
+            read()
+
+
 def test_folder_names_with_an_equals_sign_add_no_column(tmp_path):
     path = tmp_path / "answer=42" / "p.parquet"
     tables.write(PROBLEMS, path, "problems")

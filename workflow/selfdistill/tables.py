@@ -1,7 +1,8 @@
 """Every Parquet schema of the package, the one writer and the one checking reader.
 
 Equal tables give equal bytes: columns in schema order, rows in key order, fixed writer options, and no
-time, host or path inside the file.
+time, host or path inside the file. Every page has a checksum, so that one changed bit is refused and not read as other
+numbers; files without checksums, of earlier versions and other writers, are read as they are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -217,7 +218,7 @@ def write(frame: pd.DataFrame, path: str | Path, schema_name: str) -> None:
     ordered = frame.sort_values(SORT_KEYS[schema_name], kind="stable", ignore_index=True)
     table = pa.Table.from_pandas(ordered[wanted.names], schema=wanted, preserve_index=False)
     with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd", write_page_checksum=True)
 
 
 def read(path: str | Path, schema_name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -229,10 +230,23 @@ def read(path: str | Path, schema_name: str, columns: Sequence[str] | None = Non
 
 def batches(path: str | Path, schema_name: str, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
     """`read`, some rows at a time, for tables that are larger than memory."""
+    return (batch.to_pandas() for batch in record_batches(path, schema_name, columns, BATCH_ROWS))
+
+
+def record_batches(
+    path: str | Path, schema_name: str, columns: Sequence[str], batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    """`batches` of at most ``batch_rows`` rows, as Arrow holds them."""
     with _readable(path, schema_name):
         file, wanted = _opened(path, schema_name, columns)
-        for batch in file.iter_batches(BATCH_ROWS, columns=wanted.names):
-            yield batch.select(wanted.names).to_pandas()
+        for batch in file.iter_batches(batch_rows, columns=wanted.names):
+            yield batch.select(wanted.names)
+
+
+def rows(path: str | Path, schema_name: str) -> int:
+    """The number of rows of the Parquet file ``path``, after the checks of `read` but those of the rows themselves."""
+    with _readable(path, schema_name):
+        return _opened(path, schema_name, None)[0].metadata.num_rows
 
 
 @contextmanager
@@ -241,14 +255,14 @@ def _readable(path: str | Path, schema_name: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file (expected a Parquet table of '{schema_name}')") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one: of names in a damaged footer
         raise UserError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from None
 
 
 def _opened(path: str | Path, schema_name: str, columns: Sequence[str] | None) -> tuple[pq.ParquetFile, pa.Schema]:
     """The file, and the schema of the wanted columns, after checks."""
     wanted = schema(schema_name)
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, page_checksum_verification=True)
     found = file.schema_arrow
     if columns is not None:
         wanted = pa.schema([wanted.field(name) for name in columns])

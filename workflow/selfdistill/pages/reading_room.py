@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from selfdistill import tables
 from selfdistill.analysis.words import GUIDANCE
@@ -32,6 +31,7 @@ from selfdistill.pages.stamp import stamp_text
 from selfdistill.settings import key, settings
 
 SHARD_CHARACTERS = 200_000  # of responses in one shard; a longer response has a shard of its own
+TEXT_ROWS = 1024  # responses read at a time
 MOST_COLUMNS = 4  # shown side by side
 DIGEST = 16  # hexadecimal digits in a file's name
 SOURCE = ["model", "run", "stage", "setting"]  # what distinguishes one column of the page from another
@@ -129,7 +129,7 @@ def build(
     if rows.empty:
         raise UserError("the reading room has no response to show: every traces table is empty")
     known = pd.concat([tables.read(path, "problems") for path in problems]).drop_duplicates("problem_id")
-    drawn = sum(pq.ParquetFile(path).metadata.num_rows for path in paths)
+    drawn = sum(tables.rows(path, "traces") for path in paths)
     index = {"study": study, "drawn": drawn, "markers": list(MARKERS), "shards": shards.starts}
     index |= _index(rows, known.set_index("problem_id"), runs, sft_runs)
     write_text(out, _page(parts, study, f"{data.name}/{_write_script(data, index)}.js"))
@@ -166,7 +166,7 @@ def _take(path: Path, limits: Limits, shards: _Shards) -> pd.DataFrame:
     numbers = tables.read(path, "traces", NUMBERS)
     chosen = _chosen(numbers, limits)
     begin = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=TEXTS):
+    for batch in tables.record_batches(path, "traces", TEXTS, TEXT_ROWS):
         wanted = pa.array(chosen[begin : begin + len(batch)])
         begin += len(batch)
         for row in pc.filter(batch, wanted).to_pylist():

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from selfdistill import study
+from selfdistill import study, tables
 from selfdistill.planning.assumptions import Assumptions
 from selfdistill.planning.dag import Job
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
@@ -56,7 +54,7 @@ class Study(study.Study):
         if size is not None:
             found = exactly(size)
         elif loaded.is_file():
-            found = exactly(pq.ParquetFile(loaded).metadata.num_rows)
+            found = exactly(tables.rows(loaded, "problems"))
         else:
             found = self.assumed.known_size(problem_set)
         return found if at_most is None else found.map(lambda number: min(number, at_most))
