@@ -4,7 +4,6 @@
 """
 
 import pandas as pd
-from selfdistill.figures import drawing
 from selfdistill.figures.curve_plots import LENGTH, SCORE, Drawn, View, by_method, draw_grid, in_view
 
 
@@ -12,7 +11,3 @@ def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
     """Two panels with one line per method, from the rows of ``curves`` that ``view`` shows."""
     shown = by_method(in_view(curves, view))
     return draw_grid([[(SCORE, shown), (LENGTH, shown)]], study)
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

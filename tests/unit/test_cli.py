@@ -113,7 +113,7 @@ def test_settings_become_flags_and_come_back_as_settings(offered):
 def test_null_switches_a_setting_off_unless_it_may_be_its_text():
     hub = ["--problem-set.source=hub", "--problem-set.repo=a/b", "--problem-set.revision=locked"]
     words = ["load-problems", "--out=x", *hub, "--problem-set.size=null", "--problem-set.name=null"]
-    found = cli._read(words)[2]["problem_set"]
+    found = cli.read(words)[2]["problem_set"]
     assert (found.size, found.name) == (None, "null")
 
 

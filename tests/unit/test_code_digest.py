@@ -2,6 +2,7 @@
 
 import pytest
 from selfdistill import code_digest as digest_module
+from selfdistill import environment, stages
 from selfdistill.code_digest import code_digest
 
 STAGE = '''"""A stage."""
@@ -32,8 +33,9 @@ LAZY = "def value():\n    return 5\n"
 
 def forget() -> None:
     """Sources are read once in a process."""
-    digest_module._load.cache_clear()
-    digest_module._expand.cache_clear()
+    for function in vars(digest_module).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 @pytest.fixture
@@ -175,6 +177,7 @@ def test_script_counts_itself_and_what_it_imports(package, tmp_path):
     script.write_text("from selfdistill.constants import FACTOR\ncolour = 'red'\nprint(FACTOR)\n")
     first = code_digest(script)
     script.write_text("from selfdistill.constants import FACTOR\ncolour = 'blue'\nprint(FACTOR)\n")
+    forget()
     second = code_digest(script)
     (package / "constants.py").write_text(CONSTANTS.replace("OTHER = 3", "OTHER = 9"))
     forget()
@@ -187,3 +190,27 @@ def test_script_counts_itself_and_what_it_imports(package, tmp_path):
 def test_unknown_entry_is_an_error(package):
     with pytest.raises(LookupError, match="no definition 'missing'"):
         code_digest("selfdistill.stage:missing")
+
+
+# --- packages ---
+
+
+def test_packages_are_those_that_the_reached_code_imports(package):
+    edit = package / "stage.py"
+    edit.write_text("import json\nimport numpy as np\nimport torch.nn\nfrom selfdistill import helpers\n\n"
+                    "def run():\n    from scipy.stats import t\n    return np, helpers.double(t)\n\n"
+                    "def other():\n    return torch.nn\n")  # fmt: skip
+    forget()
+    assert digest_module.packages("selfdistill.stage:run") == {"numpy", "scipy"}
+    assert digest_module.packages("selfdistill.stage:other") == {"torch"}
+    assert digest_module.packages("selfdistill.stage:run", "selfdistill.stage:other") == {"numpy", "scipy", "torch"}
+
+
+def test_every_package_that_a_stage_computes_with_has_a_version():
+    entries = [
+        f"selfdistill.stages:{function.__name__}" for function, group in stages.STAGES.values() if group == stages.STEP
+    ]
+    scripts = sorted((digest_module.PACKAGE_ROOT / "scripts").glob("*.py"))
+    found = environment.versions(digest_module.packages(*entries, *scripts) - {"vllm"})
+    assert {"torch", "numpy", "tokenizers", "sympy", "seaborn"} <= {entry.split()[0] for entry in found.split(", ")}
+    assert "none" not in found.split()

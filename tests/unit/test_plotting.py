@@ -14,7 +14,7 @@ from jinja2 import Template
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from PIL import Image
-from selfdistill import files, tables
+from selfdistill import cli, files, tables
 from selfdistill.analysis import quoted as quoted_values
 from selfdistill.analysis import responses, summaries
 from selfdistill.analysis.intervals import Bootstrap
@@ -24,7 +24,7 @@ from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
 from selfdistill.figures import examples, plotting
 from selfdistill.markers.counting import MARKERS, count_table
-from snakemake.iocontainers import InputFiles, OutputFiles, Params
+from selfdistill.records.bundle import Records
 
 WORKFLOW = PACKAGE_ROOT
 STAMP = "a tiny model trained from scratch on CPU; not the paper's models"
@@ -446,18 +446,14 @@ def test_unknown_format_is_refused_in_one_sentence(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def run_as_snakemake_does(script: str, inputs: dict, folder: Path, settings: dict) -> dict[str, Path]:
-    suffixes = ["png", "html"] if script == "fig_2" else ["png"]
-    outputs = {suffix: folder / f"{script}.{suffix}" for suffix in suffixes}
-    job = SimpleNamespace(
-        input=InputFiles(fromdict={name: str(path) for name, path in inputs.items()}),
-        output=OutputFiles(fromdict={name: str(path) for name, path in outputs.items()}),
-        params=Params(fromdict={"study": "microcosm", "code": "abc", "settings": settings}),
-        log=[str(folder / "log.txt")],
-        rule=f"draw_{script}",
-    )
-    path = WORKFLOW / "scripts" / f"draw_{script}.py"
-    runpy.run_path(str(path), init_globals={"snakemake": job}, run_name="__main__")
+def run_as_a_job(figure: str, inputs: dict, folder: Path, settings: dict) -> dict[str, Path]:
+    kinds = ["png", "pdf", "svg", "csv", *(["html"] if figure == "fig_2" else [])]
+    outputs = {kind: folder / f"{figure}.{kind}" for kind in kinds}
+    flags = [f"--{name}={path}" for name, path in inputs.items() if name != "steps"]
+    flags += [word for name, path in inputs.items() if name == "steps" for word in ("--steps", str(path))]
+    flags += [f"--out-{kind}={path}" for kind, path in outputs.items()]
+    about = [f"--settings={json.dumps(settings)}", "--study=microcosm", "--code=abc"]
+    assert cli.main(["draw-figure", figure, *flags, *about]) == 0
     return outputs
 
 
@@ -480,15 +476,16 @@ def run_as_snakemake_does(script: str, inputs: dict, folder: Path, settings: dic
         ),
     ],
 )
-def test_script_reads_its_tables_and_records_them(tmp_path, monkeypatch, script, inputs, settings):
-    monkeypatch.setattr("sys.stderr", None)
+def test_script_reads_its_tables_and_records_them(tmp_path, script, inputs, settings):
     paths = {name: tmp_path / f"{name}.parquet" for name in inputs}
     for name, (frame, schema) in inputs.items():
         tables.write(frame(), paths[name], schema)
-    outputs = run_as_snakemake_does(script, paths, tmp_path, settings)
+    outputs = run_as_a_job(script, paths, tmp_path, settings)
     made_from = json.loads(description_in(outputs["png"]))
     assert made_from["rule"] == f"draw_{script}"
     assert made_from["inputs"] == {str(path): files.sha256_file(path) for path in paths.values()}
+    records = Records(tmp_path)
+    assert {records.of(path).sha256 for path in outputs.values()} == set(map(files.sha256_file, outputs.values()))
     if script == "fig_2":
         page = outputs["html"].read_text(encoding="utf-8")
         assert page.count('<mark class="marker">') == 2 and STAMP in page.replace("&#x27;", "'")

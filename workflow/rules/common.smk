@@ -7,10 +7,11 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from selfdistill.artifacts import FIGURES, TABLES, settings_of
+from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.statements import read_claims
-from selfdistill.code_digest import PACKAGE_ROOT, code_digest
+from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
 from selfdistill.config import parse as parse_config
+from selfdistill.environment import VARIABLES, accelerate_settings, versions
 from selfdistill.errors import UserError
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import CHOICES, GUIDANCE
@@ -23,6 +24,9 @@ try:
     FLAGS = Flags(STUDY)
     RUNS = STUDY.runs
     CLAIMS = read_claims(Path("config/claims.yaml"))
+    for given in workflow.resource_settings.overwrite_resources.values():
+        if "accelerate" in given:
+            accelerate_settings(given["accelerate"].raw)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -39,10 +43,11 @@ OWN_ENVIRONMENTS = {"conda", "apptainer"} & {
 }
 BIN = shlex.quote(str(Path(sys.executable).parent))
 INTERPRETER = "" if OWN_ENVIRONMENTS else f"export PATH={BIN}:$PATH; "
-# Two OpenMP teams on two cores spin against each other unless they wait passively.
+EXPORTED = {"PYTHONPATH": shlex.quote(str(PACKAGE_ROOT))} | VARIABLES
 shell.prefix(
-    f"set -euo pipefail; {INTERPRETER}export PYTHONPATH={shlex.quote(str(PACKAGE_ROOT))} "
-    "OMP_WAIT_POLICY=passive TOKENIZERS_PARALLELISM=false PYTHONHASHSEED=0; "
+    f"set -euo pipefail; {INTERPRETER}export "
+    + " ".join(f"{name}={value}" for name, value in EXPORTED.items())
+    + "; "
 )
 
 
@@ -52,30 +57,52 @@ wildcard_constraints:
     dataset="|".join(SFT_SETS),
 
 
+# What every stage depends on beside its own code: how flags are read, and the variables of its job.
+EVERYWHERE = ("selfdistill.cli:read", "selfdistill.environment:VARIABLES")
+LAUNCHED = ("selfdistill.launch:see_one_gpu", "selfdistill.launch:environments_of")
+
+
 @cache  # asked once for each of many jobs
-def digest(entry):
-    """Digest of the code that is reached from an entry point."""
-    return code_digest(entry)
+def made_with(*entries):
+    """Digest of the code that is reached from entry points, and the versions of the packages that it computes with."""
+    reached = code_digest(*entries, *EVERYWHERE)
+    if OWN_ENVIRONMENTS:  # Snakemake compares those by itself
+        return reached
+    unused = set() if CONFIG.engine == "vllm" else {"vllm"}
+    return f"{reached}; {versions(packages(*entries) - unused)}"
 
 
-def code(stage):
-    """Digest of the code behind a stage: a changed constant or function reruns the stages that use it."""
-    return digest(f"selfdistill.stages:{stage}")
+def code(stage, *chosen):
+    """What a stage is made with: a changed constant or function reruns the stages that use it.
+
+    ``chosen``: entry points that the stage loads by name.
+    """
+    return made_with(f"selfdistill.stages:{stage}", *chosen)
+
+
+def sft_code():
+    """The same for fine-tuning, which is launched in processes."""
+    return code("train_sft", *LAUNCHED)
 
 
 def run_code(model, run):
-    """Digest of the code behind an on-policy run: the stage's, and of the methods that of its own."""
-    return f"{code('train_onpolicy')} {digest(METHODS[RUNS[model, run].method])}"
+    """The same for an on-policy run, with its method."""
+    return code("train_onpolicy", METHODS[RUNS[model, run].method], *LAUNCHED)
 
 
 def guidance_code(stage, setting):
-    """The same of a stage that samples in a setting, with the choice of its context."""
-    return f"{code(stage)} {digest(CHOICES[GUIDANCE[setting].choose])}"
+    """The same for a stage that samples in a setting, with the choice of its context."""
+    return code(stage, CHOICES[GUIDANCE[setting].choose])
 
 
-def script_code(name):
-    """The same for a script and the library code that it reaches."""
-    return code_digest(SCRIPTS / f"{name}.py")
+def figure_code(figure):
+    """The same for a figure, with its script."""
+    return code("draw_figure", SCRIPTS / f"draw_{figure}.py")
+
+
+def processes(wildcards, resources):
+    """What the accelerate configuration of a training job says."""
+    return accelerate_settings(resources.accelerate)
 
 
 def by(function, *wildcard_names):

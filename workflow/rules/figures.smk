@@ -3,8 +3,13 @@
 Reads tables/ and curves.parquet, of two figures training metrics and responses; writes figures/. Seconds at either scale.
 """
 
-# What is not written out below until a job runs sees the loop's last figure: a script's path, functions. Hence the
-# parameter `figure`.
+
+def as_flags(files, prefix=""):
+    """Named files of a job as flags of its stage."""
+    return " ".join(f"--{prefix}{name} {paths}" for name, paths in files.items())
+
+
+# What is not written out below until a job runs sees the loop's last figure: hence the parameters, and `partial`.
 for figure in FIGURES.values():
 
     rule:
@@ -14,7 +19,7 @@ for figure in FIGURES.values():
         input:
             **figure.source.files(STUDY),
         output:
-            *figure_files(figure),
+            **figure_files(figure),
         log:
             f"{LOGS}/draw_{figure.name}.log",
         benchmark:
@@ -24,9 +29,11 @@ for figure in FIGURES.values():
         conda:
             ENVIRONMENT
         params:
-            code=script_code(f"draw_{figure.name}"),
-            study=CONFIG.study,
+            code=figure_code(figure.name),
             figure=figure.name,
-            settings=settings_of(figure, STUDY),
-        script:
-            "../scripts/draw_{params.figure}.py"
+            tables=lambda wildcards, input: as_flags(input),
+            settings=by(partial(FLAGS.figure, figure)),
+            files=lambda wildcards, output: as_flags(output, "out-"),
+        shell:
+            "python -m selfdistill draw-figure {params.figure} {params.tables} {params.settings} "
+            "--code '{params.code}' {params.files} 2>&1 | tee {log}"

@@ -25,8 +25,10 @@ rule train_onpolicy:
         ENVIRONMENT
     resources:
         accelerate="none",
+        micro_batch_size=CONFIG.onpolicy.micro_batch_size,
     params:
         code=by(run_code, "model", "run"),
+        processes=processes,
         run=by(FLAGS.onpolicy_run, "model", "run"),
         settings=by(FLAGS.onpolicy_settings, "model", "run"),
         mirrors=FLAGS.mirrors(),
@@ -34,7 +36,7 @@ rule train_onpolicy:
     shell:
         "python -m selfdistill.launch {resources.accelerate} train-onpolicy "
         "--problems {input.problems} --model {input.model} "
-        "{params.run} {params.settings} {params.mirrors} {params.train} "
+        "{params.run} {params.settings} --settings.micro-batch-size={resources.micro_batch_size} {params.mirrors} {params.train} "
         "--out-models {output.checkpoints} --out-steps {output.steps} --out-seconds {output.seconds} "
         "--out-rollouts {output.rollouts} 2>&1 | tee {log}"
 

@@ -13,11 +13,10 @@ def figure_files(figure):
     forms = {"svg": "figure", "csv": "data table"} | (
         {"html": "page"} if figure.page else {}
     )
-    yield STUDY.figure(figure.name, "png")
-    yield STUDY.figure(figure.name, "pdf")
+    files = {kind: STUDY.figure(figure.name, kind) for kind in ("png", "pdf", *forms)}
     for kind, form in forms.items():
-        file = STUDY.figure(figure.name, kind)
-        yield report(file, labels=shown(figure.name, form), **about)
+        files[kind] = report(files[kind], labels=shown(figure.name, form), **about)
+    return files
 
 
 def table_section(wildcards):

@@ -80,12 +80,14 @@ rule train_sft:
         ENVIRONMENT
     resources:
         accelerate="none",
+        micro_batch_size=CONFIG.sft.micro_batch_size,
     params:
-        code=code("train_sft"),
+        code=sft_code(),
+        processes=processes,
         run=by(FLAGS.sft_run, "run"),
         flags=FLAGS.sft_settings(),
         train=by(FLAGS.sft_training, "model", "run"),
     shell:
         "python -m selfdistill.launch {resources.accelerate} train-sft --examples {input.examples} --model {input.model} "
-        "{params.run} {params.flags} {params.train} "
+        "{params.run} {params.flags} --settings.micro-batch-size={resources.micro_batch_size} {params.train} "
         "--out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"

@@ -10,7 +10,6 @@ of the paper's models.
 """
 
 import pandas as pd
-from selfdistill.figures import drawing
 from selfdistill.figures.curve_plots import LENGTH, SCORE, Drawn, View, accuracy, by_method, draw_grid, in_view
 
 
@@ -25,7 +24,3 @@ def draw(curves: pd.DataFrame, view: View, narrow: View, study: str) -> Drawn:
     for axes, letter in zip(drawn.figure.axes[::3], ("(a) one type", "(b) many types"), strict=True):
         axes.set_title(letter, loc="left")
     return drawn
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

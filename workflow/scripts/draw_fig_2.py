@@ -24,7 +24,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from selfdistill.figures import drawing, examples, plotting
+from selfdistill.figures import examples, plotting
 from selfdistill.figures.plotting import Drawn
 
 FONT, POINTS = "DejaVu Sans Mono", 7.5
@@ -103,7 +103,3 @@ def _drawable(text: str) -> str:
     """``text`` with a hollow square for every letter that the font lacks, so that columns stay in place."""
     glyphs = font_manager.get_font(font_manager.findfont(FONT)).get_charmap()
     return "".join(letter if ord(letter) in glyphs else "□" for letter in text)
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -10,14 +10,10 @@ their code does.
 """
 
 import pandas as pd
-from selfdistill.figures import curve_plots, drawing
+from selfdistill.figures import curve_plots
 from selfdistill.figures.curve_plots import Drawn, View
 
 
 def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
     """Training above, accuracy on problems of unseen types below."""
     return curve_plots.comparison(curves, view, study, with_markers=True)
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -9,7 +9,6 @@ their code does.
 """
 
 import pandas as pd
-from selfdistill.figures import drawing
 from selfdistill.figures.curve_plots import (
     METHODS,
     MOVING,
@@ -36,7 +35,3 @@ def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
     return draw_grid(
         [[(panel, shown) for panel in TRAINING], [(accuracy(name), shown) for name in view["benchmarks"]]], study
     )
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

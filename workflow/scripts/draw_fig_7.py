@@ -9,14 +9,10 @@ so.
 """
 
 import pandas as pd
-from selfdistill.figures import curve_plots, drawing
+from selfdistill.figures import curve_plots
 from selfdistill.figures.curve_plots import Drawn, View
 
 
 def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
     """Score, length and markers from the top down."""
     return curve_plots.by_number_of_problems(curves, view, study, curve_plots.TRAINING)
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -6,7 +6,7 @@ counts the ten markers as substrings, as the authors do; the tables hold the cou
 """
 
 import pandas as pd
-from selfdistill.figures import curve_plots, drawing
+from selfdistill.figures import curve_plots
 from selfdistill.figures.curve_plots import Drawn, Panel, View, accuracy
 
 
@@ -18,7 +18,3 @@ def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
         for panel in (accuracy(name), Panel("E_substring", f"markers E on\n{name}", name))
     ]
     return curve_plots.by_number_of_problems(curves, view, study, panels)
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -9,7 +9,6 @@ their code does.
 """
 
 import pandas as pd
-from selfdistill.figures import drawing
 from selfdistill.figures.curve_plots import EPISTEMIC, Drawn, Panel, View, by_method, draw_grid, in_view
 
 
@@ -19,7 +18,3 @@ def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
     benchmarks = [Panel("E_substring", f"markers E on\n{name}", name) for name in view["benchmarks"]]
     panels = [(panel, shown) for panel in (EPISTEMIC, *benchmarks)]
     return draw_grid([panels], study, marker_change=shown)
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

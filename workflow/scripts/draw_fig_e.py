@@ -8,7 +8,6 @@ beforehand.
 
 import pandas as pd
 from selfdistill.analysis.words import rate_label
-from selfdistill.figures import drawing
 from selfdistill.figures.curve_plots import LENGTH, SCORE, Curve, Drawn, View, accuracy, by_value, draw_grid, in_view
 
 
@@ -31,7 +30,3 @@ def _rate(rate: float) -> str:
 def _named(method: str, shown: list[Curve]) -> list[Curve]:
     """The curves with the method in their labels."""
     return [Curve(curve.rows, type(curve.look)(f"{method}, {curve.look.label}", curve.look.colour)) for curve in shown]
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -12,7 +12,7 @@ breakdown were at hand to quote.
 
 import pandas as pd
 from matplotlib.figure import SubFigure
-from selfdistill.figures import drawing, plotting
+from selfdistill.figures import plotting
 from selfdistill.figures.plotting import Drawn
 from selfdistill.markers.counting import MARKERS
 
@@ -40,7 +40,3 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> N
         panel.set_title(marker)
     for panel in axes[-1]:
         panel.set_xlabel("per response")
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

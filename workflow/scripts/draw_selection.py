@@ -13,7 +13,7 @@ again before anything is measured on them (see Table 1).
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from selfdistill.figures import drawing, plotting
+from selfdistill.figures import plotting
 from selfdistill.figures.plotting import Drawn
 
 IN_BAND, OUTSIDE, BAND = plotting.UNGUIDED, "#b8b8b8", "#dbeaf5"
@@ -57,7 +57,3 @@ def _draw_histogram(axes: Axes, counts: pd.DataFrame, low: float, high: float) -
     axes.set(xlabel=f"correct responses of {rollouts} rollouts", ylabel="problems", xticks=counts["right"])
     axes.margins(y=0.12)
     axes.grid(axis="x", visible=False)
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

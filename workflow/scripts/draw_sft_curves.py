@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from selfdistill.analysis.words import rate_label
-from selfdistill.figures import drawing, plotting
+from selfdistill.figures import plotting
 from selfdistill.figures.plotting import Drawn
 
 DASHES = {"unguided": (), "guided": (4, 1.2), "unguided_unfiltered": (1.2, 1)}
@@ -60,7 +60,3 @@ def _draw_lines(axes: Axes, loss: pd.DataFrame, datasets: list[str]) -> None:
 def _entry(dataset: str) -> Line2D:
     look = plotting.DATASETS[dataset]
     return Line2D([], [], color=look.colour, dashes=DASHES[dataset] or (1, 0), label=look.label)
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

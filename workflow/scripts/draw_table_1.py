@@ -24,7 +24,7 @@ the first; we show that choice and an *unselected* one. They give no intervals.
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
-from selfdistill.figures import drawing, plotting
+from selfdistill.figures import plotting
 from selfdistill.figures.plotting import Drawn
 
 # Title, unit, and the metric by way of counting ("" where nothing is counted).
@@ -75,7 +75,3 @@ def _draw_legend(axes: Axes) -> None:
     axes.axis("off")
     entries = [plotting.legend_entry(look, interval=True) for look in plotting.COUNTINGS.values()]
     axes.legend(handles=[*entries, plotting.legend_entry(plotting.QUOTED, quoted=True)], loc="center")
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -23,7 +23,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from selfdistill.analysis.words import rate_label
-from selfdistill.figures import drawing, plotting
+from selfdistill.figures import plotting
 from selfdistill.figures.plotting import Drawn
 
 METRICS = {"avg": "accuracy (%)", "avg_difference_to_base": "difference to base\n(percentage points)"}
@@ -89,7 +89,3 @@ def _draw_datasets(axes: Axes, frame: pd.DataFrame, columns: np.ndarray, *, quot
         positions = columns[own] + SHIFTS[dataset]
         drawn_as = plotting.DATASETS[dataset]
         plotting.draw_points(axes, positions, frame[own], drawn_as, quoted=quoted, along="y")
-
-
-if __name__ == "__main__":
-    drawing.run(snakemake, draw)  # noqa: F821 (Snakemake puts it in scope)

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
     started = time.monotonic()
     try:
-        stage, group, given = _read(arguments)
+        stage, group, given = read(arguments)
         status = stage(**given)
     except UserError as error:
         print(f"selfdistill: {error}", file=sys.stderr)
@@ -120,7 +120,7 @@ def _word(value: object) -> str:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def _read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
+def read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
     """The stage that is meant, its group, and its parameters."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
@@ -303,7 +303,3 @@ def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float
         if isinstance(path, Path) and path.is_file():
             provenance.write_sidecar(path, command=command, inputs=inputs, parameters=rest, seconds=seconds)
     logging.info("%s: %.1f s", shlex.join(command[:2]), seconds)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

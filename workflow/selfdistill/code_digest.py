@@ -13,17 +13,25 @@ run.
 import ast
 import copy
 import hashlib
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "selfdistill"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 WHOLE_MODULE = "*"
+SCRIPT = "<script>"
 LOOSE = ""  # a module's statements that bind no name
 # What a setting's declaration says to readers alone.
 TOLD = {"key": ("doc", "paper")}
+# Fields of nodes that say nothing of what is run.
+UNSAID = ("ctx", "type_comment", "kind")
+# Import statements of other packages, as a normalised source holds them: `import x.y`, `from x.y import z`.
+IMPORTED = re.compile(r"Import\(names=\[alias\(name='(\w+)|ImportFrom\(module='(\w+)[^']*', names=")
 
 # What a local name stands for: a definition of a module, or (symbol None) the module itself.
 Target = tuple[str, str | None]
@@ -38,22 +46,37 @@ class _Module:
     loose: list[ast.stmt] = field(default_factory=list)  # binds no name: counts with each definition of the module
 
 
-def code_digest(entry: str | Path) -> str:
-    """16 hexadecimal digits for the code reachable from ``entry``.
+def code_digest(*entries: str | Path) -> str:
+    """16 hexadecimal digits for the code reachable from ``entries``.
 
-    ``entry`` is ``"package.module:symbol"``, or the path of a script (all of its code counts). The symbol may be one
-    that the module re-exports. Raises LookupError when the entry does not exist.
+    An entry is ``"package.module:symbol"``, or the path of a script (all of its code counts). The symbol may be one
+    that the module re-exports. Raises LookupError when an entry does not exist.
     """
-    script = ast.parse(entry.read_text(encoding="utf-8")) if isinstance(entry, Path) else None
-    start = [_parse_entry(str(entry))] if script is None else list(_references(script, _imports_of(script), _Module()))
-    # Symbols and texts without their modules: what is moved stays what it is.
-    texts = sorted({(symbol, text) for (_, symbol), text in reachable(start).items() if text})
     digest = hashlib.sha256()
-    for symbol, text in texts:
+    for symbol, text in _texts(*entries):
         digest.update(f"{symbol}\n{text}\n".encode())
-    if script is not None:
-        digest.update(_normalised(script, _imports_of(script)).encode())
     return digest.hexdigest()[:16]
+
+
+def packages(*entries: str | Path) -> set[str]:
+    """The packages of others that code reachable from ``entries`` imports, by their import names."""
+    found = {found[1] or found[2] for _, text in _texts(*entries) for found in IMPORTED.finditer(text)}
+    return found - sys.stdlib_module_names
+
+
+@cache  # asked for both the digest and the packages
+def _texts(*entries: str | Path) -> list[tuple[str, str]]:
+    """Symbols and normalised sources of all that is reached, without modules: what is moved stays what it is."""
+    start, texts = [], set()
+    for entry in entries:
+        if isinstance(entry, Path):
+            script = ast.parse(entry.read_text(encoding="utf-8"))
+            start += _references(script, _imports_of(script), _Module())
+            texts.add((SCRIPT, _normalised(script, _imports_of(script))))
+        else:
+            start.append(_parse_entry(entry))
+    texts |= {(symbol, text) for (_, symbol), text in reachable(start).items() if text}
+    return sorted(texts)
 
 
 def reachable(start: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -98,14 +121,14 @@ def _references(
     tree: ast.AST, imports: dict[str, Target], module: _Module, module_name: str = ""
 ) -> Iterator[tuple[str, str]]:
     """The package's definitions that ``tree`` names."""
-    qualified = set()
-    for node in ast.walk(tree):
+    qualified, nodes = set(), list(ast.walk(tree))
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             target = imports.get(node.value.id)
             if target is not None and target[1] is None:
                 qualified.add(node.value)
                 yield _member(target[0], node.attr)
-    for node in ast.walk(tree):
+    for node in nodes:
         if not isinstance(node, ast.Name) or node in qualified:
             continue
         if node.id in imports:
@@ -114,6 +137,7 @@ def _references(
             yield module_name, node.id
 
 
+@cache  # asks the disk
 def _member(module: str, attribute: str) -> tuple[str, str]:
     submodule = f"{module}.{attribute}"
     return (submodule, WHOLE_MODULE) if _source_file(submodule) else (module, attribute)
@@ -144,6 +168,7 @@ def _in_package(module: str | None) -> bool:
     return module is not None and (module == PACKAGE or module.startswith(f"{PACKAGE}."))
 
 
+@cache
 def _source_file(module: str) -> Path | None:
     base = PACKAGE_ROOT.joinpath(*module.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
@@ -214,45 +239,56 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 def _normalised(tree: ast.AST, imports: Mapping[str, Target]) -> str:
-    """The tree as text, without positions, docstrings and places of definitions."""
-    return ast.dump(_Normaliser(imports).visit(copy.deepcopy(tree)))
+    """The tree as text, without positions, docstrings and places of definitions.
 
-
-class _Normaliser(ast.NodeTransformer):
-    """Calls this package's definitions by their own name, however they were imported, and drops what only readers see.
-
-    ``imports``: the package's modules and definitions by the names that they have here.
+    ``imports``: the package's modules and definitions by the names that they have here. Definitions are called by their
+    own name, however they were imported, and what only readers see is dropped.
     """
+    return _Text(imports).of(tree)
+
+
+class _Text:
+    """A tree written out; a method for each kind of node that is not written as it stands."""
 
     def __init__(self, imports: Mapping[str, Target]):
         self.imports = imports
 
-    def visit_Import(self, node: ast.Import) -> ast.AST | None:
-        return None if _imports_of(node) else node
+    def of(self, node: Any) -> str:
+        if isinstance(node, list):
+            return f"[{', '.join(filter(None, map(self.of, node)))}]"
+        if not isinstance(node, ast.AST):
+            return repr(node)
+        return getattr(self, f"of_{type(node).__name__}", self._plain)(node)
 
-    visit_ImportFrom = visit_Import
+    def _plain(self, node: ast.AST) -> str:
+        fields = (f"{name}={self.of(getattr(node, name))}" for name in node._fields if name not in UNSAID)
+        return f"{type(node).__name__}({', '.join(fields)})"
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        return None if _is_docstring(node) else self.generic_visit(node)
+    def of_Import(self, node: ast.Import | ast.ImportFrom) -> str:
+        return "" if _imports_of(node) else self._plain(node)
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+    of_ImportFrom = of_Import
+
+    def of_Expr(self, node: ast.Expr) -> str:
+        return "" if _is_docstring(node) else self._plain(node)
+
+    def of_Attribute(self, node: ast.Attribute) -> str:
         if isinstance(node.value, ast.Name) and node.value.id in self.imports:
             module, symbol = self.imports[node.value.id]
             if symbol is None:
-                return ast.Name(_member(module, node.attr)[1], node.ctx)
-        return self.generic_visit(node)
+                return f"Name({_member(module, node.attr)[1]})"
+        return self._plain(node)
 
-    def visit_Name(self, node: ast.Name) -> ast.AST:
+    def of_Name(self, node: ast.Name) -> str:
         _, symbol = self.imports.get(node.id, ("", node.id))
-        return ast.Name(WHOLE_MODULE if symbol is None else symbol, node.ctx)
+        return f"Name({WHOLE_MODULE if symbol is None else symbol})"
 
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+    def of_Subscript(self, node: ast.Subscript) -> str:
         if isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
-            node.slice.elts = [part for part in node.slice.elts if not _is_text(part)]
-        return self.generic_visit(node)
+            return f"Annotated{self.of([part for part in node.slice.elts if not _is_text(part)])}"
+        return self._plain(node)
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        if isinstance(node.func, ast.Name):
-            told = TOLD.get(node.func.id, ())
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in told]
-        return self.generic_visit(node)
+    def of_Call(self, node: ast.Call) -> str:
+        told = TOLD.get(node.func.id, ()) if isinstance(node.func, ast.Name) else ()
+        named = [keyword for keyword in node.keywords if keyword.arg not in told]
+        return f"Call({self.of(node.func)}, {self.of(node.args)}, {self.of(named)})"

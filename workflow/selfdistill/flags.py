@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
+from selfdistill.artifacts import Figure, settings_of
 from selfdistill.cli import flag_word, words
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE
@@ -15,6 +16,9 @@ from selfdistill.study import Study
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
+
+# Settings that a job takes as a resource: a matter of memory and speed, which reruns nothing.
+MEMORY = ("micro_batch_size",)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Flags:
         return words("run", self.study.sft_runs[run])
 
     def sft_settings(self) -> str:
-        return words("settings", self.study.config.sft, SftSettings)
+        return words("settings", self.study.config.sft, SftSettings, leave_out=MEMORY)
 
     def sft_training(self, model: str, run: str) -> str:
         """How a fine-tuning run is prompted and seeded, and where its checkpoints lie."""
@@ -96,7 +100,7 @@ class Flags:
         """The shared settings and those of the run's own method: another method's do not touch it."""
         row = self.study.runs[model, run]
         others = METHODS.keys() - {row.method}
-        return words("settings", self.study.onpolicy_settings(row), leave_out=others)
+        return words("settings", self.study.onpolicy_settings(row), leave_out={*others, *MEMORY})
 
     def onpolicy_training(self, model: str, run: str) -> str:
         """How an on-policy run is prompted and sampled, and where its checkpoints lie."""
@@ -112,7 +116,7 @@ class Flags:
     def first_problems(self) -> str:
         return _joined(evaluation_problems=self.study.config.onpolicy.evaluation_problems)
 
-    # --- tables and claims --------------------------------------------------------------------------------------------
+    # --- tables, figures and claims -----------------------------------------------------------------------------------
 
     def bootstrap(self) -> str:
         return words("bootstrap", self.study.config.statistics)
@@ -122,6 +126,10 @@ class Flags:
 
     def run_rows(self) -> str:
         return _joined(rows=self.study.run_rows(), sft_rows=self.study.sft_rows())
+
+    def figure(self, figure: Figure) -> str:
+        """What a figure asks of the configuration."""
+        return _joined(settings=settings_of(figure, self.study), study=self.study.config.study)
 
     def models(self) -> str:
         return _joined(models=self.study.labels)

@@ -34,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     configuration, *stage = arguments
     if configuration == ALONE:
-        # A trainer that sees several GPUs would use all of them, with a batch for each.
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
+        see_one_gpu()
         return cli.main(stage)
     try:
         environments = environments_of(Path(configuration))
@@ -45,6 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     command = [sys.executable, "-m", "selfdistill", *stage]
     return _wait([subprocess.Popen(command, env=environment) for environment in environments])
+
+
+def see_one_gpu() -> None:
+    """Hide all GPUs but the first: a trainer that sees several would use all of them, with a batch for each."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
 
 
 def environments_of(configuration: Path) -> list[dict[str, str]]:

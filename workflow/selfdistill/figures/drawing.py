@@ -1,17 +1,20 @@
-"""What every script of a figure does with its job: tables in, files out."""
+"""What every figure has in common: its script is loaded, its tables are read, its files are written."""
 
-import sys
-from collections.abc import Callable, Iterable, Mapping
+import runpy
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from selfdistill import tables
+from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.figures import plotting
 from selfdistill.figures.plotting import Drawn
 from selfdistill.files import write_text
 
+SCRIPTS = PACKAGE_ROOT / "scripts"
+Files = Mapping[str, str | Path | Iterable[str | Path]]
 # The schema of a table, by the name under which scripts take it.
 SCHEMAS = {
     "curves": "curves",
@@ -23,28 +26,28 @@ SCHEMAS = {
 }
 
 
-def run(job: Any, draw: Callable[..., Drawn]) -> None:
-    """Draw what a rule asks for (``job``: `snakemake`); ``draw`` takes tables and settings by their names."""
-    sys.stderr = open(job.log[0], "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
-    made_from = plotting.record(study=job.params.study, rule=job.rule, code=job.params.code, inputs=job.input)
-    drawn = draw(**read(dict(job.input.items())), **job.params.settings, study=job.params.study)
-    write(drawn, job.output, made_from)
+def script_of(figure: str) -> Path:
+    """The script whose function ``draw`` draws a figure."""
+    return SCRIPTS / f"draw_{figure}.py"
 
 
-def read(files: Mapping[str, str | Iterable[str]]) -> dict[str, pd.DataFrame]:
-    """The tables in ``files`` by the same names; several files under one name are one table."""
-    return {name: _table(found, SCHEMAS[name]) for name, found in files.items()}
+def draw(figure: str, files: Files, settings: Mapping[str, Any], study: str) -> Drawn:
+    """What the figure's script draws from the tables in ``files``, which it takes by the same names."""
+    function = runpy.run_path(str(script_of(figure)))["draw"]
+    shown = {name: _table(found, SCHEMAS[name]) for name, found in files.items()}
+    return function(**shown, **settings, study=study)
 
 
-def _table(files: str | Iterable[str], schema: str) -> pd.DataFrame:
-    if isinstance(files, str):
+def _table(files: str | Path | Iterable[str | Path], schema: str) -> pd.DataFrame:
+    """The table of one file; several files are one table."""
+    if isinstance(files, str | Path):
         return tables.read(files, schema)
     return pd.concat([tables.read(file, schema) for file in files], ignore_index=True)
 
 
-def write(drawn: Drawn, paths: Iterable[str | Path], made_from: str) -> None:
+def write(drawn: Drawn, paths: Iterable[Path], made_from: str) -> None:
     """Write a figure to each of ``paths`` in the format of its suffix (`plotting.save`); .html is its page."""
-    for path in map(Path, paths):
+    for path in paths:
         if path.suffix == ".html" and drawn.page:
             write_text(path, drawn.page(made_from))
         else:

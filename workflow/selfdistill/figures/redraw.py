@@ -1,6 +1,5 @@
 """Figures of a finished or shipped study, drawn again from its results without the workflow."""
 
-import runpy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,15 +7,13 @@ from typing import Any
 import yaml
 
 from selfdistill import artifacts
-from selfdistill.code_digest import PACKAGE_ROOT, code_digest
+from selfdistill.code_digest import code_digest
 from selfdistill.config import View, parse
 from selfdistill.errors import UserError
 from selfdistill.figures import drawing, plotting
 from selfdistill.records.lineage import located
 from selfdistill.settings import keys, validated
 from selfdistill.study import Study
-
-SCRIPTS = PACKAGE_ROOT / "scripts"
 
 
 def redraw(name: str, results: Path, out: Path, settings: Path | None = None) -> None:
@@ -38,10 +35,9 @@ def redraw(name: str, results: Path, out: Path, settings: Path | None = None) ->
         ) from None
     files = [file for found in inputs.values() for file in ([found] if isinstance(found, str) else found)]
     _check_there(figure, files, results)
-    script = SCRIPTS / f"draw_{name}.py"
-    draw = runpy.run_path(str(script))["draw"]
-    made_from = plotting.record(study=recorded.study, rule=f"draw_{name}", code=code_digest(script), inputs=files)
-    drawing.write(draw(**drawing.read(inputs), **chosen, study=recorded.study), [out], made_from)
+    code = code_digest(drawing.script_of(name))
+    made_from = plotting.record(study=recorded.study, rule=f"draw_{name}", code=code, inputs=files)
+    drawing.write(drawing.draw(name, inputs, chosen, recorded.study), [out], made_from)
 
 
 def _check_there(figure: artifacts.Figure, files: list[str], results: Path) -> None:

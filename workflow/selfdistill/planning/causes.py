@@ -8,13 +8,13 @@ import ast
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any
 
 from selfdistill.planning.dag import Job
 
-DIGEST = re.compile(r"[0-9a-f]{16}( [0-9a-f]{16})*")  # of a stage, and of what it loads by name
+MADE_WITH = re.compile(r"([0-9a-f]{16}(?: [0-9a-f]{16})*)(?:; (.*))?")  # digests of code; versions of packages
 FLAGS = re.compile(r"\s*'?--")  # a flag with a space in its value is quoted whole
 SHOWN = 60  # characters of a value
 
@@ -59,7 +59,7 @@ def _may_change_work(old: Any, new: Any) -> bool:
 
 def _kind(value: Any) -> str:
     if isinstance(value, str):
-        return "digest" if DIGEST.fullmatch(value) else "flags" if FLAGS.match(value) else "text"
+        return "code" if MADE_WITH.fullmatch(value) else "flags" if FLAGS.match(value) else "text"
     return "number" if isinstance(value, int | float) else type(value).__name__
 
 
@@ -133,5 +133,21 @@ def in_words(job: Job, maker: Mapping[str, str], ever_made: bool) -> list[str]:
 
 def _parameter(name: str, old: Any, new: Any, job: Job) -> str:
     if name == "code":
-        return f"the code of {job.rule} changed (digest {_short(old)} -> {_short(new)})"
+        return " and ".join(_made_with(old, new, job))
     return f"parameter `{name}` changed: {difference(old, new) or 'its flags are written otherwise'}"
+
+
+def _made_with(old: Any, new: str, job: Job) -> Iterator[str]:
+    """What differs between what a job was made with and would be now: its code, versions of packages."""
+    before, after = (MADE_WITH.fullmatch(value or "") for value in (old, new))
+    if before is None or after is None or before[1] != after[1]:
+        yield f"the code of {job.rule} changed (digest {_short(before and before[1])} -> {_short(after and after[1])})"
+    were, are = (_versions(found[2] if found else "") for found in (before, after))
+    changed = [name for name in were | are if were.get(name) != are.get(name)] if were else []
+    if changed:
+        told = (f"{name} {were.get(name, '(none)')} -> {are.get(name, '(none)')}" for name in changed)
+        yield f"installed packages changed: {', '.join(told)}"
+
+
+def _versions(text: str | None) -> dict[str, str]:
+    return dict(entry.split(" ", 1) for entry in text.split(", ")) if text else {}

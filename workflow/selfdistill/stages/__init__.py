@@ -12,6 +12,7 @@ from selfdistill.stages.traces import evaluate_model, sample_guidance, select_bo
 from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, train_onpolicy
 from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
+from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import build_reading_room, make_ledger, record_config, render_ledger
 from selfdistill.stages.inspection import compare, diff, draw, explain, plan, trace, verify
 from selfdistill.stages.upkeep import bundle_provenance, document_config, prefetch, resolve_revisions, show_verdicts
@@ -31,6 +32,7 @@ __all__ = [
     "diff",
     "document_config",
     "draw",
+    "draw_figure",
     "evaluate_checkpoints",
     "evaluate_model",
     "explain",
