@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from selfdistill.files import sha256_text
-from selfdistill.settings import key, settings
+from selfdistill.settings import Tokens, key, settings
 
 
 @settings
 class Sampling:
     """How tokens are sampled."""
 
-    temperature: float = key(1.0, doc="Softmax temperature; 0 is greedy.", ge=0)
+    temperature: float = key(1.0, doc="Softmax temperature; 0 is greedy.", ge=0, le=100)
     top_p: float = key(1.0, doc="Nucleus mass kept.", gt=0, le=1)
-    top_k: int = key(0, doc="Number of likeliest tokens kept; 0 keeps all.", ge=0)
-    max_tokens: int = key(
-        400, doc="Longest response, in tokens; one cut there has an answer only if its box was closed before.", gt=0
+    top_k: int = key(0, doc="Number of likeliest tokens kept; 0 keeps all.", ge=0, lt=2**31)
+    max_tokens: Tokens = key(
+        400, doc="Longest response, in tokens; one cut there has an answer only if its box was closed before."
     )
 
 
