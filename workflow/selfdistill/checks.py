@@ -6,7 +6,6 @@ old results are gone is asked here of the same functions.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from selfdistill.claims.statements import Claim, Role, _cells, role_of
 from selfdistill.config import Config, Model
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
+from selfdistill.generation.requests import check_engine
 from selfdistill.microcosm import world
 from selfdistill.models import check_folder
 from selfdistill.problems import ProblemSet, pinned_revision
@@ -27,7 +27,12 @@ from selfdistill.training.settings import check_mirrors, check_teacher, draw_par
 
 SHIPPED = "reference"  # results that the repository holds
 LONGEST_WORD = 100_000  # bytes of a command that one flag may take: Linux takes 128 KiB for the whole of it
-NOT_THERE = "no such file"
+
+# Rules whose jobs sample with the engine.
+SAMPLING = {
+    "select_borderline", "sample_guidance", "collect_correct", "evaluate_model", "train_onpolicy",
+    "evaluate_checkpoints",
+}  # fmt: skip
 
 Faults = Iterator[str]
 
@@ -102,21 +107,26 @@ def absent(study: Study, problem_set: str) -> Faults:
     if file is not None and not file.exists():
         hint = "; ~ and $HOME are not replaced here" if str(file)[:1] in "~$" else ""
         siblings = [str(path) for path in file.parent.iterdir()] if file.parent.is_dir() else []
-        yield f"config: problem_sets.{problem_set}.file: {file}: {NOT_THERE}{nearest(str(file), siblings)}{hint}"
+        yield f"config: problem_sets.{problem_set}.file: {file}: no such file{nearest(str(file), siblings)}{hint}"
 
 
 def faults_at_start(study: Study, jobs: Iterable[tuple[str, Mapping[str, str]]], *, here: bool) -> list[str]:
     """A sentence for each thing that the ``jobs`` of this start (rule, wildcards) lack; ``here``: they run here."""
+    started = list(jobs)
     found = [
-        told for rule, wildcards in jobs if rule == "load_problems" for told in absent(study, wildcards["problem_set"])
+        told
+        for rule, wildcards in started
+        if rule == "load_problems"
+        for told in absent(study, wildcards["problem_set"])
     ]
-    return found + (list(engine_absent(study)) if here else [])
+    if here and SAMPLING & {rule for rule, _ in started}:
+        found += [f"config: engine: {told}" for told in _told(_engine(study))]
+    return found
 
 
-def engine_absent(study: Study) -> Faults:
-    """A sentence where the engine is not installed."""
-    if study.config.engine == "vllm" and find_spec("vllm") is None:
-        yield "config: engine: the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it"
+def _engine(study: Study) -> Faults:
+    check_engine(study.config.engine)
+    yield from ()
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------

@@ -105,11 +105,11 @@ def _of_other_sources(values: Mapping[str, Any], layers: Mapping[str, Mapping[st
             since = order.index(_since(said["source"], known))
             own = without_other_sources(section, entry)
             for key, value in entry.items():
-                place, last = f"config: {section}.{name}.{key}", said[key][-1]
-                if key not in own and order.index(last) >= since and value not in (None, _default(section, key)):
+                place, last, left = f"config: {section}.{name}.{key}", said[key][-1], (None, _default(section, key))
+                if key not in own and order.index(last) >= since and value not in left:
                     belongs = " or ".join(f"'{source}'" for source, theirs in sources.items() if key in theirs)
                     yield f"{place}: belongs to the source {belongs}, not to '{entry['source']}' (found {value!r:.80})"
-                if key in own and key != "source" and order.index(last) < since and value is not None:
+                if key in own and key != "source" and order.index(last) < since and value not in left:
                     yield (
                         f"{place}: {last} says {value!r:.80} for another source than '{entry['source']}', which "
                         f"{order[since]} names: it has to say this key as well"

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
+from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
 from selfdistill.settings import Tokens, key, settings
 
@@ -70,6 +72,12 @@ class Engine(Protocol):
     def decode(self, token_ids: Sequence[int]) -> str: ...
 
     def close(self) -> None: ...
+
+
+def check_engine(engine: str) -> None:
+    """`UserError` for an engine that is not installed here."""
+    if engine == "vllm" and find_spec("vllm") is None:
+        raise UserError("the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it")
 
 
 def sample_seed(seed: int, stream: str, prompt_sha256: str, sample: int) -> int:

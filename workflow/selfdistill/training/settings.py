@@ -213,10 +213,17 @@ class OnPolicySettings:
 
     @model_validator(mode="after")
     def _steps_and_sizes_fit(self) -> "OnPolicySettings":
-        late = [step for step in self.checkpoint_steps if step > self.steps]
-        if late:
-            raise ValueError(f"checkpoint_steps: {late[0]} is not between 1 and steps ({self.steps})")
-        self.accumulation(1)
+        faults = [
+            f"checkpoint_steps: {step} is not between 1 and steps ({self.steps})"
+            for step in self.checkpoint_steps
+            if step > self.steps
+        ][:1]
+        try:
+            self.accumulation(1)
+        except UserError as error:
+            faults.append(str(error))
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     def accumulation(self, processes: int) -> int:
