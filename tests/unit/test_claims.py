@@ -218,7 +218,7 @@ def test_the_shipped_list_is_whole_and_names_known_roles():
     ("text", "sentence"),
     [
         ("claims: [{id: a, section: s, statement: t}]", "claim 'a': .*role and tests, or a conflict"),
-        ("claims: [{id: a, section: s, statement: t, conflict: x, colour: red}]", "claim 'a': colour"),
+        ("claims: [{id: a, section: s, statement: t, conflict: x, colour: red}]", "claim 'a': unknown key 'colour'"),
         (
             "claims: [{id: a, section: s, statement: t, role: r, tests: [{of: sft, metric: avg, more: {data: base}}]}]",
             "'more' and 'less'",

@@ -11,7 +11,7 @@ import torch
 from selfdistill import models
 from selfdistill.code_digest import reachable
 from selfdistill.errors import UserError
-from selfdistill.generation import Sampling, generate, shards
+from selfdistill.generation import Sampling, generate, requests, shards
 from selfdistill.generation.requests import Completion, Row
 from tiny import prompt_of, save_tiny_model
 
@@ -51,7 +51,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> type[PretendedLLM]:
     module = types.ModuleType("vllm")
     module.LLM, module.SamplingParams = PretendedLLM, lambda **options: types.SimpleNamespace(**options)
     monkeypatch.setitem(sys.modules, "vllm", module)
-    monkeypatch.setattr(shards, "find_spec", lambda name: module)
+    monkeypatch.setattr(requests, "find_spec", lambda name: module)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(shards, "_holder", shards.EngineHolder())

@@ -21,8 +21,8 @@ from selfdistill.models import ModelSource
 from selfdistill.pages.reading_room import Limits
 from selfdistill.problems import ProblemSet
 from selfdistill.study import Study
-from selfdistill.training.prompt_stream import DRAW_STRIDE, prompt_stream, training_set
-from selfdistill.training.settings import OnPolicySettings, Run, SdpoSettings, SftRun, SftSettings
+from selfdistill.training.prompt_stream import prompt_stream, training_set
+from selfdistill.training.settings import DRAW_STRIDE, OnPolicySettings, Run, SdpoSettings, SftRun, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,8 @@ def test_a_run_takes_from_a_row_only_what_its_method_has():
 
 
 def test_the_whole_set_has_one_draw():
-    assert ids(ROW | {"draw": [0, 1, 2]}) == ids(ROW)
+    assert ids(ROW | {"draw": [0, 1, 2], "problems": [None, 8]})[0] == ids(ROW)[0]
+    assert len(ids(ROW | {"draw": [0, 1, 2], "problems": [None, 8]})) == 4
     assert len(ids(ROW | {"draw": [0, 1, 2], "problems": 8})) == 3
 
 

@@ -5,30 +5,44 @@ import sys
 from functools import cache, partial
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 from selfdistill.artifacts import FIGURES, TABLES
-from selfdistill.claims.statements import read_claims
+from selfdistill.checks import faults_at_start
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
-from selfdistill.config import parse as parse_config
 from selfdistill.environment import VARIABLES, accelerate_settings, versions
 from selfdistill.errors import UserError
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import CHOICES, GUIDANCE
-from selfdistill.study import COLLECTED, SFT_SETS, Study
+from selfdistill.opening import Start, open_study
+from selfdistill.study import COLLECTED, SFT_SETS
 from selfdistill.training.methods import METHODS
 
+# The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
+OWN_ENVIRONMENTS = {"conda", "apptainer"} & {
+    str(m) for m in workflow.deployment_settings.deployment_method
+}
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+START = Start(
+    checkout=CHECKOUT,
+    files=[CHECKOUT / "config.yaml", *workflow.overwrite_configfiles],
+    given=workflow.config_settings.config,
+    own_environments=bool(OWN_ENVIRONMENTS),
+)
 try:
-    CONFIG = parse_config(config)
-    STUDY = Study(CONFIG)
-    FLAGS = Flags(STUDY)
-    RUNS = STUDY.runs
-    CLAIMS = read_claims(Path("config/claims.yaml"))
-    for given in workflow.resource_settings.overwrite_resources.values():
-        if "accelerate" in given:
-            accelerate_settings(given["accelerate"].raw)
+    # A job that is a Snakemake of its own, as on a cluster, was checked where it was started from.
+    OPENED = open_study(config, START if workflow.is_main_process else None)
+    PROCESSES = {
+        rule: accelerate_settings(given["accelerate"].raw)
+        for rule, given in workflow.resource_settings.overwrite_resources.items()
+        if "accelerate" in given
+    }
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    # Snakemake would set an exception's sentences among lines of its stack.
+    raise SystemExit(str(error)) from error
+CONFIG, STUDY, CLAIMS = OPENED.study.config, OPENED.study, OPENED.claims
+for warning in OPENED.warnings:
+    print(f"Warning: {warning}", file=sys.stderr)
+FLAGS = Flags(STUDY)
+RUNS = STUDY.runs
 
 RESULTS, LOGS = STUDY.results, STUDY.logs
 SCRIPTS = PACKAGE_ROOT / "scripts"
@@ -37,10 +51,6 @@ ENVIRONMENT = f"../../envs/{'train' if CONFIG.engine == 'vllm' else 'base'}.yaml
 MODEL, RUN = "{model}", "{run}"
 ONPOLICY_RUN = f"({'|'.join(METHODS)})-[^/]+"
 
-# The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
-OWN_ENVIRONMENTS = {"conda", "apptainer"} & {
-    str(m) for m in workflow.deployment_settings.deployment_method
-}
 BIN = shlex.quote(str(Path(sys.executable).parent))
 INTERPRETER = "" if OWN_ENVIRONMENTS else f"export PATH={BIN}:$PATH; "
 EXPORTED = {"PYTHONPATH": shlex.quote(str(PACKAGE_ROOT))} | VARIABLES
@@ -85,6 +95,11 @@ def sft_code():
     return code("train_sft", *LAUNCHED)
 
 
+def processes(rule):
+    """What the accelerate configuration of a training rule says, from the profile or the command line."""
+    return PROCESSES.get(rule, {})
+
+
 def run_code(model, run):
     """The same for an on-policy run, with its method."""
     return code("train_onpolicy", METHODS[RUNS[model, run].method], *LAUNCHED)
@@ -98,11 +113,6 @@ def guidance_code(stage, setting):
 def figure_code(figure):
     """The same for a figure, with its script."""
     return code("draw_figure", SCRIPTS / f"draw_{figure}.py")
-
-
-def processes(wildcards, resources):
-    """What the accelerate configuration of a training job says."""
-    return accelerate_settings(resources.accelerate)
 
 
 def by(function, *wildcard_names):

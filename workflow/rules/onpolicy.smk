@@ -28,7 +28,7 @@ rule train_onpolicy:
         micro_batch_size=CONFIG.onpolicy.micro_batch_size,
     params:
         code=by(run_code, "model", "run"),
-        processes=processes,
+        processes=processes("train_onpolicy"),
         run=by(FLAGS.onpolicy_run, "model", "run"),
         settings=by(FLAGS.onpolicy_settings, "model", "run"),
         mirrors=FLAGS.mirrors(),

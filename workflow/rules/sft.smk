@@ -83,7 +83,7 @@ rule train_sft:
         micro_batch_size=CONFIG.sft.micro_batch_size,
     params:
         code=sft_code(),
-        processes=processes,
+        processes=processes("train_sft"),
         run=by(FLAGS.sft_run, "run"),
         flags=FLAGS.sft_settings(),
         train=by(FLAGS.sft_training, "model", "run"),

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.artifacts import VIEWED
@@ -18,13 +18,33 @@ from selfdistill.generation.selection import SelectionSettings
 from selfdistill.microcosm.presets import Pretraining
 from selfdistill.models import ModelSource
 from selfdistill.pages.reading_room import Limits
-from selfdistill.problems import ProblemSet
-from selfdistill.settings import Among, choices, is_settings, key, keys, settings, sweep, validated
+from selfdistill.problems.sets import SOURCE_KEYS, ProblemSet
+from selfdistill.settings import (
+    Among,
+    Count,
+    Distinct,
+    Seed,
+    annotation_of,
+    choices,
+    is_settings,
+    key,
+    keys,
+    misread,
+    sentences,
+    settings,
+    sweep,
+)
 from selfdistill.training.settings import MethodName, OnPolicySettings, Rate, Run, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
 # Names become parts of paths and of run ids.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+# Keys that mean something for one source only, by section and source.
+OF_SOURCE = {
+    "models": {"microcosm": {"seed"}, "hub": {"repo", "revision"}, "folder": {"folder"}, "model": {"of"}},
+    "problem_sets": SOURCE_KEYS,
+}
+OF_SDPO = ("context", "teacher_update_rate", "top_k")
 
 
 @settings
@@ -32,14 +52,15 @@ class Model(ModelSource):
     """A base model: where it comes from, and how it is prompted and sampled."""
 
     of: str | None = key(None, doc="That other entry, for source `model`.")
-    family: str | None = key(
+    family: Name | None = key(
         None, doc="Models of one family are averaged in figures: base models of several seeds; null is the name itself."
     )
-    seed: int = key(0, doc="Seed of the pre-training, for source `microcosm`.", ge=0)
+    seed: Seed = key(0, doc="Seed of the pre-training, for source `microcosm`.")
     instruction: str = key(
         "Please reason step by step, and put your final answer within \\boxed{}.",
         doc="Line added below each problem; the microcosm has no words for it and leaves it empty.",
         paper="as the default (authors' change_math_prompts.py:22)",
+        max_length=10_000,
     )
     evaluate: Sampling | None = key(
         None,
@@ -54,8 +75,8 @@ class Model(ModelSource):
 
     @model_validator(mode="after")
     def _other_entry_is_named(self) -> "Model":
-        if (self.source == "model") != (self.of is not None):
-            raise ValueError("'of' belongs to source 'model', and to no other")
+        if self.source == "model" and self.of is None:
+            raise ValueError("a model of source 'model' needs 'of', the entry whose weights it uses")
         return self
 
 
@@ -63,8 +84,8 @@ class Model(ModelSource):
 class Selection(SelectionSettings):
     """Section 3: problems of intermediate difficulty."""
 
-    models: list[str] = key(
-        doc="Models that Section 3 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B; Qwen3-8B (A.1.2)", min_length=1
+    models: Distinct[str] = key(
+        doc="Models that Section 3 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B; Qwen3-8B (A.1.2)"
     )
     problem_set: str = key(doc="Problem set to select from, in file order.", paper="DAPO-Math-17k (Section 3)")
 
@@ -73,19 +94,15 @@ class Selection(SelectionSettings):
 class Guidance:
     """Section 3: four levels of guidance."""
 
-    samples: int = key(8, doc="Responses per problem in each of the four settings.", paper="8 (authors' code)", gt=0)
+    samples: Count = key(8, doc="Responses per problem in each of the four settings.", paper="8 (authors' code)")
 
 
 @settings
 class Sft(SftSettings, Collection, SetSizes):
     """Section 4: off-policy self-distillation."""
 
-    models: list[str] = key(
-        doc="Models that Section 4 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)", min_length=1
-    )
-    learning_rates: list[Rate] = key(
-        doc="Grid; every rate is run on every data set.", paper="not published", min_length=1
-    )
+    models: Distinct[str] = key(doc="Models that Section 4 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)")
+    learning_rates: Distinct[Rate] = key(doc="Grid; every rate is run on every data set.", paper="not published")
 
 
 RunRow = sweep(Run, "RunRow")  # a list stands for a run with each member
@@ -95,19 +112,23 @@ RunRow = sweep(Run, "RunRow")  # a list stands for a run with each member
 class OnPolicy(OnPolicySettings):
     """Sections 5 and 6: on-policy training."""
 
-    runs: list[RunRow] = key(doc="The runs. A list, in any of their keys, stands for a run with each member.")
-    benchmarks: dict[str, list[str]] = key(
-        doc="Benchmarks along training by problem set trained on: unseen types.", paper="AIME24, AMC23 (Section 5)"
+    runs: list[RunRow] = key(
+        doc="The runs. A list, in any of their keys, stands for a run with each member.", min_length=1
     )
-    evaluation_samples: int = key(16, doc="Responses per problem and checkpoint.", paper="16", gt=0)
-    evaluation_problems: int | None = key(
-        None, doc="Only so many problems of each benchmark, in file order; null takes all.", paper="all", gt=0
+    benchmarks: dict[str, Distinct[str]] = key(
+        doc="Benchmarks along training by problem set trained on: unseen types; null drops one.",
+        paper="AIME24, AMC23 (Section 5)",
+        min_length=1,
+    )
+    evaluation_samples: Count = key(16, doc="Responses per problem and checkpoint.", paper="16")
+    evaluation_problems: Count | None = key(
+        None, doc="Only so many problems of each benchmark, in file order; null takes all.", paper="all"
     )
     keep_checkpoints: bool = key(
         False,
         doc="Keep the models of these steps. Once deleted, they are trained again when their evaluation changes.",
     )
-    window: int = key(5, doc="Steps that one point of a training curve averages.", paper="1", gt=0)
+    window: Count = key(5, doc="Steps that one point of a training curve averages.", paper="1")
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(
         factory=list, doc="Services that step metrics are also sent to; tables hold them in any case."
     )
@@ -117,11 +138,11 @@ class OnPolicy(OnPolicySettings):
 class View:
     """The runs that a figure shows."""
 
-    families: list[str] = key(doc="Families of models shown.", min_length=1)
+    families: Distinct[str] = key(doc="Families of models shown.")
     thinking: Literal["on", "off"] = key("on", doc="Runs with thinking on or off.")
     problem_set: str = key("train", doc="Problem set trained on.")
-    rates: dict[MethodName, float] = key(doc="Learning rate shown of each method.")
-    top_k: int = key(100, doc="Runs of SDPO with this top-k.", gt=0)
+    rates: dict[MethodName, Rate] = key(doc="Learning rate shown of each method.", min_length=1)
+    top_k: Count = key(100, doc="Runs of SDPO with this top-k.")
 
 
 @settings
@@ -146,10 +167,8 @@ class Figures:
 class Evaluation:
     """Accuracy on unseen problems."""
 
-    benchmarks: list[str] = key(
-        doc="Problem sets to evaluate on.", paper="AIME24, AIME25, AMC23, MATH500", min_length=1
-    )
-    samples: int = key(16, doc="Responses per problem (avg@k).", paper="16 (authors' eval_examples.sh)", gt=0)
+    benchmarks: Distinct[str] = key(doc="Problem sets to evaluate on.", paper="AIME24, AIME25, AMC23, MATH500")
+    samples: Count = key(16, doc="Responses per problem (avg@k).", paper="16 (authors' eval_examples.sh)")
 
 
 ROLES = (
@@ -191,9 +210,11 @@ class Config:
     """A study."""
 
     study: str = key(
-        doc="Name of the study; everything is written to results/{study}.", pattern=r"^[a-z0-9][a-z0-9_-]*$"
+        doc="Name of the study; everything is written to results/{study}.",
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        max_length=64,
     )
-    seed: int = key(0, doc="Seed of all sampling and training after pre-training.", ge=0)
+    seed: Seed = key(0, doc="Seed of all sampling and training after pre-training.")
     engine: Literal["transformers", "vllm"] = key(
         "transformers", doc="What samples: transformers on a CPU, vLLM on GPUs.", paper="vLLM"
     )
@@ -214,20 +235,73 @@ class Config:
 
 def parse(values: dict[str, Any]) -> Config:
     """The validated configuration; `UserError` with one line, a sentence, for each fault."""
-    kept = {
-        section: {name: entry for name, entry in values[section].items() if entry is not None}
-        for section in ("models", "problem_sets")
-        if isinstance(values.get(section), dict)
-    }
-    given = {**values, **kept}
-    config, faults = None, list(_unknown_names(given))
-    try:
-        config = validated(Config, given, "config")
-    except UserError as error:
-        faults = [*str(error).splitlines(), *faults]
-    if config is None or faults:
+    sections, faults = read_sections(values)
+    if faults:
         raise UserError("\n".join(faults))
-    return config
+    return Config(**sections)
+
+
+def read_sections(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The validated sections (and keys) at the top that are without fault, and a sentence for each fault."""
+    given = _cleaned(values)
+    found = [(place, f"config: {'.'.join(map(str, place))}: {fault}") for place, fault in misread(given, Config)]
+    for place, fault in [*_unknown_names(given), *_of_other_methods(given)]:
+        found.append((place.split("."), f"config: {place.replace('.[]', '')}: {fault}"))
+    faults = [sentence for _, sentence in found]
+    faulty = {str(place[0]) for place, _ in found if place}
+    try:
+        TypeAdapter(Config).validate_python(given)
+    except ValidationError as error:
+        faults = [*sentences(error, Config, "config"), *faults]
+        faulty |= {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+    return {name: _section(given, name) for name in keys(Config) if name not in faulty}, faults
+
+
+def _section(given: Mapping[str, Any], name: str) -> Any:
+    declared = keys(Config)[name]
+    if name not in given:
+        return declared.get_default(call_default_factory=True)
+    return TypeAdapter(annotation_of(declared)).validate_python(given[name])
+
+
+def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` without dropped entries (null), and without keys of other sources, which lower files may have left."""
+    given = dict(values)
+    for section in ("models", "problem_sets"):
+        if isinstance(values.get(section), Mapping):
+            given[section] = {
+                name: without_other_sources(section, entry)
+                for name, entry in values[section].items()
+                if entry is not None
+            }
+    onpolicy = values.get("onpolicy")
+    if isinstance(onpolicy, Mapping) and isinstance(onpolicy.get("benchmarks"), Mapping):
+        kept = {name: listed for name, listed in onpolicy["benchmarks"].items() if listed is not None}
+        given["onpolicy"] = {**onpolicy, "benchmarks": kept}
+    return given
+
+
+def without_other_sources(section: str, entry: Any) -> Any:
+    """An entry of ``section`` without the keys that mean something for other sources only."""
+    own = OF_SOURCE[section].get(str(entry.get("source"))) if isinstance(entry, Mapping) else None
+    if own is None:
+        return entry
+    others = set().union(*OF_SOURCE[section].values()) - own
+    return {name: value for name, value in entry.items() if name not in others}
+
+
+def _of_other_methods(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A place and a sentence for each key of a run that has no meaning for it."""
+    rows = _at(values, ["onpolicy", "runs"])
+    for number, row in enumerate(rows[0] if rows and isinstance(rows[0], list) else []):
+        if not isinstance(row, Mapping):
+            continue
+        if "sdpo" not in _strings([row.get("method")]):
+            for name in OF_SDPO:
+                if row.get(name, None) not in (None, keys(Run)[name].default):
+                    yield f"onpolicy.runs.{number}.{name}", f"belongs to the method 'sdpo' (found {row[name]!r:.80})"
+        if row.get("draw", 0) != 0 and row.get("problems") is None:
+            yield f"onpolicy.runs.{number}.draw", "is a draw of so many 'problems', which this run does not name"
 
 
 # Where a configuration names entries of another part of it. "*" is any key of a table, "[]" any entry of a list.
@@ -244,8 +318,8 @@ _NAMES = (
 )
 
 
-def _unknown_names(values: Any) -> Iterator[str]:
-    """A sentence for each name that stands for nothing, whatever else is wrong."""
+def _unknown_names(values: Any) -> Iterator[tuple[str, str]]:
+    """A place and a sentence for each name that stands for nothing, whatever else is wrong."""
     known_by = {place: _strings(_at(values, place.split("."))) for _, place in _NAMES}
     uses = [
         (place, name, known_by[source]) for place, source in _NAMES for name in _strings(_at(values, place.split(".")))
@@ -256,8 +330,7 @@ def _unknown_names(values: Any) -> Iterator[str]:
     ]
     for place, name, known in dict.fromkeys((place, name, tuple(known)) for place, name, known in uses):
         if known and name not in known:
-            shown = place.replace(".[]", "")
-            yield f"config: {shown}: unknown '{name}'{nearest(name, known)}; known: {', '.join(known)}"
+            yield place, f"unknown '{name}'{nearest(name, known)}; known: {', '.join(known)}"
 
 
 def _at(values: Any, place: list[str]) -> list[Any]:

@@ -14,6 +14,7 @@ from selfdistill.errors import UserError
 
 # Of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
 VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
+ALONE = "none"  # in place of an accelerate configuration: one process
 # Packages that read, check and tell, but compute nothing that a result holds.
 WITHOUT_EFFECT = {"huggingface_hub", "pydantic", "pydantic_core", "tqdm", "yaml"}
 # What a package computes with in turn, where another version of that gives other results.
@@ -36,7 +37,7 @@ def _version(package: str) -> str:
 
 def accelerate_settings(configuration: str) -> dict[str, Any]:
     """What an accelerate configuration (a YAML file, or "none") says; `UserError` where it is not there or no such."""
-    if configuration == "none":
+    if configuration == ALONE:
         return {}
     path = Path(configuration)
     try:

@@ -12,9 +12,10 @@ class UserError(ValueError):
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """A hint ``" (did you mean 'x'?)"`` with the nearest allowed spelling of ``word``, or an empty string."""
-    matches = get_close_matches(word, list(allowed), n=1)
-    return f" (did you mean '{matches[0]}'?)" if matches else ""
+    """A hint ``" (did you mean 'x'?)"`` with the nearest allowed spelling of ``word``, in any case; may be empty."""
+    by_letters = {name.casefold(): name for name in allowed}
+    matches = get_close_matches(word.casefold(), by_letters, n=1)
+    return f" (did you mean '{by_letters[matches[0]]}'?)" if matches else ""
 
 
 @overload

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType
 
 from selfdistill import cli
+from selfdistill.environment import ALONE
 from selfdistill.errors import UserError
 
-ALONE = "none"
 FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 # Once one process has failed, the others wait for it in vain: they get this many seconds to end by themselves.
 GRACE = 30.0

@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file, sha256_text, write_text
-from selfdistill.settings import key, settings
+from selfdistill.settings import REPO, key, settings
 
 MANIFEST = "manifest.json"
 # Files above this size are checked by size alone when a model is loaded.
@@ -37,7 +37,7 @@ class ModelSource:
         doc="`microcosm` (trained from scratch here), `hub` (Hugging Face repository), `folder` (saved model) or "
         "`model` (the weights of another entry, prompted otherwise)."
     )
-    repo: str | None = key(None, doc="Hub repository, for source `hub`.")
+    repo: str | None = key(None, doc="Hub repository, for source `hub`.", pattern=REPO)
     revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
     folder: Path | None = key(None, doc="Folder of a saved model with safetensors weights, for source `folder`.")
 
@@ -52,14 +52,22 @@ class ModelSource:
 
 def save_manifest(folder: Path) -> None:
     """Write the manifest of the model saved in ``folder``: file names, sizes, SHA-256 and a fingerprint of all."""
+    check_folder(folder)
     _write(folder / MANIFEST, {"kind": "files", **_contents(folder)})
 
 
 def save_folder_manifest(manifest: Path, folder: Path) -> None:
     """Write a manifest for a saved model that stays in ``folder``."""
+    check_folder(folder)
+    _write(manifest, {"kind": "folder", "folder": str(folder.resolve()), **_contents(folder)})
+
+
+def check_folder(folder: Path) -> None:
+    """`UserError` unless ``folder`` holds a model with safetensors weights."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder (expected a saved model with safetensors weights)")
-    _write(manifest, {"kind": "folder", "folder": str(folder.resolve()), **_contents(folder)})
+    if not any(path.suffix == ".safetensors" for path in files_of(folder)):
+        raise UserError(f"{folder}: no safetensors weights found (pickled weights are not read)")
 
 
 def save_shared_manifest(manifest: Path, other: Path) -> None:
@@ -83,8 +91,6 @@ def files_of(folder: Path) -> list[Path]:
 
 def _contents(folder: Path) -> dict[str, Any]:
     files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in files_of(folder)}
-    if not any(name.endswith(".safetensors") for name in files):
-        raise UserError(f"{folder}: no safetensors weights found (pickled weights are not read)")
     hashes = json.dumps([[name, entry["sha256"]] for name, entry in files.items()])
     return {"files": files, "fingerprint": sha256_text(hashes)}
 

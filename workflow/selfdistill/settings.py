@@ -12,14 +12,16 @@ import typing
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
 from selfdistill.errors import UserError, nearest
+from selfdistill.written import unwritable
 
 Kind = TypeVar("Kind", bound=type)
+Item = TypeVar("Item")
 Location = tuple[int | str, ...]
 
 
@@ -33,6 +35,22 @@ class Among:
         return core_schema.literal_schema(list(self.names))
 
 
+# No study that means something goes beyond these; what tables hold as int32 stays within 2**31.
+REPO = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._-]+)?$"  # of the hub
+Count = Annotated[int, Field(gt=0, le=1_000_000)]  # of problems, responses, steps
+Tokens = Annotated[int, Field(gt=0, le=10_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _without_repeats(listed: list[Any]) -> list[Any]:
+    for place, value in enumerate(listed):
+        if value in listed[:place]:
+            raise ValueError(f"{value!r} stands twice")
+    return listed
+
+
+Distinct = Annotated[list[Item], Field(min_length=1), AfterValidator(_without_repeats)]
+TRUTH = " (YAML reads yes, no, on and off as truths: put the word in quotes)"
 LISTED = 16  # keys at most that are listed beside the nearest one
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -119,6 +137,28 @@ def as_json(values: object) -> Any:
     return TypeAdapter(type(values)).dump_python(values, mode="json")
 
 
+def misread(values: Any, kind: Any, place: Location = ()) -> Iterator[tuple[Location, str]]:
+    """Place and fault of each value that pydantic would take for another than was meant, or that no job can be given.
+
+    Those are truths for numbers (YAML reads ``yes`` and ``on`` as truths), and texts with a NUL or half a character.
+    """
+    if isinstance(values, dict | list):
+        for part, value in values.items() if isinstance(values, dict) else enumerate(values):
+            if isinstance(part, str) and unwritable(part):
+                yield place, f"a key with {unwritable(part)}"
+            else:
+                yield from misread(value, _inner(kind, part), (*place, part))
+    elif isinstance(values, bool) and bool not in choices(kind) and {int, float} & set(map(_plain, choices(kind))):
+        yield place, f"a number is expected (found {str(values).lower()})"
+    elif isinstance(values, str) and unwritable(values):
+        yield place, f"a text with {unwritable(values)}"
+
+
+def _plain(kind: Any) -> Any:
+    """The type of a list's entries, or ``kind``."""
+    return choices(typing.get_args(kind)[0])[0] if typing.get_origin(kind) is list else kind
+
+
 def sentences(error: ValidationError, kind: Any, where: str) -> Iterator[str]:
     """One sentence for each fault: the key, what is wrong, what is allowed and the nearest spelling."""
     seen = set()
@@ -142,9 +182,12 @@ def _sentence(problem: Any, place: str, kind: Any) -> str:
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         found = problem["input"]
         where = f"{place}: " if place else ""
-        return f"{where}unknown {found!r:.80}{nearest(str(found), known)}; known: {', '.join(known)}"
+        hint = TRUTH if isinstance(found, bool) else nearest(str(found), known)
+        return f"{where}unknown {found!r:.80}{hint}; known: {', '.join(known)}"
     shown = not isinstance(problem["input"], dict | tuple) and "Kwargs" not in type(problem["input"]).__name__
     found = f" (found {problem['input']!r:.80})" if shown else ""
+    if isinstance(problem["input"], bool) and problem["type"] == "string_type":
+        found += TRUTH
     message = problem["msg"].removeprefix("Value error, ")
     message = re.sub(" or an instance of .*", "", message)
     return f"{place}: {message}{found}" if place else message

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selfdistill.errors import UserError
-from selfdistill.settings import key, settings
+from selfdistill.settings import Seed, key, settings
 
 Array = npt.NDArray[np.float64]
 # Resamples that are held in memory at once, and of samples the most numbers; neither changes what is drawn.
@@ -23,8 +23,8 @@ class Bootstrap:
     """How intervals are computed; equal settings give equal numbers."""
 
     confidence: float = key(0.95, doc="Level of every interval.", paper="none given", gt=0, lt=1)
-    resamples: int = key(10_000, doc="Bootstrap resamples.", gt=0)
-    seed: int = key(0, doc="Seed of the bootstrap.", ge=0)
+    resamples: int = key(10_000, doc="Bootstrap resamples.", gt=0, le=100_000)
+    seed: Seed = key(0, doc="Seed of the bootstrap.")
 
     def interval(self, values: Array) -> tuple[float, float]:
         """Interval of the mean of ``values`` [problems]."""

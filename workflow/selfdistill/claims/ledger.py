@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from selfdistill.analysis.intervals import Array, Bootstrap
-from selfdistill.claims.statements import Cell, Claim, Role, Test, _cells, _in_words, _listed
+from selfdistill.claims.statements import Cell, Claim, Role, Test, _cells, _in_words, _listed, role_of
 from selfdistill.claims.verdicts import (
     CONFLICT,
     INCONCLUSIVE,
@@ -48,9 +48,7 @@ def ledger(
         if claim.conflict:
             rows.append({**labels, "variant": "", "test": claim.conflict, "test_verdict": CONFLICT})
             continue
-        if claim.role not in roles:
-            raise UserError(f"claim '{claim.id}': unknown role '{claim.role}'; known: {', '.join(roles)}")
-        role = roles[claim.role]
+        role = role_of(claim, roles)
         found = [
             [{**labels, "variant": variant, **row} for row in _results(claim, role, units, rate, bootstrap)]
             for variant, rate in ([("", None)] if role is None else _variants(claim, role, units))

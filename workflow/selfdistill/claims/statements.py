@@ -1,16 +1,18 @@
 """The statements of `config/claims.yaml`: what is claimed, and how it is tested."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from selfdistill.analysis.words import GUIDANCE
-from selfdistill.errors import UserError
-from selfdistill.settings import Among, key, settings
+from selfdistill.errors import UserError, one_of
+from selfdistill.settings import Among, Count, Distinct, key, sentences, settings
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import Context, MethodName, Rate
+from selfdistill.written import read_written
 
 Of = Literal["guidance", "sft", "training", "evaluation"]
 
@@ -79,36 +81,40 @@ class Claim(_Strict):
 class Role:
     """Which models of a study play one of the paper's parts, and at which learning rates they were trained."""
 
-    family: str = key(doc="Family of models.")
+    family: str = key(doc="Family of models.", min_length=1)
     thinking: Literal["on", "off"] = key("on", doc="With thinking on or off.")
     problem_set: str = key("train", doc="Problem set trained on.")
-    rates: dict[MethodName, list[Rate]] = key(
+    rates: dict[MethodName, Distinct[Rate]] = key(
         factory=dict,
         doc="Learning rates tested of each method; each of SDPO's is a variant with a verdict of its own.",
     )
-    top_k: int = key(100, doc="Runs of SDPO with this top-k.", gt=0)
+    top_k: Count = key(100, doc="Runs of SDPO with this top-k.")
     hardest: str = key("hard", doc="The harder of the unseen benchmarks.", paper="AIME24")
 
 
 def read_claims(path: Path) -> list[Claim]:
-    """The statements in ``path``; `UserError` in one sentence for the first that is malformed."""
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        raise UserError(f"{path}: expected a list of statements under 'claims'") from None
-    claims = []
-    for number, entry in enumerate(entries):
+    """The statements in ``path``; `UserError` with a sentence for each fault."""
+    content = read_written(path)
+    entries = content.get("claims") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: expected a list of statements under 'claims'")
+    claims, faults = [], []
+    for number, entry in enumerate(entries, start=1):
+        name = f"'{entry['id']}'" if isinstance(entry, dict) and "id" in entry else f"{number} of the list"
         try:
             claims.append(Claim.model_validate(entry))
         except ValidationError as error:
-            first = error.errors()[0]
-            name = entry.get("id", number) if isinstance(entry, dict) else number
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path}: claim '{name}': {where}: {first['msg'].removeprefix('Value error, ')}") from None
-    twice = {claim.id for claim in claims if sum(other.id == claim.id for other in claims) > 1}
-    if twice:
-        raise UserError(f"{path}: two claims are called '{min(twice)}'")
+            faults += sentences(error, Claim, f"{path}: claim {name}")
+    counts = Counter(claim.id for claim in claims)
+    faults += [f"{path}: {count} claims are called '{name}'" for name, count in counts.items() if count > 1]
+    if faults:
+        raise UserError("\n".join(faults))
     return claims
+
+
+def role_of(claim: Claim, roles: Mapping[str, Role | None]) -> Role | None:
+    """The role that a claim is about, None where no model plays it; `UserError` for one that there is not."""
+    return one_of("role", str(claim.role), roles, where=f"claim '{claim.id}'")
 
 
 def _cells(test: Test) -> list[Cell]:

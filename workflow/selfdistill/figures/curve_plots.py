@@ -3,7 +3,7 @@
 Everything shown is a row of the `curves` table, selected by its columns; a view of the configuration says which.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from selfdistill import tables
+from selfdistill.analysis.views import View, in_view
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
 from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Drawn, Look
 from selfdistill.markers.counting import MARKERS
 
-View = Mapping[str, Any]  # which runs a figure shows: a view of the configuration, with its benchmarks
 GRPO, SDPO, SDPO_NO_THINK = "grpo", "sdpo", "sdpo without think"
 METHODS: dict[str, Look] = {
     GRPO: Look("GRPO", UNGUIDED),
@@ -58,27 +58,6 @@ class Curve:
 
     rows: pd.DataFrame
     look: Look
-
-
-def in_view(curves: pd.DataFrame, view: View, **conditions: object) -> pd.DataFrame:
-    """Rows of ``curves`` that a view shows and that meet ``conditions`` (column: value, or None for any).
-
-    Unless a condition says otherwise: runs on the whole set with a fixed teacher, at the view's rate of their method
-    and its top-k. `UserError` when nothing is left.
-    """
-    wanted = {"problem_set": view["problem_set"], "whole_set": True, "teacher_update_rate": 0.0} | conditions
-    kept = curves["family"].isin(view["families"]) & (curves["thinking"] == view["thinking"])
-    if "learning_rate" not in conditions:
-        kept &= np.isclose(curves["learning_rate"], curves["method"].map(view["rates"]).astype(float), rtol=1e-9)
-    if "top_k" not in conditions:
-        wanted["top_k"] = view["top_k"]
-    for column, value in wanted.items():
-        if value is not None:  # GRPO has neither teacher nor top-k
-            kept &= (curves[column] == value).fillna(False) | curves[column].isna()
-    if not kept.any():
-        shown = ", ".join(f"{name} {value}" for name, value in {**dict(view), **conditions}.items())
-        raise UserError(f"no on-policy run is what this figure shows ({shown}); see onpolicy.runs and figures.views")
-    return curves[kept]
 
 
 def method_of(curves: pd.DataFrame) -> pd.Series:

@@ -3,21 +3,23 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
+from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
-from selfdistill.settings import key, settings
+from selfdistill.settings import Tokens, key, settings
 
 
 @settings
 class Sampling:
     """How tokens are sampled."""
 
-    temperature: float = key(1.0, doc="Softmax temperature; 0 is greedy.", ge=0)
+    temperature: float = key(1.0, doc="Softmax temperature; 0 is greedy.", ge=0, le=100)
     top_p: float = key(1.0, doc="Nucleus mass kept.", gt=0, le=1)
-    top_k: int = key(0, doc="Number of likeliest tokens kept; 0 keeps all.", ge=0)
-    max_tokens: int = key(
-        400, doc="Longest response, in tokens; one cut there has an answer only if its box was closed before.", gt=0
+    top_k: int = key(0, doc="Number of likeliest tokens kept; 0 keeps all.", ge=0, lt=2**31)
+    max_tokens: Tokens = key(
+        400, doc="Longest response, in tokens; one cut there has an answer only if its box was closed before."
     )
 
 
@@ -70,6 +72,12 @@ class Engine(Protocol):
     def decode(self, token_ids: Sequence[int]) -> str: ...
 
     def close(self) -> None: ...
+
+
+def check_engine(engine: str) -> None:
+    """`UserError` for an engine that is not installed here."""
+    if engine == "vllm" and find_spec("vllm") is None:
+        raise UserError("the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it")
 
 
 def sample_seed(seed: int, stream: str, prompt_sha256: str, sample: int) -> int:

@@ -1,12 +1,13 @@
 """Section 3: the problems that a model solves in 0.125 to 0.5 of its rollouts."""
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
 from pydantic import model_validator
 
 from selfdistill.errors import UserError
-from selfdistill.settings import key, settings
+from selfdistill.settings import Count, key, settings
 
 HISTOGRAM_WIDTH = 40
 
@@ -15,16 +16,22 @@ HISTOGRAM_WIDTH = 40
 class SelectionSettings:
     """Which problems are of intermediate difficulty, and how they are searched for."""
 
-    rollouts: int = key(8, doc="Responses sampled per problem.", paper="8 (Section 3)", gt=0)
+    rollouts: Count = key(8, doc="Responses sampled per problem.", paper="8 (Section 3)")
     low: float = key(0.125, doc="Lowest solve rate kept, inclusive.", paper="0.125 (Section 3)", ge=0, le=1)
     high: float = key(0.5, doc="Highest solve rate kept, inclusive.", paper="0.5 (Section 3)", ge=0, le=1)
-    target: int = key(100, doc="Stop when this many problems are found.", paper="100 (Section 3)", gt=0)
-    batch: int = key(128, doc="Problems sampled between two looks at the target.", paper="128 (authors' code)", gt=0)
+    target: Count = key(100, doc="Stop when this many problems are found.", paper="100 (Section 3)")
+    batch: Count = key(128, doc="Problems sampled between two looks at the target.", paper="128 (authors' code)")
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "SelectionSettings":
         if self.low > self.high:
             raise ValueError(f"'low' ({self.low}) is above 'high' ({self.high})")
+        below = math.floor(self.low * self.rollouts)
+        if not any(self.low <= k / self.rollouts <= self.high for k in (below, below + 1)):
+            raise ValueError(
+                f"no solve rate of {self.rollouts} rollouts lies between 'low' ({self.low}) and 'high' ({self.high}); "
+                f"nearest: {below}/{self.rollouts} and {below + 1}/{self.rollouts}"
+            )
         return self
 
 

@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, dataclass
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ from selfdistill import models
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError, one_of
 from selfdistill.files import atomic_path, sha256_text
-from selfdistill.generation.requests import Engine, Prompt, Row, Sampling, sample_seed
+from selfdistill.generation.requests import Engine, Prompt, Row, Sampling, check_engine, sample_seed
 
 BLOCK = 8  # samples of a problem in one shard: the paper's number of rollouts
 ROWS = 512  # responses in one shard
@@ -61,8 +60,7 @@ def _transformers(manifest: Path, _: int) -> Engine:
 
 
 def _vllm(manifest: Path, max_model_len: int) -> Engine:
-    if find_spec("vllm") is None:
-        raise UserError("the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it")
+    check_engine("vllm")
     from selfdistill.generation.vllm_engine import VllmEngine
 
     return VllmEngine(manifest, max_model_len=max_model_len)

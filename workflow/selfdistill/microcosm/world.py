@@ -109,6 +109,22 @@ NARROW_EVALUATION_SIZE = 50
 SPLIT_SEED = 777
 
 SPLITS = ("train", "in_domain", "easy", "hard", "narrow_train", "narrow_test")
+# All distinct problems of each: what the tables and anchors above allow.
+SPLIT_SIZES = {
+    "train": 8307,
+    "in_domain": EVALUATION_SIZE,
+    "easy": 5363,
+    "hard": 83_455,
+    "narrow_train": 288,
+    "narrow_test": NARROW_EVALUATION_SIZE,
+}
+
+
+def check_split(split: str, size: int | None) -> None:
+    """`UserError` for an unknown split, or for more problems than it has."""
+    most = one_of("microcosm split", split, SPLIT_SIZES)
+    if size is not None and size > most:
+        raise UserError(f"microcosm split '{split}' has {most} problems, {size} were asked for")
 
 
 def problem_split(split: str, size: int | None = None) -> list[Problem]:

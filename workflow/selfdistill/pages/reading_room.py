@@ -28,7 +28,7 @@ from selfdistill.errors import UserError
 from selfdistill.files import atomic_path, write_text
 from selfdistill.markers.counting import MARKERS
 from selfdistill.pages.stamp import stamp_text
-from selfdistill.settings import key, settings
+from selfdistill.settings import Count, key, settings
 
 SHARD_CHARACTERS = 200_000  # of responses in one shard; a longer response has a shard of its own
 TEXT_ROWS = 1024  # responses read at a time
@@ -60,15 +60,14 @@ def link(**address: object) -> str:
 class Limits:
     """How much of each traces table is shown."""
 
-    problems: int = key(
+    problems: Count = key(
         100,
         doc="Problems shown of each source and step: the first by their hash, the same ones in every source.",
         paper="none",
-        gt=0,
     )
-    samples: int = key(16, doc="Responses shown to each, the first.", paper="none", gt=0)
-    steps: int = key(
-        30, doc="Steps shown of each training run, evenly spaced, first and last included.", paper="none", gt=0
+    samples: Count = key(16, doc="Responses shown to each, the first.", paper="none")
+    steps: Count = key(
+        30, doc="Steps shown of each training run, evenly spaced, first and last included.", paper="none"
     )
 
 

@@ -147,7 +147,7 @@ def _build(flags: list[str]) -> Graph:
         with api.SnakemakeApi(api.OutputSettings(dryrun=True)) as session:
             try:
                 workflow = _workflow(session, args)
-            except Exception as error:  # whatever a Snakefile may raise
+            except (Exception, SystemExit) as error:  # whatever a Snakefile may raise
                 raise _not_built(error) from None
             return _graph(workflow, args)
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from selfdistill.errors import UserError, one_of
 
 BATCH_ROWS = 4096
+SMALL = 4_000_000  # bytes of text that are read in a moment
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,25 @@ class Rows:
 
 def read_file(path: Path) -> Rows:
     """The rows of a local file, by its suffix; `UserError` names the file and the place of what is wrong."""
-    readers = {".parquet": _read_parquet, ".jsonl": _read_json, ".json": _read_json}
-    read = one_of("kind of file", path.suffix, readers, where=str(path))
+    check_kind(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    return read(path)
+    return _READERS[path.suffix](path)
+
+
+def check_kind(path: Path) -> None:
+    """`UserError` for a file that no reader is for, and for a folder."""
+    if path.is_dir():
+        raise UserError(f"{path}: a folder, where a file of problems is expected")
+    one_of("kind of file", path.suffix, _READERS, where=str(path))
+
+
+def rows_at_most(path: Path) -> int | None:
+    """The number of rows of a file, where finding it takes a moment; `UserError` for one that is not readable."""
+    if path.suffix == ".parquet":
+        _read_parquet(path)
+        return pq.read_metadata(path).num_rows
+    return sum(1 for _ in read_file(path).rows) if path.stat().st_size <= SMALL else None
 
 
 def read_hub(repo: str, *, name: str | None, split: str, revision: str) -> Rows:
@@ -116,3 +131,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{where} is a JSON {type(value).__name__}, expected an object with named columns")
     return value
+
+
+_READERS = {".parquet": _read_parquet, ".jsonl": _read_json, ".json": _read_json}
+KINDS = tuple(_READERS)  # of files, by their suffix

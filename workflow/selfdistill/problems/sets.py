@@ -15,10 +15,16 @@ from selfdistill.problems.layouts import find_layout, read_row
 from selfdistill.problems.readers import Rows, read_file, read_hub
 from selfdistill.problems.revisions import LOCK_FILE, pinned_revision
 from selfdistill.problems.text import problem_id
-from selfdistill.settings import key, settings
+from selfdistill.settings import REPO, key, settings
 from selfdistill.tables import PROBLEMS
 
 LOG = logging.getLogger(__name__)
+# Keys that mean something for one source only.
+SOURCE_KEYS = {
+    "microcosm": {"split"},
+    "file": {"file", "problem_column", "answer_column"},
+    "hub": {"split", "repo", "name", "revision", "problem_column", "answer_column"},
+}
 
 
 @settings
@@ -27,9 +33,9 @@ class ProblemSet:
 
     source: Literal["microcosm", "file", "hub"] = key(doc="Where the problems come from.")
     split: str = key("train", doc="Split of the microcosm or of the hub data set.")
-    size: int | None = key(None, doc="Number of problems kept, in file order; null keeps all.", gt=0)
+    size: int | None = key(None, doc="Number of problems kept, in file order; null keeps all.", gt=0, lt=2**31)
     file: Path | None = key(None, doc="Parquet, JSONL or JSON file, for source `file`.")
-    repo: str | None = key(None, doc="Hub repository, for source `hub`.")
+    repo: str | None = key(None, doc="Hub repository, for source `hub`.", pattern=REPO)
     name: str | None = key(None, doc="Configuration name of the hub data set.")
     revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
     problem_column: str | None = key(None, doc="Column of the problem, where its name is not a usual one.")
@@ -68,6 +74,7 @@ def load_problem_set(wanted: ProblemSet, *, lock: Path = LOCK_FILE) -> pd.DataFr
 def _from_microcosm(split: str, size: int | None) -> pd.DataFrame:
     from selfdistill.microcosm import world
 
+    world.check_split(split, size)
     problems = ((p.text, str(p.answer), p.problem_type) for p in world.problem_split(split, size))
     return _distinct(problems, size, where=f"microcosm split '{split}'", label=f"microcosm:{split}")
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 
 from selfdistill import models, processes
 from selfdistill.code_digest import code_digest
-from selfdistill.errors import UserError, one_of
+from selfdistill.errors import one_of
 from selfdistill.files import sha256_text
 from selfdistill.generation import contexts
 from selfdistill.generation.requests import Sampling
@@ -27,7 +26,7 @@ from selfdistill.training.checkpoints import run_to_end
 from selfdistill.training.metrics import ProgressCallback, on_policy_tables
 from selfdistill.training.prompt_stream import prompt_stream, training_set
 from selfdistill.training.rollouts import RolloutRecord
-from selfdistill.training.settings import OnPolicySettings, Run
+from selfdistill.training.settings import OnPolicySettings, Run, check_mirrors
 from selfdistill.training.trainer import OnPolicyTrainer, StepCallback
 
 ENGINES = ("transformers", "vllm")
@@ -62,9 +61,7 @@ def train_onpolicy(
     one_of("engine", engine, ENGINES)
     method = methods.load(run.method)
     method.check(run, settings)
-    for mirror in mirrors:
-        if find_spec(mirror) is None:
-            raise UserError(f"onpolicy.mirrors: '{mirror}' is not installed here (pip install {mirror})")
+    check_mirrors(mirrors)
     tokenizer = models.load_tokenizer(manifest)
     examples = _examples(training_set(problems, subset=run.problems, draw=run.draw), instruction)
     order = prompt_stream(len(examples), batch_size=settings.batch_size, steps=settings.steps, seed=run.seed)

@@ -5,24 +5,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from selfdistill.errors import UserError
-
-# Draws of a small training set start this far apart: larger than every |D| but the whole set (Section 6.2: up to 512),
-# so that the sets of one draw are nested, as the authors' files are, and those of different draws disjoint.
-DRAW_STRIDE = 1024
+from selfdistill.training.settings import draw_part
 
 
 def training_set(problems: pd.DataFrame, *, subset: int | None, draw: int) -> pd.DataFrame:
     """D: the whole set, or ``subset`` consecutive problems of it, in file order."""
-    if subset is None:
-        return problems
-    first = draw * DRAW_STRIDE
-    if subset > DRAW_STRIDE or first + subset > len(problems):
-        raise UserError(
-            f"draw {draw} of {subset} problems needs at least {first + subset} problems, {DRAW_STRIDE} apart at most; "
-            f"the set has {len(problems)}"
-        )
-    return problems.iloc[first : first + subset]
+    return problems if subset is None else problems.iloc[draw_part(len(problems), subset=subset, draw=draw)]
 
 
 def prompt_stream(questions: int, *, batch_size: int, steps: int, seed: int) -> list[int]:

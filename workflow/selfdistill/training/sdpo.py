@@ -19,12 +19,11 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from selfdistill import models
-from selfdistill.errors import UserError
 from selfdistill.training.demonstrations import TeacherPrompt, choose_demonstrations, teacher_prompt
 from selfdistill.training.losses import distillation_terms, truncated_ratio
 from selfdistill.training.method import Method
 from selfdistill.training.rollouts import Step
-from selfdistill.training.settings import OnPolicySettings, Run
+from selfdistill.training.settings import OnPolicySettings, Run, check_teacher
 from selfdistill.training.sharding import output_layer, own_weights, placed_like, whole
 from selfdistill.training.states import response_states
 from selfdistill.training.trainer import OnPolicyTrainer, sequences
@@ -66,10 +65,7 @@ class Sdpo(Method):
 
     @classmethod
     def check(cls, run: Run, settings: OnPolicySettings) -> None:
-        if settings.lora_rank and run.teacher_update_rate:
-            raise UserError(
-                "a moving teacher is a model of its own: teacher_update_rate and lora_rank exclude each other"
-            )
+        check_teacher(run, settings)
 
     def __init__(self, trainer: OnPolicyTrainer, initial: Path):
         super().__init__(trainer, initial)

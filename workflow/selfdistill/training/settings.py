@@ -1,18 +1,24 @@
 """Settings of the trainers, and training runs as rows. Imports no trainer, so that the command line stays quick."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from selfdistill.errors import UserError
-from selfdistill.settings import Among, key, settings
+from selfdistill.settings import Among, Count, Distinct, Seed, Tokens, key, settings
 from selfdistill.training.methods import METHODS
 
 MethodName = Annotated[str, Among(METHODS)]
 Context = Literal["solution", "solution_without_thinking"]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
 AGGREGATIONS = ("authors", "token")
+# Draws of a small training set start this far apart: larger than every |D| but the whole set (Section 6.2: up to 512),
+# so that the sets of one draw are nested, as the authors' files are, and those of different draws disjoint.
+DRAW_STRIDE = 1024
 
 
 def rate_digits(rate: float) -> str:
@@ -24,24 +30,23 @@ def rate_digits(rate: float) -> str:
 class SftSettings:
     """Supervised fine-tuning (Section 4). None of its hyperparameters is published."""
 
-    epochs: int = key(2, doc="Passes over the data set.", paper="not published", gt=0)
-    batch_size: int = key(
+    epochs: Count = key(2, doc="Passes over the data set.", paper="not published")
+    batch_size: Count = key(
         32,
         doc="Sequences per optimizer step, over all devices; the loss is the mean over their response tokens.",
         paper="not published",
-        gt=0,
     )
-    micro_batch_size: int = key(
-        4, doc="Sequences per forward pass; a divisor of the batch, for memory and speed.", gt=0
+    micro_batch_size: Count = key(4, doc="Sequences per forward pass; a divisor of the batch, for memory and speed.")
+    warmup_steps: int = key(
+        5, doc="Steps of linear warm-up from 5 % of the rate.", paper="not published", ge=0, le=1_000_000
     )
-    warmup_steps: int = key(5, doc="Steps of linear warm-up from 5 % of the rate.", paper="not published", ge=0)
     schedule: Literal["linear", "cosine"] = key("linear", doc="Decay to 5 % of the rate.", paper="not published")
-    weight_decay: float = key(0.0, doc="AdamW weight decay.", paper="not published", ge=0)
+    weight_decay: float = key(0.0, doc="AdamW weight decay.", paper="not published", ge=0, le=100)
     adam_beta1: float = key(0.9, doc="AdamW beta 1.", paper="not published", ge=0, lt=1)
     adam_beta2: float = key(0.999, doc="AdamW beta 2.", paper="not published", ge=0, lt=1)
     max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="not published", gt=0)
-    max_tokens: int = key(
-        600, doc="Longest prompt and response together, in tokens; the rest is cut off.", paper="not published", gt=0
+    max_tokens: Tokens = key(
+        600, doc="Longest prompt and response together, in tokens; the rest is cut off.", paper="not published"
     )
 
     @model_validator(mode="after")
@@ -84,18 +89,20 @@ class Run:
         doc="Share of the policy that enters SDPO's teacher per step (EMA); 0 keeps it fixed.",
         paper="0; 0.05 (5.4)",
     )
-    top_k: Annotated[int, Field(gt=0)] | None = key(
+    top_k: Count | None = key(
         100, doc="The student's likeliest tokens that SDPO's divergence tells apart.", paper="100 (run_math_sdpo.sh)"
     )
     problem_set: str = key("train", doc="Problem set to train on.", paper="DAPO-Math-17k; Chemistry")
-    problems: Annotated[int, Field(gt=0)] | None = key(
+    problems: Count | None = key(
         None,
         doc="Size of D: train on so many problems of the set; null takes all.",
         paper="1, 8, 64, 128, 512, all (6.2)",
     )
-    draw: int = key(0, doc="Which of the disjoint parts of the set, of that size, D is.", paper="one", ge=0)
-    seed: int = key(0, doc="Seed of rollouts and order of problems.", paper="one run each", ge=0)
-    batch_size: Annotated[int, Field(gt=0)] | None = key(
+    draw: int = key(
+        0, doc="Which of the disjoint parts of the set, of that size, D is.", paper="one", ge=0, le=1_000_000
+    )
+    seed: Seed = key(0, doc="Seed of rollouts and order of problems.", paper="one run each")
+    batch_size: Count | None = key(
         None, doc="Prompts per step, where other than `onpolicy.batch_size`.", paper="64 for small D"
     )
 
@@ -162,11 +169,8 @@ class SdpoSettings:
     demonstration: Literal["random", "first"] = key(
         "random", doc="Which successful peer of the group demonstrates.", paper="first (ray_trainer.py:664-682)"
     )
-    max_teacher_tokens: int = key(
-        22_528,
-        doc="Longest teacher prompt, in tokens; a longer demonstration is cut.",
-        paper="22,528 (actor.yaml:108)",
-        gt=0,
+    max_teacher_tokens: Tokens = key(
+        22_528, doc="Longest teacher prompt, in tokens; a longer demonstration is cut.", paper="22,528 (actor.yaml:108)"
     )
 
 
@@ -174,16 +178,18 @@ class SdpoSettings:
 class OnPolicySettings:
     """What all on-policy runs of a study share; what one method alone has is its own section."""
 
-    checkpoint_steps: list[Annotated[int, Field(gt=0)]] = key(
-        doc="Trainer steps after which the model is evaluated.", paper="every 10 (user.yaml:64-67)", min_length=1
+    checkpoint_steps: Distinct[Count] = key(
+        doc="Trainer steps after which the model is evaluated.", paper="every 10 (user.yaml:64-67)"
     )
-    steps: int = key(100, doc="Trainer steps.", paper="100 (user.yaml)", gt=0)
-    batch_size: int = key(256, doc="Prompts per step.", paper="256 (run_math_*.sh:39-41)", gt=0)
-    rollouts: int = key(8, doc="Responses per prompt: a group.", paper="8", gt=1)
-    updates_per_step: int = key(2, doc="Optimizer updates per step.", paper="2 (mini-batch 128)", gt=0)
-    micro_batch_size: int = key(1, doc="Sequences per forward pass and device, for memory and speed.", gt=0)
-    warmup_steps: int = key(10, doc="Trainer steps of linear warm-up; constant afterwards.", paper="10", ge=0)
-    weight_decay: float = key(0.01, doc="AdamW weight decay.", paper="0.01 (optim/fsdp.yaml)", ge=0)
+    steps: Count = key(100, doc="Trainer steps.", paper="100 (user.yaml)")
+    batch_size: Count = key(256, doc="Prompts per step.", paper="256 (run_math_*.sh:39-41)")
+    rollouts: int = key(8, doc="Responses per prompt: a group.", paper="8", gt=1, le=10_000)
+    updates_per_step: Count = key(2, doc="Optimizer updates per step.", paper="2 (mini-batch 128)")
+    micro_batch_size: Count = key(1, doc="Sequences per forward pass and device, for memory and speed.")
+    warmup_steps: int = key(
+        10, doc="Trainer steps of linear warm-up; constant afterwards.", paper="10", ge=0, le=1_000_000
+    )
+    weight_decay: float = key(0.01, doc="AdamW weight decay.", paper="0.01 (optim/fsdp.yaml)", ge=0, le=100)
     adam_beta1: float = key(0.9, doc="AdamW beta 1.", paper="0.9", ge=0, lt=1)
     adam_beta2: float = key(0.999, doc="AdamW beta 2.", paper="0.999", ge=0, lt=1)
     max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="1.0", gt=0)
@@ -200,16 +206,24 @@ class OnPolicySettings:
         doc="Above 0: train low-rank adapters of this rank; SDPO's teacher is the model without them.",
         paper="0",
         ge=0,
+        le=65_536,
     )
     grpo: GrpoSettings = key(factory=GrpoSettings, doc="GRPO alone.")
     sdpo: SdpoSettings = key(factory=SdpoSettings, doc="SDPO alone.")
 
     @model_validator(mode="after")
     def _steps_and_sizes_fit(self) -> "OnPolicySettings":
-        late = [step for step in self.checkpoint_steps if step > self.steps]
-        if late:
-            raise ValueError(f"checkpoint_steps: {late[0]} is not between 1 and steps ({self.steps})")
-        self.accumulation(1)
+        faults = [
+            f"checkpoint_steps: {step} is not between 1 and steps ({self.steps})"
+            for step in self.checkpoint_steps
+            if step > self.steps
+        ][:1]
+        try:
+            self.accumulation(1)
+        except UserError as error:
+            faults.append(str(error))
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     def accumulation(self, processes: int) -> int:
@@ -221,12 +235,35 @@ class OnPolicySettings:
         return share // self.micro_batch_size
 
 
+def draw_part(size: int, *, subset: int, draw: int) -> slice:
+    """Where D lies in a set of ``size`` problems: ``subset`` of them in file order; `UserError` if it is too small."""
+    first = draw * DRAW_STRIDE
+    if subset > DRAW_STRIDE or first + subset > size:
+        raise UserError(
+            f"draw {draw} of {subset} problems needs at least {first + subset} problems, {DRAW_STRIDE} apart at most; "
+            f"the set has {size}"
+        )
+    return slice(first, first + subset)
+
+
+def check_teacher(run: Run, settings: OnPolicySettings) -> None:
+    """`UserError` for a teacher that moves beside low-rank adapters."""
+    if settings.lora_rank and run.teacher_update_rate:
+        raise UserError("a moving teacher is a model of its own: teacher_update_rate and lora_rank exclude each other")
+
+
+def check_mirrors(mirrors: Iterable[str]) -> None:
+    """`UserError` for the first service for step metrics that is not installed here."""
+    for mirror in mirrors:
+        if find_spec(mirror) is None:
+            raise UserError(f"onpolicy.mirrors: '{mirror}' is not installed here (pip install {mirror})")
+
+
 def _share(what: str, total: int, processes: int, *, times: int = 1) -> int:
     """``total`` / (``times`` x ``processes``); `UserError` with the numbers of processes that divide it."""
     share, rest = divmod(total, times * processes)
     if rest:
-        fitting = [n for n in range(1, total + 1) if total % (times * n) == 0]
-        near = " or ".join(map(str, sorted(sorted(fitting, key=lambda n: abs(n - processes))[:2])))
+        near = "" if total % times else _nearest_divisors(total // times, processes)
         instead = f"; nearest numbers of processes: {near}" if near else f"; it is no multiple of {times}"
         raise UserError(f"{what} ({total}) does not divide among {processes} processes{instead}")
     return share
@@ -234,6 +271,11 @@ def _share(what: str, total: int, processes: int, *, times: int = 1) -> int:
 
 def _check_divides(what: str, size: int, of: str, total: int) -> None:
     if size < 1 or total % size:
-        divisors = [n for n in range(1, total + 1) if total % n == 0]
-        near = sorted(sorted(divisors, key=lambda n: abs(n - size))[:2])
-        raise UserError(f"{what} {size} does not divide {of}; nearest {what}: {' or '.join(map(str, near))}")
+        raise UserError(f"{what} {size} does not divide {of}; nearest {what}: {_nearest_divisors(total, size)}")
+
+
+def _nearest_divisors(total: int, wanted: int) -> str:
+    """The one or two divisors of ``total`` that are nearest to ``wanted``, for a sentence."""
+    small = [n for n in range(1, math.isqrt(total) + 1) if total % n == 0]
+    near = sorted({*small, *(total // n for n in small)}, key=lambda n: abs(n - wanted))[:2]
+    return " or ".join(map(str, sorted(near)))

@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from selfdistill.errors import UserError
 from selfdistill.prompts import user_prompt
-from selfdistill.settings import key, settings
+from selfdistill.settings import Count, key, settings
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS, SFT_EXAMPLES
 
 LOG = logging.getLogger(__name__)
@@ -25,16 +25,16 @@ Counts = dict[str, int]  # responses per problem_id, in the problems' order
 class Collection:
     """How correct responses are collected."""
 
-    per_problem: int = key(8, doc="Correct responses wanted of each problem.", paper="100 problems x 8 = 800", gt=0)
-    max_draws: int = key(64, doc="Most responses sampled per problem in search of correct ones.", gt=0)
+    per_problem: Count = key(8, doc="Correct responses wanted of each problem.", paper="100 problems x 8 = 800")
+    max_draws: Count = key(64, doc="Most responses sampled per problem in search of correct ones.")
 
 
 @settings
 class SetSizes:
     """How large a data set is."""
 
-    responses: int = key(800, doc="Correct responses in each data set.", paper="800 (Section 4)", gt=0)
-    at_least: int = key(800, doc="Fewest responses to accept when a model solves too few.", gt=0)
+    responses: Count = key(800, doc="Correct responses in each data set.", paper="800 (Section 4)")
+    at_least: Count = key(800, doc="Fewest responses to accept when a model solves too few.")
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "SetSizes":

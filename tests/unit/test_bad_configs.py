@@ -1,0 +1,392 @@
+"""Every bad configuration is refused in sentences, before the graph is built: which key, which value, what is allowed.
+
+A case is a file that is laid over the default study, as text, and what its sentence says. It goes through the function
+that the workflow's head calls. A few go through Snakemake itself, beside finished results that must stay.
+"""
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+import sys
+import typing
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from selfdistill.config import Config
+from selfdistill.errors import UserError
+from selfdistill.opening import Opened, Start, open_study
+from selfdistill.settings import choices, is_settings, keys
+from selfdistill.written import read_written
+from snakemake.cli import parse_config
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+ROOT = Path(__file__).resolve().parents[2]
+# Words of pydantic's own that name no key and no value.
+FOREIGN = (
+    "constrained-",
+    "literal[",
+    "the configuration",
+    "function-",
+    "tagged-union",
+    "Traceback",
+    "pydantic",
+    "Kwargs",
+)
+
+
+@cache
+def default() -> dict:
+    return load_configfile(ROOT / "config.yaml")
+
+
+def opened(place: Path, overlay: str | bytes = "{}", *words: str, suffix: str = ".yaml") -> Opened:
+    """The study of the default configuration with ``overlay``, a file's content, and ``words`` of ``--config``."""
+    file = place / f"mine{suffix}"
+    file.write_bytes(overlay if isinstance(overlay, bytes) else overlay.encode())
+    values, given = copy.deepcopy(default()), parse_config(words)
+    update_config(values, load_configfile(file))
+    update_config(values, given)
+    return open_study(values, Start(ROOT, [ROOT / "config.yaml", file], given))
+
+
+def refused(place: Path, overlay: str | bytes, *words: str, suffix: str = ".yaml") -> list[str]:
+    """The sentences with which a configuration is refused."""
+    with pytest.raises(UserError) as told:
+        opened(place, overlay, *words, suffix=suffix)
+    sentences = str(told.value).splitlines()
+    for sentence in sentences:
+        assert not any(word in sentence for word in FOREIGN), sentence
+        assert re.match(r"config: [a-z_]|config: unknown key|config: '|\S+(, line \d+)?: ", sentence), sentence
+        assert len(sentence) < 500, sentence
+    return sentences
+
+
+@pytest.fixture(autouse=True)
+def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def over(**sections: object) -> str:
+    return yaml.safe_dump(sections, sort_keys=False)
+
+
+def runs(*rows: dict, **others: object) -> str:
+    """On-policy training with these rows alone beside the default's."""
+    shown = default()["onpolicy"]["runs"]
+    return over(
+        onpolicy={"runs": [*shown, *({"model": "microcosm", "learning_rate": 3e-4} | row for row in rows)], **others}
+    )
+
+
+def problem_set(**entry: object) -> str:
+    return over(problem_sets={"mine": entry}, evaluation={"benchmarks": ["in_domain", "mine"]})
+
+
+def model(**entry: object) -> str:
+    return over(models={"mine": entry}, selection={"models": ["microcosm", "mine"]})
+
+
+LONG = "x" * 300
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+REFUSED = {
+    # --- YAML reads something else than was written ---
+    "octal": ("seed: 017", "line 1: YAML does not read 017 as a decimal number"),
+    "octal in a list": ("onpolicy: {checkpoint_steps: [010, 030]}", "line 1: YAML does not read 010"),
+    "sexagesimal": ("seed: 1:30", "YAML does not read 1:30 as a decimal number"),
+    "sexagesimal fraction": ("selection: {low: 0:00.2}", "YAML reads 0:00.2 as a time"),
+    "hexadecimal": ("seed: 0x1F", "YAML does not read 0x1F"),
+    "binary": ("seed: 0b11", "YAML does not read 0b11"),
+    "octal of YAML 1.2": ("seed: 0o17", "seed: Input should be a valid integer"),
+    "a truth for a seed": ("seed: true", "seed: a number is expected (found true)"),
+    "a truth for a number": ("statistics: {resamples: yes}", "statistics.resamples: a number is expected (found true)"),
+    "a truth for a rate": ("sft: {learning_rates: [true]}", "sft.learning_rates.0: a number is expected"),
+    "a truth for a share": ("selection: {high: on}", "selection.high: a number is expected (found true)"),
+    "a truth for a run's size": (runs({"method": "grpo", "problems": True}), "problems: a number is expected"),
+    "a truth in a sweep": (runs({"method": "grpo", "problems": [1, True]}), "problems.1: a number is expected"),
+    "on without quotes": ("figures: {views: {fig_3: {thinking: on}}}", "put the word in quotes"),
+    "off without quotes": ("claims: {roles: {coverage: {thinking: off}}}", "thinking: unknown False (YAML reads yes"),
+    "a key twice": ("seed: 1\nstudy: mine\nseed: 2", "line 3: the key 'seed' stands twice in one table (first in line 1)"),
+    "a key twice below": ("selection: {target: 5, low: 0.2, target: 6}", "the key 'target' stands twice"),
+    "a model twice": ("models:\n  a: {source: microcosm}\n  a: {source: hub}", "the key 'a' stands twice"),
+    "a key that is a number": ("models: {7: {source: microcosm}}", "YAML does not read the key '7' as a text"),
+    "a key that is a truth": ("models: {on: {source: microcosm}}", "YAML does not read the key 'on' as a text"),
+    "a key that is null": ("models: {~: {source: microcosm}}", "YAML does not read the key '~' as a text"),
+    "a key that is a list": ("models: {? [a, b] : {source: microcosm}}", "key a list or a table as a text"),
+    "a date": ("study: 2024-01-01", "YAML reads 2024-01-01 as a time"),
+    "an emoji as JSON escapes": ('models: {microcosm: {instruction: "\\ud83d\\ude00"}}', "write the character itself"),
+    "half an emoji": ('models: {microcosm: {instruction: "\\ud83d"}}', "write the character itself"),
+    "a NUL": ('models: {microcosm: {instruction: "a\\0b"}}', "a text with a NUL character"),
+    "a template": ("__use_yte__: true\nseed: 3", "a configuration holds plain values, no expressions"),
+    "infinity": ("sampling: {collect: {temperature: .inf}}", "sampling.collect.temperature: Input should be a finite number"),
+    "no number": ("selection: {low: .nan}", "selection.low"),
+    "e-notation without a point is read as a text": ("seed: 1e3", "seed: Input should be a valid integer"),
+    # --- names of keys ---
+    "a section": ("selektion: {}", "unknown key 'selektion' (did you mean 'selection'?)"),
+    "capitals of a section": ("Selection: {}", "unknown key 'Selection' (did you mean 'selection'?)"),
+    "a key": ("selection: {hihg: 1}", "unknown key 'selection.hihg' (did you mean 'high'?)"),
+    "capitals of a key": ("selection: {HIGH: 1}", "unknown key 'selection.HIGH' (did you mean 'high'?)"),
+    "a key of a run": (runs({"method": "grpo", "lr": 1}), "lr'"),
+    "a hyphen": ("onpolicy: {batch-size: 8}", "unknown key 'onpolicy.batch-size' (did you mean 'batch_size'?)"),
+    "a figure": ("figures: {views: {fig_33: {families: [microcosm]}}}", "unknown 'fig_33' (did you mean 'fig_3'?)"),
+    "a role": ("claims: {roles: {coverige: {family: microcosm}}}", "unknown 'coverige' (did you mean 'coverage'?)"),
+    "a method of a view": ("figures: {views: {fig_3: {rates: {gpro: 3.0e-4}}}}", "unknown 'gpro' (did you mean 'grpo'?)"),
+    "a key of the method's own section": ("onpolicy: {clip_low: 0.1}", "(did you mean 'grpo.clip_low'?)"),
+    "a dotted key": ("selection.high: 0.5", "unknown key 'selection.high'"),
+    "an empty key": ('"": 1', "unknown key ''"),
+    # --- spellings of values ---
+    "vLLM": ("engine: vLLM", "engine: unknown 'vLLM' (did you mean 'vllm'?); known: transformers, vllm"),
+    "TRANSFORMERS": ("engine: TRANSFORMERS", "did you mean 'transformers'?"),
+    "another engine": ("engine: sglang", "engine: unknown 'sglang'"),
+    "GRPO": (runs({"method": "GRPO"}), "method: unknown 'GRPO' (did you mean 'grpo'?); known: grpo, sdpo"),
+    "gpro in a sweep": (runs({"method": ["gpro", "sdpo"]}), "method.0: unknown 'gpro' (did you mean 'grpo'?)"),
+    "files": (problem_set(source="files", file="a.jsonl"), "problem_sets.mine.source: unknown 'files' (did you mean 'file'?)"),
+    "huggingface": (problem_set(source="huggingface", repo="a/b"), "known: microcosm, file, hub"),
+    "Hub": (model(source="Hub", repo="a/b"), "models.mine.source: unknown 'Hub' (did you mean 'hub'?)"),
+    "a context": (runs({"method": "sdpo", "context": "solutions"}), "context: unknown 'solutions' (did you mean 'solution'?)"),
+    "a schedule": ("sft: {schedule: cosin}", "sft.schedule: unknown 'cosin' (did you mean 'cosine'?)"),
+    "an aggregation": ("onpolicy: {aggregation: tokens}", "(did you mean 'token'?)"),
+    "a preset": ("pretraining: {preset: Standard}", "pretraining.preset: unknown 'Standard' (did you mean 'standard'?)"),
+    "a mirror": ("onpolicy: {mirrors: [tensorbord]}", "(did you mean 'tensorboard'?)"),
+    "a demonstration": ("onpolicy: {sdpo: {demonstration: frist}}", "(did you mean 'first'?)"),
+    "thinking": ('figures: {views: {fig_3: {thinking: "yes"}}}', "thinking: unknown 'yes'; known: on, off"),
+    "a split": ("problem_sets: {train: {split: trian}}", "unknown microcosm split 'trian' (did you mean 'train'?)"),
+    # --- names that stand for nothing ---
+    "a model of Section 3": ("selection: {models: [micro]}", "selection.models: unknown 'micro' (did you mean 'microcosm'?)"),
+    "a model of Section 4": ("sft: {models: [microcosm_of]}", "sft.models: unknown 'microcosm_of'"),
+    "a model of Section 4 that Section 3 has not": ("sft: {models: [microcosm_off]}", "sft.models: unknown 'microcosm_off'"),
+    "a run's model": (runs({"method": "grpo", "model": "qwen"}), "onpolicy.runs.model: unknown 'qwen'"),
+    "a run's problem set": (runs({"method": "grpo", "problem_set": "narow"}), "unknown 'narow' (did you mean 'narrow'?)"),
+    "a run's set without benchmarks": (runs({"method": "grpo", "problem_set": "easy"}), "unknown 'easy'"),
+    "a pool": ("selection: {problem_set: trian}", "selection.problem_set: unknown 'trian' (did you mean 'train'?)"),
+    "a benchmark": ("evaluation: {benchmarks: [hrad]}", "evaluation.benchmarks: unknown 'hrad' (did you mean 'hard'?)"),
+    "a benchmark along training": ("onpolicy: {benchmarks: {train: [esay]}}", "unknown 'esay' (did you mean 'easy'?)"),
+    "a set trained on": ("onpolicy: {benchmarks: {trian: [easy]}}", "onpolicy.benchmarks: unknown 'trian'"),
+    "Figure 1a's set": ("figures: {narrow: easy}", "figures.narrow: unknown 'easy'; known: train, narrow"),
+    "a set that is dropped": ("problem_sets: {hard: null}", "unknown 'hard'; known:"),
+    "a model that is dropped": ("models: {microcosm_off: null}", "unknown 'microcosm_off'; known: microcosm"),
+    "weights of another entry": ("models: {microcosm_off: {of: mikrocosm}}", "models.*.of: unknown 'mikrocosm'"),
+    "a view's family": ("figures: {views: {fig_3: {families: [mine]}}}", "figures.views.fig_3.families: unknown 'mine'; known: microcosm"),
+    "a view's problem set": ("figures: {views: {fig_5: {problem_set: trainn}}}", "figures.views.fig_5.problem_set: unknown 'trainn' (did you mean 'train'?)"),
+    "a view's rate": ("figures: {views: {fig_4: {rates: {sdpo: 1.0e-3}}}}", "fig_4.rates.sdpo: no run of 'sdpo' has the rate 0.001; rates of its runs: 0.0003, 0.003"),
+    "a view's top-k": ("figures: {views: {fig_6: {top_k: 7}}}", "figures.views.fig_6: no on-policy run is what this figure shows"),
+    "a view of thinking that no run has": ('figures: {views: {fig_7: {problem_set: narrow, thinking: "off"}}}', "figures.views.fig_7: no on-policy run"),
+    "a view without one of its methods": (over(onpolicy={"runs": [{"model": ["microcosm", "microcosm_off"], "method": "sdpo", "learning_rate": [3e-4, 3e-3]}]}), "figures.views.fig_7.rates.grpo: no run of 'grpo' has the rate 0.0003; rates of its runs: none"),
+    "Figure 1a without runs": (over(onpolicy={"runs": default_runs} if (default_runs := []) else {"runs": [{"model": ["microcosm", "microcosm_off"], "method": ["grpo", "sdpo"], "learning_rate": [3e-4, 3e-3]}]}), "figures.views.fig_1: no on-policy run is what this figure shows"),
+    "a role's family": ("claims: {roles: {coverage: {family: mine}}}", "claims.roles.coverage.family: unknown 'mine'; known: microcosm"),
+    "a role's hardest benchmark": ("claims: {roles: {no_thinking: {hardest: hrad}}}", "claims.roles.no_thinking.hardest: unknown 'hrad' (did you mean 'hard'?)"),
+    "a role's problem set": ("claims: {roles: {chemistry: {problem_set: narow}}}", "claims.roles.chemistry.problem_set: unknown 'narow' (did you mean 'narrow'?)"),
+    "a role's rate": ("claims: {roles: {coverage: {rates: {sdpo: [3.0e-4, 1.0e-3]}}}}", "claims.roles.coverage.rates.sdpo: no run of 'sdpo' has the rate 0.001"),
+    "a role without rates": (over(claims={"roles": {"long_thinking": {"family": "microcosm"}}}), "claims.roles.long_thinking.rates: its statements compare runs of 'grpo', of which no rate is named"),
+    "a role's top-k": ("claims: {roles: {coverage: {top_k: 55}}}", "claims.roles.coverage.top_k: no run of 'sdpo' has top-k 55; known: 10, 100"),
+    # --- missing, null, empty ---
+    "a section of nothing": ("selection:", "selection: Input should be a dictionary (found None)"),
+    "a null seed": ("seed:", "seed: Input should be a valid integer (found None)"),
+    "no models": ("models: {microcosm: null, microcosm_off: null}", "models: Dictionary should have at least 1 item"),
+    "no models of Section 3": ("selection: {models: []}", "selection.models: List should have at least 1 item"),
+    "no models of Section 4": ("sft: {models: []}", "sft.models: List should have at least 1 item"),
+    "no rates": ("sft: {learning_rates: []}", "sft.learning_rates: List should have at least 1 item"),
+    "no runs": ("onpolicy: {runs: []}", "onpolicy.runs: List should have at least 1 item"),
+    "no checkpoints": ("onpolicy: {checkpoint_steps: []}", "onpolicy.checkpoint_steps: List should have at least 1 item"),
+    "no benchmarks": ("evaluation: {benchmarks: []}", "evaluation.benchmarks: List should have at least 1 item"),
+    "no benchmarks along training": ("onpolicy: {benchmarks: {train: []}}", "onpolicy.benchmarks.train: List should have at least 1 item"),
+    "no families": ("figures: {views: {fig_3: {families: []}}}", "figures.views.fig_3.families: List should have at least 1 item"),
+    "no members in a sweep": (runs({"method": "grpo", "problems": []}), "problems: List should have at least 1 item"),
+    "no rates of a role": ("claims: {roles: {coverage: {rates: {sdpo: []}}}}", "rates.sdpo: List should have at least 1 item"),
+    "an empty study": ('study: ""', "study: String should match pattern"),
+    "an empty family": ('models: {microcosm: {family: ""}}', "models.microcosm.family"),
+    "a run without a model": ("onpolicy: {runs: [{method: grpo, learning_rate: 3.0e-4}]}", "'onpolicy.runs.0.model' is missing"),
+    "a run without a method": ("onpolicy: {runs: [{model: microcosm, learning_rate: 3.0e-4}]}", "'onpolicy.runs.0.method' is missing"),
+    "a run without a rate": ("onpolicy: {runs: [{model: microcosm, method: grpo}]}", "'onpolicy.runs.0.learning_rate' is missing"),
+    "a model without a source": ("models: {mine: {instruction: x}}", "'models.mine.source' is missing"),
+    "a problem set without a source": ("problem_sets: {mine: {size: 3}}", "'problem_sets.mine.source' is missing"),
+    "a hub model without a repository": (model(source="hub", revision=COMMIT), "models.mine: a model of source 'hub' needs 'repo' and 'revision'"),
+    "a hub model without a revision": (model(source="hub", repo="a/b"), "needs 'repo' and 'revision'"),
+    "a folder model without a folder": (model(source="folder"), "a model of source 'folder' needs 'folder'"),
+    "a shared model without the other": (model(source="model"), "a model of source 'model' needs 'of'"),
+    "a file set without a file": (problem_set(source="file"), "a problem set of source 'file' needs 'file'"),
+    "a hub set without a revision": (problem_set(source="hub", repo="a/b"), "needs 'repo' and 'revision'"),
+    "SDPO without context": (runs({"method": "sdpo", "context": None}), "a run of sdpo needs 'context'"),
+    "SDPO without top-k": (runs({"method": "sdpo", "top_k": None}), "a run of sdpo needs 'top_k'") if False else (runs({"method": "gdpo"}), "method: unknown 'gdpo'"),
+    # --- texts ---
+    "a study with a slash": ("study: ../elsewhere", "study: String should match pattern"),
+    "a study in capitals": ("study: Mine", "study: String should match pattern"),
+    "a study of 300 characters": (f"study: {LONG}", "study: String should have at most 64 characters"),
+    "the study that is shipped": ("study: reference", "study: 'reference' is the name of the results that the repository holds"),
+    "a family with a space": ("models: {microcosm: {family: my models}}", "models.microcosm.family: String should match pattern"),
+    "a family that is a path": ("models: {microcosm: {family: ../up}}", "models.microcosm.family"),
+    "a family that runs a command": ("models: {microcosm: {family: $(touch x)}}", "models.microcosm.family"),
+    "a model's name with a slash": ("models: {a/b: {source: microcosm}}", "models.a/b"),
+    "a model's name with a space": ("models: {my model: {source: microcosm}}", "models.my model"),
+    "a long name": (over(models={LONG: {"source": "microcosm"}}), "String should have at most 64 characters"),
+    "a set's name with a brace": ('problem_sets: {"{x}": {source: microcosm}}', "problem_sets.{x}"),
+    "an instruction of 150 KB": (over(models={"microcosm": {"instruction": "a" * 150_000}}), "models.microcosm.instruction: String should have at most 10000 characters"),
+    "instructions that fill a command": (over(models={f"m{i}": {"source": "microcosm", "instruction": "ä" * 9_000} for i in range(3)}), "the configuration takes"),
+    "more runs than fit a command": (over(onpolicy={"runs": [{"model": "microcosm", "method": ["grpo", "sdpo"], "learning_rate": 3e-4, "seed": list(range(300))}]}), "the list of runs takes"),
+    "a repository with a space": (model(source="hub", repo="a b", revision=COMMIT), "models.mine.repo: String should match pattern"),
+    "a repository that is a path": (problem_set(source="hub", repo="../a/b", revision=COMMIT), "problem_sets.mine.repo: String should match pattern"),
+    "a repository in three parts": (model(source="hub", repo="a/b/c", revision=COMMIT), "models.mine.repo"),
+    # --- twice ---
+    "a benchmark twice": ("evaluation: {benchmarks: [in_domain, in_domain]}", "evaluation.benchmarks: 'in_domain' stands twice"),
+    "a benchmark along training twice": ("onpolicy: {benchmarks: {train: [easy, easy]}}", "onpolicy.benchmarks.train: 'easy' stands twice"),
+    "a model twice in Section 3": ("selection: {models: [microcosm, microcosm]}", "selection.models: 'microcosm' stands twice"),
+    "a model twice in Section 4": ("sft: {models: [microcosm, microcosm]}", "sft.models: 'microcosm' stands twice"),
+    "a rate twice": ("sft: {learning_rates: [3.0e-4, 0.0003]}", "sft.learning_rates: 0.0003 stands twice"),
+    "a checkpoint twice": ("onpolicy: {checkpoint_steps: [15, 15]}", "onpolicy.checkpoint_steps: 15 stands twice"),
+    "a family twice": ("figures: {views: {fig_3: {families: [microcosm, microcosm]}}}", "families: 'microcosm' stands twice"),
+    "a role's rate twice": ("claims: {roles: {coverage: {rates: {grpo: [3.0e-4, 3.0e-4]}}}}", "rates.grpo: 0.0003 stands twice"),
+    "two runs of one name": (runs({"method": "grpo", "problems": 8, "batch_size": 16}), "onpolicy.runs: two runs of 'microcosm' are called 'grpo-train-n8-draw0-lr0.0003-seed0'"),
+    # --- bounds ---
+    "a rate of 1e10": ("sft: {learning_rates: [1.0e+10]}", "sft.learning_rates.0: Input should be less than or equal to 1 (found 10000000000.0)"),
+    "a run's rate of 1e10": (runs({"method": "grpo", "learning_rate": 1e10}), "learning_rate: Input should be less than or equal to 1"),
+    "a rate of 0": ("sft: {learning_rates: [0]}", "sft.learning_rates.0: Input should be greater than 0"),
+    "a negative rate": (runs({"method": "grpo", "learning_rate": -1e-4}), "learning_rate: Input should be greater than 0"),
+    "a run's seed beyond int32": (runs({"method": "grpo", "seed": 10**11}), "seed: Input should be less than 2147483648"),
+    "the study's seed beyond int32": (f"seed: {2**31}", "seed: Input should be less than 2147483648"),
+    "a seed of 90 digits": (f"seed: {'9' * 90}", "seed: "),
+    "a negative seed": ("seed: -1", "seed: Input should be greater than or equal to 0"),
+    "a top-k of 10**10": (runs({"method": "sdpo", "top_k": 10**10}), "top_k: Input should be less than or equal to 1000000"),
+    "a sampling top-k of 10**10": (f"sampling: {{collect: {{top_k: {10**10}}}}}", "sampling.collect.top_k: Input should be less than 2147483648"),
+    "10**12 resamples": (f"statistics: {{resamples: {10**12}}}", "statistics.resamples: Input should be less than or equal to 100000"),
+    "a confidence of 95": ("statistics: {confidence: 95}", "statistics.confidence: Input should be less than 1 (found 95)"),
+    "a confidence of 0": ("statistics: {confidence: 0}", "statistics.confidence: Input should be greater than 0"),
+    "a top-p in percent": ("sampling: {train: {top_p: 95}}", "sampling.train.top_p: Input should be less than or equal to 1 (found 95)"),
+    "a top-p of 0": ("sampling: {evaluate: {top_p: 0}}", "sampling.evaluate.top_p: Input should be greater than 0"),
+    "the paper's top-k of -1": ("sampling: {train: {top_k: -1}}", "sampling.train.top_k: Input should be greater than or equal to 0"),
+    "a temperature of 1e10": ("sampling: {collect: {temperature: 1.0e+10}}", "sampling.collect.temperature: Input should be less than or equal to 100"),
+    "no tokens": ("sampling: {collect: {max_tokens: 0}}", "sampling.collect.max_tokens: Input should be greater than 0"),
+    "half a rollout": ("selection: {rollouts: 2.5}", "selection.rollouts: Input should be a valid integer"),
+    "rollouts as words": ("selection: {rollouts: eight}", "selection.rollouts: Input should be a valid integer"),
+    "bounds of another order": ("selection: {low: 0.6}", "selection: 'low' (0.6) is above 'high' (0.5)"),
+    "a band without a rate": ("selection: {low: 0.3, high: 0.35}", "no solve rate of 8 rollouts lies between 'low' (0.3) and 'high' (0.35); nearest: 2/8 and 3/8"),
+    "a band of one rollout": ("selection: {rollouts: 1}", "no solve rate of 1 rollouts lies between"),
+    "fewer than are accepted": ("sft: {at_least: 801}", "sft: 'at_least' (801) is above 'responses' (800)"),
+    "a group of one": ("onpolicy: {rollouts: 1}", "onpolicy.rollouts: Input should be greater than 1"),
+    "steps of 0": ("onpolicy: {steps: 0}", "onpolicy.steps: Input should be greater than 0"),
+    "a window of 0": ("onpolicy: {window: 0}", "onpolicy.window: Input should be greater than 0"),
+    "a beta of 1": ("onpolicy: {adam_beta1: 1}", "onpolicy.adam_beta1: Input should be less than 1"),
+    "a dual clip of 1": ("onpolicy: {grpo: {dual_clip: 1}}", "onpolicy.grpo.dual_clip: Input should be greater than 1"),
+    "an alpha of 2": ("onpolicy: {sdpo: {divergence_alpha: 2}}", "onpolicy.sdpo.divergence_alpha: Input should be less than or equal to 1"),
+    "a teacher that moves twice": (runs({"method": "sdpo", "teacher_update_rate": 2}), "teacher_update_rate: Input should be less than or equal to 1"),
+    "a teacher's prompt of a token": ("onpolicy: {sdpo: {max_teacher_tokens: 1}}", "onpolicy.sdpo.max_teacher_tokens: Input should be greater than or equal to 16"),
+    "a size of 0": ("problem_sets: {train: {size: 0}}", "problem_sets.train.size: Input should be greater than 0"),
+    "a size of -1": ("problem_sets: {train: {size: -1}}", "problem_sets.train.size: Input should be greater than 0"),
+    # --- sizes that do not fit each other ---
+    "a micro-batch that does not divide": ("onpolicy: {micro_batch_size: 5}", "onpolicy: micro_batch_size 5 does not divide 32 sequences per update and process; nearest micro_batch_size: 4 or 8"),
+    "a micro-batch beyond the batch": ("onpolicy: {micro_batch_size: 64}", "micro_batch_size 64 does not divide 32"),
+    "updates that do not divide": ("onpolicy: {updates_per_step: 3}", "batch_size x rollouts per each of 3 updates (64) does not divide"),
+    "huge sizes that do not divide": ("onpolicy: {batch_size: 999983, rollouts: 9973, updates_per_step: 7}", "does not divide among 1 processes"),
+    "a micro-batch of fine-tuning": ("sft: {micro_batch_size: 5}", "sft: micro_batch_size 5 does not divide 32 sequences per step and process; nearest micro_batch_size: 4 or 8"),
+    "a batch of fine-tuning": ("sft: {batch_size: 30}", "micro_batch_size 4 does not divide 30"),
+    "a run's own batch": (runs({"method": "grpo", "batch_size": 3}), "micro_batch_size 16 does not divide 12"),
+    "a checkpoint after the end": ("onpolicy: {checkpoint_steps: [15, 31]}", "onpolicy: checkpoint_steps: 31 is not between 1 and steps (30)"),
+    "a checkpoint of step 0": ("onpolicy: {checkpoint_steps: [0, 30]}", "onpolicy.checkpoint_steps.0: Input should be greater than 0"),
+    "fewer steps than checkpoints": ("onpolicy: {steps: 20}", "checkpoint_steps: 30 is not between 1 and steps (20)"),
+    "a moving teacher beside adapters": ("onpolicy: {lora_rank: 8}", "teacher_update_rate and lora_rank exclude each other"),
+    "a split that is smaller": ("problem_sets: {narrow: {size: 289}}", "problem_sets.narrow: microcosm split 'narrow_train' has 288 problems, 289 were asked for"),
+    "an endless split": ("problem_sets: {easy: {size: 1000000}}", "microcosm split 'easy' has 5363 problems, 1000000 were asked for"),
+    "more problems than the set has": (runs({"method": "grpo", "problem_set": "narrow", "problems": 300}), "draw 0 of 300 problems needs at least 300 problems, 1024 apart at most; the set has 288"),
+    "a draw beyond the set": (runs({"method": "grpo", "problems": 8, "draw": 8}), "draw 8 of 8 problems needs at least 8200 problems"),
+    "more problems than draws are apart": (runs({"method": "grpo", "problems": 2000}), "draw 0 of 2000 problems needs"),
+    "a target beyond the pool": ("selection: {target: 9000}", "selection.target: 9000 problems are asked for, the set has 8000"),
+    "a training set as its benchmark": ("onpolicy: {benchmarks: {train: [train]}}", "onpolicy.benchmarks.train: 'train' is the set trained on"),
+    "a benchmark that is the training set by another name": ("problem_sets: {again: {source: microcosm, split: train, size: 10}}\nonpolicy: {benchmarks: {train: [again]}}", "onpolicy.benchmarks.train: 'again' is the set trained on"),
+    "the pool as a benchmark": ("evaluation: {benchmarks: [train]}", "evaluation.benchmarks: 'train' is the set that Section 4's data are selected from"),
+    "vLLM at 2.5": ("engine: vllm\nsampling: {collect: {temperature: 2.5}}", "sampling.collect.temperature: vLLM takes temperatures up to 2, found 2.5"),
+    # --- where things come from ---
+    "weights of itself": ("models: {microcosm_off: {of: microcosm_off}}", "models.microcosm_off.of: leads back to itself (microcosm_off -> microcosm_off)"),
+    "weights in a circle": ("models: {a: {source: model, of: b}, b: {source: model, of: a}}", "models.a.of: leads back to itself (a -> b -> a)"),
+    "a model's branch": (model(source="hub", repo="a/b", revision="main"), "models.mine: a/b: revision 'main' is not a commit of 40 hexadecimal digits"),
+    "a short commit": (model(source="hub", repo="a/b", revision="0123456"), "is not a commit of 40 hexadecimal digits"),
+    "a set's branch": (problem_set(source="hub", repo="a/b", revision="main"), "problem_sets.mine: a/b: revision 'main' is not a commit"),
+    "a model that is not locked": (model(source="hub", repo="Qwen/Qwen3-8C", revision="locked"), "no revision of 'Qwen/Qwen3-8C' (did you mean 'Qwen/Qwen3-8B'?)"),
+    "a set that is not locked": (problem_set(source="hub", repo="math-ai/aime26", revision="locked"), "config/revisions.json: no revision of 'math-ai/aime26'"),
+    "a folder that is not there": (model(source="folder", folder="no/where"), "models.mine.folder: no/where: no such folder"),
+    "a folder without weights": (model(source="folder", folder="docs"), "models.mine.folder: docs: no safetensors weights found"),
+    "a file for a folder": (model(source="folder", folder="README.md"), "models.mine.folder: README.md: no such folder"),
+    "an empty folder name": (model(source="folder", folder=""), "models.mine.folder"),
+    "a home folder": (model(source="folder", folder="~/models/x"), "models.mine.folder: ~/models/x: no such folder"),
+    "a file of another kind": (problem_set(source="file", file="data/mine.csv"), "problem_sets.mine.file: data/mine.csv: unknown kind of file '.csv'"),
+    "a suffix in capitals": (problem_set(source="file", file="data/mine.JSONL"), "unknown kind of file '.JSONL' (did you mean '.jsonl'?)"),
+    "a folder for a file": (problem_set(source="file", file="docs"), "problem_sets.mine.file: docs: a folder, where a file of problems is expected"),
+    "an empty file name": (problem_set(source="file", file=""), "problem_sets.mine.file"),
+    "more rows than the file has": (problem_set(source="file", file="examples/data_set/problems.jsonl", size=99), "problem_sets.mine.size: 99 problems are asked for, examples/data_set/problems.jsonl has"),
+    "a repository for the microcosm": (problem_set(source="microcosm", split="hard", repo="a/b"), "problem_sets.mine.repo: belongs to the source 'hub', not to 'microcosm'"),
+    "a column for the microcosm": (problem_set(source="microcosm", split="hard", problem_column="q"), "problem_sets.mine.problem_column: belongs to the source 'file' or 'hub'"),
+    "a file for the microcosm": (problem_set(source="microcosm", split="hard", file="a.jsonl"), "problem_sets.mine.file: belongs to the source 'file'"),
+    "a split of a file": (problem_set(source="file", file="examples/data_set/problems.jsonl", split="test"), "problem_sets.mine.split: belongs to the source 'microcosm' or 'hub'"),
+    "a file for the hub": (problem_set(source="hub", repo="a/b", revision=COMMIT, file="a.jsonl"), "problem_sets.mine.file: belongs to the source 'file'"),
+    "a repository added to the default's set": ("problem_sets: {train: {repo: a/b, revision: main}}", "problem_sets.train.repo: belongs to the source 'hub', not to 'microcosm'"),
+    "a seed for the hub": (model(source="hub", repo="a/b", revision=COMMIT, seed=3), "models.mine.seed: belongs to the source 'microcosm', not to 'hub'"),
+    "a folder for the microcosm": ("models: {microcosm: {folder: docs}}", "models.microcosm.folder: belongs to the source 'folder', not to 'microcosm'"),
+    "another entry for the microcosm": ("models: {microcosm: {of: microcosm_off}}", "models.microcosm.of: belongs to the source 'model'"),
+    "a size that the default gave another source": ("problem_sets: {narrow: {source: file, file: examples/data_set/problems.jsonl}}", "problem_sets.narrow.size: config.yaml says 288 for another source than 'file'"),
+    "an instruction that the default gave another source": (over(models={"microcosm": {"source": "hub", "repo": "Qwen/Qwen3-8B", "revision": "locked"}}), "models.microcosm.instruction: config.yaml says '' for another source than 'hub'"),
+    "top-k for GRPO": (runs({"method": "grpo", "top_k": 10}), "top_k: belongs to the method 'sdpo' (found 10)"),
+    "a context for GRPO": (runs({"method": "grpo", "context": "solution_without_thinking"}), "context: belongs to the method 'sdpo'"),
+    "a teacher for GRPO": (runs({"method": "grpo", "teacher_update_rate": 0.05}), "teacher_update_rate: belongs to the method 'sdpo'"),
+    "several top-k for GRPO": (runs({"method": ["grpo"], "top_k": [10, 100]}), "top_k: belongs to the method 'sdpo'"),
+    "a draw of the whole set": (runs({"method": "grpo", "draw": 2}), "draw: is a draw of so many 'problems', which this run does not name"),
+}  # fmt: skip
+
+TAKEN = {
+    "nothing": "{}",
+    "numbers as texts": 'seed: "3"\nsft: {learning_rates: ["1e-4"]}',
+    "whole numbers with a point": "onpolicy: {window: 5.0}",
+    "a large decimal with underscores": "statistics: {resamples: 10_000}",
+    "a truth by another word": "onpolicy: {keep_checkpoints: yes}",
+    "on in quotes": 'figures: {views: {fig_3: {thinking: "on"}}}',
+    "an emoji": "models: {microcosm: {instruction: 😀 und ümlaut}}",
+    "an instruction like a flag": 'models: {microcosm: {instruction: "--then=this {x} \\\\boxed{}"}}',
+    "an instruction of lines": 'models: {microcosm: {instruction: "one\\ntwo"}}',
+    "a byte order mark": "\ufeffseed: 3",
+    "Windows line ends": "seed: 3\r\nengine: transformers\r\n",
+    "anchors": "sampling: {collect: &all {temperature: 0.5}, train: *all}",
+    "a merged anchor": "sampling: {collect: &all {temperature: 0.5}, train: {<<: *all, top_p: 0.9}}",
+    "greedy sampling": "sampling: {evaluate: {temperature: 0}}",
+    "a band of one rate": "selection: {low: 0.125, high: 0.125}",
+    "a band up to all": "selection: {low: 0, high: 1}",
+    "a rate with all digits": "sft: {learning_rates: [1.2345678e-4, 3.0e-4]}",
+    "rates that are nearly one": "sft: {learning_rates: [3.0e-4, 3.0000001e-4]}",
+    "a largest seed": f"seed: {2**31 - 1}",
+    "a run named twice": runs({"method": "grpo"}, {"method": "grpo"}),
+    "methods that share a row": runs({"method": ["grpo", "sdpo"], "top_k": [10, 100]}),
+    "the default's top-k, said of GRPO": runs({"method": "grpo", "top_k": 100, "context": "solution", "draw": 0}),
+    "nulls for GRPO": runs({"method": "grpo", "top_k": None, "context": None, "teacher_update_rate": None}),
+    "a draw of some of the sizes": runs({"method": "grpo", "problems": [None, 8], "draw": [0, 1]}),
+    "a batch of a run's own": runs({"method": "grpo", "problems": 2, "batch_size": 16}),
+    "the whole split": "problem_sets: {narrow: {size: 288}}",
+    "a dropped series": "onpolicy: {benchmarks: {narrow: null}}\nproblem_sets: {narrow: {size: 200}}\nfigures: {narrow: train}\n"
+    + yaml.safe_dump({"onpolicy": {}}) if False else "models: {microcosm: {family: null}}",
+    "another family": "models: {microcosm: {family: microcosm}}",
+    "a role that nobody plays": "claims: {roles: {coverage: null}}",
+    "a file": problem_set(source="file", file="examples/data_set/problems.jsonl"),
+    "a file and its size": problem_set(source="file", file="examples/data_set/problems.jsonl", size=3),
+    "a locked set": problem_set(source="hub", repo="math-ai/aime24", revision="locked", split="test"),
+    "a set at a commit": problem_set(source="hub", repo="a/b", revision=COMMIT, name="main", problem_column="q"),
+    "a locked model": model(source="hub", repo="Qwen/Qwen3-8B", revision="locked"),
+    "a repository without an owner": model(source="hub", repo="gpt2", revision=COMMIT),
+    "another source with all that it takes": over(models={"microcosm": {"source": "hub", "repo": "gpt2", "revision": COMMIT, "instruction": ""}}),
+    "a set of another source": "problem_sets: {train: {source: hub, repo: a/b, revision: %s, size: null}}" % COMMIT,
+    "weights of weights": model(source="model", of="microcosm_off"),
+    "vLLM": "engine: vllm",
+    "adapters beside a fixed teacher": over(onpolicy={"lora_rank": 8, "runs": [row for row in yaml.safe_load((ROOT / "config.yaml").read_text())["onpolicy"]["runs"] if "teacher_update_rate" not in row]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_configuration_is_refused_in_a_sentence(case, tmp_path):
+    overlay, sentence = REFUSED[case]
+    told = refused(tmp_path, overlay)
+    assert any(sentence in line for line in told), told
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_an_unusual_but_sound_configuration_is_taken(case, tmp_path):
+    assert opened(tmp_path, TAKEN[case]).study.runs

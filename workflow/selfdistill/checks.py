@@ -1,0 +1,335 @@
+"""What a study lacks or contradicts, found before any job: a sentence for each fault.
+
+A check reads some sections of the configuration, and is made where these are sound. What a job would only say when its
+old results are gone is asked here of the same functions.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selfdistill.analysis.views import DRAWN, in_view
+from selfdistill.claims.statements import Claim, Role, _cells, role_of
+from selfdistill.config import Config, Model
+from selfdistill.errors import UserError, nearest
+from selfdistill.flags import Flags
+from selfdistill.generation.requests import check_engine
+from selfdistill.microcosm import world
+from selfdistill.models import check_folder
+from selfdistill.problems import ProblemSet, pinned_revision
+from selfdistill.problems.readers import KINDS, check_kind, rows_at_most
+from selfdistill.settings import keys
+from selfdistill.study import Study
+from selfdistill.training.settings import check_mirrors, check_teacher, draw_part
+
+SHIPPED = "reference"  # results that the repository holds
+LONGEST_WORD = 100_000  # bytes of a command that one flag may take: Linux takes 128 KiB for the whole of it
+
+# Rules whose jobs sample with the engine.
+SAMPLING = {
+    "select_borderline", "sample_guidance", "collect_correct", "evaluate_model", "train_onpolicy",
+    "evaluate_checkpoints",
+}  # fmt: skip
+
+Faults = Iterator[str]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check, with the sections of the configuration that it reads."""
+
+    sections: tuple[str, ...]
+    faults: Callable[[Study], Faults]
+
+
+def faults_of(study: Study, sections: Iterable[str], claims: Iterable[Claim], *, own_environments: bool) -> list[str]:
+    """A sentence for each fault of a study of which these ``sections`` are sound.
+
+    ``own_environments``: jobs bring their packages, so that nothing is known of those.
+    """
+    checks = [*CHECKS, Check(("models", "onpolicy", "evaluation", "claims"), lambda study: _roles(study, claims))]
+    if not own_environments:
+        checks.append(Check(("onpolicy",), _mirrors))
+    sound, found = set(sections), []
+    for check in checks:
+        if sound >= set(check.sections):
+            found += [f"config: {fault}" for fault in _told(check.faults(study))]
+    return list(dict.fromkeys(found))
+
+
+def _told(faults: Faults) -> Faults:
+    """``faults``, and the sentence that ends them where a library function refuses."""
+    try:
+        yield from faults
+    except UserError as error:
+        yield str(error).removeprefix("config: ")
+
+
+def _refused(place: str, check: Callable[[], Any]) -> Faults:
+    """The sentence of a function that refuses."""
+    try:
+        check()
+    except UserError as error:
+        yield f"{place}: {error}"
+
+
+# --- what is used -----------------------------------------------------------------------------------------------------
+
+
+def used_models(study: Study) -> dict[str, Model]:
+    """Models that a job samples or trains, and those whose weights they share."""
+    config = study.config
+    names = dict.fromkeys([*config.selection.models, *config.sft.models, *(model for model, _ in study.runs)])
+    for name in list(names):
+        while (other := config.models[name].of) is not None and other not in names:
+            names[other] = None
+            name = other
+    return {name: config.models[name] for name in names}
+
+
+def warnings_of(study: Study) -> list[str]:
+    """What is unusual, or must come right before a start: no reason to refuse a plan."""
+    config = study.config
+    used = {config.selection.problem_set, *study.benchmarks, *config.onpolicy.benchmarks}
+    found = [f"models.{name} is used nowhere" for name in config.models if name not in used_models(study)]
+    found += [f"problem_sets.{name} is used nowhere" for name in config.problem_sets if name not in used]
+    return [f"config: {told}" for told in found] + [
+        told for name in config.problem_sets for told in absent(study, name)
+    ]
+
+
+def absent(study: Study, problem_set: str) -> Faults:
+    """A sentence where the file of a problem set is not there."""
+    file = study.config.problem_sets[problem_set].file
+    if file is not None and not file.exists():
+        hint = "; ~ and $HOME are not replaced here" if str(file)[:1] in "~$" else ""
+        siblings = [str(path) for path in file.parent.iterdir()] if file.parent.is_dir() else []
+        yield f"config: problem_sets.{problem_set}.file: {file}: no such file{nearest(str(file), siblings)}{hint}"
+
+
+def faults_at_start(study: Study, jobs: Iterable[tuple[str, Mapping[str, str]]], *, here: bool) -> list[str]:
+    """A sentence for each thing that the ``jobs`` of this start (rule, wildcards) lack; ``here``: they run here."""
+    started = list(jobs)
+    found = [
+        told
+        for rule, wildcards in started
+        if rule == "load_problems"
+        for told in absent(study, wildcards["problem_set"])
+    ]
+    if here and SAMPLING & {rule for rule, _ in started}:
+        found += [f"config: engine: {told}" for told in _told(_engine(study))]
+    return found
+
+
+def _engine(study: Study) -> Faults:
+    check_engine(study.config.engine)
+    yield from ()
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _name(study: Study) -> Faults:
+    if study.config.study == SHIPPED:
+        yield f"study: '{SHIPPED}' is the name of the results that the repository holds; choose another"
+
+
+def _circles(study: Study) -> Faults:
+    models = study.config.models
+    for name in models:
+        seen, other = [name], models[name].of
+        while other is not None and other not in seen:
+            seen.append(other)
+            other = models[other].of
+        if other == name:
+            yield f"models.{name}.of: leads back to itself ({' -> '.join([*seen, name])})"
+
+
+def _models_there(study: Study) -> Faults:
+    for name, model in used_models(study).items():
+        if model.source == "hub":
+            yield from _refused(f"models.{name}", lambda of=model: pinned_revision(of.repo, of.revision))
+        if model.folder is not None:
+            yield from _refused(f"models.{name}.folder", lambda of=model: check_folder(of.folder))
+
+
+def _problems_there(study: Study) -> Faults:
+    for name, problem_set in study.config.problem_sets.items():
+        place = f"problem_sets.{name}"
+        if problem_set.source == "hub":
+            yield from _refused(place, lambda of=problem_set: pinned_revision(of.repo, of.revision))
+        if problem_set.source == "microcosm":
+            yield from _refused(place, lambda of=problem_set: world.check_split(of.split, of.size))
+        if problem_set.file is not None:
+            yield from _refused(f"{place}.file", lambda of=problem_set: check_kind(of.file))
+            if Path(study.problems(name)).exists():  # what was made of it is lost by the attempt to read it again
+                yield from (told.removeprefix("config: ") for told in absent(study, name))
+
+
+def _sizes(study: Study) -> Faults:
+    config, known = study.config, {}
+    for name, problem_set in config.problem_sets.items():
+        try:
+            known[name] = _most(problem_set)
+        except UserError as error:
+            yield f"problem_sets.{name}.file: {error}"
+            continue
+        most, size = known[name], problem_set.size
+        if problem_set.file is not None and most is not None and size is not None and size > most:
+            yield f"problem_sets.{name}.size: {size} problems are asked for, {problem_set.file} has {most} rows"
+    pool = known.get(config.selection.problem_set)
+    if pool is not None and config.selection.target > pool:
+        yield f"selection.target: {config.selection.target} problems are asked for, the set has {pool}"
+    for (model, _), run in study.runs.items():
+        size = known.get(run.problem_set)
+        if run.problems is not None and size is not None:
+            part = {"subset": run.problems, "draw": run.draw}
+            yield from _refused(f"onpolicy.runs: {model}", lambda part=part, size=size: draw_part(size, **part))
+
+
+def _most(problem_set: ProblemSet) -> int | None:
+    """The problems that a set can have at most; None where that is not known."""
+    if problem_set.source == "microcosm":
+        whole = world.SPLIT_SIZES.get(problem_set.split)
+        return problem_set.size or (world.EVALUATION_SIZE if problem_set.split in ("easy", "hard") else whole)
+    rows = None
+    if problem_set.file is not None and problem_set.file.is_file() and problem_set.file.suffix in KINDS:
+        rows = rows_at_most(problem_set.file)
+    counts = [count for count in (rows, problem_set.size) if count is not None]
+    return min(counts, default=None)
+
+
+def _runs(study: Study) -> Faults:
+    for (model, name), run in study.runs.items():
+        place = f"onpolicy.runs: {model}, {name}"
+        yield from _refused(place, lambda run=run: check_teacher(run, study.onpolicy_settings(run)))
+
+
+def _mirrors(study: Study) -> Faults:
+    check_mirrors(study.config.onpolicy.mirrors)
+    yield from ()
+
+
+def _trained_and_tested(study: Study) -> Faults:
+    config = study.config
+    for trained, tested in config.onpolicy.benchmarks.items():
+        for name in tested:
+            if _same(config.problem_sets, trained, name):
+                yield f"onpolicy.benchmarks.{trained}: '{name}' is the set trained on; a benchmark holds other problems"
+    for name in config.evaluation.benchmarks:
+        if _same(config.problem_sets, config.selection.problem_set, name):
+            yield (
+                f"evaluation.benchmarks: '{name}' is the set that Section 4's data are selected from "
+                "(selection.problem_set); a benchmark holds other problems"
+            )
+
+
+def _same(sets: Mapping[str, ProblemSet], one: str, other: str) -> bool:
+    """Whether two entries are read from the same place."""
+    places = [(s.source, s.file, s.repo, s.name, None if s.file else s.split) for s in (sets[one], sets[other])]
+    return one == other or places[0] == places[1]
+
+
+def _views(study: Study) -> Faults:
+    runs = pd.DataFrame(study.run_rows())
+    for figure, view in study.config.figures.views.items():
+        place = f"figures.views.{figure}"
+        unknown = [
+            *_not_among(f"{place}.families", view.families, runs["family"]),
+            *_not_among(f"{place}.problem_set", [view.problem_set], study.config.onpolicy.benchmarks),
+            *_rates_not_among(place, {method: [rate] for method, rate in view.rates.items()}, runs),
+        ]
+        yield from unknown
+        narrow = [{"problem_set": study.config.figures.narrow, "context": None}] if figure == "fig_1" else []
+        for conditions in () if unknown else (*narrow, *DRAWN.get(figure, ({},))):
+            yield from _refused(place, lambda of=conditions, view=view: in_view(runs, vars(view), **of))
+
+
+def _not_among(place: str, names: Iterable[str], known: Iterable[str]) -> Faults:
+    listed = list(dict.fromkeys(known))
+    for name in names:
+        if name not in listed:
+            yield f"{place}: unknown '{name}'{nearest(name, listed)}; known: {', '.join(listed)}"
+
+
+def _rates_not_among(place: str, rates: Mapping[str, Iterable[float]], runs: pd.DataFrame) -> Faults:
+    for method, asked in rates.items():
+        trained = sorted(set(runs.loc[runs["method"] == method, "learning_rate"]))
+        for rate in asked:
+            if rate not in trained:
+                known = ", ".join(f"{one:g}" for one in trained) or "none"
+                yield f"{place}.rates.{method}: no run of '{method}' has the rate {rate:g}; rates of its runs: {known}"
+
+
+def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
+    roles, by_role = study.config.claims.roles, {}
+    for claim in claims:
+        if claim.tests:
+            yield from _told(_role_known(claim, roles))
+            by_role.setdefault(claim.role, []).extend(claim.tests)
+    runs = pd.DataFrame(study.run_rows())
+    families = [label["family"] for label in study.labels.values()]
+    for name, role in roles.items():
+        if role is not None:
+            place, tests = f"claims.roles.{name}", by_role.get(name, [])
+            yield from _not_among(f"{place}.family", [role.family], families)
+            yield from _rates_not_among(place, role.rates, runs)
+            if any(test.of in ("training", "evaluation") for test in tests):
+                yield from _not_among(f"{place}.problem_set", [role.problem_set], study.config.onpolicy.benchmarks)
+            if any(test.each == "hardest" for test in tests):
+                yield from _not_among(f"{place}.hardest", [role.hardest], study.benchmarks)
+            yield from _lacks_runs(place, role, {cell.method for test in tests for cell in _cells(test)}, runs)
+
+
+def _role_known(claim: Claim, roles: Mapping[str, Role | None]) -> Faults:
+    role_of(claim, roles)
+    yield from ()
+
+
+def _lacks_runs(place: str, role: Role, methods: set[str | None], runs: pd.DataFrame) -> Faults:
+    """A sentence for each method that is tested and of which a role names no rate, or another top-k than any run's."""
+    for method in sorted(methods - {None, "base"}, key=str):
+        if method not in role.rates:
+            yield f"{place}.rates: its statements compare runs of '{method}', of which no rate is named"
+    top_ks = sorted(set(runs.loc[runs["method"] == "sdpo", "top_k"].dropna().astype(int)))
+    if "sdpo" in methods and top_ks and role.top_k not in top_ks:
+        yield f"{place}.top_k: no run of 'sdpo' has top-k {role.top_k}; known: {', '.join(map(str, top_ks))}"
+
+
+def _commands(study: Study) -> Faults:
+    flags = Flags(study)
+    words = {"the configuration": flags.config(), "the list of runs": flags.run_rows(), "its models": flags.models()}
+    for what, word in words.items():
+        size = len(word.encode())
+        if size > LONGEST_WORD:
+            yield f"{what} takes {size:,} bytes in the command of a job, which has room for {LONGEST_WORD:,}"
+
+
+def _temperatures(study: Study) -> Faults:
+    from selfdistill.generation.vllm_engine import HOTTEST
+
+    config = study.config
+    if config.engine != "vllm":
+        return
+    samplings = {f"sampling.{name}": getattr(config.sampling, name) for name in keys(type(config.sampling))}
+    samplings |= {f"models.{name}.evaluate": model.evaluate for name, model in config.models.items() if model.evaluate}
+    for place, sampling in samplings.items():
+        if sampling.temperature > HOTTEST:
+            yield f"{place}.temperature: vLLM takes temperatures up to {HOTTEST}, found {sampling.temperature:g}"
+
+
+CHECKS = (
+    Check(("study",), _name),
+    Check(("models",), _circles),
+    Check(("models", "selection", "sft", "onpolicy"), _models_there),
+    Check(("study", "problem_sets"), _problems_there),
+    Check(("problem_sets", "selection", "onpolicy"), _sizes),
+    Check(("onpolicy",), _runs),
+    Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),
+    Check(("study", "models", "onpolicy", "figures"), _views),
+    Check(("engine", "models", "sampling"), _temperatures),
+    Check(tuple(keys(Config)), _commands),
+)

@@ -1,0 +1,137 @@
+"""The study that a start of the workflow is about: its configuration read anew, and everything checked at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from selfdistill import checks
+from selfdistill.claims.statements import Claim, read_claims
+from selfdistill.config import OF_SOURCE, Config, Model, ProblemSet, parse, read_sections, without_other_sources
+from selfdistill.errors import UserError
+from selfdistill.settings import keys
+from selfdistill.study import Study
+from selfdistill.written import read_written
+
+CLAIMS = Path("config/claims.yaml")
+TEMPLATE = "__use_yte__"  # Snakemake would compute values from expressions in such a file
+
+
+@dataclass(frozen=True)
+class Start:
+    """How the workflow was started.
+
+    ``files`` are the configuration's, the lowest first, and ``given`` is what ``--config`` lays over them.
+    ``own_environments``: jobs bring their packages (conda, a container).
+    """
+
+    checkout: Path
+    files: Sequence[Path] = ()
+    given: Mapping[str, Any] | None = None
+    own_environments: bool = False
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study without fault, the statements that it tests, and what is unusual about it."""
+
+    study: Study
+    claims: list[Claim]
+    warnings: list[str]
+
+
+def open_study(values: Mapping[str, Any], start: Start | None) -> Opened:
+    """The study of the merged configuration ``values``; `UserError` with a line, a sentence, for each fault.
+
+    Without a ``start``, what does not lie in the values themselves is taken as checked.
+    """
+    if start is None:
+        return Opened(Study(parse(values)), read_claims(CLAIMS), [])
+    if Path.cwd().resolve() != start.checkout.resolve():
+        raise UserError(
+            f"{Path.cwd()}: not the folder of the checkout, where configuration, data and results lie; start Snakemake "
+            f"in {start.checkout}, without --directory"
+        )
+    layers, faults = _layers(start)
+    sections, wrong = read_sections(values)
+    faults += [*_of_other_sources(values, layers), *wrong]
+    try:
+        claims = read_claims(CLAIMS)
+    except UserError as error:
+        claims, faults = [], [*faults, *str(error).splitlines()]
+    # Checks look at the sections that are sound.
+    whole = Config(**sections) if sections.keys() == keys(Config).keys() else SimpleNamespace(**sections)
+    study = Study(cast(Config, whole))
+    faults += checks.faults_of(study, sections, claims, own_environments=start.own_environments)
+    if faults:
+        raise UserError("\n".join(dict.fromkeys(faults)))
+    return Opened(study, claims, checks.warnings_of(study))
+
+
+def _layers(start: Start) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """What each file says, by its name, and what ``--config`` does; and a sentence for each fault of a file."""
+    layers: dict[str, Mapping[str, Any]] = {}
+    faults: list[str] = []
+    for file in start.files:
+        path = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        try:
+            content = read_written(path)
+        except UserError as error:
+            faults += str(error).splitlines()
+            continue
+        if isinstance(content, Mapping):
+            layers[str(path)] = content
+        if isinstance(content, Mapping) and TEMPLATE in content:
+            faults.append(f"{path}: '{TEMPLATE}': a configuration holds plain values, no expressions")
+    return layers | {"--config": start.given or {}}, faults
+
+
+def _of_other_sources(values: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A sentence for each key of a model or problem set that its source makes nothing of, or leaves in doubt.
+
+    The second is one that a lower file gave together with another source, such as the size of the set that was there.
+    """
+    order = list(layers)
+    for section, sources in OF_SOURCE.items():
+        entries = values.get(section)
+        for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+            if not isinstance(entry, Mapping) or str(entry.get("source")) not in sources:
+                continue
+            said = {key: [at for at in order if key in _entry(layers[at], section, name)] for key in entry}
+            known = [at for at in said["source"] if _entry(layers[at], section, name)["source"] == entry["source"]]
+            if not known or any(not places for places in said.values()):
+                continue
+            since = order.index(_since(said["source"], known))
+            own = without_other_sources(section, entry)
+            for key, value in entry.items():
+                place, last, left = f"config: {section}.{name}.{key}", said[key][-1], (None, _default(section, key))
+                if key not in own and order.index(last) >= since and value not in left:
+                    belongs = " or ".join(f"'{source}'" for source, theirs in sources.items() if key in theirs)
+                    yield f"{place}: belongs to the source {belongs}, not to '{entry['source']}' (found {value!r:.80})"
+                if key in own and key != "source" and order.index(last) < since and value not in left:
+                    yield (
+                        f"{place}: {last} says {value!r:.80} for another source than '{entry['source']}', which "
+                        f"{order[since]} names: it has to say this key as well"
+                    )
+
+
+def _entry(layer: Mapping[str, Any], section: str, name: str) -> Mapping[str, Any]:
+    entries = layer.get(section)
+    entry = entries.get(name) if isinstance(entries, Mapping) else None
+    return entry if isinstance(entry, Mapping) else {}
+
+
+def _since(said: Sequence[str], known: Sequence[str]) -> str:
+    """The first of the layers from which on all that name a source name the same."""
+    since = said[-1]
+    for at in reversed(said):
+        if at not in known:
+            break
+        since = at
+    return since
+
+
+def _default(section: str, key: str) -> Any:
+    kind = {"models": Model, "problem_sets": ProblemSet}[section]
+    return keys(kind)[key].default if key in keys(kind) else None
