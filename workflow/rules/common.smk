@@ -31,8 +31,8 @@ try:
     # A job that is a Snakemake of its own, as on a cluster, was checked where it was started from.
     OPENED = open_study(config, START if workflow.is_main_process else None)
     PROCESSES = {
-        rule: accelerate_settings(given["accelerate"].raw)
-        for rule, given in workflow.resource_settings.overwrite_resources.items()
+        of: accelerate_settings(given["accelerate"].raw)
+        for of, given in workflow.resource_settings.overwrite_resources.items()
         if "accelerate" in given
     }
 except UserError as error:
