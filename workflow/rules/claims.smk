@@ -96,7 +96,7 @@ rule build_reading_room:
     """A page to read the responses behind every number, side by side."""
     input:
         traces=ALL_TRACES,
-        problem_sets=[STUDY.problems(name) for name in CONFIG.problem_sets],
+        problem_sets=[STUDY.problems(name) for name in STUDY.used_problem_sets],
         runs=STUDY.runs_table,
         sft_runs=STUDY.sft_runs_table,
         page="workflow/reading_room/page.html",

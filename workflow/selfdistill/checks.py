@@ -79,23 +79,13 @@ def _refused(place: str, check: Callable[[], Any]) -> Faults:
 # --- what is used -----------------------------------------------------------------------------------------------------
 
 
-def used_models(study: Study) -> dict[str, Model]:
-    """Models that a job samples or trains, and those whose weights they share."""
-    config = study.config
-    names = dict.fromkeys([*config.selection.models, *config.sft.models, *(model for model, _ in study.runs)])
-    for name in list(names):
-        while (other := config.models[name].of) is not None and other not in names:
-            names[other] = None
-            name = other
-    return {name: config.models[name] for name in names}
-
-
 def warnings_of(study: Study) -> list[str]:
     """What is unusual, or must come right before a start: no reason to refuse a plan."""
     config = study.config
-    used = {config.selection.problem_set, *study.benchmarks, *config.onpolicy.benchmarks}
-    found = [f"models.{name} is used nowhere" for name in config.models if name not in used_models(study)]
-    found += [f"problem_sets.{name} is used nowhere" for name in config.problem_sets if name not in used]
+    found = [f"models.{name} is used nowhere" for name in config.models if name not in study.used_models]
+    found += [
+        f"problem_sets.{name} is used nowhere" for name in config.problem_sets if name not in study.used_problem_sets
+    ]
     return [f"config: {told}" for told in found] + [
         told for name in config.problem_sets for told in absent(study, name)
     ]
@@ -149,7 +139,7 @@ def _circles(study: Study) -> Faults:
 
 
 def _models_there(study: Study) -> Faults:
-    for name, model in used_models(study).items():
+    for name, model in study.used_models.items():
         if model.source == "hub":
             yield from _refused(f"models.{name}", lambda of=model: pinned_revision(of.repo, of.revision))
         if model.folder is not None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from selfdistill.analysis import words
-from selfdistill.config import Config
+from selfdistill.config import Config, Model
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.models import files_of
@@ -42,7 +42,7 @@ class Study:
                 run = replace(run, batch_size=run.batch_size or self.config.onpolicy.batch_size)
                 if found.setdefault((run.model, run.id), run) != run:
                     raise UserError(f"config: onpolicy.runs: two runs of '{run.model}' are called '{run.id}'")
-        return found
+        return dict(sorted(found.items()))  # in which order they are configured changes nothing
 
     @cached_property
     def sft_runs(self) -> dict[str, SftRun]:
@@ -60,6 +60,21 @@ class Study:
         return [name for name, model in self.config.models.items() if model.source in sources]
 
     @cached_property
+    def used_models(self) -> dict[str, Model]:
+        """The models that something is run on, and those whose weights they share, by name."""
+        models = self.config.models
+        used = {*self.config.selection.models, *self.config.sft.models, *(model for model, _ in self.runs)}
+        while shared := {of for name in used if (of := models[name].of) is not None} - used:
+            used |= shared
+        return {name: model for name, model in sorted(models.items()) if name in used}
+
+    @cached_property
+    def used_problem_sets(self) -> list[str]:
+        """The problem sets that something is run on."""
+        used = {self.config.selection.problem_set, *self.benchmarks, *self.config.onpolicy.benchmarks}
+        return [name for name in self.config.problem_sets if name in used]
+
+    @cached_property
     def labels(self) -> dict[str, dict[str, str]]:
         """By model: the family that it is averaged with in figures, and whether it thinks ("on" or "off")."""
         return {
@@ -67,7 +82,7 @@ class Study:
                 "family": model.family or name,
                 "thinking": "off" if model.enable_thinking is False else "on",
             }
-            for name, model in self.config.models.items()
+            for name, model in self.used_models.items()
         }
 
     @cached_property
