@@ -13,7 +13,7 @@ import pandas as pd
 
 from selfdistill.analysis.views import DRAWN, in_view
 from selfdistill.claims.statements import Claim, Role, _cells, role_of
-from selfdistill.config import Config, Model
+from selfdistill.config import Config
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
 from selfdistill.generation.requests import check_engine

@@ -132,7 +132,7 @@ class Flags:
         return _joined(settings=settings_of(figure, self.study), study=self.study.config.study)
 
     def models(self) -> str:
-        return _joined(models=self.study.labels)
+        return _joined(models={name: self.study.labels[name] for name in self.study.used_models})
 
     def roles(self) -> str:
         return _joined(roles=as_json(self.study.config.claims)["roles"])

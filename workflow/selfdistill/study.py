@@ -42,7 +42,7 @@ class Study:
                 run = replace(run, batch_size=run.batch_size or self.config.onpolicy.batch_size)
                 if found.setdefault((run.model, run.id), run) != run:
                     raise UserError(f"config: onpolicy.runs: two runs of '{run.model}' are called '{run.id}'")
-        return dict(sorted(found.items()))  # in which order they are configured changes nothing
+        return found
 
     @cached_property
     def sft_runs(self) -> dict[str, SftRun]:
@@ -82,7 +82,7 @@ class Study:
                 "family": model.family or name,
                 "thinking": "off" if model.enable_thinking is False else "on",
             }
-            for name, model in self.used_models.items()
+            for name, model in self.config.models.items()
         }
 
     @cached_property
@@ -128,7 +128,7 @@ class Study:
                 "context": run.context or "none",
                 "whole_set": run.problems is None,
             }
-            for run in self.runs.values()
+            for _, run in sorted(self.runs.items())  # in which order they are configured reruns nothing
         ]
 
     def sft_rows(self) -> list[dict[str, Any]]:
