@@ -29,7 +29,7 @@ class PretrainingSettings:
     constant: float = 0.3  # share of the document steps before the linear decay
     final: float = 0.02  # learning rate at the end, as a share of its peak
     clip: float = 1.0  # norm of the gradient
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: float = 5.0
 
 
 _NARROW = Mix(letters=world.NARROW_GROUP, anchors=world.NARROW_ANCHORS, clue_counts=((1, 0.1), (2, 0.9)))

@@ -46,7 +46,7 @@ def train_onpolicy(
     work_dir: Path,
     mirrors: list[str],
     engine: str = "transformers",
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = 5.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train the model at ``manifest``; models of `checkpoint_steps` are left in ``out_dir``/step-N.
 

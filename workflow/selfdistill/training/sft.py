@@ -48,7 +48,7 @@ def train_sft(
     settings: SftSettings,
     enable_thinking: bool | None,
     seed: int,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = 5.0,
 ) -> pd.DataFrame:
     """Fine-tune the model at ``manifest`` on ``examples`` and save it, with its manifest, in ``out_dir``.
 
