@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import sys
 import typing
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from selfdistill.config import Config
+from selfdistill.config import Config, without_other_sources
 from selfdistill.errors import UserError
 from selfdistill.opening import Opened, Start, open_study
 from selfdistill.settings import choices, is_settings, keys
@@ -112,19 +113,24 @@ REFUSED = {
     "a truth in a sweep": (runs({"method": "grpo", "problems": [1, True]}), "problems.1: a number is expected"),
     "on without quotes": ("figures: {views: {fig_3: {thinking: on}}}", "put the word in quotes"),
     "off without quotes": ("claims: {roles: {coverage: {thinking: off}}}", "thinking: unknown False (YAML reads yes"),
-    "a key twice": ("seed: 1\nstudy: mine\nseed: 2", "line 3: the key 'seed' stands twice in one table (first in line 1)"),
+    "a key twice": (
+        "seed: 1\nstudy: mine\nseed: 2",
+        "line 3: the key 'seed' stands twice in one table (first in line 1)",
+    ),
     "a key twice below": ("selection: {target: 5, low: 0.2, target: 6}", "the key 'target' stands twice"),
     "a model twice": ("models:\n  a: {source: microcosm}\n  a: {source: hub}", "the key 'a' stands twice"),
     "a key that is a number": ("models: {7: {source: microcosm}}", "YAML does not read the key '7' as a text"),
     "a key that is a truth": ("models: {on: {source: microcosm}}", "YAML does not read the key 'on' as a text"),
     "a key that is null": ("models: {~: {source: microcosm}}", "YAML does not read the key '~' as a text"),
-    "a key that is a list": ("models: {? [a, b] : {source: microcosm}}", "key a list or a table as a text"),
     "a date": ("study: 2024-01-01", "YAML reads 2024-01-01 as a time"),
     "an emoji as JSON escapes": ('models: {microcosm: {instruction: "\\ud83d\\ude00"}}', "write the character itself"),
     "half an emoji": ('models: {microcosm: {instruction: "\\ud83d"}}', "write the character itself"),
     "a NUL": ('models: {microcosm: {instruction: "a\\0b"}}', "a text with a NUL character"),
     "a template": ("__use_yte__: true\nseed: 3", "a configuration holds plain values, no expressions"),
-    "infinity": ("sampling: {collect: {temperature: .inf}}", "sampling.collect.temperature: Input should be a finite number"),
+    "infinity": (
+        "sampling: {collect: {temperature: .inf}}",
+        "sampling.collect.temperature: Input should be a finite number",
+    ),
     "no number": ("selection: {low: .nan}", "selection.low"),
     "e-notation without a point is read as a text": ("seed: 1e3", "seed: Input should be a valid integer"),
     # --- names of keys ---
@@ -136,7 +142,10 @@ REFUSED = {
     "a hyphen": ("onpolicy: {batch-size: 8}", "unknown key 'onpolicy.batch-size' (did you mean 'batch_size'?)"),
     "a figure": ("figures: {views: {fig_33: {families: [microcosm]}}}", "unknown 'fig_33' (did you mean 'fig_3'?)"),
     "a role": ("claims: {roles: {coverige: {family: microcosm}}}", "unknown 'coverige' (did you mean 'coverage'?)"),
-    "a method of a view": ("figures: {views: {fig_3: {rates: {gpro: 3.0e-4}}}}", "unknown 'gpro' (did you mean 'grpo'?)"),
+    "a method of a view": (
+        "figures: {views: {fig_3: {rates: {gpro: 3.0e-4}}}}",
+        "unknown 'gpro' (did you mean 'grpo'?)",
+    ),
     "a key of the method's own section": ("onpolicy: {clip_low: 0.1}", "(did you mean 'grpo.clip_low'?)"),
     "a dotted key": ("selection.high: 0.5", "unknown key 'selection.high'"),
     "an empty key": ('"": 1', "unknown key ''"),
@@ -146,23 +155,41 @@ REFUSED = {
     "another engine": ("engine: sglang", "engine: unknown 'sglang'"),
     "GRPO": (runs({"method": "GRPO"}), "method: unknown 'GRPO' (did you mean 'grpo'?); known: grpo, sdpo"),
     "gpro in a sweep": (runs({"method": ["gpro", "sdpo"]}), "method.0: unknown 'gpro' (did you mean 'grpo'?)"),
-    "files": (problem_set(source="files", file="a.jsonl"), "problem_sets.mine.source: unknown 'files' (did you mean 'file'?)"),
+    "files": (
+        problem_set(source="files", file="a.jsonl"),
+        "problem_sets.mine.source: unknown 'files' (did you mean 'file'?)",
+    ),
     "huggingface": (problem_set(source="huggingface", repo="a/b"), "known: microcosm, file, hub"),
     "Hub": (model(source="Hub", repo="a/b"), "models.mine.source: unknown 'Hub' (did you mean 'hub'?)"),
-    "a context": (runs({"method": "sdpo", "context": "solutions"}), "context: unknown 'solutions' (did you mean 'solution'?)"),
+    "a context": (
+        runs({"method": "sdpo", "context": "solutions"}),
+        "context: unknown 'solutions' (did you mean 'solution'?)",
+    ),
     "a schedule": ("sft: {schedule: cosin}", "sft.schedule: unknown 'cosin' (did you mean 'cosine'?)"),
     "an aggregation": ("onpolicy: {aggregation: tokens}", "(did you mean 'token'?)"),
-    "a preset": ("pretraining: {preset: Standard}", "pretraining.preset: unknown 'Standard' (did you mean 'standard'?)"),
+    "a preset": (
+        "pretraining: {preset: Standard}",
+        "pretraining.preset: unknown 'Standard' (did you mean 'standard'?)",
+    ),
     "a mirror": ("onpolicy: {mirrors: [tensorbord]}", "(did you mean 'tensorboard'?)"),
     "a demonstration": ("onpolicy: {sdpo: {demonstration: frist}}", "(did you mean 'first'?)"),
     "thinking": ('figures: {views: {fig_3: {thinking: "yes"}}}', "thinking: unknown 'yes'; known: on, off"),
     "a split": ("problem_sets: {train: {split: trian}}", "unknown microcosm split 'trian' (did you mean 'train'?)"),
     # --- names that stand for nothing ---
-    "a model of Section 3": ("selection: {models: [micro]}", "selection.models: unknown 'micro' (did you mean 'microcosm'?)"),
+    "a model of Section 3": (
+        "selection: {models: [micro]}",
+        "selection.models: unknown 'micro' (did you mean 'microcosm'?)",
+    ),
     "a model of Section 4": ("sft: {models: [microcosm_of]}", "sft.models: unknown 'microcosm_of'"),
-    "a model of Section 4 that Section 3 has not": ("sft: {models: [microcosm_off]}", "sft.models: unknown 'microcosm_off'"),
+    "a model of Section 4 that Section 3 has not": (
+        "sft: {models: [microcosm_off]}",
+        "sft.models: unknown 'microcosm_off'",
+    ),
     "a run's model": (runs({"method": "grpo", "model": "qwen"}), "onpolicy.runs.model: unknown 'qwen'"),
-    "a run's problem set": (runs({"method": "grpo", "problem_set": "narow"}), "unknown 'narow' (did you mean 'narrow'?)"),
+    "a run's problem set": (
+        runs({"method": "grpo", "problem_set": "narow"}),
+        "unknown 'narow' (did you mean 'narrow'?)",
+    ),
     "a run's set without benchmarks": (runs({"method": "grpo", "problem_set": "easy"}), "unknown 'easy'"),
     "a pool": ("selection: {problem_set: trian}", "selection.problem_set: unknown 'trian' (did you mean 'train'?)"),
     "a benchmark": ("evaluation: {benchmarks: [hrad]}", "evaluation.benchmarks: unknown 'hrad' (did you mean 'hard'?)"),
@@ -170,21 +197,70 @@ REFUSED = {
     "a set trained on": ("onpolicy: {benchmarks: {trian: [easy]}}", "onpolicy.benchmarks: unknown 'trian'"),
     "Figure 1a's set": ("figures: {narrow: easy}", "figures.narrow: unknown 'easy'; known: train, narrow"),
     "a set that is dropped": ("problem_sets: {hard: null}", "unknown 'hard'; known:"),
-    "a model that is dropped": ("models: {microcosm_off: null}", "unknown 'microcosm_off'; known: microcosm"),
+    "a model that is dropped": ("models: {microcosm_off: null}", "unknown 'microcosm_off' (did you mean 'microcosm'?)"),
     "weights of another entry": ("models: {microcosm_off: {of: mikrocosm}}", "models.*.of: unknown 'mikrocosm'"),
-    "a view's family": ("figures: {views: {fig_3: {families: [mine]}}}", "figures.views.fig_3.families: unknown 'mine'; known: microcosm"),
-    "a view's problem set": ("figures: {views: {fig_5: {problem_set: trainn}}}", "figures.views.fig_5.problem_set: unknown 'trainn' (did you mean 'train'?)"),
-    "a view's rate": ("figures: {views: {fig_4: {rates: {sdpo: 1.0e-3}}}}", "fig_4.rates.sdpo: no run of 'sdpo' has the rate 0.001; rates of its runs: 0.0003, 0.003"),
-    "a view's top-k": ("figures: {views: {fig_6: {top_k: 7}}}", "figures.views.fig_6: no on-policy run is what this figure shows"),
-    "a view of thinking that no run has": ('figures: {views: {fig_7: {problem_set: narrow, thinking: "off"}}}', "figures.views.fig_7: no on-policy run"),
-    "a view without one of its methods": (over(onpolicy={"runs": [{"model": ["microcosm", "microcosm_off"], "method": "sdpo", "learning_rate": [3e-4, 3e-3]}]}), "figures.views.fig_7.rates.grpo: no run of 'grpo' has the rate 0.0003; rates of its runs: none"),
-    "Figure 1a without runs": (over(onpolicy={"runs": default_runs} if (default_runs := []) else {"runs": [{"model": ["microcosm", "microcosm_off"], "method": ["grpo", "sdpo"], "learning_rate": [3e-4, 3e-3]}]}), "figures.views.fig_1: no on-policy run is what this figure shows"),
-    "a role's family": ("claims: {roles: {coverage: {family: mine}}}", "claims.roles.coverage.family: unknown 'mine'; known: microcosm"),
-    "a role's hardest benchmark": ("claims: {roles: {no_thinking: {hardest: hrad}}}", "claims.roles.no_thinking.hardest: unknown 'hrad' (did you mean 'hard'?)"),
-    "a role's problem set": ("claims: {roles: {chemistry: {problem_set: narow}}}", "claims.roles.chemistry.problem_set: unknown 'narow' (did you mean 'narrow'?)"),
-    "a role's rate": ("claims: {roles: {coverage: {rates: {sdpo: [3.0e-4, 1.0e-3]}}}}", "claims.roles.coverage.rates.sdpo: no run of 'sdpo' has the rate 0.001"),
-    "a role without rates": (over(claims={"roles": {"long_thinking": {"family": "microcosm"}}}), "claims.roles.long_thinking.rates: its statements compare runs of 'grpo', of which no rate is named"),
-    "a role's top-k": ("claims: {roles: {coverage: {top_k: 55}}}", "claims.roles.coverage.top_k: no run of 'sdpo' has top-k 55; known: 10, 100"),
+    "a view's family": (
+        "figures: {views: {fig_3: {families: [mine]}}}",
+        "figures.views.fig_3.families: unknown 'mine'; known: microcosm",
+    ),
+    "a view's problem set": (
+        "figures: {views: {fig_5: {problem_set: trainn}}}",
+        "figures.views.fig_5.problem_set: unknown 'trainn' (did you mean 'train'?)",
+    ),
+    "a view's rate": (
+        "figures: {views: {fig_4: {rates: {sdpo: 1.0e-3}}}}",
+        "fig_4.rates.sdpo: no run of 'sdpo' has the rate 0.001; rates of its runs: 0.0003, 0.003",
+    ),
+    "a view's top-k": (
+        "figures: {views: {fig_6: {top_k: 7}}}",
+        "figures.views.fig_6: no on-policy run is what this figure shows",
+    ),
+    "a view of thinking that no run has": (
+        'figures: {views: {fig_7: {problem_set: narrow, thinking: "off"}}}',
+        "figures.views.fig_7: no on-policy run",
+    ),
+    "a view without one of its methods": (
+        over(
+            onpolicy={
+                "runs": [{"model": ["microcosm", "microcosm_off"], "method": "sdpo", "learning_rate": [3e-4, 3e-3]}]
+            }
+        ),
+        "figures.views.fig_7.rates.grpo: no run of 'grpo' has the rate 0.0003; rates of its runs: none",
+    ),
+    "Figure 1a without runs": (
+        over(
+            onpolicy={
+                "runs": [
+                    {"model": ["microcosm", "microcosm_off"], "method": ["grpo", "sdpo"], "learning_rate": [3e-4, 3e-3]}
+                ]
+            }
+        ),
+        "figures.views.fig_1: no on-policy run is what this figure shows",
+    ),
+    "a role's family": (
+        "claims: {roles: {coverage: {family: mine}}}",
+        "claims.roles.coverage.family: unknown 'mine'; known: microcosm",
+    ),
+    "a role's hardest benchmark": (
+        "claims: {roles: {no_thinking: {hardest: hrad}}}",
+        "claims.roles.no_thinking.hardest: unknown 'hrad' (did you mean 'hard'?)",
+    ),
+    "a role's problem set": (
+        "claims: {roles: {chemistry: {problem_set: narow}}}",
+        "claims.roles.chemistry.problem_set: unknown 'narow' (did you mean 'narrow'?)",
+    ),
+    "a role's rate": (
+        "claims: {roles: {coverage: {rates: {sdpo: [3.0e-4, 1.0e-3]}}}}",
+        "claims.roles.coverage.rates.sdpo: no run of 'sdpo' has the rate 0.001",
+    ),
+    "a role without rates": (
+        over(claims={"roles": {"long_thinking": {"family": "microcosm"}}}),
+        "claims.roles.long_thinking.rates: its statements compare runs of 'grpo', of which no rate is named",
+    ),
+    "a role's top-k": (
+        "claims: {roles: {coverage: {top_k: 55}}}",
+        "claims.roles.coverage.top_k: no run of 'sdpo' has top-k 55; known: 10, 100",
+    ),
     # --- missing, null, empty ---
     "a section of nothing": ("selection:", "selection: Input should be a dictionary (found None)"),
     "a null seed": ("seed:", "seed: Input should be a valid integer (found None)"),
@@ -193,78 +269,186 @@ REFUSED = {
     "no models of Section 4": ("sft: {models: []}", "sft.models: List should have at least 1 item"),
     "no rates": ("sft: {learning_rates: []}", "sft.learning_rates: List should have at least 1 item"),
     "no runs": ("onpolicy: {runs: []}", "onpolicy.runs: List should have at least 1 item"),
-    "no checkpoints": ("onpolicy: {checkpoint_steps: []}", "onpolicy.checkpoint_steps: List should have at least 1 item"),
+    "no checkpoints": (
+        "onpolicy: {checkpoint_steps: []}",
+        "onpolicy.checkpoint_steps: List should have at least 1 item",
+    ),
     "no benchmarks": ("evaluation: {benchmarks: []}", "evaluation.benchmarks: List should have at least 1 item"),
-    "no benchmarks along training": ("onpolicy: {benchmarks: {train: []}}", "onpolicy.benchmarks.train: List should have at least 1 item"),
-    "no families": ("figures: {views: {fig_3: {families: []}}}", "figures.views.fig_3.families: List should have at least 1 item"),
+    "no benchmarks along training": (
+        "onpolicy: {benchmarks: {train: []}}",
+        "onpolicy.benchmarks.train: List should have at least 1 item",
+    ),
+    "no families": (
+        "figures: {views: {fig_3: {families: []}}}",
+        "figures.views.fig_3.families: List should have at least 1 item",
+    ),
     "no members in a sweep": (runs({"method": "grpo", "problems": []}), "problems: List should have at least 1 item"),
-    "no rates of a role": ("claims: {roles: {coverage: {rates: {sdpo: []}}}}", "rates.sdpo: List should have at least 1 item"),
+    "no rates of a role": (
+        "claims: {roles: {coverage: {rates: {sdpo: []}}}}",
+        "rates.sdpo: List should have at least 1 item",
+    ),
     "an empty study": ('study: ""', "study: String should match pattern"),
     "an empty family": ('models: {microcosm: {family: ""}}', "models.microcosm.family"),
-    "a run without a model": ("onpolicy: {runs: [{method: grpo, learning_rate: 3.0e-4}]}", "'onpolicy.runs.0.model' is missing"),
-    "a run without a method": ("onpolicy: {runs: [{model: microcosm, learning_rate: 3.0e-4}]}", "'onpolicy.runs.0.method' is missing"),
-    "a run without a rate": ("onpolicy: {runs: [{model: microcosm, method: grpo}]}", "'onpolicy.runs.0.learning_rate' is missing"),
+    "a run without a model": (
+        "onpolicy: {runs: [{method: grpo, learning_rate: 3.0e-4}]}",
+        "'onpolicy.runs.0.model' is missing",
+    ),
+    "a run without a method": (
+        "onpolicy: {runs: [{model: microcosm, learning_rate: 3.0e-4}]}",
+        "'onpolicy.runs.0.method' is missing",
+    ),
+    "a run without a rate": (
+        "onpolicy: {runs: [{model: microcosm, method: grpo}]}",
+        "'onpolicy.runs.0.learning_rate' is missing",
+    ),
     "a model without a source": ("models: {mine: {instruction: x}}", "'models.mine.source' is missing"),
     "a problem set without a source": ("problem_sets: {mine: {size: 3}}", "'problem_sets.mine.source' is missing"),
-    "a hub model without a repository": (model(source="hub", revision=COMMIT), "models.mine: a model of source 'hub' needs 'repo' and 'revision'"),
+    "a hub model without a repository": (
+        model(source="hub", revision=COMMIT),
+        "models.mine: a model of source 'hub' needs 'repo' and 'revision'",
+    ),
     "a hub model without a revision": (model(source="hub", repo="a/b"), "needs 'repo' and 'revision'"),
     "a folder model without a folder": (model(source="folder"), "a model of source 'folder' needs 'folder'"),
     "a shared model without the other": (model(source="model"), "a model of source 'model' needs 'of'"),
     "a file set without a file": (problem_set(source="file"), "a problem set of source 'file' needs 'file'"),
     "a hub set without a revision": (problem_set(source="hub", repo="a/b"), "needs 'repo' and 'revision'"),
     "SDPO without context": (runs({"method": "sdpo", "context": None}), "a run of sdpo needs 'context'"),
-    "SDPO without top-k": (runs({"method": "sdpo", "top_k": None}), "a run of sdpo needs 'top_k'") if False else (runs({"method": "gdpo"}), "method: unknown 'gdpo'"),
+    "SDPO without top-k": (runs({"method": "sdpo", "top_k": [10, None]}), "a run of sdpo needs 'top_k'"),
     # --- texts ---
     "a study with a slash": ("study: ../elsewhere", "study: String should match pattern"),
     "a study in capitals": ("study: Mine", "study: String should match pattern"),
     "a study of 300 characters": (f"study: {LONG}", "study: String should have at most 64 characters"),
-    "the study that is shipped": ("study: reference", "study: 'reference' is the name of the results that the repository holds"),
-    "a family with a space": ("models: {microcosm: {family: my models}}", "models.microcosm.family: String should match pattern"),
+    "the study that is shipped": (
+        "study: reference",
+        "study: 'reference' is the name of the results that the repository holds",
+    ),
+    "a family with a space": (
+        "models: {microcosm: {family: my models}}",
+        "models.microcosm.family: String should match pattern",
+    ),
     "a family that is a path": ("models: {microcosm: {family: ../up}}", "models.microcosm.family"),
     "a family that runs a command": ("models: {microcosm: {family: $(touch x)}}", "models.microcosm.family"),
     "a model's name with a slash": ("models: {a/b: {source: microcosm}}", "models.a/b"),
     "a model's name with a space": ("models: {my model: {source: microcosm}}", "models.my model"),
     "a long name": (over(models={LONG: {"source": "microcosm"}}), "String should have at most 64 characters"),
     "a set's name with a brace": ('problem_sets: {"{x}": {source: microcosm}}', "problem_sets.{x}"),
-    "an instruction of 150 KB": (over(models={"microcosm": {"instruction": "a" * 150_000}}), "models.microcosm.instruction: String should have at most 10000 characters"),
-    "instructions that fill a command": (over(models={f"m{i}": {"source": "microcosm", "instruction": "ä" * 9_000} for i in range(3)}), "the configuration takes"),
-    "more runs than fit a command": (over(onpolicy={"runs": [{"model": "microcosm", "method": ["grpo", "sdpo"], "learning_rate": 3e-4, "seed": list(range(300))}]}), "the list of runs takes"),
-    "a repository with a space": (model(source="hub", repo="a b", revision=COMMIT), "models.mine.repo: String should match pattern"),
-    "a repository that is a path": (problem_set(source="hub", repo="../a/b", revision=COMMIT), "problem_sets.mine.repo: String should match pattern"),
+    "an instruction of 150 KB": (
+        over(models={"microcosm": {"instruction": "a" * 150_000}}),
+        "models.microcosm.instruction: String should have at most 10000 characters",
+    ),
+    "instructions that fill a command": (
+        over(models={f"m{i}": {"source": "microcosm", "instruction": "ä" * 9_000} for i in range(3)}),
+        "all keys together: ",
+    ),
+    "more runs than fit a command": (
+        over(
+            onpolicy={
+                "runs": [
+                    {"model": "microcosm", "method": ["grpo", "sdpo"], "learning_rate": 3e-4, "seed": list(range(300))}
+                ]
+            }
+        ),
+        "onpolicy.runs: ",
+    ),
+    "a repository with a space": (
+        model(source="hub", repo="a b", revision=COMMIT),
+        "models.mine.repo: String should match pattern",
+    ),
+    "a repository that is a path": (
+        problem_set(source="hub", repo="../a/b", revision=COMMIT),
+        "problem_sets.mine.repo: String should match pattern",
+    ),
     "a repository in three parts": (model(source="hub", repo="a/b/c", revision=COMMIT), "models.mine.repo"),
     # --- twice ---
-    "a benchmark twice": ("evaluation: {benchmarks: [in_domain, in_domain]}", "evaluation.benchmarks: 'in_domain' stands twice"),
-    "a benchmark along training twice": ("onpolicy: {benchmarks: {train: [easy, easy]}}", "onpolicy.benchmarks.train: 'easy' stands twice"),
-    "a model twice in Section 3": ("selection: {models: [microcosm, microcosm]}", "selection.models: 'microcosm' stands twice"),
+    "a benchmark twice": (
+        "evaluation: {benchmarks: [in_domain, in_domain]}",
+        "evaluation.benchmarks: 'in_domain' stands twice",
+    ),
+    "a benchmark along training twice": (
+        "onpolicy: {benchmarks: {train: [easy, easy]}}",
+        "onpolicy.benchmarks.train: 'easy' stands twice",
+    ),
+    "a model twice in Section 3": (
+        "selection: {models: [microcosm, microcosm]}",
+        "selection.models: 'microcosm' stands twice",
+    ),
     "a model twice in Section 4": ("sft: {models: [microcosm, microcosm]}", "sft.models: 'microcosm' stands twice"),
     "a rate twice": ("sft: {learning_rates: [3.0e-4, 0.0003]}", "sft.learning_rates: 0.0003 stands twice"),
     "a checkpoint twice": ("onpolicy: {checkpoint_steps: [15, 15]}", "onpolicy.checkpoint_steps: 15 stands twice"),
-    "a family twice": ("figures: {views: {fig_3: {families: [microcosm, microcosm]}}}", "families: 'microcosm' stands twice"),
-    "a role's rate twice": ("claims: {roles: {coverage: {rates: {grpo: [3.0e-4, 3.0e-4]}}}}", "rates.grpo: 0.0003 stands twice"),
-    "two runs of one name": (runs({"method": "grpo", "problems": 8, "batch_size": 16}), "onpolicy.runs: two runs of 'microcosm' are called 'grpo-train-n8-draw0-lr0.0003-seed0'"),
+    "a family twice": (
+        "figures: {views: {fig_3: {families: [microcosm, microcosm]}}}",
+        "families: 'microcosm' stands twice",
+    ),
+    "a role's rate twice": (
+        "claims: {roles: {coverage: {rates: {grpo: [3.0e-4, 3.0e-4]}}}}",
+        "rates.grpo: 0.0003 stands twice",
+    ),
+    "two runs of one name": (
+        runs({"method": "grpo", "problems": 8, "batch_size": 16}),
+        "onpolicy.runs: two runs of 'microcosm' are called 'grpo-train-n8-draw0-lr0.0003-seed0'",
+    ),
     # --- bounds ---
-    "a rate of 1e10": ("sft: {learning_rates: [1.0e+10]}", "sft.learning_rates.0: Input should be less than or equal to 1 (found 10000000000.0)"),
-    "a run's rate of 1e10": (runs({"method": "grpo", "learning_rate": 1e10}), "learning_rate: Input should be less than or equal to 1"),
+    "a rate of 1e10": (
+        "sft: {learning_rates: [1.0e+10]}",
+        "sft.learning_rates.0: Input should be less than or equal to 1 (found 10000000000.0)",
+    ),
+    "a run's rate of 1e10": (
+        runs({"method": "grpo", "learning_rate": 1e10}),
+        "learning_rate: Input should be less than or equal to 1",
+    ),
     "a rate of 0": ("sft: {learning_rates: [0]}", "sft.learning_rates.0: Input should be greater than 0"),
-    "a negative rate": (runs({"method": "grpo", "learning_rate": -1e-4}), "learning_rate: Input should be greater than 0"),
-    "a run's seed beyond int32": (runs({"method": "grpo", "seed": 10**11}), "seed: Input should be less than 2147483648"),
+    "a negative rate": (
+        runs({"method": "grpo", "learning_rate": -1e-4}),
+        "learning_rate: Input should be greater than 0",
+    ),
+    "a run's seed beyond int32": (
+        runs({"method": "grpo", "seed": 10**11}),
+        "seed: Input should be less than 2147483648",
+    ),
     "the study's seed beyond int32": (f"seed: {2**31}", "seed: Input should be less than 2147483648"),
     "a seed of 90 digits": (f"seed: {'9' * 90}", "seed: "),
     "a negative seed": ("seed: -1", "seed: Input should be greater than or equal to 0"),
-    "a top-k of 10**10": (runs({"method": "sdpo", "top_k": 10**10}), "top_k: Input should be less than or equal to 1000000"),
-    "a sampling top-k of 10**10": (f"sampling: {{collect: {{top_k: {10**10}}}}}", "sampling.collect.top_k: Input should be less than 2147483648"),
-    "10**12 resamples": (f"statistics: {{resamples: {10**12}}}", "statistics.resamples: Input should be less than or equal to 100000"),
-    "a confidence of 95": ("statistics: {confidence: 95}", "statistics.confidence: Input should be less than 1 (found 95)"),
+    "a top-k of 10**10": (
+        runs({"method": "sdpo", "top_k": 10**10}),
+        "top_k: Input should be less than or equal to 1000000",
+    ),
+    "a sampling top-k of 10**10": (
+        f"sampling: {{collect: {{top_k: {10**10}}}}}",
+        "sampling.collect.top_k: Input should be less than 2147483648",
+    ),
+    "10**12 resamples": (
+        f"statistics: {{resamples: {10**12}}}",
+        "statistics.resamples: Input should be less than or equal to 100000",
+    ),
+    "a confidence of 95": (
+        "statistics: {confidence: 95}",
+        "statistics.confidence: Input should be less than 1 (found 95)",
+    ),
     "a confidence of 0": ("statistics: {confidence: 0}", "statistics.confidence: Input should be greater than 0"),
-    "a top-p in percent": ("sampling: {train: {top_p: 95}}", "sampling.train.top_p: Input should be less than or equal to 1 (found 95)"),
+    "a top-p in percent": (
+        "sampling: {train: {top_p: 95}}",
+        "sampling.train.top_p: Input should be less than or equal to 1 (found 95)",
+    ),
     "a top-p of 0": ("sampling: {evaluate: {top_p: 0}}", "sampling.evaluate.top_p: Input should be greater than 0"),
-    "the paper's top-k of -1": ("sampling: {train: {top_k: -1}}", "sampling.train.top_k: Input should be greater than or equal to 0"),
-    "a temperature of 1e10": ("sampling: {collect: {temperature: 1.0e+10}}", "sampling.collect.temperature: Input should be less than or equal to 100"),
-    "no tokens": ("sampling: {collect: {max_tokens: 0}}", "sampling.collect.max_tokens: Input should be greater than 0"),
+    "the paper's top-k of -1": (
+        "sampling: {train: {top_k: -1}}",
+        "sampling.train.top_k: Input should be greater than or equal to 0",
+    ),
+    "a temperature of 1e10": (
+        "sampling: {collect: {temperature: 1.0e+10}}",
+        "sampling.collect.temperature: Input should be less than or equal to 100",
+    ),
+    "no tokens": (
+        "sampling: {collect: {max_tokens: 0}}",
+        "sampling.collect.max_tokens: Input should be greater than 0",
+    ),
     "half a rollout": ("selection: {rollouts: 2.5}", "selection.rollouts: Input should be a valid integer"),
     "rollouts as words": ("selection: {rollouts: eight}", "selection.rollouts: Input should be a valid integer"),
     "bounds of another order": ("selection: {low: 0.6}", "selection: 'low' (0.6) is above 'high' (0.5)"),
-    "a band without a rate": ("selection: {low: 0.3, high: 0.35}", "no solve rate of 8 rollouts lies between 'low' (0.3) and 'high' (0.35); nearest: 2/8 and 3/8"),
+    "a band without a rate": (
+        "selection: {low: 0.3, high: 0.35}",
+        "no solve rate of 8 rollouts lies between 'low' (0.3) and 'high' (0.35); nearest: 2/8 and 3/8",
+    ),
     "a band of one rollout": ("selection: {rollouts: 1}", "no solve rate of 1 rollouts lies between"),
     "fewer than are accepted": ("sft: {at_least: 801}", "sft: 'at_least' (801) is above 'responses' (800)"),
     "a group of one": ("onpolicy: {rollouts: 1}", "onpolicy.rollouts: Input should be greater than 1"),
@@ -272,68 +456,209 @@ REFUSED = {
     "a window of 0": ("onpolicy: {window: 0}", "onpolicy.window: Input should be greater than 0"),
     "a beta of 1": ("onpolicy: {adam_beta1: 1}", "onpolicy.adam_beta1: Input should be less than 1"),
     "a dual clip of 1": ("onpolicy: {grpo: {dual_clip: 1}}", "onpolicy.grpo.dual_clip: Input should be greater than 1"),
-    "an alpha of 2": ("onpolicy: {sdpo: {divergence_alpha: 2}}", "onpolicy.sdpo.divergence_alpha: Input should be less than or equal to 1"),
-    "a teacher that moves twice": (runs({"method": "sdpo", "teacher_update_rate": 2}), "teacher_update_rate: Input should be less than or equal to 1"),
-    "a teacher's prompt of a token": ("onpolicy: {sdpo: {max_teacher_tokens: 1}}", "onpolicy.sdpo.max_teacher_tokens: Input should be greater than or equal to 16"),
+    "an alpha of 2": (
+        "onpolicy: {sdpo: {divergence_alpha: 2}}",
+        "onpolicy.sdpo.divergence_alpha: Input should be less than or equal to 1",
+    ),
+    "a teacher that moves twice": (
+        runs({"method": "sdpo", "teacher_update_rate": 2}),
+        "teacher_update_rate: Input should be less than or equal to 1",
+    ),
+    "a teacher's prompt of a token": (
+        "onpolicy: {sdpo: {max_teacher_tokens: 1}}",
+        "onpolicy.sdpo.max_teacher_tokens: Input should be greater than or equal to 16",
+    ),
     "a size of 0": ("problem_sets: {train: {size: 0}}", "problem_sets.train.size: Input should be greater than 0"),
     "a size of -1": ("problem_sets: {train: {size: -1}}", "problem_sets.train.size: Input should be greater than 0"),
     # --- sizes that do not fit each other ---
-    "a micro-batch that does not divide": ("onpolicy: {micro_batch_size: 5}", "onpolicy: micro_batch_size 5 does not divide 32 sequences per update and process; nearest micro_batch_size: 4 or 8"),
+    "a micro-batch that does not divide": (
+        "onpolicy: {micro_batch_size: 5}",
+        "onpolicy: micro_batch_size 5 does not divide 32 sequences per update and process; nearest micro_batch_size: 2 or 4",
+    ),
     "a micro-batch beyond the batch": ("onpolicy: {micro_batch_size: 64}", "micro_batch_size 64 does not divide 32"),
-    "updates that do not divide": ("onpolicy: {updates_per_step: 3}", "batch_size x rollouts per each of 3 updates (64) does not divide"),
-    "huge sizes that do not divide": ("onpolicy: {batch_size: 999983, rollouts: 9973, updates_per_step: 7}", "does not divide among 1 processes"),
-    "a micro-batch of fine-tuning": ("sft: {micro_batch_size: 5}", "sft: micro_batch_size 5 does not divide 32 sequences per step and process; nearest micro_batch_size: 4 or 8"),
+    "updates that do not divide": (
+        "onpolicy: {updates_per_step: 3}",
+        "batch_size x rollouts per each of 3 updates (64) does not divide",
+    ),
+    "huge sizes that do not divide": (
+        "onpolicy: {batch_size: 999983, rollouts: 9973, updates_per_step: 7}",
+        "does not divide among 1 processes",
+    ),
+    "a micro-batch of fine-tuning": (
+        "sft: {micro_batch_size: 5}",
+        "sft: micro_batch_size 5 does not divide 32 sequences per step and process; nearest micro_batch_size: 2 or 4",
+    ),
     "a batch of fine-tuning": ("sft: {batch_size: 30}", "micro_batch_size 4 does not divide 30"),
-    "a run's own batch": (runs({"method": "grpo", "batch_size": 3}), "micro_batch_size 16 does not divide 12"),
-    "a checkpoint after the end": ("onpolicy: {checkpoint_steps: [15, 31]}", "onpolicy: checkpoint_steps: 31 is not between 1 and steps (30)"),
-    "a checkpoint of step 0": ("onpolicy: {checkpoint_steps: [0, 30]}", "onpolicy.checkpoint_steps.0: Input should be greater than 0"),
+    "a run's own batch": (
+        runs({"method": "grpo", "problems": 4, "batch_size": 3}),
+        "micro_batch_size 16 does not divide 12",
+    ),
+    "a checkpoint after the end": (
+        "onpolicy: {checkpoint_steps: [15, 31]}",
+        "onpolicy: checkpoint_steps: 31 is not between 1 and steps (30)",
+    ),
+    "a checkpoint of step 0": (
+        "onpolicy: {checkpoint_steps: [0, 30]}",
+        "onpolicy.checkpoint_steps.0: Input should be greater than 0",
+    ),
     "fewer steps than checkpoints": ("onpolicy: {steps: 20}", "checkpoint_steps: 30 is not between 1 and steps (20)"),
-    "a moving teacher beside adapters": ("onpolicy: {lora_rank: 8}", "teacher_update_rate and lora_rank exclude each other"),
-    "a split that is smaller": ("problem_sets: {narrow: {size: 289}}", "problem_sets.narrow: microcosm split 'narrow_train' has 288 problems, 289 were asked for"),
-    "an endless split": ("problem_sets: {easy: {size: 1000000}}", "microcosm split 'easy' has 5363 problems, 1000000 were asked for"),
-    "more problems than the set has": (runs({"method": "grpo", "problem_set": "narrow", "problems": 300}), "draw 0 of 300 problems needs at least 300 problems, 1024 apart at most; the set has 288"),
-    "a draw beyond the set": (runs({"method": "grpo", "problems": 8, "draw": 8}), "draw 8 of 8 problems needs at least 8200 problems"),
+    "a moving teacher beside adapters": (
+        "onpolicy: {lora_rank: 8}",
+        "teacher_update_rate and lora_rank exclude each other",
+    ),
+    "a split that is smaller": (
+        "problem_sets: {narrow: {size: 289}}",
+        "problem_sets.narrow: microcosm split 'narrow_train' has 288 problems, 289 were asked for",
+    ),
+    "an endless split": (
+        "problem_sets: {easy: {size: 1000000}}",
+        "microcosm split 'easy' has 5363 problems, 1000000 were asked for",
+    ),
+    "more problems than the set has": (
+        runs({"method": "grpo", "problem_set": "narrow", "problems": 300}),
+        "draw 0 of 300 problems needs at least 300 problems, 1024 apart at most; the set has 288",
+    ),
+    "a draw beyond the set": (
+        runs({"method": "grpo", "problems": 8, "draw": 8}),
+        "draw 8 of 8 problems needs at least 8200 problems",
+    ),
     "more problems than draws are apart": (runs({"method": "grpo", "problems": 2000}), "draw 0 of 2000 problems needs"),
-    "a target beyond the pool": ("selection: {target: 9000}", "selection.target: 9000 problems are asked for, the set has 8000"),
-    "a training set as its benchmark": ("onpolicy: {benchmarks: {train: [train]}}", "onpolicy.benchmarks.train: 'train' is the set trained on"),
-    "a benchmark that is the training set by another name": ("problem_sets: {again: {source: microcosm, split: train, size: 10}}\nonpolicy: {benchmarks: {train: [again]}}", "onpolicy.benchmarks.train: 'again' is the set trained on"),
-    "the pool as a benchmark": ("evaluation: {benchmarks: [train]}", "evaluation.benchmarks: 'train' is the set that Section 4's data are selected from"),
-    "vLLM at 2.5": ("engine: vllm\nsampling: {collect: {temperature: 2.5}}", "sampling.collect.temperature: vLLM takes temperatures up to 2, found 2.5"),
+    "a target beyond the pool": (
+        "selection: {target: 9000}",
+        "selection.target: 9000 problems are asked for, the set has 8000",
+    ),
+    "a training set as its benchmark": (
+        "onpolicy: {benchmarks: {train: [train]}}",
+        "onpolicy.benchmarks.train: 'train' is the set trained on",
+    ),
+    "a benchmark that is the training set by another name": (
+        "problem_sets: {again: {source: microcosm, split: train, size: 10}}\nonpolicy: {benchmarks: {train: [again]}}",
+        "onpolicy.benchmarks.train: 'again' is the set trained on",
+    ),
+    "the pool as a benchmark": (
+        "evaluation: {benchmarks: [train]}",
+        "evaluation.benchmarks: 'train' is the set that Section 4's data are selected from",
+    ),
+    "vLLM at 2.5": (
+        "engine: vllm\nsampling: {collect: {temperature: 2.5}}",
+        "sampling.collect.temperature: vLLM takes temperatures up to 2, found 2.5",
+    ),
     # --- where things come from ---
-    "weights of itself": ("models: {microcosm_off: {of: microcosm_off}}", "models.microcosm_off.of: leads back to itself (microcosm_off -> microcosm_off)"),
-    "weights in a circle": ("models: {a: {source: model, of: b}, b: {source: model, of: a}}", "models.a.of: leads back to itself (a -> b -> a)"),
-    "a model's branch": (model(source="hub", repo="a/b", revision="main"), "models.mine: a/b: revision 'main' is not a commit of 40 hexadecimal digits"),
+    "weights of itself": (
+        "models: {microcosm_off: {of: microcosm_off}}",
+        "models.microcosm_off.of: leads back to itself (microcosm_off -> microcosm_off)",
+    ),
+    "weights in a circle": (
+        "models: {a: {source: model, of: b}, b: {source: model, of: a}}",
+        "models.a.of: leads back to itself (a -> b -> a)",
+    ),
+    "a model's branch": (
+        model(source="hub", repo="a/b", revision="main"),
+        "models.mine: a/b: revision 'main' is not a commit of 40 hexadecimal digits",
+    ),
     "a short commit": (model(source="hub", repo="a/b", revision="0123456"), "is not a commit of 40 hexadecimal digits"),
-    "a set's branch": (problem_set(source="hub", repo="a/b", revision="main"), "problem_sets.mine: a/b: revision 'main' is not a commit"),
-    "a model that is not locked": (model(source="hub", repo="Qwen/Qwen3-8C", revision="locked"), "no revision of 'Qwen/Qwen3-8C' (did you mean 'Qwen/Qwen3-8B'?)"),
-    "a set that is not locked": (problem_set(source="hub", repo="math-ai/aime26", revision="locked"), "config/revisions.json: no revision of 'math-ai/aime26'"),
-    "a folder that is not there": (model(source="folder", folder="no/where"), "models.mine.folder: no/where: no such folder"),
-    "a folder without weights": (model(source="folder", folder="docs"), "models.mine.folder: docs: no safetensors weights found"),
-    "a file for a folder": (model(source="folder", folder="README.md"), "models.mine.folder: README.md: no such folder"),
+    "a set's branch": (
+        problem_set(source="hub", repo="a/b", revision="main"),
+        "problem_sets.mine: a/b: revision 'main' is not a commit",
+    ),
+    "a model that is not locked": (
+        model(source="hub", repo="Qwen/Qwen3-8C", revision="locked"),
+        "no revision of 'Qwen/Qwen3-8C' (did you mean 'Qwen/Qwen3-8B'?)",
+    ),
+    "a set that is not locked": (
+        problem_set(source="hub", repo="math-ai/aime26", revision="locked"),
+        "config/revisions.json: no revision of 'math-ai/aime26'",
+    ),
+    "a folder that is not there": (
+        model(source="folder", folder="no/where"),
+        "models.mine.folder: no/where: no such folder",
+    ),
+    "a folder without weights": (
+        model(source="folder", folder="docs"),
+        "models.mine.folder: docs: no safetensors weights found",
+    ),
+    "a file for a folder": (
+        model(source="folder", folder="README.md"),
+        "models.mine.folder: README.md: no such folder",
+    ),
     "an empty folder name": (model(source="folder", folder=""), "models.mine.folder"),
     "a home folder": (model(source="folder", folder="~/models/x"), "models.mine.folder: ~/models/x: no such folder"),
-    "a file of another kind": (problem_set(source="file", file="data/mine.csv"), "problem_sets.mine.file: data/mine.csv: unknown kind of file '.csv'"),
-    "a suffix in capitals": (problem_set(source="file", file="data/mine.JSONL"), "unknown kind of file '.JSONL' (did you mean '.jsonl'?)"),
-    "a folder for a file": (problem_set(source="file", file="docs"), "problem_sets.mine.file: docs: a folder, where a file of problems is expected"),
+    "a file of another kind": (
+        problem_set(source="file", file="data/mine.csv"),
+        "problem_sets.mine.file: data/mine.csv: unknown kind of file '.csv'",
+    ),
+    "a suffix in capitals": (
+        problem_set(source="file", file="data/mine.JSONL"),
+        "unknown kind of file '.JSONL' (did you mean '.jsonl'?)",
+    ),
+    "a folder for a file": (
+        problem_set(source="file", file="docs"),
+        "problem_sets.mine.file: docs: a folder, where a file of problems is expected",
+    ),
     "an empty file name": (problem_set(source="file", file=""), "problem_sets.mine.file"),
-    "more rows than the file has": (problem_set(source="file", file="examples/data_set/problems.jsonl", size=99), "problem_sets.mine.size: 99 problems are asked for, examples/data_set/problems.jsonl has"),
-    "a repository for the microcosm": (problem_set(source="microcosm", split="hard", repo="a/b"), "problem_sets.mine.repo: belongs to the source 'hub', not to 'microcosm'"),
-    "a column for the microcosm": (problem_set(source="microcosm", split="hard", problem_column="q"), "problem_sets.mine.problem_column: belongs to the source 'file' or 'hub'"),
-    "a file for the microcosm": (problem_set(source="microcosm", split="hard", file="a.jsonl"), "problem_sets.mine.file: belongs to the source 'file'"),
-    "a split of a file": (problem_set(source="file", file="examples/data_set/problems.jsonl", split="test"), "problem_sets.mine.split: belongs to the source 'microcosm' or 'hub'"),
-    "a file for the hub": (problem_set(source="hub", repo="a/b", revision=COMMIT, file="a.jsonl"), "problem_sets.mine.file: belongs to the source 'file'"),
-    "a repository added to the default's set": ("problem_sets: {train: {repo: a/b, revision: main}}", "problem_sets.train.repo: belongs to the source 'hub', not to 'microcosm'"),
-    "a seed for the hub": (model(source="hub", repo="a/b", revision=COMMIT, seed=3), "models.mine.seed: belongs to the source 'microcosm', not to 'hub'"),
-    "a folder for the microcosm": ("models: {microcosm: {folder: docs}}", "models.microcosm.folder: belongs to the source 'folder', not to 'microcosm'"),
-    "another entry for the microcosm": ("models: {microcosm: {of: microcosm_off}}", "models.microcosm.of: belongs to the source 'model'"),
-    "a size that the default gave another source": ("problem_sets: {narrow: {source: file, file: examples/data_set/problems.jsonl}}", "problem_sets.narrow.size: config.yaml says 288 for another source than 'file'"),
-    "an instruction that the default gave another source": (over(models={"microcosm": {"source": "hub", "repo": "Qwen/Qwen3-8B", "revision": "locked"}}), "models.microcosm.instruction: config.yaml says '' for another source than 'hub'"),
+    "more rows than the file has": (
+        problem_set(source="file", file="examples/data_set/problems.jsonl", size=99),
+        "problem_sets.mine.size: 99 problems are asked for, examples/data_set/problems.jsonl has",
+    ),
+    "a repository for the microcosm": (
+        problem_set(source="microcosm", split="hard", repo="a/b"),
+        "problem_sets.mine.repo: belongs to the source 'hub', not to 'microcosm'",
+    ),
+    "a column for the microcosm": (
+        problem_set(source="microcosm", split="hard", problem_column="q"),
+        "problem_sets.mine.problem_column: belongs to the source 'file' or 'hub'",
+    ),
+    "a file for the microcosm": (
+        problem_set(source="microcosm", split="hard", file="a.jsonl"),
+        "problem_sets.mine.file: belongs to the source 'file'",
+    ),
+    "a split of a file": (
+        problem_set(source="file", file="examples/data_set/problems.jsonl", split="test"),
+        "problem_sets.mine.split: belongs to the source 'microcosm' or 'hub'",
+    ),
+    "a file for the hub": (
+        problem_set(source="hub", repo="a/b", revision=COMMIT, file="a.jsonl"),
+        "problem_sets.mine.file: belongs to the source 'file'",
+    ),
+    "a repository added to the default's set": (
+        "problem_sets: {train: {repo: a/b, revision: main}}",
+        "problem_sets.train.repo: belongs to the source 'hub', not to 'microcosm'",
+    ),
+    "a seed for the hub": (
+        model(source="hub", repo="a/b", revision=COMMIT, seed=3),
+        "models.mine.seed: belongs to the source 'microcosm', not to 'hub'",
+    ),
+    "a folder for the microcosm": (
+        "models: {microcosm: {folder: docs}}",
+        "models.microcosm.folder: belongs to the source 'folder', not to 'microcosm'",
+    ),
+    "another entry for the microcosm": (
+        "models: {microcosm: {of: microcosm_off}}",
+        "models.microcosm.of: belongs to the source 'model'",
+    ),
+    "a size that the default gave another source": (
+        "problem_sets: {narrow: {source: file, file: examples/data_set/problems.jsonl}}",
+        "problem_sets.narrow.size: config.yaml says 288 for another source than 'file'",
+    ),
+    "an instruction that the default gave another source": (
+        over(models={"microcosm": {"source": "hub", "repo": "Qwen/Qwen3-8B", "revision": "locked"}}),
+        "models.microcosm.instruction: config.yaml says '' for another source than 'hub'",
+    ),
     "top-k for GRPO": (runs({"method": "grpo", "top_k": 10}), "top_k: belongs to the method 'sdpo' (found 10)"),
-    "a context for GRPO": (runs({"method": "grpo", "context": "solution_without_thinking"}), "context: belongs to the method 'sdpo'"),
-    "a teacher for GRPO": (runs({"method": "grpo", "teacher_update_rate": 0.05}), "teacher_update_rate: belongs to the method 'sdpo'"),
+    "a context for GRPO": (
+        runs({"method": "grpo", "context": "solution_without_thinking"}),
+        "context: belongs to the method 'sdpo'",
+    ),
+    "a teacher for GRPO": (
+        runs({"method": "grpo", "teacher_update_rate": 0.05}),
+        "teacher_update_rate: belongs to the method 'sdpo'",
+    ),
     "several top-k for GRPO": (runs({"method": ["grpo"], "top_k": [10, 100]}), "top_k: belongs to the method 'sdpo'"),
-    "a draw of the whole set": (runs({"method": "grpo", "draw": 2}), "draw: is a draw of so many 'problems', which this run does not name"),
-}  # fmt: skip
+    "a draw of the whole set": (
+        runs({"method": "grpo", "draw": 2}),
+        "draw: is a draw of so many 'problems', which this run does not name",
+    ),
+}
 
 TAKEN = {
     "nothing": "{}",
@@ -362,8 +687,8 @@ TAKEN = {
     "a draw of some of the sizes": runs({"method": "grpo", "problems": [None, 8], "draw": [0, 1]}),
     "a batch of a run's own": runs({"method": "grpo", "problems": 2, "batch_size": 16}),
     "the whole split": "problem_sets: {narrow: {size: 288}}",
-    "a dropped series": "onpolicy: {benchmarks: {narrow: null}}\nproblem_sets: {narrow: {size: 200}}\nfigures: {narrow: train}\n"
-    + yaml.safe_dump({"onpolicy": {}}) if False else "models: {microcosm: {family: null}}",
+    "a series that is dropped": "onpolicy: {benchmarks: {mine: null}}",
+    "a family that is the model's own": "models: {microcosm: {family: null}}",
     "another family": "models: {microcosm: {family: microcosm}}",
     "a role that nobody plays": "claims: {roles: {coverage: null}}",
     "a file": problem_set(source="file", file="examples/data_set/problems.jsonl"),
@@ -372,12 +697,21 @@ TAKEN = {
     "a set at a commit": problem_set(source="hub", repo="a/b", revision=COMMIT, name="main", problem_column="q"),
     "a locked model": model(source="hub", repo="Qwen/Qwen3-8B", revision="locked"),
     "a repository without an owner": model(source="hub", repo="gpt2", revision=COMMIT),
-    "another source with all that it takes": over(models={"microcosm": {"source": "hub", "repo": "gpt2", "revision": COMMIT, "instruction": ""}}),
-    "a set of another source": "problem_sets: {train: {source: hub, repo: a/b, revision: %s, size: null}}" % COMMIT,
+    "another source with all that it takes": over(
+        models={"microcosm": {"source": "hub", "repo": "gpt2", "revision": COMMIT, "instruction": ""}}
+    ),
+    "a set of another source": over(
+        problem_sets={"train": {"source": "hub", "repo": "a/b", "revision": COMMIT, "size": None}}
+    ),
     "weights of weights": model(source="model", of="microcosm_off"),
     "vLLM": "engine: vllm",
-    "adapters beside a fixed teacher": over(onpolicy={"lora_rank": 8, "runs": [row for row in yaml.safe_load((ROOT / "config.yaml").read_text())["onpolicy"]["runs"] if "teacher_update_rate" not in row]}),
-}  # fmt: skip
+    "adapters beside a fixed teacher": over(
+        onpolicy={
+            "lora_rank": 8,
+            "runs": [row for row in default()["onpolicy"]["runs"] if "teacher_update_rate" not in row],
+        }
+    ),
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -390,3 +724,129 @@ def test_a_bad_configuration_is_refused_in_a_sentence(case, tmp_path):
 @pytest.mark.parametrize("case", TAKEN)
 def test_an_unusual_but_sound_configuration_is_taken(case, tmp_path):
     assert opened(tmp_path, TAKEN[case]).study.runs
+
+
+# --- every key that there is ------------------------------------------------------------------------------------------
+
+
+def everything() -> dict:
+    """The default study with an entry of each source."""
+    values = copy.deepcopy(default())
+    values["models"] |= {
+        "published": {"source": "hub", "repo": "a/b", "revision": COMMIT, "evaluate": {"temperature": 1.0}},
+        "saved": {"source": "folder", "folder": "weights"},
+    }
+    values["problem_sets"] |= {
+        "written": {"source": "file", "file": "mine.jsonl"},
+        "published": {"source": "hub", "repo": "a/b", "revision": COMMIT},
+    }
+    return values
+
+
+def places(kind: type, values: dict, place: tuple = ()) -> Iterator[tuple[tuple, typing.Any]]:
+    """Every key of every table in ``values`` with its declared type, but those of another source."""
+    for name, declared in keys(kind).items():
+        if place[:1] in (("models",), ("problem_sets",)) and name not in without_other_sources(
+            place[0], values | {name: 0}
+        ):
+            continue
+        yield (*place, name), declared.annotation
+        inner, below = choices(declared.annotation)[0], values.get(name)
+        if typing.get_origin(inner) in (dict, list) and below:
+            inner = choices(typing.get_args(inner)[-1])[0]
+            entries = list(below.items() if isinstance(below, dict) else enumerate(below))
+        else:
+            entries = [(None, below)]
+        for entry, value in entries if is_settings(inner) else []:
+            if value is not None or (entry is None and type(None) not in typing.get_args(declared.annotation)):
+                yield from places(inner, value or {}, (*place, name) if entry is None else (*place, name, entry))
+
+
+PLACES = dict(places(Config, everything()))
+LEAVES = {
+    place: kind
+    for place, kind in PLACES.items()
+    if not any(other[: len(place)] == place for other in PLACES.keys() - {place})
+}
+
+
+def of_another_kind(place: tuple, kind: typing.Any) -> list[object]:
+    """Values that a key of this type takes nowhere."""
+    plain = {typing.get_origin(choice) or choice for choice in choices(kind)}
+    if place[:2] == ("onpolicy", "runs"):
+        plain -= {list}
+    if {int, float} & plain:
+        return [
+            "many",
+            True,
+            10**30,
+            -(10**30),
+            float("nan"),
+            float("inf"),
+            "",
+            {"x": 1},
+            "1:30",
+            "0x1F",
+            1e-300j.imag - 1,
+        ]
+    if bool in plain:
+        return ["maybe", 2.5, 7, {"x": 1}, [True], "", -1]
+    if list in plain or dict in plain:
+        return ["x", 3, True, "", 2.5, 10**30]
+    return [3, True, 2.5, {"x": 1}, "\0", "\ud83d", -1]
+
+
+def put(values: dict, place: tuple, value: object) -> None:
+    *sections, name = place
+    for section in sections:
+        values = values[section] if isinstance(section, int) else values.setdefault(section, {})
+    values[name] = value
+
+
+def sentences_of(values: dict) -> list[str]:
+    with pytest.raises(UserError) as told:
+        open_study(values, Start(ROOT))
+    lines = str(told.value).splitlines()
+    assert not [line for line in lines for word in FOREIGN if word in line]
+    return lines
+
+
+def shown(place: tuple) -> str:
+    return ".".join(map(str, place))
+
+
+@pytest.mark.parametrize("turn", range(11))
+def test_no_key_takes_a_value_of_another_kind_and_all_are_told_at_once(turn):
+    values = everything()
+    wrong = {}
+    for place, kind in LEAVES.items():
+        if place[-1] not in ("source",):
+            offered = of_another_kind(place, kind)
+            wrong[place] = offered[turn % len(offered)]
+            put(values, place, wrong[place])
+    told = "\n".join(sentences_of(values))
+    silent = [place for place in wrong if not re.search(rf"[ ']{re.escape(shown(place))}[.:']", told)]
+    assert not silent and len(wrong) > 200
+
+
+@pytest.mark.parametrize("value", ["x", 3, True, [1], None], ids=str)
+def test_a_section_is_a_table(value):
+    sections = [place for place in PLACES if place not in LEAVES and place != ("onpolicy", "runs")]
+    for place in sections:
+        values = everything()
+        put(values, place, value)
+        if value is not None or place[-1] != "evaluate":  # the one that may be null
+            assert any(shown(place) in line for line in sentences_of(values)), place
+
+
+@pytest.mark.parametrize(
+    "misspell", [lambda name: name[:-1], str.upper, lambda name: f"{name}x", lambda name: name.replace("_", "-") + "s"]
+)
+def test_every_misspelt_key_is_told_the_nearest(misspell):
+    values = everything()
+    for place in PLACES:
+        put(values, (*place[:-1], misspell(place[-1])), 1)
+    lines = sentences_of(values)
+    for place in PLACES:
+        key = shown((*place[:-1], misspell(place[-1])))
+        assert [line for line in lines if f"unknown key '{key}' (did you mean" in line], key

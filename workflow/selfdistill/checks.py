@@ -23,7 +23,7 @@ from selfdistill.problems import ProblemSet, pinned_revision
 from selfdistill.problems.readers import KINDS, check_kind, rows_at_most
 from selfdistill.settings import keys
 from selfdistill.study import Study
-from selfdistill.training.settings import check_mirrors, check_teacher, draw_part
+from selfdistill.training.settings import Run, check_mirrors, check_teacher, draw_part
 
 SHIPPED = "reference"  # results that the repository holds
 LONGEST_WORD = 100_000  # bytes of a command that one flag may take: Linux takes 128 KiB for the whole of it
@@ -50,7 +50,10 @@ def faults_of(study: Study, sections: Iterable[str], claims: Iterable[Claim], *,
 
     ``own_environments``: jobs bring their packages, so that nothing is known of those.
     """
-    checks = [*CHECKS, Check(("models", "onpolicy", "evaluation", "claims"), lambda study: _roles(study, claims))]
+    checks = [
+        *CHECKS,
+        Check(("study", "models", "onpolicy", "evaluation", "claims"), lambda study: _roles(study, claims)),
+    ]
     if not own_environments:
         checks.append(Check(("onpolicy",), _mirrors))
     sound, found = set(sections), []
@@ -68,12 +71,19 @@ def _told(faults: Faults) -> Faults:
         yield str(error).removeprefix("config: ")
 
 
-def _refused(place: str, check: Callable[[], Any]) -> Faults:
-    """The sentence of a function that refuses."""
+def _refused(place: str, check: Callable[..., Any], *given: Any, **named: Any) -> Faults:
+    """The sentence of a function that refuses what it is given."""
+    sentence = _refusal(check, *given, **named)
+    if sentence:
+        yield f"{place}: {sentence}"
+
+
+def _refusal(check: Callable[..., Any], *given: Any, **named: Any) -> str:
     try:
-        check()
+        check(*given, **named)
     except UserError as error:
-        yield f"{place}: {error}"
+        return str(error)
+    return ""
 
 
 # --- what is used -----------------------------------------------------------------------------------------------------
@@ -110,13 +120,8 @@ def faults_at_start(study: Study, jobs: Iterable[tuple[str, Mapping[str, str]]],
         for told in absent(study, wildcards["problem_set"])
     ]
     if here and SAMPLING & {rule for rule, _ in started}:
-        found += [f"config: engine: {told}" for told in _told(_engine(study))]
+        found += _refused("config: engine", check_engine, study.config.engine)
     return found
-
-
-def _engine(study: Study) -> Faults:
-    check_engine(study.config.engine)
-    yield from ()
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -141,20 +146,20 @@ def _circles(study: Study) -> Faults:
 def _models_there(study: Study) -> Faults:
     for name, model in study.used_models.items():
         if model.source == "hub":
-            yield from _refused(f"models.{name}", lambda of=model: pinned_revision(of.repo, of.revision))
+            yield from _refused(f"models.{name}", pinned_revision, model.repo, model.revision)
         if model.folder is not None:
-            yield from _refused(f"models.{name}.folder", lambda of=model: check_folder(of.folder))
+            yield from _refused(f"models.{name}.folder", check_folder, model.folder)
 
 
 def _problems_there(study: Study) -> Faults:
     for name, problem_set in study.config.problem_sets.items():
         place = f"problem_sets.{name}"
         if problem_set.source == "hub":
-            yield from _refused(place, lambda of=problem_set: pinned_revision(of.repo, of.revision))
+            yield from _refused(place, pinned_revision, problem_set.repo, problem_set.revision)
         if problem_set.source == "microcosm":
-            yield from _refused(place, lambda of=problem_set: world.check_split(of.split, of.size))
+            yield from _refused(place, world.check_split, problem_set.split, problem_set.size)
         if problem_set.file is not None:
-            yield from _refused(f"{place}.file", lambda of=problem_set: check_kind(of.file))
+            yield from _refused(f"{place}.file", check_kind, problem_set.file)
             if Path(study.problems(name)).exists():  # what was made of it is lost by the attempt to read it again
                 yield from (told.removeprefix("config: ") for told in absent(study, name))
 
@@ -176,8 +181,8 @@ def _sizes(study: Study) -> Faults:
     for (model, _), run in study.runs.items():
         size = known.get(run.problem_set)
         if run.problems is not None and size is not None:
-            part = {"subset": run.problems, "draw": run.draw}
-            yield from _refused(f"onpolicy.runs: {model}", lambda part=part, size=size: draw_part(size, **part))
+            place = f"onpolicy.runs: {model}"
+            yield from _refused(place, draw_part, size, subset=run.problems, draw=run.draw)
 
 
 def _most(problem_set: ProblemSet) -> int | None:
@@ -195,12 +200,18 @@ def _most(problem_set: ProblemSet) -> int | None:
 def _runs(study: Study) -> Faults:
     for (model, name), run in study.runs.items():
         place = f"onpolicy.runs: {model}, {name}"
-        yield from _refused(place, lambda run=run: check_teacher(run, study.onpolicy_settings(run)))
+        yield from _refused(place, _settings_fit, study, run)
+
+
+def _settings_fit(study: Study, run: Run) -> None:
+    """`UserError` for a run whose own batch, or teacher, does not go with the settings of all."""
+    check_teacher(run, study.onpolicy_settings(run))
 
 
 def _mirrors(study: Study) -> Faults:
-    check_mirrors(study.config.onpolicy.mirrors)
-    yield from ()
+    refusal = _refusal(check_mirrors, study.config.onpolicy.mirrors)
+    if refusal:
+        yield refusal
 
 
 def _trained_and_tested(study: Study) -> Faults:
@@ -224,7 +235,7 @@ def _same(sets: Mapping[str, ProblemSet], one: str, other: str) -> bool:
 
 
 def _views(study: Study) -> Faults:
-    runs = pd.DataFrame(study.run_rows())
+    runs, refusals = pd.DataFrame(study.run_rows()), {}
     for figure, view in study.config.figures.views.items():
         place = f"figures.views.{figure}"
         unknown = [
@@ -235,7 +246,11 @@ def _views(study: Study) -> Faults:
         yield from unknown
         narrow = [{"problem_set": study.config.figures.narrow, "context": None}] if figure == "fig_1" else []
         for conditions in () if unknown else (*narrow, *DRAWN.get(figure, ({},))):
-            yield from _refused(place, lambda of=conditions, view=view: in_view(runs, vars(view), **of))
+            asked = repr((view, conditions))  # most figures share a view
+            if asked not in refusals:
+                refusals[asked] = _refusal(in_view, runs, vars(view), **conditions)
+            if refusals[asked]:
+                yield f"{place}: {refusals[asked]}"
 
 
 def _not_among(place: str, names: Iterable[str], known: Iterable[str]) -> Faults:
@@ -258,7 +273,7 @@ def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
     roles, by_role = study.config.claims.roles, {}
     for claim in claims:
         if claim.tests:
-            yield from _told(_role_known(claim, roles))
+            yield from filter(None, [_refusal(role_of, claim, roles)])
             by_role.setdefault(claim.role, []).extend(claim.tests)
     runs = pd.DataFrame(study.run_rows())
     families = [label["family"] for label in study.labels.values()]
@@ -274,11 +289,6 @@ def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
             yield from _lacks_runs(place, role, {cell.method for test in tests for cell in _cells(test)}, runs)
 
 
-def _role_known(claim: Claim, roles: Mapping[str, Role | None]) -> Faults:
-    role_of(claim, roles)
-    yield from ()
-
-
 def _lacks_runs(place: str, role: Role, methods: set[str | None], runs: pd.DataFrame) -> Faults:
     """A sentence for each method that is tested and of which a role names no rate, or another top-k than any run's."""
     for method in sorted(methods - {None, "base"}, key=str):
@@ -291,11 +301,11 @@ def _lacks_runs(place: str, role: Role, methods: set[str | None], runs: pd.DataF
 
 def _commands(study: Study) -> Faults:
     flags = Flags(study)
-    words = {"the configuration": flags.config(), "the list of runs": flags.run_rows(), "its models": flags.models()}
+    words = {"all keys together": flags.config(), "onpolicy.runs": flags.run_rows()}
     for what, word in words.items():
         size = len(word.encode())
         if size > LONGEST_WORD:
-            yield f"{what} takes {size:,} bytes in the command of a job, which has room for {LONGEST_WORD:,}"
+            yield f"{what}: {size:,} bytes in the command of a job, which has room for {LONGEST_WORD:,}"
 
 
 def _temperatures(study: Study) -> Faults:

@@ -5,6 +5,7 @@
 
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -261,7 +262,12 @@ def _section(given: Mapping[str, Any], name: str) -> Any:
     declared = keys(Config)[name]
     if name not in given:
         return declared.get_default(call_default_factory=True)
-    return TypeAdapter(annotation_of(declared)).validate_python(given[name])
+    return _adapter(name).validate_python(given[name])
+
+
+@cache
+def _adapter(section: str) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation_of(keys(Config)[section]))
 
 
 def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:

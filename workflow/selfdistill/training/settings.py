@@ -44,7 +44,7 @@ class SftSettings:
     weight_decay: float = key(0.0, doc="AdamW weight decay.", paper="not published", ge=0, le=100)
     adam_beta1: float = key(0.9, doc="AdamW beta 1.", paper="not published", ge=0, lt=1)
     adam_beta2: float = key(0.999, doc="AdamW beta 2.", paper="not published", ge=0, lt=1)
-    max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="not published", gt=0)
+    max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="not published", gt=0, le=1_000_000)
     max_tokens: Tokens = key(
         600, doc="Longest prompt and response together, in tokens; the rest is cut off.", paper="not published"
     )
@@ -143,9 +143,9 @@ class Run:
 class GrpoSettings:
     """GRPO's clipping of the probability ratio."""
 
-    clip_low: float = key(0.2, doc="Ratio clipped below 1 minus this.", paper="0.2 (user.yaml:24-26)", gt=0)
-    clip_high: float = key(0.28, doc="Ratio clipped above 1 plus this.", paper="0.28 (same)", gt=0)
-    dual_clip: float = key(3.0, doc="Upper bound of the unclipped ratio.", paper="3 (actor.yaml)", gt=1)
+    clip_low: float = key(0.2, doc="Ratio clipped below 1 minus this.", paper="0.2 (user.yaml:24-26)", gt=0, le=1)
+    clip_high: float = key(0.28, doc="Ratio clipped above 1 plus this.", paper="0.28 (same)", gt=0, le=1_000_000)
+    dual_clip: float = key(3.0, doc="Upper bound of the unclipped ratio.", paper="3 (actor.yaml)", gt=1, le=1_000_000)
 
 
 @settings
@@ -161,16 +161,23 @@ class SdpoSettings:
     )
     divergence_tail: bool = key(True, doc="The mass outside the top-k is a category of its own.", paper="true")
     importance_clip: float = key(
-        2.0, doc="Truncation of the weight of a token, new policy / old.", paper="2.0 (sdpo.yaml:30-32)", gt=0
+        2.0,
+        doc="Truncation of the weight of a token, new policy / old.",
+        paper="2.0 (sdpo.yaml:30-32)",
+        gt=0,
+        le=1_000_000,
     )
     success_threshold: float = key(
-        0.5, doc="Reward from which a response may demonstrate.", paper="0.5 (ray_trainer.py:664-682)", ge=0
+        0.5, doc="Reward from which a response may demonstrate.", paper="0.5 (ray_trainer.py:664-682)", ge=0, le=1
     )
     demonstration: Literal["random", "first"] = key(
         "random", doc="Which successful peer of the group demonstrates.", paper="first (ray_trainer.py:664-682)"
     )
     max_teacher_tokens: Tokens = key(
-        22_528, doc="Longest teacher prompt, in tokens; a longer demonstration is cut.", paper="22,528 (actor.yaml:108)"
+        22_528,
+        doc="Longest teacher prompt, in tokens; a longer demonstration is cut.",
+        paper="22,528 (actor.yaml:108)",
+        ge=16,
     )
 
 
@@ -192,9 +199,13 @@ class OnPolicySettings:
     weight_decay: float = key(0.01, doc="AdamW weight decay.", paper="0.01 (optim/fsdp.yaml)", ge=0, le=100)
     adam_beta1: float = key(0.9, doc="AdamW beta 1.", paper="0.9", ge=0, lt=1)
     adam_beta2: float = key(0.999, doc="AdamW beta 2.", paper="0.999", ge=0, lt=1)
-    max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="1.0", gt=0)
+    max_grad_norm: float = key(1.0, doc="Gradient clipping norm.", paper="1.0", gt=0, le=1_000_000)
     rollout_correction: float = key(
-        2.0, doc="Truncation of the weight of a token, trainer / engine.", paper="2.0 (sdpo.yaml:30-32)", gt=0
+        2.0,
+        doc="Truncation of the weight of a token, trainer / engine.",
+        paper="2.0 (sdpo.yaml:30-32)",
+        gt=0,
+        le=1_000_000,
     )
     aggregation: Annotated[str, Among(AGGREGATIONS)] = key(
         "authors",
