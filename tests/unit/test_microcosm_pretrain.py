@@ -1,13 +1,16 @@
 """Pre-training: the same bytes with one process or two, and after a kill."""
 
+import io
 import itertools
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from damages import cut, empty, flip
 from selfdistill import tables
 from selfdistill.files import sha256_file
 from selfdistill.microcosm import pretrain as pretraining
@@ -47,6 +50,7 @@ def test_the_seed_matters(uninterrupted, tmp_path):
 KILLED = """
 import os, signal, sys
 from dataclasses import replace
+from functools import partial
 from selfdistill.microcosm import pretrain as p
 from selfdistill.microcosm.presets import PRESETS
 
@@ -72,7 +76,8 @@ def test_a_killed_run_continues_to_the_same_bytes(uninterrupted, tmp_path, befor
     killed = subprocess.run([sys.executable, "-c", KILLED, str(model), str(work), str(before)], capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not (model / "model.safetensors").exists()
-    assert torch.load(work / "checkpoint.pt", weights_only=True)["progress"][:2] == ("documents", 3)
+    saved = io.BytesIO((work / "checkpoint.pt").read_bytes()[pretraining.DIGEST_BYTES :])
+    assert torch.load(saved, weights_only=True)["progress"][:2] == ("documents", 3)
     resumed = pretrain(model, work, seed=0, settings=settings, workers=after)
     assert weights(model) == weights(folder)
     assert resumed.equals(metrics)
@@ -85,6 +90,18 @@ def test_a_checkpoint_of_another_seed_is_not_continued(uninterrupted, tmp_path):
     training._save()
     assert pretraining._Training(tmp_path / "checkpoint.pt", 1, TINY).step == 2
     assert pretraining._Training(tmp_path / "checkpoint.pt", 0, TINY).step == 0
+
+
+@pytest.mark.parametrize("damage", [cut, empty, *(partial(flip, bit=bit) for bit in (0, 300, 100_003, 200_003))])
+def test_a_damaged_checkpoint_is_told_and_not_continued(tmp_path, damage, caplog):
+    checkpoint = tmp_path / "checkpoint.pt"
+    training = pretraining._Training(checkpoint, 0, TINY)
+    training.step = 2
+    training._save()
+    assert pretraining._Training(checkpoint, 0, TINY).step == 2 and not caplog.messages
+    damage(checkpoint)
+    assert pretraining._Training(checkpoint, 0, TINY).step == 0
+    assert caplog.messages == [f"{checkpoint} is damaged: pre-training begins afresh"]
 
 
 def test_the_gradient_is_that_of_the_mean_loss_over_both_parts():

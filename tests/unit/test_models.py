@@ -1,12 +1,14 @@
 """Manifests: what they refuse, what their fingerprint covers, and that pickled weights are never read."""
 
 import json
+import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from selfdistill import models
+from selfdistill import files, models
 from selfdistill.errors import UserError
 from tiny import save_tiny_model
 
@@ -53,14 +55,47 @@ class TestLoading:
         with pytest.raises(UserError, match=rf"config\.json: missing, though {either} lists it"):
             models.load_model(either)
 
-    def test_checks_large_files_by_size(self, manifest: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(models, "HASHED_WHEN_LOADED", 100)
-        flip_last_byte(manifest.parent / "model.safetensors")
-        models.load_model(manifest)
-        with (manifest.parent / "model.safetensors").open("ab") as file:
+    def test_reads_a_large_file_only_when_it_is_newer_than_the_manifest(
+        self, manifest: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(files, "ALWAYS_READ", 100)
+        weights = manifest.parent / "model.safetensors"
+        flip_last_byte(weights)
+        for newer in (-1, 1):
+            time = manifest.stat().st_mtime_ns + newer
+            os.utime(weights, ns=(time, time))
+            if newer < 0:
+                models.load_model(manifest)
+                continue
+            with pytest.raises(UserError, match="differs"):
+                models.load_model(manifest)
+        with weights.open("ab") as file:
             file.write(b"x")
+        os.utime(weights, (0, 0))
         with pytest.raises(UserError, match="differs"):
             models.load_model(manifest)
+
+    @pytest.mark.parametrize("damage", [flip_last_byte, Path.unlink])
+    def test_the_remedy_deletes_no_file_of_a_user(self, manifest: Path, tmp_path: Path, damage):
+        """What is named for deletion was written by the workflow, which makes it again."""
+        along = save_tiny_model(tmp_path / "run/step-2")
+        models.save_folder_manifest(tmp_path / "registered.json", manifest.parent)
+        (tmp_path / "shared").mkdir()
+        models.save_shared_manifest(tmp_path / "shared/manifest.json", manifest)
+        damage(manifest.parent / "config.json")
+        damage(along.parent / "config.json")
+        told = {
+            manifest: manifest,
+            along: tmp_path / "run",
+            tmp_path / "registered.json": tmp_path / "registered.json",
+            tmp_path / "shared/manifest.json": manifest,
+        }
+        for loaded, deleted in told.items():
+            with pytest.raises(UserError) as error:
+                models.load_model(loaded)
+            named = Path(re.search(r"delete (\S+) and run the workflow again", str(error.value))[1])
+            assert named.resolve() == deleted
+            assert ("put back" in str(error.value)) == (loaded.name == "registered.json")
 
     def test_never_unpickles(self, manifest: Path, tmp_path: Path):
         """A pickle beside the weights is not opened, and one instead of the weights is refused."""
@@ -72,7 +107,7 @@ class TestLoading:
         (folder / "model.safetensors").unlink()
         with pytest.raises(UserError, match="no safetensors weights found"):
             models.save_manifest(folder)
-        change(manifest, files={})
+        change(manifest, files={}, fingerprint=files.sha256_text("[]"))
         with pytest.raises(OSError, match="safetensors"):
             models.load_model(manifest)
         assert not witness.exists()
@@ -175,6 +210,8 @@ class TestRefusals:
             (b'{"kind": ["files"], "fingerprint": "x"}', "not a model manifest"),
             (b'{"kind": "files", "fingerprint": "x"}', "not a model manifest"),
             (b'{"kind": "hub", "fingerprint": "x", "repo": "a/b"}', "not a model manifest"),
+            (b'{"kind": "files", "fingerprint": "x", "files": {"a": {"bytes": 1}}}', "its 'bytes' and 'sha256'"),
+            (b'{"kind": "files", "fingerprint": "x", "files": ["a"]}', "its 'bytes' and 'sha256'"),
         ],
     )
     def test_what_is_no_manifest(self, tmp_path: Path, content: bytes, told: str):
@@ -182,6 +219,19 @@ class TestRefusals:
         with pytest.raises(UserError, match=told) as error:
             models.load_model(tmp_path / "manifest.json")
         assert str(tmp_path / "manifest.json") in str(error.value) and "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("name", ["files", "hub"])
+    def test_a_manifest_with_one_changed_digit(self, manifest: Path, tmp_path: Path, name: str):
+        models.save_hub_manifest(tmp_path / "hub.json", "a/b", "0" * 40)
+        changed = manifest if name == "files" else tmp_path / "hub.json"
+        text = changed.read_text()
+        digests = [text.rindex(digit) for digit in re.findall(r"[0-9a-f]{40,}", text)]
+        for place in digests:
+            other = "1" if text[place] == "0" else "0"
+            changed.write_text(text[:place] + other + text[place + 1 :])
+            with pytest.raises(UserError, match=rf"fingerprint does not follow .*; delete {changed} and run"):
+                models.load_model(changed)
+        assert len(digests) > 1
 
 
 def test_a_model_that_shares_weights_is_found_wherever_the_tree_stands(tmp_path):
@@ -195,6 +245,19 @@ def test_a_model_that_shares_weights_is_found_wherever_the_tree_stands(tmp_path)
     (tmp_path / "here").rename(tmp_path / "there")
     moved = tmp_path / "there"
     assert models.location(moved / "other" / "base" / "manifest.json")[0].endswith("base/../../base")
+
+    @pytest.mark.parametrize("name", ["files", "hub"])
+    def test_a_manifest_with_one_changed_digit(self, manifest: Path, tmp_path: Path, name: str):
+        models.save_hub_manifest(tmp_path / "hub.json", "a/b", "0" * 40)
+        changed = manifest if name == "files" else tmp_path / "hub.json"
+        text = changed.read_text()
+        digests = [text.rindex(digit) for digit in re.findall(r"[0-9a-f]{40,}", text)]
+        for place in digests:
+            other = "1" if text[place] == "0" else "0"
+            changed.write_text(text[:place] + other + text[place + 1 :])
+            with pytest.raises(UserError, match=rf"fingerprint does not follow .*; delete {changed} and run"):
+                models.load_model(changed)
+        assert len(digests) > 1
 
 
 def test_a_model_that_shares_a_published_one_is_that_one(tmp_path):

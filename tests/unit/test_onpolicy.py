@@ -13,6 +13,7 @@ from zlib import crc32
 import pandas as pd
 import pytest
 import torch
+from damages import cut, flip
 from selfdistill import models, tables
 from selfdistill.files import sha256_file
 from selfdistill.generation import Sampling, traces
@@ -308,6 +309,24 @@ def test_a_stopped_run_ends_with_status_75_and_continues_to_the_same_bytes(
     assert not (tmp_path / "out").exists()
     assert max(path.name for path in tmp_path.glob("work/*/checkpoints/*")) == "checkpoint-4"  # step 2 was finished
     assert train(manifest, tmp_path, ARMS[name]).digests() == finished(name).digests()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"), [("rollouts/step-00002.parquet", cut), ("models/step-2/model.safetensors", flip)]
+)
+def test_a_step_whose_rollouts_or_model_are_damaged_is_trained_again(
+    finished, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, updates: list[int], name, damage
+):
+    with monkeypatch.context() as patch:
+        stop_in_second_step(patch)
+        with pytest.raises(SystemExit):
+            train(manifest, tmp_path, ARMS["grpo"])
+    (damaged,) = tmp_path.glob(f"work/*/{name}")
+    damage(damaged)
+    updates.clear()
+    assert train(manifest, tmp_path, ARMS["grpo"]).digests() == finished("grpo").digests()
+    assert updates[0] == 2  # from the end of step 1
+    assert "what the run has recorded is whole up to step 2 only; training goes on from checkpoint-2" in caplog.text
 
 
 def test_a_finished_run_called_again_only_hands_out_its_results(finished, manifest: Path, updates: list[int]):

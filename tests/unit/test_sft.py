@@ -1,6 +1,5 @@
 """Fine-tuning: what carries loss, parity with a plain loop, and runs that are killed, stopped and continued."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -12,15 +11,24 @@ import pytest
 import torch
 import transformers
 import trl.trainer.base_trainer
+from damages import cut, empty, flip
 from selfdistill import models, prompts
 from selfdistill.errors import UserError
+from selfdistill.files import write_text
 from selfdistill.training import checkpoints, sft
-from selfdistill.training.checkpoints import CheckpointCallback, newest_complete, save_model
+from selfdistill.training.checkpoints import CheckpointCallback, newest_whole, save_model, write_digests
 from selfdistill.training.settings import SftRun, SftSettings
 from selfdistill.training.sft import tokenise, train_sft, training_order
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, TrainerControl, TrainerState
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 WORDS = "<pad> <|im_start|> <|im_end|> <unk> user assistant <think> </think>".split() + [f"w{i}" for i in range(32)]
 QWEN_LIKE = (
@@ -349,20 +357,68 @@ def test_a_changed_run_does_not_continue_from_another_ones_checkpoint(examples, 
 # --- checkpoints ------------------------------------------------------------------------------------------
 
 
-def test_incomplete_checkpoints_are_passed_over_and_deleted(tmp_path):
-    for step in (9, 10, 11, 12):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        state = tmp_path / f"checkpoint-{step}" / "trainer_state.json"
-        state.write_text(json.dumps({"global_step": step}))
-    (tmp_path / "checkpoint-11" / "trainer_state.json").unlink()
-    (tmp_path / "checkpoint-12" / "trainer_state.json").write_text('{"global_st')
-    assert newest_complete(tmp_path) == tmp_path / "checkpoint-10"
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
-    assert newest_complete(tmp_path / "nowhere") is None
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A folder with four whole checkpoints, steps 8 to 11."""
+    for step in (8, 9, 10, 11):
+        for name in ("model.safetensors", "optimizer.pt", "pytorch_model_fsdp_0/__0_0.distcp", "trainer_state.json"):
+            write_text(tmp_path / f"checkpoint-{step}" / name, f"{name} of step {step}")
+        write_digests(tmp_path / f"checkpoint-{step}")
+    return tmp_path
 
 
-def test_saving_takes_a_bounded_share_of_the_time(monkeypatch):
+def test_of_whole_checkpoints_the_newest_is_kept(saved, caplog):
+    assert newest_whole(saved) == saved / "checkpoint-11" and not caplog.messages
+    assert [path.name for path in saved.iterdir()] == ["checkpoint-11"]
+    assert newest_whole(saved / "nowhere") is None
+
+
+@pytest.mark.parametrize("damage", [flip, cut, empty, Path.unlink])
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "optimizer.pt", "pytorch_model_fsdp_0/__0_0.distcp", "trainer_state.json", "digests.json"],
+)
+def test_a_checkpoint_with_a_damaged_file_is_passed_over_and_deleted(saved, caplog, name, damage):
+    damage(saved / "checkpoint-11" / name)
+    (saved / "checkpoint-10" / "digests.json").unlink()  # killed while it was saved
+    assert newest_whole(saved) == saved / "checkpoint-9"
+    assert [path.name for path in saved.iterdir()] == ["checkpoint-9"]
+    first, second = caplog.messages[0].split("; ", 1)
+    found = "missing" if damage is Path.unlink else "damaged"
+    if name != "digests.json":
+        assert first == f"{saved}/checkpoint-11: {name} is {found}"
+    assert second == f"{saved}/checkpoint-10: it was not saved to its end; training goes on from checkpoint-9"
+
+
+@pytest.mark.parametrize(("recorded", "kept"), [(11, 11), (10, 10), (9, 9), (7, None), (0, None)])
+def test_a_checkpoint_beyond_what_is_recorded_is_passed_over(saved, caplog, recorded, kept):
+    found = newest_whole(saved, recorded)
+    assert found == (kept and saved / f"checkpoint-{kept}")
+    assert bool(caplog.messages) == (kept != 11)
+    assert all("whole up to step" in told for told in caplog.messages)
+    assert kept or caplog.messages[0].endswith("training goes on from the start")
+
+
+def test_a_run_with_a_damaged_checkpoint_ends_with_the_same_bytes(
+    examples, manifest, uninterrupted, tmp_path, micro_batches, stop_during, monkeypatch
+):
+    monkeypatch.setattr(checkpoints, "SAVING_SHARE", float("inf"))  # one at every step
+    unstopped = sft._Trainer.training_step
+    stop_during(3, signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        train(examples, manifest, tmp_path, checkpoint_seconds=0)
+    monkeypatch.setattr(sft._Trainer, "training_step", unstopped)
+    (weights_of_newest,) = tmp_path.glob("work/*/checkpoint-3/model.safetensors")
+    flip(weights_of_newest)
+    continued = train(examples, manifest, tmp_path)
+    assert micro_batches == [0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4]  # the third step twice
+    pd.testing.assert_frame_equal(continued, uninterrupted[0], check_exact=True)
+    assert weights(tmp_path) == weights(uninterrupted[1])
+
+
+def test_saving_takes_a_bounded_share_of_the_time(monkeypatch, tmp_path):
     """With saves of 10 s and a share of 5 %, the next one waits for 200 s."""
+    args = TrainingArguments(output_dir=str(tmp_path))
     clock = iter([0, 20, 31, 41, 200, 241])
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: next(clock))
     callback, state, saves = CheckpointCallback(seconds=30), TrainerState(max_steps=9), []
@@ -372,7 +428,7 @@ def test_saving_takes_a_bounded_share_of_the_time(monkeypatch):
         if control.should_save:
             saves.append(step)
             if step == 2:
-                callback.on_save(None, state, control)
+                callback.on_save(args, state, control)
     assert saves == [2, 4]
 
 

@@ -1,4 +1,4 @@
-"""Hashes of texts and files, and atomic writes."""
+"""Hashes of texts and files, whether a file is what was recorded of it, and atomic writes."""
 
 import hashlib
 import os
@@ -6,6 +6,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# A larger file of the recorded size is read only when it is newer than its record: weights would take minutes.
+ALWAYS_READ = 20_000_000
 
 
 def sha256_text(text: str) -> str:
@@ -17,6 +20,23 @@ def sha256_file(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_as_recorded(path: Path, sha256: str, size: int | None, recorded: int) -> bool:
+    """Whether a file is there with the recorded content, told without reading much.
+
+    ``sha256``: its digest, or the first digits of it; ``size``: in bytes, None where it is not recorded; ``recorded``:
+    time of the record, in nanoseconds. Not noticed is a change of a file above `ALWAYS_READ` bytes that keeps its size
+    and leaves it older than its record, as decay of a disk does: only `selfdistill verify` reads all bytes.
+    """
+    if not path.is_file():
+        return False
+    found = path.stat()
+    if size not in (None, found.st_size):
+        return False
+    if found.st_size > ALWAYS_READ and found.st_mtime_ns <= recorded:
+        return True
+    return sha256_file(path).startswith(sha256)
 
 
 @contextmanager

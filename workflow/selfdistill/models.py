@@ -14,12 +14,10 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from selfdistill.errors import UserError
-from selfdistill.files import sha256_file, sha256_text, write_text
+from selfdistill.files import is_as_recorded, sha256_file, sha256_text, write_text
 from selfdistill.settings import REPO, key, settings
 
 MANIFEST = "manifest.json"
-# Files above this size are checked by size alone when a model is loaded.
-HASHED_WHEN_LOADED = 100_000_000
 SUFFIXES = (".json", ".safetensors", ".jinja", ".txt", ".model")
 KEYS = {  # that a manifest needs, by its kind
     "files": {"files", "fingerprint"},
@@ -91,15 +89,22 @@ def files_of(folder: Path) -> list[Path]:
 
 def _contents(folder: Path) -> dict[str, Any]:
     files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in files_of(folder)}
-    hashes = json.dumps([[name, entry["sha256"]] for name, entry in files.items()])
-    return {"files": files, "fingerprint": sha256_text(hashes)}
+    return {"files": files, "fingerprint": _fingerprint_of(files)}
+
+
+def _fingerprint_of(files: dict[str, dict[str, Any]]) -> str:
+    return sha256_text(json.dumps([[name, entry["sha256"]] for name, entry in files.items()]))
 
 
 def save_hub_manifest(manifest: Path, repo: str, revision: str) -> None:
     """Write a manifest for a hub repository at a commit of 40 hexadecimal digits."""
     _check_revision(repo, revision)
-    identity = sha256_text(f"{repo}@{revision}")
+    identity = _fingerprint_of_commit(repo, revision)
     _write(manifest, {"kind": "hub", "repo": repo, "revision": revision, "fingerprint": identity})
+
+
+def _fingerprint_of_commit(repo: str, revision: str) -> str:
+    return sha256_text(f"{repo}@{revision}")
 
 
 def fetch(repo: str, revision: str) -> Path:
@@ -135,13 +140,13 @@ def fingerprint(manifest: Path) -> str:
 
 
 def read_manifest(manifest: Path) -> dict[str, Any]:
-    """The manifest's content; `UserError` when it is missing or not one of ours."""
+    """The manifest's content; `UserError` when it is missing, damaged or not one of ours."""
     try:
         content = json.loads(Path(manifest).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{manifest}: no such model manifest") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{manifest}: not valid JSON (line {error.lineno})") from None
+        raise UserError(f"{manifest}: not valid JSON (line {error.lineno}); {_again(manifest)}") from None
     except UnicodeDecodeError:
         raise UserError(f"{manifest}: not a text file (expected a model manifest in JSON)") from None
     keys = KEYS.get(str(content.get("kind")), set()) if isinstance(content, dict) else set()
@@ -150,7 +155,26 @@ def read_manifest(manifest: Path) -> dict[str, Any]:
         raise UserError(f"{manifest}: not a model manifest (expected 'kind' and what it needs: {kinds})")
     if content["kind"] == "hub":
         _check_revision(content["repo"], content["revision"])
+        follows = _fingerprint_of_commit(content["repo"], content["revision"])
+    else:
+        follows = _fingerprint_of(_listed(content["files"], manifest))
+    if content["fingerprint"] != follows:
+        raise UserError(f"{manifest}: its fingerprint does not follow from what it lists; {_again(manifest)}")
     return content
+
+
+def _listed(files: Any, manifest: Path) -> dict[str, dict[str, Any]]:
+    entries = list(files.values()) if isinstance(files, dict) else [None]
+    if not all(isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys() for entry in entries):
+        raise UserError(f"{manifest}: not every file has its 'bytes' and 'sha256'; {_again(manifest)}")
+    return files
+
+
+def _again(manifest: Path) -> str:
+    """How a manifest comes to be made again. Those along a training run are outputs of the run as a whole."""
+    place = Path(manifest).parent
+    wanted = place.parent if re.fullmatch(r"step-\d+", place.name) else manifest
+    return f"delete {wanted} and run the workflow again, which makes it again"
 
 
 def load_model(manifest: Path, *, dtype: str = "float32") -> Any:
@@ -202,24 +226,36 @@ def load_tokenizer(manifest: Path) -> Any:
 def location(manifest: Path) -> tuple[str, dict[str, str]]:
     """The place of the files for ``from_pretrained``: a folder, checked against the manifest, or a hub repository.
 
-    Also its options: the commit of a hub repository.
+    Also its options: the commit of a hub repository. Files of a folder are checked as `files.is_as_recorded` says:
+    their sizes always, the content of large ones only where they are newer than the manifest.
     """
     content = read_manifest(manifest)
     if content["kind"] == "hub":
         return content["repo"], {"revision": content["revision"]}
     folder = Path(manifest).parent / content.get("folder", ".")  # an absolute path stays as it is
-    _check_files(folder, content["files"], manifest)
+    recorded = Path(manifest).stat().st_mtime_ns
+    for name, entry in content["files"].items():
+        path = folder / name
+        if not is_as_recorded(path, entry["sha256"], entry["bytes"], recorded):
+            found = f"differs from what {manifest} lists" if path.is_file() else f"missing, though {manifest} lists it"
+            raise UserError(f"{path}: {found}; {_remedy(content, folder, manifest)}")
     return str(folder), {}
 
 
-def _check_files(folder: Path, files: dict[str, dict[str, Any]], manifest: Path) -> None:
-    for name, entry in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"{path}: missing, though {manifest} lists it")
-        size = path.stat().st_size
-        if size != entry["bytes"] or (size <= HASHED_WHEN_LOADED and sha256_file(path) != entry["sha256"]):
-            raise UserError(f"{path}: differs from what {manifest} lists; delete that file to make it again")
+def is_whole(manifest: Path) -> bool:
+    """Whether a manifest and the files that it lists are there, as `location` checks them."""
+    try:
+        location(manifest)
+    except UserError:
+        return False
+    return True
+
+
+def _remedy(content: dict[str, Any], folder: Path, manifest: Path) -> str:
+    """What helps when files are not what the manifest lists. Nobody is told to delete files of their own."""
+    if Path(content.get("folder", ".")).is_absolute():
+        return f"put back the file, or delete {manifest} and run the workflow again, which registers the model anew"
+    return _again(folder / MANIFEST)
 
 
 def _write(manifest: Path, content: dict[str, Any]) -> None:

@@ -13,6 +13,14 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def wait_for_all() -> None:
+    """Until every process has come here."""
+    if count() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
 def any_of(*flags: bool) -> list[bool]:
     """For each flag, whether any process has raised it; all processes get the same answer."""
     if count() == 1:

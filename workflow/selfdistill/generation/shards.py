@@ -5,6 +5,7 @@ written by atomic rename. A restart therefore samples missing shards only and en
 asking for 16 samples if 8 exist samples 8 more.
 """
 
+import logging
 import math
 import multiprocessing
 import os
@@ -253,8 +254,11 @@ def _write_shard(engine: Engine, request: Request, job: Job) -> tuple[int, int]:
 def _read(job: Job) -> pd.DataFrame | None:
     """A finished shard; None if it is missing, damaged or of another shape, so that it has to be sampled."""
     try:
-        table = pq.read_table(job.path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException):
+        table = pq.ParquetFile(job.path, page_checksum_verification=True).read()
+    except FileNotFoundError:
+        return None
+    except (OSError, pa.ArrowException, UnicodeDecodeError):  # the last one: of names in a damaged footer
+        logging.warning("%s is damaged: its responses are sampled again", job.path)
         return None
     if not table.schema.equals(COLUMNS) or table.num_rows != job.size:
         return None

@@ -4,6 +4,9 @@ Deterministic on CPU: the same seed and settings give the same weight bytes, wit
 after any number of interruptions.
 """
 
+import hashlib
+import io
+import logging
 import math
 import os
 import tempfile
@@ -26,6 +29,7 @@ from selfdistill.microcosm.presets import PretrainingSettings
 from selfdistill.microcosm.tokenizer import build_tokenizer
 
 PHASES = ("facts", "checks", "documents")
+DIGEST_BYTES = 32  # of SHA-256; they stand before what torch saved, which has no checksum that torch compares
 
 
 def pretrain(
@@ -130,14 +134,21 @@ class _Training:
             "progress": (self.phase, self.step, self.fact_loss),
             "metrics": self.metrics,
         }
+        saved = io.BytesIO()
+        torch.save(state, saved)
         with atomic_path(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(_digest(saved.getvalue()) + saved.getvalue())
 
     def _resume(self) -> None:
-        """Continue from the checkpoint if it belongs to the same seed, settings and code."""
+        """Continue from the checkpoint if it is whole and belongs to the same seed, settings and code."""
         if not self.checkpoint.exists():
             return
-        state = torch.load(self.checkpoint, weights_only=True)
+        content = self.checkpoint.read_bytes()
+        digest, saved = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+        if digest != _digest(saved):
+            logging.warning("%s is damaged: pre-training begins afresh", self.checkpoint)
+            return
+        state = torch.load(io.BytesIO(saved), weights_only=True)
         if state["identity"] != self.identity:
             return
         self.model.load_state_dict(state["model"])
@@ -145,6 +156,10 @@ class _Training:
             optimizer.load_state_dict(saved)
         self.phase, self.step, self.fact_loss = state["progress"]
         self.metrics = state["metrics"]
+
+
+def _digest(saved: bytes) -> bytes:
+    return hashlib.sha256(saved).digest()
 
 
 def _build_model(settings: PretrainingSettings, seed: int) -> Qwen3ForCausalLM:

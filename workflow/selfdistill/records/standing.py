@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from selfdistill import models
-from selfdistill.files import sha256_file
+from selfdistill.files import is_as_recorded
 from selfdistill.pages import reading_room
 from selfdistill.records.bundle import Records
 
-# A larger file of the recorded size is read only when it is newer than its record.
-ALWAYS_READ = 20_000_000
 ROOM = "reading_room/index.html"
 
 
@@ -25,8 +23,8 @@ def changed_since_recorded(root: Path) -> list[Path]:
     """Files of the results tree ``root`` that are not what the record beside them says, sorted: edited, cut or gone.
 
     A model's manifest is among them when a file that it lists is, the page of the reading room when its data are. A
-    file without a record beside it, or with an unreadable one, is left to `verification.verify`. So is a change of
-    `ALWAYS_READ` bytes or more that keeps size and time.
+    file without a record beside it, or with an unreadable one, is left to `verification.verify`, as is what
+    `files.is_as_recorded` does not notice.
     """
     records = Records(root, lambda _: None)
     return sorted(
@@ -39,20 +37,9 @@ def changed_since_recorded(root: Path) -> list[Path]:
 
 def _stands(path: Path, expected: Expected, sidecar: Path, root: Path) -> bool:
     recorded = sidecar.stat().st_mtime_ns
-    if not _is(path, expected, recorded):
+    if not is_as_recorded(path, *expected, recorded):
         return False
-    return all(_is(part, wanted, recorded) for part, wanted in _parts(path, root))
-
-
-def _is(path: Path, expected: Expected, recorded: int) -> bool:
-    if not path.is_file():
-        return False
-    found = path.stat()
-    if expected.bytes not in (None, found.st_size):
-        return False
-    if found.st_size >= ALWAYS_READ and found.st_mtime_ns <= recorded:
-        return True
-    return sha256_file(path).startswith(expected.sha256)
+    return all(is_as_recorded(part, *wanted, recorded) for part, wanted in _parts(path, root))
 
 
 def _parts(path: Path, root: Path) -> Iterator[tuple[Path, Expected]]:

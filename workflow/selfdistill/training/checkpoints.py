@@ -1,8 +1,8 @@
 """Checkpoints that survive a kill, and an orderly stop when the machine is taken away; shared by all trainers.
 
-transformers writes a checkpoint as model, optimizer, schedule, random states and, last, `trainer_state.json`:
-one whose state cannot be read was cut short and is passed over. Checkpoints live below ``work/``, never among
-declared outputs, which Snakemake deletes when their job fails.
+When transformers has written a checkpoint, `DIGESTS` is added, which lists the SHA-256 of all its files: one without
+it was cut short, one with a file that differs is damaged, and both are passed over. Checkpoints live below ``work/``,
+never among declared outputs, which Snakemake deletes when their job fails.
 """
 
 import json
@@ -29,29 +29,35 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import CONFIG_NAME
 
 from selfdistill import models, processes
+from selfdistill.files import sha256_file, write_text
 
 # sysexits.h: "temporary failure; the user is invited to retry". The same command, started again, continues.
 EXIT_PREEMPTED = os.EX_TEMPFAIL
 # What clusters send before they kill a job: at its time limit, at preemption, and on request (scancel, --signal).
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 KEPT = 2
+DIGESTS = "digests.json"
 # Saving may take this share of the time at most: a large model is saved less often than it could be.
 SAVING_SHARE = 0.05
 
 
-def run_to_end(trainer: Trainer, *, seconds: float, every: int = 1) -> None:
-    """Train from the newest complete checkpoint in ``trainer.args.output_dir``, or from the start, to the end.
+def run_to_end(trainer: Trainer, *, seconds: float, every: int = 1, recorded: int | None = None) -> None:
+    """Train from the newest whole checkpoint in ``trainer.args.output_dir``, or from the start, to the end.
+
+    ``recorded``: the optimizer steps whose records outside of checkpoints are whole, where a run keeps such; a later
+    checkpoint could not be continued from. Only the main process needs to know.
 
     Saves a checkpoint about every ``seconds``, after a multiple of ``every`` optimizer steps: in between, on-policy
     training holds rollouts that no checkpoint keeps. On SIGTERM or SIGUSR1 the step in hand is finished and saved,
     then the process ends with `EXIT_PREEMPTED` (75).
     """
     with trainer.accelerator.main_process_first():  # which deletes what the others must not find
-        checkpoint = newest_complete(Path(trainer.args.output_dir))
+        folder = Path(trainer.args.output_dir)
+        checkpoint = newest_whole(folder, recorded) if processes.is_main() else next(_newest_first(folder), None)
     callback = CheckpointCallback(seconds, every)
     trainer.add_callback(callback)
     with callback.listening(), warnings.catch_warnings():
@@ -63,27 +69,56 @@ def run_to_end(trainer: Trainer, *, seconds: float, every: int = 1) -> None:
         raise SystemExit(EXIT_PREEMPTED)
 
 
-def newest_complete(directory: Path) -> Path | None:
-    """The newest complete checkpoint in ``directory``; all others there are deleted."""
-    found = None
-    for checkpoint in sorted(directory.glob("checkpoint-*"), key=_step, reverse=True):
-        if found is None and _is_complete(checkpoint):
-            found = checkpoint
-        else:
+def newest_whole(directory: Path, recorded: int | None = None) -> Path | None:
+    """The newest whole checkpoint in ``directory`` of a step up to ``recorded``; all others there are deleted.
+
+    One sentence in the log says which were passed over, and why.
+    """
+    found, passed = None, []
+    for checkpoint in _newest_first(directory):
+        wrong = None if found else _damage(checkpoint, recorded)
+        if wrong:
+            passed.append(f"{checkpoint}: {wrong}")
+        if found or wrong:
             shutil.rmtree(checkpoint)
+        else:
+            found = checkpoint
+    if passed:
+        logging.warning("%s; training goes on from %s", "; ".join(passed), found.name if found else "the start")
     return found
+
+
+def _newest_first(directory: Path) -> Iterator[Path]:
+    return iter(sorted(directory.glob("checkpoint-*"), key=_step, reverse=True))
 
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def _is_complete(checkpoint: Path) -> bool:
+def write_digests(checkpoint: Path) -> None:
+    """Complete a checkpoint whose other files are all in place."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    digests = {str(path.relative_to(checkpoint)): sha256_file(path) for path in files}
+    write_text(checkpoint / DIGESTS, json.dumps(digests, indent=2) + "\n")
+
+
+def _damage(checkpoint: Path, recorded: int | None) -> str | None:
+    """Why nothing can go on from a checkpoint."""
+    if recorded is not None and _step(checkpoint) > recorded:
+        return f"what the run has recorded is whole up to step {recorded} only"
     try:
-        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
+        digests = json.loads((checkpoint / DIGESTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "it was not saved to its end"
+    except ValueError:
+        return f"{DIGESTS} is damaged"
+    for name, sha256 in digests.items():
+        if not (checkpoint / name).is_file():
+            return f"{name} is missing"
+        if sha256_file(checkpoint / name) != sha256:
+            return f"{name} is damaged"
+    return None
 
 
 class CheckpointCallback(TrainerCallback):
@@ -120,6 +155,9 @@ class CheckpointCallback(TrainerCallback):
         control.should_save |= stop or due
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        processes.wait_for_all()  # each writes a file of its own
+        if processes.is_main():
+            write_digests(Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
         self._saved_at = time.monotonic()
         self._interval = max(self._seconds, (self._saved_at - self._step_ended_at) / SAVING_SHARE)
 

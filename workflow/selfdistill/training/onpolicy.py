@@ -106,7 +106,9 @@ def train_onpolicy(
     trainer.remove_callback(PrinterCallback)
     # Deterministic mode would fill every new buffer with NaN.
     torch.utils.deterministic.fill_uninitialized_memory = False
-    run_to_end(trainer, seconds=checkpoint_seconds, every=settings.updates_per_step)
+    updates = settings.updates_per_step
+    recorded = _whole_steps(record, folder / "models", settings) * updates if processes.is_main() else None
+    run_to_end(trainer, seconds=checkpoint_seconds, every=updates, recorded=recorded)
     if processes.is_main():
         _publish(folder / "models", out_dir)
     metrics, seconds = on_policy_tables(
@@ -115,6 +117,16 @@ def train_onpolicy(
     rollouts = record.all(settings.steps)
     trainer.accelerator.wait_for_everyone()  # the caller deletes what has just been read
     return metrics, seconds, rollouts
+
+
+def _whole_steps(record: RolloutRecord, exports: Path, settings: OnPolicySettings) -> int:
+    """The trainer steps, from the first, of which rollouts and saved models are whole: no checkpoint holds them."""
+    for step in range(1, settings.steps + 1):
+        if not record.holds(step):
+            return step - 1
+        if step in settings.checkpoint_steps and not models.is_whole(exports / f"step-{step}" / models.MANIFEST):
+            return step - 1
+    return settings.steps
 
 
 def _adapter(settings: OnPolicySettings) -> LoraConfig | None:

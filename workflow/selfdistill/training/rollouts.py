@@ -53,13 +53,25 @@ class RolloutRecord:
 
     def save(self, rollouts: pd.DataFrame, step: int) -> None:
         """Write one step's rollouts."""
-        tables.write(rollouts, self.folder / f"step-{step:05d}.parquet", "traces")
+        tables.write(rollouts, self._path(step), "traces")
+
+    def holds(self, step: int) -> bool:
+        """Whether one step's rollouts are there and undamaged."""
+        try:
+            tables.read(self._path(step), "traces")
+        except UserError:
+            return False
+        return True
 
     def all(self, steps: int) -> pd.DataFrame:
         """The rollouts of steps 1 to ``steps``."""
-        return pd.concat(
-            [tables.read(self.folder / f"step-{step:05d}.parquet", "traces") for step in range(1, steps + 1)]
-        )
+        try:
+            return pd.concat([tables.read(self._path(step), "traces") for step in range(1, steps + 1)])
+        except UserError as error:
+            raise UserError(f"{error}; the same command, started again, trains that step again") from None
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:05d}.parquet"
 
     @staticmethod
     def summary(rollouts: pd.DataFrame) -> dict[str, float]:
