@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+INSTALLED = "installed"  # a folder in which a project sees packages first
 COPIED = ["Snakefile", "config.yaml", "config", "profiles", "workflow", "envs"]
 
 
@@ -31,7 +32,8 @@ class Project:
         return cls(folder)
 
     def start(self, *arguments: str, **options) -> subprocess.Popen:
-        environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
+        places = [str(self.folder / place) for place in (INSTALLED, "workflow")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=self.folder,
@@ -55,14 +57,26 @@ class Project:
         assert status == 0, output
         return output
 
-    def pending(self) -> dict[str, int]:
+    def pending(self, *arguments: str) -> dict[str, int]:
         """Jobs by rule that the next run would execute, but for the default target and the copy of all keys."""
-        output = self.snakemake("--dry-run")
+        output = self.snakemake("--dry-run", *arguments)
         if "Nothing to be done" in output:
             return {}
         table = output.rpartition("Job stats:")[2].partition("total")[0]
         jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.MULTILINE)}
         return {rule: count for rule, count in jobs.items() if rule not in ("default", "record_config")}
+
+    def install(self, package: str, version: str) -> None:
+        """Let the project see another version of an installed package; its code stays."""
+        about = self.folder / INSTALLED / f"{package}-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+
+    def explain(self) -> str:
+        """Why the jobs of the smoke study that are pending would be run."""
+        status, output = self.run("selfdistill", "explain", "--configfile", "config/smoke.yaml")
+        assert status == 0, output
+        return " ".join(output.split())
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self.folder / file

@@ -2,10 +2,14 @@
 
 import os
 import re
+import shutil
 import signal
 
 import pytest
+import yaml
 from project import Project
+from selfdistill import code_digest
+from selfdistill.artifacts import FIGURES
 from selfdistill.records import lineage
 from selfdistill.records.bundle import Records
 
@@ -96,6 +100,97 @@ def test_a_new_figure_is_the_only_thing_that_is_drawn(project):
     results = project.folder / "results" / "smoke"
     record = lineage.read_record(results / "figures" / "fig_toy.csv", Records(results))
     assert record.maker == "draw_fig_toy" and record.parameters["study"] == "smoke"
+
+
+# --- what is beside the code ---
+
+
+def test_a_package_reruns_the_stages_that_compute_with_it(project):
+    project.install("seaborn", "99.0")
+    pending = project.pending()
+    assert set(pending) == {f"draw_{name}" for name in FIGURES if uses(name, "seaborn")} and len(pending) > 1
+    assert re.search(r"installed packages changed: seaborn [\d.]+ -> 99\.0", project.explain())
+
+
+def uses(figure, package):
+    return package in code_digest.packages(code_digest.PACKAGE_ROOT / "scripts" / f"draw_{figure}.py")
+
+
+def test_the_variables_of_jobs_rerun_everything_and_how_records_are_written_nothing(project):
+    project.edit("workflow/selfdistill/records/provenance.py", '"finished": ', '"ended": ')
+    assert project.pending() == {}
+    project.edit("workflow/selfdistill/environment.py", '"OMP_WAIT_POLICY": "passive"', '"OMP_WAIT_POLICY": "active"')
+    assert sum(project.pending().values()) > 70
+
+
+def test_how_flags_are_read_reruns_everything(project):
+    project.edit("workflow/selfdistill/cli.py", 'NULL = "null"', 'NULL = "nil"')
+    assert sum(project.pending().values()) > 70
+
+
+def test_what_accelerate_is_told_reruns_training_and_a_comment_there_does_not(project):
+    told = ("--set-resources", "train_sft:accelerate=config/accelerate/ddp.yaml")
+    jobs = {"train_sft": 3}
+    assert project.pending(*told).items() >= jobs.items()
+    before = project.pending(*told)
+    project.edit("config/accelerate/ddp.yaml", "\n", "\n# A remark.\n")
+    assert project.pending(*told) == before
+    assert "train_onpolicy" not in before
+
+
+def test_memory_the_order_of_runs_and_what_nothing_uses_rerun_nothing(project):
+    project.edit("config/smoke.yaml", "micro_batch_size: 8}", "micro_batch_size: 4}")
+    project.edit("config/smoke.yaml", "\n  micro_batch_size: 8", "\n  micro_batch_size: 4")
+    study = project.folder / "config" / "smoke.yaml"
+    values = yaml.safe_load(study.read_text())
+    values["onpolicy"]["runs"].reverse()
+    values.setdefault("models", {})["unused"] = {"source": "microcosm", "seed": 7}
+    values["problem_sets"]["unused"] = {"source": "microcosm", "split": "easy", "size": 4}
+    study.write_text(yaml.safe_dump(values, sort_keys=False))
+    assert project.pending() == {}
+
+
+@pytest.mark.parametrize("remark", ["# A remark.\n", ""])
+def test_a_comment_in_a_figures_script_and_a_touch_redraw_nothing(project, remark):
+    for script in (project.folder / "workflow" / "scripts").glob("*.py"):
+        script.write_text(script.read_text() + remark)
+    assert project.pending() == {}
+
+
+# --- results that are not what their records say ---
+
+
+def test_an_edited_table_is_made_again_though_its_time_is_kept(project):
+    before = project.results()
+    path = project.folder / "results" / "smoke" / "tables" / "table_1.csv"
+    kept = path.stat()
+    path.write_text(path.read_text().replace("0", "1", 1))
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert project.pending() == {"render_table": 1}
+    assert "table_1.csv is not what its record says" in project.explain()
+    project.snakemake()
+    assert project.results() == before
+    assert project.pending() == {}
+
+
+def test_a_changed_bit_in_weights_and_a_deleted_table_that_nobody_reads_are_made_again(project):
+    results = project.folder / "results" / "smoke"
+    weights = next((results / "models" / "microcosm").glob("sft-*/model.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert project.pending()["train_sft"] == 1
+    (results / "training" / "microcosm" / "base.parquet").unlink()
+    assert project.pending()["pretrain_model"] == 1
+
+
+def test_results_without_snakemakes_records_are_known_by_ours(project):
+    shutil.rmtree(project.folder / ".snakemake")
+    assert project.pending() == {}
+    project.edit("config/smoke.yaml", "study: smoke\n", "study: smoke\nseed: 1\n")
+    pending = project.pending()
+    assert pending["train_onpolicy"] == 10 and pending["select_borderline"] == 1 and "pretrain_model" not in pending
+    assert "--seed=0, now --seed=1" in project.snakemake("--dry-run")
 
 
 def test_killed_in_the_middle_on_one_core_it_goes_on_to_the_end_of_an_undisturbed_run_on_two(finished, tmp_path):

@@ -68,6 +68,11 @@ class Study:
             used |= shared
         return {name: model for name, model in sorted(models.items()) if name in used}
 
+    @property
+    def pretrained(self) -> list[str]:
+        """The models that are trained here from scratch."""
+        return [name for name, model in self.used_models.items() if model.source == "microcosm"]
+
     @cached_property
     def used_problem_sets(self) -> list[str]:
         """The problem sets that something is run on."""

@@ -114,7 +114,8 @@ def in_words(job: Job, maker: Mapping[str, str], ever_made: bool) -> list[str]:
         return ["an earlier run was cut off while it wrote the output"]
     if not ever_made:
         return ["never made"]
-    phrases = ["an output is not there any more"] if cause.missing else []
+    phrases = list(cause.otherwise)
+    phrases += ["an output is not there any more"] if cause.missing else []
     if cause.deleted:
         phrases.append("a temporary output, deleted after use, is needed again")
     phrases += [_parameter(name, old, new, job) for name, (old, new) in changed_parameters(job).items()]

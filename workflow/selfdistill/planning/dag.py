@@ -53,6 +53,7 @@ class Cause:
     rule_changed: bool = False
     software_changed: bool = False
     forced: bool = False
+    otherwise: tuple[str, ...] = ()  # by our own records (`persistence`), one phrase each
 
 
 @dataclass(frozen=True)
@@ -227,9 +228,9 @@ def _default_rule(workflow: Any) -> Any:
 
 def _records(workflow: Any) -> Any:
     """Snakemake's records of finished jobs, to be read only: what it writes goes to a temporary folder."""
-    from snakemake.persistence.file import FilePersistence
+    from selfdistill.persistence import Persistence
 
-    class Records(FilePersistence):
+    class Records(Persistence):
         def save_iocache(self) -> None:
             pass
 
@@ -285,13 +286,14 @@ def _job(job: Any, dag: Any) -> Job:
         resources=dict(job.resources.items()),
         benchmark=None if job.benchmark is None else str(job.benchmark),
         pending=pending,
-        cause=_cause(dag.reason(job), dag.workflow.persistence.params_changed(job)) if pending else Cause(),
+        cause=_cause(dag.reason(job), dag.workflow.persistence, job) if pending else Cause(),
         needs=frozenset(dag.jobid(other) for other in dag.dependencies[job]),
     )
 
 
-def _cause(reason: Any, changed: Any) -> Cause:
-    """``changed``: parameters against the record, which a reason tells only of jobs whose outputs are there."""
+def _cause(reason: Any, records: Any, job: Any) -> Cause:
+    """Parameters are set against the record here: a reason tells them only of jobs whose outputs are there."""
+    changed = records.params_changed(job)
     temporary = {name for name in reason.missing_output if _is_temporary(name)}
     remade = set(reason.updated_input_run)
     return Cause(
@@ -306,6 +308,7 @@ def _cause(reason: Any, changed: Any) -> Cause:
         rule_changed=bool(reason.code_changed),
         software_changed=bool(reason.software_stack_changed),
         forced=bool(reason.forced),
+        otherwise=tuple(records.causes(job)),
     )
 
 

@@ -1,0 +1,88 @@
+"""Snakemake's records of a working folder, with the locks of `locks`, and with our records beside them.
+
+Snakemake remembers in ``.snakemake/metadata`` what made a file, not what the file held, and nothing at all when results
+come without that folder: copied, cleaned, from another machine. Our own records hold both. What no longer is what its
+record says is made again; so is what another configuration made, where only our records can tell.
+"""
+
+import shlex
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from snakemake.logging import logger
+
+from selfdistill.files import sha256_file
+from selfdistill.locks import Locks
+from selfdistill.records.bundle import Record, Records
+from selfdistill.records.standing import changed_since_recorded
+
+# Parameters of rules that are no words of the job's command.
+NO_WORDS = ("code", "processes")
+
+
+class Persistence(Locks):
+    """``results``: the study's results folder; set by the Snakefile."""
+
+    results: ClassVar[Path | None] = None
+
+    async def incomplete(self, job: Any) -> list[Any]:
+        """Outputs of a job that are to be made again: half written, or another file than our records say."""
+        found = await super().incomplete(job)
+        if self.results is None or not self.dag.workflow.is_main_process:
+            return found
+        causes = self.causes(job)
+        if not causes:
+            return found
+        for cause in causes:
+            self._tell(f"{cause}; {job.rule.name} is run again.")
+        return list(dict.fromkeys([*found, *job.output]))
+
+    def causes(self, job: Any) -> list[str]:
+        """Why a job's outputs are to be made again by our records, one phrase each."""
+        changed = [str(file) for file in job.output if Path(file).absolute() in self._changed]
+        if changed:
+            return [f"{file} is not what its record says" for file in changed]
+        return [] if self.has_metadata(job) else sorted(set(self._made_otherwise(job)))
+
+    @cached_property
+    def _changed(self) -> set[Path]:
+        return {path.absolute() for path in changed_since_recorded(self.results)} if self.results else set()
+
+    @cached_property
+    def _records(self) -> Records:
+        return Records(self.results, lambda _: None)
+
+    def _made_otherwise(self, job: Any) -> Iterator[str]:
+        """What differs between a job and the records of its outputs, of which Snakemake knows nothing."""
+        for file in job.output:
+            record = self._records.of(Path(file)) if Path(file).is_file() else None
+            if record is not None:
+                yield from (f"{file} was made {how}" for how in _differences(record, job))
+
+    def _tell(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            logger.warning(sentence)
+
+    @cached_property
+    def _told(self) -> set[str]:
+        return set()
+
+
+def _differences(record: Record, job: Any) -> Iterator[str]:
+    made = record.content["command"]
+    for name, value in job.params.items():
+        if name not in NO_WORDS:
+            for word in shlex.split(str(value)):
+                if word not in made:
+                    yield f"with {_same_flag(word, made)}, now {word}"
+    for file in map(str, job.input):
+        if file in record.inputs and Path(file).is_file() and sha256_file(file) != record.inputs[file]:
+            yield f"from another version of {file}"
+
+
+def _same_flag(word: str, made: list[str]) -> str:
+    flag = word.partition("=")[0]
+    return next((other for other in made if other.partition("=")[0] == flag), f"no {word}")
