@@ -11,7 +11,7 @@ PART = [
     *(f"results/smoke/tables/{table}.csv" for table in ("table_1", "table_a1", "table_2")),
     *(f"results/smoke/figures/{figure}.png" for figure in ("table_1", "selection", "table_2", "fig_2")),
     *(
-        f"results/smoke/evaluations/microcosm/{run}-seed0/along_training.parquet"  # with it, checkpoints are deleted
+        f"results/smoke/evaluations/microcosm/{run}-seed0/along_training.parquet"
         for run in ("grpo-train-n2-draw0-lr0.0003", "sdpo-ema0.05-train-lr0.0003-k100")
     ),
 ]

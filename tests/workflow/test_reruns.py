@@ -157,6 +157,16 @@ def test_a_comment_in_a_figures_script_and_a_touch_redraw_nothing(project, remar
     assert project.pending() == {}
 
 
+def test_another_evaluation_trains_nothing_again_and_where_checkpoints_are_gone_the_price_is_said(project):
+    project.edit("config/smoke.yaml", "evaluation_samples: 2", "evaluation_samples: 3")
+    pending = project.pending()
+    assert pending["evaluate_checkpoints"] == 10 and "train_onpolicy" not in pending
+    run = "microcosm/grpo-train-n2-draw0-lr0.0003-seed0"
+    shutil.rmtree(project.folder / "results" / "smoke" / "models" / run)
+    output = project.snakemake(f"results/smoke/evaluations/{run}/along_training.parquet")
+    assert re.search(r"1 of the pending trainings only make checkpoints again.* took \d+\.\d minutes", output)
+
+
 # --- results that are not what their records say ---
 
 

@@ -145,6 +145,6 @@ def sft_dataset(model, run):
 
 
 def checkpoints(folder):
-    """The models along training: deleted once they are evaluated, unless the configuration keeps them."""
+    """The models along training: kept, or deleted once they are evaluated."""
     kept = CONFIG.onpolicy.keep_checkpoints
     return directory(folder) if kept else temp(directory(folder))

@@ -126,8 +126,9 @@ class OnPolicy(OnPolicySettings):
         None, doc="Only so many problems of each benchmark, in file order; null takes all.", paper="all"
     )
     keep_checkpoints: bool = key(
-        False,
-        doc="Keep the models of these steps. Once deleted, they are trained again when their evaluation changes.",
+        True,
+        doc="Keep the models of these steps. `false` deletes them once they are evaluated: another evaluation then trains "
+        "them again.",
     )
     window: Count = key(5, doc="Steps that one point of a training curve averages.", paper="1")
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(

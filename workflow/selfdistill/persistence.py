@@ -57,9 +57,13 @@ class Persistence(Locks):
     def _made_otherwise(self, job: Any) -> Iterator[str]:
         """What differs between a job and the records of its outputs, of which Snakemake knows nothing."""
         for file in job.output:
-            record = self._records.of(Path(file)) if Path(file).is_file() else None
+            record = self.record_of(file)
             if record is not None:
                 yield from (f"{file} was made {how}" for how in _differences(record, job))
+
+    def record_of(self, file: str) -> Record | None:
+        """Our record of an output that is there."""
+        return self._records.of(Path(file)) if Path(file).is_file() else None
 
     def _tell(self, sentence: str) -> None:
         if sentence not in self._told:
@@ -86,3 +90,20 @@ def _differences(record: Record, job: Any) -> Iterator[str]:
 def _same_flag(word: str, made: list[str]) -> str:
     flag = word.partition("=")[0]
     return next((other for other in made if other.partition("=")[0] == flag), f"no {word}")
+
+
+def repeated_trainings(dag: Any, records: Persistence) -> Iterator[str]:
+    """A sentence with the price, where runs are trained again for nothing but their checkpoints, which were deleted."""
+    jobs = [job for job in dag.needrun_jobs() if job.rule.name == "train_onpolicy" and _lacks_checkpoints(job)]
+    again = [job for job in jobs if not records.params_changed(job)]
+    if again:
+        made = [record for job in again if (record := records.record_of(job.output.steps)) is not None]
+        minutes = sum(record.content["seconds"] for record in made) / 60
+        yield (
+            f"{len(again)} of the pending trainings only make checkpoints again, which were deleted and whose evaluation "
+            f"changed; they took {minutes:.1f} minutes. With `onpolicy.keep_checkpoints: true` they stay."
+        )
+
+
+def _lacks_checkpoints(job: Any) -> bool:
+    return Path(job.output.steps).is_file() and not Path(job.output.checkpoints).is_dir()
