@@ -5,11 +5,7 @@ that the workflow's head calls. A few go through Snakemake itself, beside finish
 """
 
 import copy
-import json
 import re
-import shutil
-import subprocess
-import sys
 import typing
 from collections.abc import Iterator
 from functools import cache
@@ -18,11 +14,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from selfdistill import opening
+from selfdistill.checks import faults_at_start
+from selfdistill.claims.statements import read_claims
 from selfdistill.config import Config, without_other_sources
 from selfdistill.errors import UserError
 from selfdistill.opening import Opened, Start, open_study
 from selfdistill.settings import choices, is_settings, keys
-from selfdistill.written import read_written
+from selfdistill.study import Study
 from snakemake.cli import parse_config
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
@@ -68,9 +67,13 @@ def refused(place: Path, overlay: str | bytes, *words: str, suffix: str = ".yaml
     return sentences
 
 
+STATEMENTS = cache(read_claims)
+
+
 @pytest.fixture(autouse=True)
 def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(opening, "read_claims", STATEMENTS)  # some hundred times
 
 
 def over(**sections: object) -> str:
@@ -473,7 +476,7 @@ REFUSED = {
     # --- sizes that do not fit each other ---
     "a micro-batch that does not divide": (
         "onpolicy: {micro_batch_size: 5}",
-        "onpolicy: micro_batch_size 5 does not divide 32 sequences per update and process; nearest micro_batch_size: 2 or 4",
+        "micro_batch_size 5 does not divide 32 sequences per update and process; nearest micro_batch_size: 2 or 4",
     ),
     "a micro-batch beyond the batch": ("onpolicy: {micro_batch_size: 64}", "micro_batch_size 64 does not divide 32"),
     "updates that do not divide": (
@@ -724,6 +727,191 @@ def test_a_bad_configuration_is_refused_in_a_sentence(case, tmp_path):
 @pytest.mark.parametrize("case", TAKEN)
 def test_an_unusual_but_sound_configuration_is_taken(case, tmp_path):
     assert opened(tmp_path, TAKEN[case]).study.runs
+
+
+# --- beside the file --------------------------------------------------------------------------------------------------
+
+GIVEN = {
+    "a truth": ("seed=True", "seed: a number is expected (found true)"),
+    "a time": ("seed=1:30", "seed: Input should be a valid integer"),
+    "nothing": ("seed=", "seed: Input should be a valid integer (found None)"),
+    "a table in words": ("onpolicy={micro_batch_size: 5}", "micro_batch_size 5 does not divide 32"),
+    "a key of another source": (
+        "problem_sets={train: {repo: a/b}}",
+        "problem_sets.train.repo: belongs to the source 'hub'",
+    ),
+    "another source": (
+        "models={microcosm: {source: folder, folder: docs}}",
+        "microcosm.instruction: config.yaml says ''",
+    ),
+    "the shipped study": ("study=reference", "'reference' is the name of the results that the repository holds"),
+    "an unknown key": ("sede=1", "unknown key 'sede' (did you mean 'seed'?)"),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN)
+def test_what_the_command_line_gives_is_checked_alike(case, tmp_path):
+    word, sentence = GIVEN[case]
+    told = refused(tmp_path, "{}", word)
+    assert any(sentence in line for line in told), told
+
+
+def test_decimal_digits_of_the_command_line_are_decimal(tmp_path):
+    assert opened(tmp_path, "{}", "seed=017").study.config.seed == 17
+
+
+def test_json_is_read_as_strictly(tmp_path):
+    assert "the key 'seed' stands twice" in refused(tmp_path, '{"seed": 1, "seed": 2}', suffix=".json")[0]
+    told = refused(tmp_path, '{"models": {"microcosm": {"instruction": "\\ud83d \\u0000"}}}', suffix=".json")
+    assert "config: models.microcosm.instruction: a text with a NUL character" in told
+    emoji = opened(tmp_path, '{"models": {"microcosm": {"instruction": "\\ud83d\\ude00"}}}', suffix=".json")
+    assert emoji.study.config.models["microcosm"].instruction == "\U0001f600"
+
+
+# Snakemake itself does not get through these: it says so in its own words before the workflow is asked.
+UNREADABLE = {
+    "Latin-1": ("study: café".encode("latin-1"), "not UTF-8 text (byte 10); save it as UTF-8"),
+    "UTF-16": ("seed: 1".encode("utf-16"), "not UTF-8 text (byte 0)"),
+    "several documents": ("seed: 1\n---\nseed: 2", "line 2: "),
+    "tabs": ("onpolicy:\n\tsteps: 3", "line 2: found character that cannot start any token"),
+    "an anchor in itself": ("a: &a\n  b: *a", "line 1: the anchor here holds itself"),
+    "an unknown anchor": ("a: *b", "line 1: found undefined alias"),
+    "an open bracket": ("a: [1, 2", "did not find expected ',' or ']'"),
+    "a number of 5,000 digits": (f"seed: {'1' * 5000}", "line 1: a number of 5000 digits"),
+    "a Python object": (
+        "a: !!python/object/apply:os.getpid []",
+        "the tag 'python/object/apply:os.getpid' is not taken",
+    ),
+    "a tag of one's own": ("a: !mine 1", "the tag '!mine' is not taken"),
+    "a set": ("a: !!set {x, y}", "the tag 'set' is not taken"),
+    "bytes": ("a: !!binary aGVsbG8=", "the tag 'binary' is not taken"),
+    "a control character": ("a: \x01", "control characters are not allowed"),
+    "60 levels": ("a: " + "[" * 60 + "]" * 60, "nests deeper than 50 levels"),
+    "a key that is a list": ("? [a, b]\n: 1", "does not read the key a list or a table as a text"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_file_that_is_no_plain_yaml_is_refused_with_its_line(case, tmp_path):
+    content, sentence = UNREADABLE[case]
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as told:
+        open_study(default(), Start(ROOT, [ROOT / "config.yaml", file]))
+    assert str(told.value).startswith(f"{file}") and sentence in str(told.value)
+
+
+CONFLICT = "id: a, section: s, statement: t, conflict: x"
+TESTED = "id: a, section: s, statement: t, tests: [{of: guidance, metric: L, more: {setting: unguided}, less: {}}]"
+CLAIMS = {
+    "nothing": ("", "expected a list of statements under 'claims'"),
+    "a null": ("claims:\n  -", "claim 1 of the list: "),
+    "a number": ("claims: [3]", "claim 1 of the list: "),
+    "a number for the list": ("claims: 3", "expected a list of statements under 'claims'"),
+    "Latin-1": ("claims: [caf\xe9]", "not UTF-8 text"),
+    "a key twice": ("claims: []\nclaims: []", "the key 'claims' stands twice"),
+    "an unknown role": (
+        f"claims: [{{{TESTED}, role: coverige}}]",
+        "claim 'a': unknown role 'coverige' (did you mean 'coverage'?)",
+    ),
+    "an unknown key": (f"claims: [{{{CONFLICT}, colour: red}}]", "claim 'a': unknown key 'colour'"),
+    "an unknown metric": (f"claims: [{{{TESTED.replace('L', 'length')}, role: sft}}]", "known: score, avg, L, E"),
+    "two of one name": (f"claims: [{{{CONFLICT}}}, {{{CONFLICT}}}]", "2 claims are called 'a'"),
+}
+
+
+@pytest.mark.parametrize("case", CLAIMS)
+def test_a_bad_list_of_statements_is_refused_with_the_configuration(case, tmp_path, monkeypatch):
+    text, sentence = CLAIMS[case]
+    file = tmp_path / "claims.yaml"
+    file.write_text(text, encoding="latin-1")
+    monkeypatch.setattr(opening, "CLAIMS", file)
+    told = refused(tmp_path, "seed: true")
+    assert len(told) >= 2 and any(sentence in line for line in told), told
+
+
+def test_files_are_checked_where_they_lie(tmp_path):
+    table, text, wrong = tmp_path / "a.parquet", tmp_path / "b.json", tmp_path / "c.jsonl"
+    pd.DataFrame({"problem": ["p"] * 5, "answer": ["1"] * 5}).to_parquet(table)
+    text.write_text('[{"problem": "p", "answer": "1"}]')
+    wrong.write_text('{"problem": "p", "answer": "1"}\n{"problem": ')
+    for file, size, sentence in (
+        (table, 6, f"problem_sets.mine.size: 6 problems are asked for, {table} has 5 rows"),
+        (text, 2, f"problem_sets.mine.size: 2 problems are asked for, {text} has 1 rows"),
+        (wrong, None, f"problem_sets.mine.file: {wrong}: line 2 is not valid JSON"),
+    ):
+        told = refused(tmp_path, problem_set(source="file", file=str(file), size=size))
+        assert any(sentence in line for line in told), told
+    few = over(problem_sets={"narrow": {"source": "file", "file": str(table), "size": None}})
+    assert opened(tmp_path, few).study.config.problem_sets["narrow"].size is None
+    asked = over(onpolicy={"runs": default()["onpolicy"]["runs"] + [
+        {"model": "microcosm", "method": "grpo", "learning_rate": 3e-4, "problem_set": "narrow", "problems": 6}
+    ]})  # fmt: skip
+    told = refused(tmp_path, few + asked)
+    assert any("draw 0 of 6 problems needs at least 6 problems" in line for line in told), told
+
+
+def test_services_that_are_not_installed_are_refused_where_jobs_use_these_packages(tmp_path, monkeypatch):
+    monkeypatch.setattr("selfdistill.training.settings.find_spec", lambda name: None)
+    mirrored = over(onpolicy={"mirrors": ["wandb"]})
+    assert refused(tmp_path, mirrored) == [
+        "config: onpolicy.mirrors: 'wandb' is not installed here (pip install wandb)"
+    ]
+    file = tmp_path / "mine.yaml"
+    values = copy.deepcopy(default())
+    update_config(values, yaml.safe_load(mirrored))
+    assert open_study(values, Start(ROOT, [file], own_environments=True)).study.config.onpolicy.mirrors == ["wandb"]
+
+
+def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings(tmp_path):
+    assert opened(tmp_path).warnings == []
+    named = over(
+        models={"spare": {"source": "microcosm"}}, problem_sets={"spare": {"source": "microcosm", "split": "hard"}}
+    )
+    assert opened(tmp_path, named).warnings == [
+        "config: models.spare is used nowhere",
+        "config: problem_sets.spare is used nowhere",
+    ]
+    told = opened(tmp_path, problem_set(source="file", file="examples/data_set/problem.jsonl")).warnings
+    assert told == [
+        "config: problem_sets.mine.file: examples/data_set/problem.jsonl: no such file "
+        "(did you mean 'examples/data_set/problems.jsonl'?)"
+    ]
+    home = opened(tmp_path, problem_set(source="file", file="~/problems.jsonl")).warnings[0]
+    assert home.endswith("~/problems.jsonl: no such file; ~ and $HOME are not replaced here")
+
+
+def test_a_file_that_is_gone_is_refused_where_its_problems_would_be_lost(tmp_path, monkeypatch):
+    made = tmp_path / "mine.parquet"
+    made.touch()
+    monkeypatch.setattr(Study, "problems", lambda self, name: str(made))
+    told = refused(tmp_path, problem_set(source="file", file="data/gone.jsonl"))
+    assert told == ["config: problem_sets.mine.file: data/gone.jsonl: no such file"]
+
+
+def test_a_start_lacks_what_its_own_jobs_need(tmp_path, monkeypatch):
+    monkeypatch.setattr("selfdistill.generation.requests.find_spec", lambda name: None)
+    study = opened(tmp_path, problem_set(source="file", file="data/gone.jsonl") + "engine: vllm").study
+    load, other, sample = [("load_problems", {"problem_set": name}) for name in ("mine", "train")] + [
+        ("evaluate_model", {})
+    ]
+    missing = ["config: problem_sets.mine.file: data/gone.jsonl: no such file"]
+    engine = ["config: engine: the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it"]
+    assert faults_at_start(study, [load], here=True) == missing
+    assert faults_at_start(study, [other], here=True) == []
+    assert faults_at_start(study, [other, sample], here=True) == engine
+    assert faults_at_start(study, [load, sample], here=False) == missing
+
+
+def test_another_folder_is_told_to_be_the_cause(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"^{tmp_path}: not the folder of the checkout, .* start Snakemake in {ROOT}"):
+        open_study(default(), Start(ROOT))
+
+
+def test_a_job_that_is_a_snakemake_of_its_own_takes_the_study_as_checked():
+    study = open_study(default() | {"study": "reference"}, None).study
+    assert study.runs and study.config.study == "reference"
 
 
 # --- every key that there is ------------------------------------------------------------------------------------------

@@ -1,0 +1,109 @@
+"""Snakemake itself: a bad start ends with sentences alone, and finished results stay as they were."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import Project
+
+FINISHED = (
+    "results/microcosm/problems/mine.parquet",
+    "results/microcosm/models/microcosm/base/manifest.json",
+    "results/microcosm/training/microcosm/grpo-train-lr0.0003-seed0.parquet",
+)
+# What a start says that is not ours: Snakemake's own progress.
+PROGRESS = re.compile(r"Using workflow specific profile|Config file .* is extended by|Warning: ")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A checkout with files where finished results lie."""
+    made = Project.copy_to(tmp_path_factory.mktemp("project"))
+    for name in FINISHED:
+        file = made.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    return made
+
+
+def state(project: Project) -> dict[str, tuple[str, int]]:
+    return {name: (Path(name).read_text(), Path(name).stat().st_mtime_ns) for name in FINISHED}
+
+
+def start(project: Project, *words: str, cwd: Path | None = None) -> tuple[int, str]:
+    environment = os.environ | {"PYTHONPATH": str(project.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "snakemake", *words]
+    run = subprocess.run(command, cwd=cwd or project.folder, env=environment, capture_output=True, text=True)
+    return run.returncode, run.stdout + run.stderr
+
+
+def sentences(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.strip() and not PROGRESS.match(line)]
+
+
+DRY, REAL = ("--dry-run",), ("--cores", "1")
+MINE = "problem_sets: {mine: {source: file, file: data/gone.jsonl}}\n"
+CASES = {
+    "a divisor": (DRY, "onpolicy: {micro_batch_size: 5}", ["config: onpolicy: micro_batch_size 5 does not divide 32"]),
+    "a divisor at a real start": (REAL, "onpolicy: {micro_batch_size: 5}", ["config: onpolicy: micro_batch_size 5"]),
+    "a revision": (
+        REAL,
+        "models: {microcosm: {source: hub, repo: a/b, revision: main, instruction: ''}}",
+        ["config: models.microcosm: a/b: revision 'main' is not a commit"],
+    ),
+    "a file that is gone": (REAL, MINE, ["config: problem_sets.mine.file: data/gone.jsonl: no such file"]),
+    "an octal": (DRY, "seed: 017", ["mine.yaml, line 1: YAML does not read 017 as a decimal number"]),
+    "a view": (
+        DRY,
+        "figures: {views: {fig_3: {families: [micro]}}}",
+        ["config: figures.views.fig_3.families: unknown 'micro' (did you mean 'microcosm'?)"],
+    ),
+    "several": (
+        DRY,
+        "seed: true\nselection: {hihg: 1}\nsft: {models: [nobody]}\nengine: vLLM\nonpolicy: {lora_rank: 4}",
+        [
+            "config: seed: a number is expected (found true)",
+            "config: unknown key 'selection.hihg' (did you mean 'high'?)",
+            "config: sft.models: unknown 'nobody'",
+            "config: engine: unknown 'vLLM' (did you mean 'vllm'?)",
+            "config: onpolicy.runs: microcosm, sdpo-ema0.05-train-lr0.0003-k100-seed0: a moving teacher",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_configuration_stops_snakemake_with_its_sentences_alone(case, project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    before = state(project)
+    how, overlay, expected = CASES[case]
+    (project.folder / "mine.yaml").write_text(overlay)
+    status, output = start(project, *how, "--configfile", "mine.yaml")
+    told = sentences(output)
+    assert status == 1 and len(told) == len(expected), output
+    assert all(any(line.startswith(sentence) for line in told) for sentence in expected), output
+    assert state(project) == before
+
+
+def test_a_start_elsewhere_says_where_it_belongs(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    for folder, words in ((project.folder / "workflow", ()), (project.folder, ("--directory", "config"))):
+        status, output = start(project, "--dry-run", *words, cwd=folder)
+        assert status == 1 and len(sentences(output)) == 1
+        assert "not the folder of the checkout" in output and f"start Snakemake in {project.folder}" in output
+
+
+def test_a_file_that_is_not_there_yet_can_be_planned_and_not_started(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    (project.folder / "mine.yaml").write_text(MINE.replace("mine:", "other:"))
+    missing = "config: problem_sets.other.file: data/gone.jsonl: no such file"
+    target = "results/microcosm/problems/other.parquet"
+    status, output = start(project, target, "--dry-run", "--configfile", "mine.yaml")
+    assert status == 0 and f"Warning: {missing}" in output
+    before = state(project)
+    status, output = start(project, target, "--cores", "1", "--configfile", "mine.yaml")
+    assert status == 1 and missing in output.splitlines() and "Traceback" not in output
+    assert state(project) == before and not (project.folder / "logs").exists()
