@@ -24,6 +24,7 @@ from typing import Annotated, Any
 from pydantic_core import PydanticUndefined
 
 from selfdistill import processes, stages
+from selfdistill.disk import remedy
 from selfdistill.errors import UserError, nearest
 from selfdistill.records import provenance
 from selfdistill.settings import annotation_of, choices, is_settings, keys, validated
@@ -52,7 +53,8 @@ class Flag:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one stage. Exit status: 0 done, 1 a comparison that failed, 2 bad input (told in one sentence)."""
+    """Run one stage. Exit status: 0 done, 1 a comparison that failed, 2 bad input, or a disk that cannot be
+    written (told in one sentence)."""
     arguments = sys.argv[1:] if argv is None else argv
     level = logging.INFO if processes.is_main() else logging.ERROR
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
@@ -60,11 +62,16 @@ def main(argv: list[str] | None = None) -> int:
     try:
         stage, group, given = read(arguments)
         status = stage(**given)
+        if processes.is_main() and group == stages.STEP:
+            _write_sidecars(["selfdistill", *arguments], given, time.monotonic() - started)
     except UserError as error:
         print(f"selfdistill: {error}", file=sys.stderr)
         return 2
-    if processes.is_main() and group == stages.STEP:
-        _write_sidecars(["selfdistill", *arguments], given, time.monotonic() - started)
+    except Exception as error:
+        if (told := remedy(error)) is None:
+            raise
+        print(f"selfdistill: {told}", file=sys.stderr)
+        return 2
     return status or 0
 
 

@@ -26,6 +26,9 @@ from snakemake.exceptions import LockException
 from snakemake.logging import logger
 from snakemake.persistence.file import FilePersistence
 
+from selfdistill.disk import remedy, require_writable
+from selfdistill.errors import UserError
+
 # What is overridden of Snakemake beyond its documented API.
 OVERRIDDEN = {
     "lock": [],
@@ -36,17 +39,28 @@ OVERRIDDEN = {
 # Tells the processes of a run, in their environment, which run it is.
 VARIABLE = "SELFDISTILL_RUN"
 GRACE = 60.0  # seconds in which training may save a checkpoint
+WORK = "work/any"  # what is begun lies below `work`
 AGAIN = "then run the same command again"
 
 
 class Locks(FilePersistence):
     """Snakemake's records of a working folder; each run's lists of locked files bear the number of its owner."""
 
+    def __init__(self, *arguments, **options):
+        with _told():
+            require_writable([".snakemake/any"])
+            super().__init__(*arguments, **options)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the files of this run. Raises `LockException`, with what to do, when a run that may live has them."""
+        """Lock the files of this run, before anything is deleted or made.
+
+        Raises `LockException`, with what to do, when a run that may live has them. Ends the process with a sentence
+        when they could not be written.
+        """
         with ExitStack() as held:
-            with _one_at_a_time(self._owners):
+            with _told(), _one_at_a_time(self._owners):
+                require_writable([WORK, *(file for job in self.dag.needrun_jobs() for file in (*job.output, *job.log))])
                 _remove_dead(self._owners, Path(self._lockdir))
                 self._number = held.enter_context(_recorded(self._owners, local=self.dag.workflow.local_exec))
                 try:
@@ -107,6 +121,18 @@ class Owner:
         here = Owner.this(local=True)
         same = (self.boot and self.boot == here.boot) or (self.machine and self.machine == here.machine)
         return bool(same) and self.host == here.host
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End the process with one sentence on what is wrong with the disk; Snakemake would set it among its stack."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        told = str(error) if isinstance(error, UserError) else remedy(error)
+        if told is None:
+            raise
+        raise SystemExit(told) from error
 
 
 def _text(place: str) -> str:
