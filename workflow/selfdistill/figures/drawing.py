@@ -1,5 +1,6 @@
 """What every figure has in common: its script is loaded, its tables are read, its files are written."""
 
+import logging
 import runpy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ def script_of(figure: str) -> Path:
 
 def draw(figure: str, files: Files, settings: Mapping[str, Any], study: str) -> Drawn:
     """What the figure's script draws from the tables in ``files``, which it takes by the same names."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of a font
     function = runpy.run_path(str(script_of(figure)))["draw"]
     shown = {name: _table(found, SCHEMAS[name]) for name, found in files.items()}
     return function(**shown, **settings, study=study)
