@@ -28,6 +28,7 @@ NAMES = {
     "config": "Recorded configuration",
     "claims": "Claims ledger",
     "reading_room": "Reading room",
+    "base": "Losses of pre-training",
 }
 
 
@@ -41,7 +42,7 @@ def name_of(path: str) -> str:
     if known is None:
         raise UserError(
             f"{path}: no name for this artifact of the default rule; add '{stem}', or '{folder}', to NAMES in "
-            "workflow/selfdistill/planning/artifacts.py"
+            "workflow/selfdistill/planning/waiting.py"
         )
     return NAMES[known]
 
