@@ -1,27 +1,34 @@
 """Equality of two written answers: exact rules on text, and a hook for pairs that only algebra can decide.
 
-The rules decide numbers, roots and multiples of π, words, tuples, intervals, sets and assignments; the caller's
-``leaf`` decides the rest (math-verify, in `grading.worker`). Nothing here evaluates an answer, so it is cheap on any
-text of at most `LONGEST` characters. Verdicts are True, False or None (undecided).
+The rules decide numbers, roots and multiples of π, words, tuples, intervals, sets, matrices and assignments; the
+caller's ``leaf`` decides the rest (`grading.algebra`, in `grading.worker`). Nothing here evaluates an answer, so it is
+cheap on any text of at most `LONGEST` characters. Verdicts are True, False or None (undecided).
 """
 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
+from selfdistill.grading.choices import chooses, letter
 from selfdistill.grading.monomials import Monomial, read_monomial
-from selfdistill.grading.tidying import drop_units, respell, squeeze, unwrap_texts
+from selfdistill.grading.ranges import join_ranges
+from selfdistill.grading.tidying import join_words, name_pi, respell, squeeze
+from selfdistill.grading.units import drop_noun, drop_units
 
 LONGEST = 500  # characters of an answer that is read as mathematics; a longer one is compared as a string
-# math-verify's float_rounding: a decimal with at least so many places equals the fraction that it rounds.
-ROUNDED_PLACES = 6
+# A decimal of at least so many places and significant digits equals the exact number that it rounds.
+ROUNDED_PLACES, ROUNDED_DIGITS = 6, 4
 
 Leaf = Callable[[str, str], bool | None]
 
 _NUMBER = re.compile(
-    r"([+-]?)\s*(\d+\.?\d*|\.\d+)(?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*([+-]?\d{1,3})\s*\}|(\d)))?", re.ASCII
+    r"([+-]?)\s*(\d+\.?\d*|\.\d+)"
+    r"(?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*([+-]?\d{1,3})\s*\}|(\d))|[eE]([+-]?\d{1,3}))?",
+    re.ASCII,
 )
+_E_NOTATION = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[eE]([+-]?\d{1,3})", re.ASCII)
 _GROUPED = r"\d{1,3}(?:,\d{3})+"
 _GROUPED_NUMBER = re.compile(rf"[+-]?(?:{_GROUPED}|\d{{1,3}}(?: \d{{3}})+)(?:\.\d+)?", re.ASCII)
 _GROUPED_INSIDE = re.compile(rf"(?<![\d,.]){_GROUPED}(?![\d,])", re.ASCII)
@@ -34,21 +41,43 @@ _EQUALS = re.compile(r"(?<![<>!:=])=(?!=)|\\in(?![a-zA-Z])")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\([\w,\\ ]+\))?|\([\w, ]+\)")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z .'-]*")
 _WORD = re.compile(r"[A-Za-z]{4,}")
-_LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?[.:]?")
-_OPTION = re.compile(r"\(([A-J])\)\s")
+_SHORT_WORDS = frozenset("yes no odd even none true all one two red blue up down left right east west".split())
+_ANY_INTEGER = re.compile(r"\s*,\s*(?:where\s*|for\s*)?([a-z])\s*\\in\s*\\mathbb\{Z\}\s*$")
 
 
 def compare(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """True if ``answer`` means ``gold``; None if that depends on a ``leaf`` that is undecided."""
     if max(len(answer), len(gold)) > LONGEST:
         return squeeze(answer) == squeeze(gold)
-    numbers = _number(answer.strip()), _number(gold.strip())
+    numbers = read_number(answer.strip()), read_number(gold.strip())
     if all(numbers):  # nearly every pair, and decided without respelling it
         return _same_number(*numbers)
-    answer, gold = respell(answer), respell(gold)
-    if _chooses(answer, gold):
+    answer, gold = name_pi(respell(answer), respell(gold))
+    if chooses(answer, gold):
         return True
-    return _same(drop_units(answer), drop_units(gold), leaf)
+    answer, gold = (drop_units(join_words(join_ranges(text))) for text in (answer, gold))
+    return _same(*_without_noun(*_of_any_integer(answer, gold)), leaf)
+
+
+def _without_noun(answer: str, gold: str) -> tuple[str, str]:
+    """Both without the unit or counted noun that one of them has behind the number which the other is."""
+    if read_number(gold) and (count := drop_noun(answer)) and read_number(count):
+        return count, gold
+    if read_number(answer) and (count := drop_noun(gold)) and read_number(count):
+        return answer, count
+    return answer, gold
+
+
+def _of_any_integer(answer: str, gold: str) -> tuple[str, str]:
+    """Both without "k in Z" where one may leave it out, with one name for k where both have it."""
+    found, wanted = _ANY_INTEGER.search(answer), _ANY_INTEGER.search(gold)
+    if found and wanted and not re.search(rf"(?<![A-Za-z]){wanted.group(1)}(?![A-Za-z])", answer):
+        answer = re.sub(rf"(?<!\\)\b{found.group(1)}\b|(?<=\d){found.group(1)}\b", wanted.group(1), answer)
+    elif found and not wanted:
+        answer = answer[: found.start()]
+    elif wanted and not found:
+        gold = gold[: wanted.start()]
+    return answer, gold
 
 
 def _undecided(answer: str, gold: str) -> None:
@@ -58,44 +87,46 @@ def _undecided(answer: str, gold: str) -> None:
 def _same(answer: str, gold: str, leaf: Leaf) -> bool | None:
     if not answer or not gold:
         return False
-    left, right = _number(answer), _number(gold)
+    left, right = read_number(answer), read_number(gold)
     if left and right:
         return _same_number(left, right)
     if squeeze(answer) == squeeze(gold):
         return True
-    for decide in (_by_base, _by_words, _by_monomials, _by_kind, _by_lists, _by_assignment):
+    for decide in (_by_base, _by_words, _by_monomials, _by_kind, _by_unions, _by_matrices, _by_lists, _by_assignment):
         verdict = decide(answer, gold, leaf)
         if verdict is not _NOT_MINE:
             return verdict
-    return leaf(_plain(answer), _plain(gold))
+    return leaf(_plain(answer, gold), _plain(gold, answer))
 
 
 _NOT_MINE = object()  # a rule that does not apply
 
 
-def _plain(text: str) -> str:
-    """``text`` for a leaf: without percent signs and thousands separators."""
+def _plain(text: str, other: str) -> str:
+    """``text`` for a leaf: without percent signs and separators of thousands; 1e6 as a power of 10, if that is sure."""
+    if (found := _E_NOTATION.fullmatch(text)) and "e" not in re.sub(r"\\[A-Za-z]+", "", other):
+        return rf"{found.group(1)} \cdot 10^{{{found.group(2)}}}"
     return _GROUPED_INSIDE.sub(lambda found: found.group().replace(",", ""), text.replace("%", ""))
 
 
 # --- numbers: exact -------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class _Number:
+class Number:
     value: Fraction
     places: int = 0  # digits after the decimal point
     percent: bool = False
 
 
-def _number(text: str) -> _Number | None:
+def read_number(text: str) -> Number | None:
     """An integer, decimal, fraction or mixed number, each perhaps with a percent sign."""
     bare = text.removesuffix("%").strip()
     percent = bare != text.strip()
     if _GROUPED_NUMBER.fullmatch(bare):
         bare = re.sub("[, ]", "", bare)
     if found := _NUMBER.fullmatch(bare):
-        sign, digits, exponent, digit = found.groups()
-        value = Fraction(sign + digits) * Fraction(10) ** int(exponent or digit or 0)
-        return _Number(value, len(digits.partition(".")[2]), percent)
+        sign, digits, *exponents = found.groups()
+        value = Fraction(sign + digits) * Fraction(10) ** int(next(filter(None, exponents), 0))
+        return Number(value, len(digits.partition(".")[2]), percent)
     if found := _FRACTION.fullmatch(bare):
         sign, whole, above, above_digit, below, below_digit = found.groups()
         return _mixed(sign, whole, above or above_digit, below or below_digit, percent)
@@ -104,31 +135,41 @@ def _number(text: str) -> _Number | None:
     return None
 
 
-def _mixed(sign: str, whole: str | None, above: str, below: str, percent: bool) -> _Number | None:
+def _mixed(sign: str, whole: str | None, above: str, below: str, percent: bool) -> Number | None:
     if int(below) == 0:
         return None
     value = int(whole or 0) + Fraction(int(above), int(below))
-    return _Number(-value if sign == "-" else value, percent=percent)
+    return Number(-value if sign == "-" else value, percent=percent)
 
 
-def _same_number(a: _Number, b: _Number) -> bool:
+def _same_number(a: Number, b: Number) -> bool:
     """True if equal; a percent sign on one side only counts or not (42 % = 42 = 0.42)."""
     if a.percent == b.percent:
         return _equal_or_rounded(a, b)
     return any(_equal_or_rounded(p, q) for p in _readings(a) for q in _readings(b))
 
 
-def _readings(number: _Number) -> list[_Number]:
-    return [number, _Number(number.value / 100, number.places + 2)] if number.percent else [number]
+def _readings(number: Number) -> list[Number]:
+    return [number, Number(number.value / 100, number.places + 2)] if number.percent else [number]
 
 
-def _equal_or_rounded(a: _Number, b: _Number) -> bool:
+def _equal_or_rounded(a: Number, b: Number) -> bool:
     if a.value == b.value:
         return True
     for decimal, fraction in ((a, b), (b, a)):
-        if decimal.places >= ROUNDED_PLACES and fraction.places == 0 and fraction.value.denominator > 1:
-            return abs(decimal.value - fraction.value) * 2 * 10**decimal.places <= 1
+        if may_be_rounded(decimal) and fraction.places == 0 and fraction.value.denominator > 1:
+            return rounds(decimal, fraction.value)
     return False
+
+
+def may_be_rounded(decimal: Number) -> bool:
+    """Whether ``decimal`` has enough digits to stand for a number that it rounds."""
+    return decimal.places >= ROUNDED_PLACES and abs(decimal.value) * 10**decimal.places >= 10 ** (ROUNDED_DIGITS - 1)
+
+
+def rounds(decimal: Number, exact: Fraction) -> bool:
+    """Whether ``decimal`` is ``exact``, rounded to its last place."""
+    return abs(decimal.value - exact) * 2 * 10**decimal.places <= 1
 
 
 def _by_base(answer: str, gold: str, leaf: Leaf) -> object:
@@ -141,20 +182,19 @@ def _by_base(answer: str, gold: str, leaf: Leaf) -> object:
 
 
 # --- words and multiple choice --------------------------------------------------------------------------------------
-def _chooses(answer: str, gold: str) -> bool:
-    r"""Whether ``answer`` names the letter ``gold``, perhaps with the option's text: ``\textbf{(C)}\ 12`` for C."""
-    letter, option = _LETTER.fullmatch(unwrap_texts(gold)), _OPTION.match(unwrap_texts(answer))
-    return bool(letter and option) and letter.group(1) == option.group(1)
-
-
 def _by_words(answer: str, gold: str, leaf: Leaf) -> object:
     """Words and single letters, ignoring case. Two or three letters may be a product of variables, so no rule here."""
-    left, right = _LETTER.fullmatch(answer), _LETTER.fullmatch(gold)
+    left, right = letter(answer), letter(gold)
     if left and right:
-        return left.group(1).casefold() == right.group(1).casefold()
-    if all(_WORDS.fullmatch(text) and re.search("[A-Za-z]{4}", text) for text in (answer, gold)):
+        return left.casefold() == right.casefold()
+    if all(map(_is_word, (answer, gold))) or {answer.casefold(), gold.casefold()} & _SHORT_WORDS:
         return answer.casefold().split() == gold.casefold().split()
     return _NOT_MINE
+
+
+def _is_word(text: str) -> bool:
+    """Whether ``text`` is words and no product: four letters in a row, or one of the usual short ones."""
+    return bool(_WORDS.fullmatch(text)) and (bool(_WORD.search(text)) or text.casefold() in _SHORT_WORDS)
 
 
 # --- numbers with roots and π, and other kinds ---------------------------------------------------------------------
@@ -165,10 +205,10 @@ def _by_monomials(answer: str, gold: str, leaf: Leaf) -> object:
 
 def _constant(text: str) -> Monomial | None:
     """An exact number; None for a decimal that may be rounded, and for a number with a percent sign."""
-    number = _number(text)
+    number = read_number(text)
     if number is None:
         return read_monomial(text)
-    return Monomial(number.value) if number.places < ROUNDED_PLACES and not number.percent else None
+    return None if number.percent or may_be_rounded(number) else Monomial(number.value)
 
 
 def _by_kind(answer: str, gold: str, leaf: Leaf) -> object:
@@ -180,8 +220,8 @@ def _by_kind(answer: str, gold: str, leaf: Leaf) -> object:
 
 
 def _is_letter(text: str) -> bool:
-    found = _LETTER.fullmatch(text)
-    return bool(found) and found.group(1) not in "eEiI"
+    found = letter(text)
+    return found is not None and found not in "eEiI"
 
 
 def _is_ordered(text: str) -> bool:
@@ -189,7 +229,39 @@ def _is_ordered(text: str) -> bool:
     return bool(found) and found[0] in ("()", "(]", "[)") and not _GROUPED_NUMBER.fullmatch(text[1:-1])
 
 
-# --- tuples, intervals, sets ----------------------------------------------------------------------------------------
+# --- unions, matrices, tuples, intervals, sets ------------------------------------------------------------------------
+def _by_unions(answer: str, gold: str, leaf: Leaf) -> object:
+    """True if the parts are equal in any order; otherwise they may overlap, which is for algebra."""
+    left, right = (re.split(r"\\cup(?![A-Za-z])", text) for text in (answer, gold))
+    if len(left) < 2 or len(right) < 2:
+        return _NOT_MINE
+    left, right = ([part.strip() for part in parts] for parts in (_unnamed(left), _unnamed(right)))
+    return True if _same_set(left, right, leaf) else _NOT_MINE
+
+
+def _unnamed(parts: list[str]) -> list[str]:
+    r"""The parts of a union without the ``x \in`` before the first."""
+    return [re.sub(r"^\s*[A-Za-z]\s*\\in(?![A-Za-z])", "", parts[0]), *parts[1:]]
+
+
+_MATRIX = re.compile(r"\\begin\{pmatrix\}((?:(?!\\begin).)*)\\end\{pmatrix\}")
+
+
+def _by_matrices(answer: str, gold: str, leaf: Leaf) -> object:
+    left, right = (_MATRIX.fullmatch(text) for text in (answer, gold))
+    if not (left and right):
+        return _NOT_MINE
+    rows, gold_rows = _rows(left.group(1)), _rows(right.group(1))
+    if [len(row) for row in rows] != [len(row) for row in gold_rows]:
+        return False
+    return _all(_same(a, b, leaf) for a, b in zip(chain(*rows), chain(*gold_rows), strict=True))
+
+
+def _rows(content: str) -> list[list[str]]:
+    rows = [row.strip() for row in content.split("\\\\")]
+    return [[entry.strip() for entry in row.split("&")] for row in rows if row]
+
+
 # A list's kind is its brackets; one without brackets is a collection of solutions, whose order does not matter.
 _ORDERED = ("()", "[]", "(]", "[)")
 _SET, _BARE = "{}", ""
@@ -208,14 +280,23 @@ def _by_lists(answer: str, gold: str, leaf: Leaf) -> object:
 
 def _same_list(left: tuple[str, list[str]], right: tuple[str, list[str]], leaf: Leaf) -> bool | None:
     (kind, parts), (gold_kind, gold_parts) = left, right
-    if {kind, gold_kind} <= {_SET, _BARE}:
+    kinds = {kind, gold_kind}
+    if kinds == {_BARE} and _gives_values(parts) == _gives_values(gold_parts):
+        return _same_collection(parts, gold_parts, leaf)
+    if kinds in ({_SET}, {_SET, _BARE}):
         return _same_set(parts, gold_parts, leaf)
     # A tuple may be written without its parentheses, as math-verify has it; an interval's brackets count.
-    if kind != gold_kind and {kind, gold_kind} != {_BARE, "()"}:
+    if len(kinds) > 1 and kinds != {_BARE, "()"}:
         return False
     if len(parts) != len(gold_parts):
         return False
     return _all(_same(a, b, leaf) for a, b in zip(parts, gold_parts, strict=True))
+
+
+def _gives_values(parts: list[str]) -> bool:
+    """Whether every part names another unknown: the order of x = 2, y = 7 counts where the names are left out."""
+    names = [squeeze(_EQUALS.split(part)[0]) for part in parts if _EQUALS.search(part)]
+    return len(set(names)) == len(parts) > 1
 
 
 def _same_set(parts: list[str], gold_parts: list[str], leaf: Leaf) -> bool | None:
@@ -226,6 +307,29 @@ def _same_set(parts: list[str], gold_parts: list[str], leaf: Leaf) -> bool | Non
             *(_any_same([(a, b) for a in parts], leaf) for b in gold_parts),
         ]
     )
+
+
+def _same_collection(parts: list[str], gold_parts: list[str], leaf: Leaf) -> bool | None:
+    """Equal as collections, in which the order does not count and how often an element stands does."""
+    if len(parts) != len(gold_parts):
+        return False
+    parts, gold_parts = _unpaired(*_unpaired(parts, gold_parts, _undecided), leaf)
+    if not parts:
+        return True
+    verdicts = [_any_same([(a, b) for b in gold_parts], leaf) for a in parts]
+    return False if False in verdicts else None if None in verdicts else False
+
+
+def _unpaired(parts: list[str], gold_parts: list[str], leaf: Leaf) -> tuple[list[str], list[str]]:
+    """What is left when each element is taken away with one that is the same."""
+    left, gold_left = [], list(gold_parts)
+    for part in parts:
+        found = next((index for index, other in enumerate(gold_left) if _same(part, other, leaf)), None)
+        if found is None:
+            left.append(part)
+        else:
+            del gold_left[found]
+    return left, gold_left
 
 
 def _any_same(pairs: list[tuple[str, str]], leaf: Leaf) -> bool | None:

@@ -1,62 +1,125 @@
-r"""Removes what never changes an answer: spacing and sizing commands, currency and degree signs, units."""
+r"""One spelling for each thing, without what never changes an answer: spacing, sizing, currency and degree signs."""
 
 import re
+from fractions import Fraction
 
 _SYMBOLS = str.maketrans(
-    {
+    {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms of ASCII
+    | {
+        "\u3000": " ",
+        "、": ",",
+        "。": ".",
         "−": "-",
         "–": "-",
         "×": r"\times ",
+        "·": r"\cdot ",
+        "⋅": r"\cdot ",
         "π": r"\pi ",
+        "θ": r"\theta ",
+        "α": r"\alpha ",
+        "β": r"\beta ",
         "∞": r"\infty ",
         "∪": r"\cup ",
-        "√": r"\sqrt ",
+        "∈": r"\in ",
+        "≤": r"\leq ",
+        "≥": r"\geq ",
+        "⩽": r"\leq ",
+        "⩾": r"\geq ",
+        "≠": r"\neq ",
+        "∛": r"\sqrt[3]",
         "∅": r"\emptyset ",
+        "½": r"\frac{1}{2}",
+        "¼": r"\frac{1}{4}",
+        "¾": r"\frac{3}{4}",
+        "⅓": r"\frac{1}{3}",
+        "⅔": r"\frac{2}{3}",
+        "ℝ": r"\mathbb{R}",
+        "ℤ": r"\mathbb{Z}",
+        "ℕ": r"\mathbb{N}",
+        "ℚ": r"\mathbb{Q}",
+        "ℂ": r"\mathbb{C}",
     }
 )
+_RAISED, _LOWERED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "₀₁₂₃₄₅₆₇₈₉"
+_LEVEL = str.maketrans(_RAISED + _LOWERED, "0123456789-0123456789")
 _END = r"(?![a-zA-Z])"  # of a command's name
+_FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp"
+_DEGREE = rf"(?:\^\s*(?:\{{\s*\\circ\s*\}}|\\circ{_END}|∘)|\\(?:text)?degree{_END}|°)"
+_DEGREES = rf"(\d+(?:\.\d+)?)\s*{_DEGREE}"
+_BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 _RULES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
+        (r"(?<!\\)\\[()\[\]]", ""),  # the borders of mathematics in a text
         (r"(?<=\d)(?:\{,\}|,\\!\s*|\\,)(?=\d{3}(?!\d))", ""),  # thousands separators that cannot be anything else
         (rf"\\[$!]|\$|[€£¥]|\\(?:left|right|[bB]igg?[lr]?){_END}\.?|\\(?:displaystyle|(?:no)?limits){_END}", ""),
-        (rf"(?<!\\)\\[,;: ]|~|\\q?quad{_END}|\s+", " "),
+        (r"(?<!\\)\\[,;: ]|~|\s+", " "),
         (rf"\\[dtc]frac{_END}", r"\\frac"),
         (r"\{(?:[bB]|small)matrix\}", "{pmatrix}"),
-        (rf"\^\s*(?:\{{\s*\\circ\s*\}}|\\circ{_END})|\\(?:text)?degree{_END}|°", ""),
+        (rf"\\(?:leqslant|leqq?|le){_END}|<=", r"\\leq "),
+        (rf"\\(?:geqslant|geqq?|ge){_END}|>=", r"\\geq "),
+        (rf"\\neq?{_END}", r"\\neq "),
+        (rf"\\lt{_END}", "<"),
+        (rf"\\gt{_END}", ">"),
+        (rf"\\(?:mid|[lr]?vert){_END}", "|"),
+        (rf"\\(?:mathbb|Bbb)\s*(?:\{{\s*([A-Z])\s*\}}|([A-Z]){_END})", r"\\mathbb{\1\2}"),
+        # Names of functions, also where the backslash is left out.
+        (rf"\\(?:operatorname\*?|mathrm)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
+        (rf"(?<![\\A-Za-z])({_FUNCTIONS}|sqrt){_END}(?=\s*(?:[\d({{\\^]|[a-z]{_END}))", r"\\\1 "),
+        # A sine of degrees is not one of radians; elsewhere the sign is a unit.
+        (rf"(\\(?:sin|cos|tan|cot|sec|csc)\s*)(?:{_DEGREES}|\(\s*{_DEGREES}\s*\))", r"\1(\\frac{\2\3\\pi}{180})"),
+        (_DEGREE, ""),
         (r"\\%", "%"),
         (rf"\\varnothing{_END}|\\\{{\s*\\\}}", r"\\emptyset "),
         (rf"\\lbrace{_END}", r"\\{"),
         (rf"\\rbrace{_END}", r"\\}"),
         (rf"\\langle{_END}", "("),
         (rf"\\rangle{_END}", ")"),
-        (r"_\{(\w)\}", r"_\1"),
-        (r"(?:,\s*)?(?:\\text\s*\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<=\s)(?:and|or)(?=\s))|;", ","),
+        (r"\^\s*-\s*(\d+)", r"^{-\1}"),
+        (r"\^\s*\{\s*(\w)\s*\}(?!\s*\d)", r"^\1"),
     ]
 ]
+_AND_OR = re.compile(r"(?:,\s*)?(?:\\(?:text|mbox)\s*\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<=\s)(?:and|or)(?=\s))|;")
+_SUBSCRIPT = re.compile(r"_\{(\w)\}")
+_REPEATING = re.compile(
+    r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}|(\d))|(?<=[.\d])\((\d+)\))(?!\s*[\d_)])",
+    re.ASCII,
+)
+_A_BASE = rf"(\d+|{'|'.join(_BASES)})"
+_BASE = re.compile(
+    r"\s*(?:_\s*\{?)?\s*(?:\\text\w*\s*\{)?\s*\(?\s*(?:in )?base[ -]\s*\}?\s*" + _A_BASE + r"\s*\)?\s*\}*$"
+    rf"|_\s*\{{?\s*(?:\\text\w*\s*\{{\s*{_A_BASE}\s*\}}|\((\d+)\))\s*\}}?$"
+)
+_BARE_PI = re.compile(rf"(?<![\\A-Za-z])pi{_END}")
+_LETTERS = re.compile(r"\\[A-Za-z]+|[A-Za-z]+")
 
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|[mh]box|math(?:rm|bf|it|sf|tt))\s*\{([^{}]*)\}")
-# Units written as plain words behind a number need a list; those inside \text do not.
-_UNIT = (
-    r"(?:square|cubic|sq\.?|per|degrees?|percent|units?|cents?|dollars?|hours?|minutes?|seconds?|days?|weeks?|months?"
-    r"|years?|inch(?:es)?|feet|foot|ft|yards?|miles?|mph|meters?|metres?|liters?|litres?|grams?|[ckm]m|kg)"
-)
-_POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d)|[²³])?"
-_PLAIN_UNIT = re.compile(rf"(?<=[\d}}])\s*(?:\b{_UNIT}\b\s*)+{_POWER}$|(?<=\d)[ckm]m{_POWER}$")
-_UNIT_TEXT = re.compile(
-    rf"(?:\\(?:text\w*|[mh]box)\s*\{{(?![ie]\}})[^{{}}]*\}}"  # an upright i or e is a number
-    rf"|\\mathrm\s*\{{\s*(?:{_UNIT}|[msghLJNWVK])\s*\}}){_POWER}"
-)
 _IDLE_SPACE = re.compile(r"(?<!\d)\s+|\s+(?!\d|\s)")
 
 
 def respell(text: str) -> str:
-    """``text`` with one spelling for each thing, and without spacing, sizing, currency and degree signs."""
-    text = text.translate(_SYMBOLS)
+    """``text`` with one spelling for each thing; "and" and "or" stay (`join_words`), and so do units."""
+    text = re.sub(f"[{_RAISED}]+", lambda found: f"^{{{found.group().translate(_LEVEL)}}}", text.translate(_SYMBOLS))
+    text = re.sub(f"[{_LOWERED}]+", lambda found: f"_{{{found.group().translate(_LEVEL)}}}", text)
+    text = _part_equations(text)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
-    return text.strip()
+    text = _BASE.sub(_subscript, _REPEATING.sub(_as_fraction, text))
+    text = re.sub(r"^\(([\dA-F]+)\)\s*(?=_)", r"\1", text)
+    return _SUBSCRIPT.sub(r"_\1", _root_signs(text)).strip()
+
+
+def join_words(text: str) -> str:
+    """``text`` with commas for the words "and" and "or", and for semicolons."""
+    return _AND_OR.sub(",", text).strip()
+
+
+def name_pi(answer: str, gold: str) -> tuple[str, str]:
+    """Both with ``\\pi`` for a bare ``pi``, unless the gold answer has a variable p: then it is a product."""
+    if any("p" in run and run != "pi" for run in _LETTERS.findall(gold) if not run.startswith("\\")):
+        return answer, gold
+    return _BARE_PI.sub(r"\\pi ", answer), _BARE_PI.sub(r"\\pi ", gold)
 
 
 def unwrap_texts(text: str) -> str:
@@ -64,32 +127,61 @@ def unwrap_texts(text: str) -> str:
     return _TEXT.sub(r"\1", text).strip()
 
 
-def drop_units(text: str) -> str:
-    r"""``text`` without units: a ``\text{...}`` beside something else is one, a ``\text`` that stands alone is not."""
-    without = _UNIT_TEXT.sub(" ", text)
-    if not re.search(r"[0-9A-Za-z]", without):
-        return _trim(unwrap_texts(text))
-    without = re.sub(r"[\^_]\s*\{\s*\}", "", unwrap_texts(without))  # the rest of 5^{\text{th}}
-    return _trim(_PLAIN_UNIT.sub("", without))
-
-
 def squeeze(text: str) -> str:
     """``text`` without white space, but for that between digits: 3 1/2 is not 31/2."""
     return _IDLE_SPACE.sub("", text)
 
 
-def _trim(text: str) -> str:
-    text = text.strip(" =").rstrip(" ./\\")
-    return _trim(text[1:-1]) if _is_one_group(text) else text
-
-
-def _is_one_group(text: str) -> bool:
-    """True if ``text`` is one group in braces, which TeX does not print."""
-    if not (text.startswith("{") and text.endswith("}")):
-        return False
+def group_end(text: str, start: int) -> int | None:
+    """Where the bracket that opens at ``start`` has closed; None when it never does."""
     depth = 0
-    for found in re.finditer(r"\\.|[{}]", text):
-        depth += {"{": 1, "}": -1}.get(found.group(), 0)
+    for found in re.compile(r"\\.|[()\[\]{}]", re.DOTALL).finditer(text, start):
+        depth += (found.group() in "([{") - (found.group() in ")]}")
         if depth == 0:
-            return found.end() == len(text)
-    return False
+            return found.end()
+    return None
+
+
+def _part_equations(text: str) -> str:
+    """A wide space between two equations, or a letter behind a number and a space, begins another equation."""
+    space = rf"(?:\\q?quad{_END}\s*)+"
+    text = re.sub(rf"(=[^=,]*?[^=,\s])\s*,?\s*{space}(?=[^=,]+=)", r"\1, ", text)
+    text = re.sub(space, " ", text)
+    return re.sub(r"(=\s*-?[\d.]+)\s+(?=[A-Za-z]\s*=)", r"\1, ", text)
+
+
+def _as_fraction(found: re.Match) -> str:
+    """A repeating decimal: 1.2 with 7 repeating is (127 - 12) / 90."""
+    whole, fixed = found.group(1) or "0", found.group(2)
+    repeating = found.group(3) or found.group(4) or found.group(5)
+    below = (10 ** len(repeating) - 1) * 10 ** len(fixed)
+    value = Fraction(int(whole + fixed + repeating) - int(whole + fixed), below)
+    return rf"\frac{{{value.numerator}}}{{{value.denominator}}}" if value.denominator > 1 else str(value)
+
+
+def _subscript(found: re.Match) -> str:
+    base = found.group(1) or found.group(2) or found.group(3)
+    return f"_{{{_BASES.index(base) + 2 if base in _BASES else base}}}"
+
+
+_ROOT = re.compile(r"√\s*|\\sqrt\s*(?=\()")
+_OPERAND = re.compile(r"\d+(?:\.\d+)?|\\sqrt\{|[A-Za-z]|\\(?:pi|theta|alpha|beta)" + _END, re.ASCII)
+
+
+def _root_signs(text: str) -> str:
+    """Root signs, and ``\\sqrt`` before parentheses, as ``\\sqrt{...}`` of the whole number or group behind them."""
+    for found in reversed(list(_ROOT.finditer(text))):
+        before, rest = text[: found.start()], text[found.end() :]
+        if rest[:1] in ("(", "{"):
+            end = group_end(rest, 0)
+            if end is None:
+                return text
+            text = rf"{before}\sqrt{{{rest[1 : end - 1]}}}{rest[end:]}"
+        elif operand := _OPERAND.match(rest):
+            end = group_end(rest, operand.end() - 1) if operand.group().endswith("{") else operand.end()
+            if end is None:
+                return text
+            text = rf"{before}\sqrt{{{rest[:end]}}}{rest[end:]}"
+        else:
+            text = rf"{before}\sqrt {rest}"
+    return text

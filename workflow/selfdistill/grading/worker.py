@@ -14,9 +14,10 @@ import re
 import resource
 import signal
 import sys
+from functools import lru_cache
 from typing import TextIO
 
-from selfdistill.grading.equivalence import compare
+from selfdistill.grading.equivalence import compare, may_be_rounded, read_number, rounds
 
 # math-verify reads i as a variable, and only I as the imaginary unit.
 _IMAGINARY = re.compile(r"(?<![a-zA-Z\\])i(?![a-zA-Z])")
@@ -33,19 +34,46 @@ def verdict(answer: str, gold: str) -> bool:
 
 
 def _algebra(answer: str, gold: str) -> bool:
-    """math-verify on two expressions. Its search for units is off: it would take the t of ``3t`` for one."""
+    """Whether two expressions are equal, read by math-verify and compared by `grading.algebra`."""
+    from selfdistill.grading import algebra
+
+    left, right = (_parse(text) for text in _of_one_case(answer, gold))
+    if left is None or right is None:
+        return False
+    for decimal, exact in ((read_number(answer), right), (read_number(gold), left)):
+        if decimal and may_be_rounded(decimal):
+            value = algebra.as_decimal(exact, decimal.places)
+            return value is not None and rounds(decimal, value)
+    return algebra.same_expression(left, right)
+
+
+@lru_cache(maxsize=1024)  # a gold answer comes once for every response
+def _parse(text: str) -> object:
+    """The expression that ``text`` is; None if it cannot be read. The search for units would take t of ``3t``."""
     from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig, parse, verify
+    from math_verify import LatexExtractionConfig, parse
+
+    from selfdistill.grading import algebra
 
     rules = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
     # Only LaTeX: the other extractor would pick a number out of an answer that it cannot parse.
     config = [LatexExtractionConfig(normalization_config=rules)]
-    left, right = (
-        parse(f"${_IMAGINARY.sub(' I ', text)}$", config, fallback_mode="no_fallback", parsing_timeout=None)
-        for text in (answer, gold)
+    found = parse(f"${_IMAGINARY.sub(' I ', text)}$", config, fallback_mode="no_fallback", parsing_timeout=None)
+    return algebra.without_floats(found[0]) if found and not isinstance(found[0], str) else None
+
+
+def _of_one_case(*texts: str) -> tuple[str, ...]:
+    """The texts with capitals renamed that stand beside their small letters: math-verify makes all letters small."""
+    letters = [set("".join(re.sub(r"\\[A-Za-z]+", "", text))) for text in texts]
+    both = {letter for found in letters for letter in found if letter.isupper() and letter.lower() in found} - {"I"}
+    return tuple(
+        re.sub(r"\\[A-Za-z]+|[A-Z]", lambda found: _renamed(found.group(), both), text) if both else text
+        for text in texts
     )
-    # An inequality equals the interval that it describes, whichever of the two is the gold answer.
-    return bool(left and right and verify(right, left, timeout_seconds=None, allow_set_relation_comp=True))
+
+
+def _renamed(word: str, letters: set[str]) -> str:
+    return f" {word.lower()}_{{99}} " if word in letters else word
 
 
 def main(seconds: float) -> None:

@@ -1,0 +1,73 @@
+r"""Units and counted nouns, which an answer may have or lack: ``15\text{ cm}``, 9.8 m/s^2, 11 apples."""
+
+import re
+
+from selfdistill.grading.tidying import unwrap_texts
+
+# Units written as plain words behind a number need a list; those inside \text do not.
+_UNIT = (
+    r"(?:square|cubic|sq\.?|per|degrees?|percent|units?|cents?|dollars?|hours?|minutes?|seconds?|days?|weeks?|months?"
+    r"|years?|inch(?:es)?|feet|foot|ft|yards?|miles?|mph|meters?|metres?|liters?|litres?|grams?|[ckm]m|kg)"
+)
+_POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
+_PLAIN_UNIT = re.compile(rf"(?<=[\d}}])\s*(?:\b{_UNIT}\b\s*)+{_POWER}$|(?<=\d)[ckm]m{_POWER}$")
+_UNIT_TEXT = re.compile(
+    rf"(?:\\(?:text\w*|[mh]box)\s*\{{(?![ie]\}})[^{{}}]*\}}"  # an upright i or e is a number
+    rf"|\\mathrm\s*\{{\s*(?:{_UNIT}|[msghLJNWVK])\s*\}}){_POWER}"
+)
+_ROMAN = r"\\mathrm\s*\{(?!\s*[ie]\s*\})[^{}]*(?:\{[^{}]*\}[^{}]*)?\}" + _POWER
+_ROMAN_UNIT = re.compile(rf"(?<=[\d}})])\s*{_ROMAN}(?:\s*(?:/|\\cdot|\*)?\s*{_ROMAN})*$")
+_SYMBOL = r"(?:[cdkmn]?m|[km]?g|ms|s|USD|EUR|min|hrs?|h|m?L|mol|k?J|k?W|k?Hz|k?Pa|N|V|K|mi|lbs?|oz|yd|rad|k?cal|k?eV)"
+_SYMBOLS = re.compile(rf"(?<=\d)(?:\s+{_SYMBOL}{_POWER}|\s*{_SYMBOL}{_POWER}(?:\s*/\s*{_SYMBOL}{_POWER})+)$")
+_IN_PARENTHESES = re.compile(
+    rf"(?<=[\d}}])\s*\(\s*(?:(?:{_UNIT}\s*)+|\\(?:text|mathrm|mbox)\s*\{{[^{{}}]*\}}|{_SYMBOL}(?:/{_SYMBOL})*)"
+    rf"{_POWER}\s*\)$"
+)
+_COUNTED = re.compile(r"(.*[\d}%])\s+([A-Za-z]?[a-z]+(?:[ -][a-z]+){0,4})")
+# Words that change the number before them, or are numbers themselves.
+_NO_NOUNS = frozenset(
+    "a about above after an and approximately at base before below billion but by choose cos cot cubed digits"
+    " divided double dozen dozens eight eleven except exp factorial fewer fifths five four fourths from greater"
+    " half halves hundred hundreds hundredths if in infinity least less ln log million millions minus mod modulo"
+    " more most negative nine no none not of off one or over percentage pi plus positive power quarter quarters"
+    " root score sec seven sin six sixths squared tan ten tens tenths than the third thirds thousand thousands"
+    " thousandths three times to trillion twelve twice two under unless up when where zero".split()
+)
+
+
+def drop_units(text: str) -> str:
+    r"""``text`` without units: a ``\text{...}`` beside something else is one, a ``\text`` that stands alone is not."""
+    text = text.rstrip(" .")
+    without = _UNIT_TEXT.sub(" ", _ROMAN_UNIT.sub("", _IN_PARENTHESES.sub("", text)).strip())
+    if not re.search(r"[0-9A-Za-z]", without):
+        return _trim(unwrap_texts(text))
+    without = re.sub(r"[\^_]\s*\{\s*\}", "", unwrap_texts(without))  # the rest of 5^{\text{th}}
+    return _trim(_PLAIN_UNIT.sub("", without))
+
+
+def drop_noun(text: str) -> str | None:
+    """The number before a unit's symbol or a counted noun: 11 of "11 years old"; None for another text."""
+    if found := _SYMBOLS.search(text):
+        return text[: found.start()]
+    found = _COUNTED.fullmatch(text)
+    if not found:
+        return None
+    words = re.split("[ -]", found.group(2).lower())
+    return found.group(1) if len(words[0]) > 2 and _NO_NOUNS.isdisjoint(words) else None
+
+
+def _trim(text: str) -> str:
+    text = text.strip(" =").rstrip(" ./\\")
+    return _trim(text[1:-1]) if _is_one_group(text) else text
+
+
+def _is_one_group(text: str) -> bool:
+    """True if ``text`` is one group in braces, which TeX does not print."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return False
+    depth = 0
+    for found in re.finditer(r"\\.|[{}]", text):
+        depth += {"{": 1, "}": -1}.get(found.group(), 0)
+        if depth == 0:
+            return found.end() == len(text)
+    return False
