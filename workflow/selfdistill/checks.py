@@ -20,7 +20,7 @@ from selfdistill.generation.requests import check_engine
 from selfdistill.microcosm import world
 from selfdistill.models import check_folder
 from selfdistill.problems import ProblemSet, pinned_revision
-from selfdistill.problems.readers import KINDS, check_kind, rows_at_most
+from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
 from selfdistill.settings import keys
 from selfdistill.study import Study
 from selfdistill.training.settings import Run, check_mirrors, check_teacher, draw_part
@@ -191,7 +191,7 @@ def _most(problem_set: ProblemSet) -> int | None:
         whole = world.SPLIT_SIZES.get(problem_set.split)
         return problem_set.size or (world.EVALUATION_SIZE if problem_set.split in ("easy", "hard") else whole)
     rows = None
-    if problem_set.file is not None and problem_set.file.is_file() and problem_set.file.suffix in KINDS:
+    if problem_set.file is not None and problem_set.file.is_file() and kind_of(problem_set.file) in KINDS:
         rows = rows_at_most(problem_set.file)
     counts = [count for count in (rows, problem_set.size) if count is not None]
     return min(counts, default=None)

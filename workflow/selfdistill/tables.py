@@ -28,6 +28,7 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
 
 
+UNKNOWN_TYPE = "unknown"  # the problem_type of a source that has none
 PROBLEMS = _schema(
     problem_id=pa.string(),  # 16 hex digits of the SHA-256 of the normalised problem text
     position=pa.int32(),  # place in the source file, duplicates dropped ("file order")

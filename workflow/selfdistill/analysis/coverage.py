@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from selfdistill.errors import UserError
-from selfdistill.tables import SUMMARY
+from selfdistill.tables import SUMMARY, UNKNOWN_TYPE
 
 DRAW = ["model", "run", "step", "problem_id"]
 
@@ -97,5 +97,6 @@ def _shared(questions: pd.DataFrame, problems: pd.DataFrame) -> Iterator[tuple[s
 
 
 def _types(problems: pd.DataFrame) -> pd.Series:
-    """The types that are known: sources without types leave the column empty."""
-    return problems.loc[problems["problem_type"].fillna("") != "", "problem_type"]
+    """The types that are known."""
+    types = problems["problem_type"].fillna("")
+    return types[~types.isin(["", UNKNOWN_TYPE])]

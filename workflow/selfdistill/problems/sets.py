@@ -11,7 +11,7 @@ from pydantic import model_validator
 from tqdm import tqdm
 
 from selfdistill.errors import UserError
-from selfdistill.problems.layouts import find_layout, read_row
+from selfdistill.problems.layouts import NoAnswerError, find_layout, is_paragraph, read_row
 from selfdistill.problems.readers import Rows, read_file, read_hub
 from selfdistill.problems.revisions import LOCK_FILE, pinned_revision
 from selfdistill.problems.text import problem_id
@@ -22,8 +22,8 @@ LOG = logging.getLogger(__name__)
 # Keys that mean something for one source only.
 SOURCE_KEYS = {
     "microcosm": {"split"},
-    "file": {"file", "problem_column", "answer_column"},
-    "hub": {"split", "repo", "name", "revision", "problem_column", "answer_column"},
+    "file": {"file", "problem_column", "answer_column", "without_answer"},
+    "hub": {"split", "repo", "name", "revision", "problem_column", "answer_column", "without_answer"},
 }
 
 
@@ -34,12 +34,15 @@ class ProblemSet:
     source: Literal["microcosm", "file", "hub"] = key(doc="Where the problems come from.")
     split: str = key("train", doc="Split of the microcosm or of the hub data set.")
     size: int | None = key(None, doc="Number of problems kept, in file order; null keeps all.", gt=0, lt=2**31)
-    file: Path | None = key(None, doc="Parquet, JSONL or JSON file, for source `file`.")
+    file: Path | None = key(None, doc="Parquet, JSONL, JSON or CSV file, perhaps gzipped, for source `file`.")
     repo: str | None = key(None, doc="Hub repository, for source `hub`.", pattern=REPO)
     name: str | None = key(None, doc="Configuration name of the hub data set.")
     revision: str | None = key(None, doc="Its commit, 40 hexadecimal digits, or `locked` (config/revisions.json).")
     problem_column: str | None = key(None, doc="Column of the problem, where its name is not a usual one.")
     answer_column: str | None = key(None, doc="Column of the answer; dots reach into structures.")
+    without_answer: Literal["drop"] | None = key(
+        None, doc="`drop` leaves out rows without an answer, and the log has their number; null refuses them."
+    )
 
     @model_validator(mode="after")
     def _source_has_its_keys(self) -> "ProblemSet":
@@ -54,8 +57,8 @@ def load_problem_set(wanted: ProblemSet, *, lock: Path = LOCK_FILE) -> pd.DataFr
     """A problem set in the `problems` schema, in the source's order; ``lock`` holds the commits of "locked".
 
     ``problem`` is the bare text (`text.bare_problem`). Rows with a `text.problem_id` seen before are dropped, so the
-    first ``size`` problems are distinct; None keeps all. If a duplicate has another answer, the first one stays,
-    and a warning counts them.
+    first ``size`` problems are distinct; None keeps all. Warnings count duplicates with another answer (the first one
+    stays), rows left out for want of an answer, and answers that are whole paragraphs.
     """
     if wanted.source == "microcosm":
         return _from_microcosm(wanted.split, wanted.size)
@@ -67,8 +70,12 @@ def load_problem_set(wanted: ProblemSet, *, lock: Path = LOCK_FILE) -> pd.DataFr
         commit = pinned_revision(repo, wanted.revision, lock)
         rows = read_hub(repo, name=wanted.name, split=wanted.split, revision=commit)
         label = f"{repo}@{commit}:{wanted.split}"
-    problems = _read(rows, wanted.problem_column, wanted.answer_column)
-    return _distinct(problems, wanted.size, where=rows.where, label=label)
+    left_out: list[str] = []
+    problems = _read(rows, wanted, left_out)
+    table = _distinct(problems, wanted.size, where=rows.where, label=label)
+    if left_out:
+        LOG.warning("%s: %d rows without an answer left out, the first: %s", rows.where, len(left_out), left_out[0])
+    return table
 
 
 def _from_microcosm(split: str, size: int | None) -> pd.DataFrame:
@@ -79,10 +86,17 @@ def _from_microcosm(split: str, size: int | None) -> pd.DataFrame:
     return _distinct(problems, size, where=f"microcosm split '{split}'", label=f"microcosm:{split}")
 
 
-def _read(rows: Rows, problem_column: str | None, answer_column: str | None) -> Iterator[tuple[str, str, str]]:
-    layout = find_layout(rows.columns, rows.where, problem_column=problem_column, answer_column=answer_column)
+def _read(rows: Rows, wanted: ProblemSet, left_out: list[str]) -> Iterator[tuple[str, str, str]]:
+    """(problem, answer, type) of each row; ``left_out`` collects the places of rows without an answer."""
+    names = {"problem_column": wanted.problem_column, "answer_column": wanted.answer_column}
+    layout = find_layout(rows.columns, rows.where, **names)
     for place, row in tqdm(rows.rows, desc=rows.where, unit=" rows", disable=None):
-        yield read_row(row, layout, f"{rows.where}: {place}")
+        try:
+            yield read_row(row, layout, f"{rows.where}: {place}")
+        except NoAnswerError as error:
+            if wanted.without_answer is None:
+                raise UserError(f"{error}; `without_answer: drop` leaves such rows out") from None
+            left_out.append(place)
 
 
 def _distinct(problems: Iterable[tuple[str, str, str]], size: int | None, *, where: str, label: str) -> pd.DataFrame:
@@ -104,6 +118,10 @@ def _distinct(problems: Iterable[tuple[str, str, str]], size: int | None, *, whe
     LOG.info("%s: %d problems; %d duplicates dropped", where, len(kept), dropped)
     if conflicting:
         LOG.warning("%s: %d duplicated problems have several answers; the first is kept", where, len(conflicting))
+    paragraphs = [answer for _, answer, _ in kept.values() if is_paragraph(answer)]
+    if paragraphs:
+        message = "%s: %d answers are running text, which no response will equal, the first: %.60r"
+        LOG.warning(message, where, len(paragraphs), paragraphs[0])
     return _table(kept, label)
 
 

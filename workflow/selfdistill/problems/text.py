@@ -16,6 +16,10 @@ WRAPPINGS = (
     ),
     # the authors' files of DAPO and of the benchmarks (experiments/math/change_math_prompts.py:22)
     ("", f"\n{AUTHORS_INSTRUCTION}"),
+    # verl's preparations (examples/data_preprocess: math_dataset.py, gsm8k.py, gsm8k_multiturn_w_tool.py)
+    ("", " Let's think step by step and output the final answer within \\boxed{}."),
+    ("", ' Let\'s think step by step and output the final answer after "####".'),
+    ("", " Let's think step by step and output the final answer after `####`."),
     # the authors' SciKnowEval files
     ("", "\nPlease reason step by step."),
 )
