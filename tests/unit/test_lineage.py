@@ -76,7 +76,19 @@ def test_a_tree_that_was_moved_and_lost_its_data_is_traced_all_the_same(recorded
     assert any(line.strip().startswith("problems/train.parquet") and "(not here)" in line for line in lines)
     assert any("seed 7" in line for line in lines)
     assert lineage.trace(moved / "problems/train.parquet")[0].endswith("(not here)")
-    assert verification.verify(moved) == []
+    assert verification.verify(moved) == ["problems/train.parquet: missing, though its record is here"]
+
+
+def test_a_tree_that_is_shared_without_its_data_is_whole_but_must_lose_no_more(tree: Path):
+    (tree / "problems/train.parquet").unlink()
+    for _ in range(2):  # a bundle is read and written again
+        bundle.bundle(tree)
+        assert verification.verify(tree) == []
+    (tree / "training/runs.parquet").unlink()
+    missing = ["training/runs.parquet: missing, though its record is here"]
+    assert verification.verify(tree) == missing
+    bundle.bundle(tree)
+    assert verification.verify(tree) == missing
 
 
 def test_a_table_is_traced_alike_from_sidecars_and_bundle(tree: Path):

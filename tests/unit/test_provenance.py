@@ -140,7 +140,7 @@ def test_a_bundle_holds_every_record_whole_and_in_the_order_of_places(tree: Path
     assert sidecars_of(tree) == {} and contents(tree) == before
     lines = [json.loads(line) for line in (tree / "provenance.jsonl").read_text().splitlines()]
     assert [line["path"] for line in lines] == sorted(before)
-    assert all({"path": line["path"], **before[line["path"]]} == line for line in lines)
+    assert all({"path": line["path"], "left_out": False, **before[line["path"]]} == line for line in lines)
     assert all(path.read_bytes() == kept for path, kept in data.items())
 
 

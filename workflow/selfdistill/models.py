@@ -170,10 +170,14 @@ def _listed(files: Any, manifest: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
+def is_along_training(manifest: Path) -> bool:
+    """Whether a model is one of those that a training run leaves in folders step-N, to be evaluated."""
+    return re.fullmatch(r"step-\d+", Path(manifest).parent.name) is not None
+
+
 def _again(manifest: Path) -> str:
     """How a manifest comes to be made again. Those along a training run are outputs of the run as a whole."""
-    place = Path(manifest).parent
-    wanted = place.parent if re.fullmatch(r"step-\d+", place.name) else manifest
+    wanted = Path(manifest).parents[1] if is_along_training(manifest) else manifest
     return f"delete {wanted} and run the workflow again, which makes it again"
 
 

@@ -1,8 +1,10 @@
 """The records of a results tree: sidecars while a study runs, one file for all of them once it is shipped.
 
 Parallel jobs cannot share a file, so each writes a sidecar beside its output. `bundle` moves those of a finished tree
-into ``provenance.jsonl`` at its root: one line of JSON per recorded file, with the file's place in the tree as ``path``
-and all that the sidecar held. `Records` reads both; a sidecar is newer than the line of the same file, and wins.
+into ``provenance.jsonl`` at its root: one line of JSON per recorded file, with the file's place in the tree as
+``path``, whether it was left out of the tree when that was shared (``left_out``) and all that the sidecar held.
+`Records` reads both; a sidecar is newer than the line of the same file, and wins. Records of earlier versions have
+neither a size, nor a digest of themselves, nor ``left_out``.
 """
 
 import json
@@ -13,7 +15,7 @@ from typing import Any
 
 from selfdistill.errors import UserError
 from selfdistill.files import write_text
-from selfdistill.records.provenance import SIDECAR, sidecar_path
+from selfdistill.records.provenance import SEAL, SIDECAR, seal, sidecar_path
 
 BUNDLE = "provenance.jsonl"
 SHOWN = 12  # hexadecimal digits of a digest
@@ -33,7 +35,8 @@ KEYS = {
 class Record:
     """What a file's record says: the stage or script, the inputs (place, SHA-256), parameters, and its own SHA-256.
 
-    ``content`` is all of it, as it was written.
+    ``content`` is all of it, as it was written. ``left_out``: the file may be absent, since the tree was shared without
+    it.
     """
 
     maker: str
@@ -42,6 +45,7 @@ class Record:
     sha256: str | None
     when: str
     content: dict[str, Any]
+    left_out: bool = False
 
     @property
     def bytes(self) -> int | None:
@@ -92,7 +96,7 @@ class Records:
 
     def _read_sidecar(self, sidecar: Path) -> Record | None:
         try:
-            return _record(_parsed(sidecar.read_bytes()))
+            return _record(_parsed(sidecar.read_bytes(), indent=2))
         except (OSError, ValueError) as error:
             self._damaged(f"{sidecar}: {error}")
             return None
@@ -100,13 +104,20 @@ class Records:
     def _read_bundle(self) -> dict[str, Record]:
         file = self._root / BUNDLE
         found: dict[str, Record] = {}
-        for number, line in enumerate(file.read_bytes().splitlines() if file.is_file() else [], start=1):
+        try:
+            lines = file.read_bytes().splitlines() if file.exists() else []
+        except OSError as error:
+            self._damaged(f"{file}: {error}")
+            return {}
+        if file.exists() and not lines:
+            self._damaged(f"{file}: holds no record")
+        for number, line in enumerate(lines, start=1):
             try:
                 content = _parsed(line)
                 place = _place(content.pop("path", None))
                 if place in found:
                     raise ValueError(f"a second record of '{place}'")
-                found[place] = _record(content)
+                found[place] = _record(content, left_out=content.pop("left_out", True))
             except ValueError as error:
                 self._damaged(f"{file}, line {number}: {error}")
         return found
@@ -122,29 +133,41 @@ def bundle(root: Path) -> int:
     beside, records = tree.sidecars(), tree.all()
     if not records:
         raise UserError(f"{root}: no records (expected a folder with {SIDECAR} files, or with {BUNDLE})")
-    lines = (json.dumps({"path": place, **record.content}) + "\n" for place, record in records.items())
+    lines = (json.dumps(_line(place, record, root)) + "\n" for place, record in records.items())
     write_text(root / BUNDLE, "".join(lines))
     for sidecar in beside.values():
         sidecar.unlink()
     return len(records)
 
 
+def _line(place: str, record: Record, root: Path) -> dict[str, Any]:
+    """A record of an earlier version stays as it is."""
+    if SEAL not in record.content:
+        return {"path": place, **record.content}
+    beside = sidecar_path(root / place).is_file()
+    left_out = (beside or record.left_out) and not (root / place).is_file()
+    return {"path": place, "left_out": left_out, **record.content}
+
+
 def place_in(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
+def _parsed(text: bytes, indent: int | None = None) -> dict[str, Any]:
+    """What `json.dumps` has written with this ``indent``."""
     try:
         content = json.loads(text)
     except ValueError:
         content = None
     if not isinstance(content, dict):
         raise ValueError("not a provenance record (no JSON object)")
+    if SEAL in content and json.dumps(content, indent=indent) != text.decode().strip():
+        raise ValueError("a provenance record that was changed")
     return content
 
 
-def _record(content: dict[str, Any]) -> Record:
-    """`ValueError` that says what is missing or of another type."""
+def _record(content: dict[str, Any], *, left_out: bool = False) -> Record:
+    """`ValueError` that says what is missing, of another type, or changed."""
     wrong = [name for name, kind in KEYS.items() if name not in content or not isinstance(content[name], kind)]
     if wrong:
         raise ValueError(f"not a provenance record (no valid {', '.join(wrong)})")
@@ -157,8 +180,10 @@ def _record(content: dict[str, Any]) -> Record:
         raise ValueError("not a provenance record (a command without a stage)") from None
     except (KeyError, TypeError):
         raise ValueError("not a provenance record (no valid path and sha256 of every input)") from None
+    if content.get(SEAL) != (seal(content) if "bytes" in content or SEAL in content else None):
+        raise ValueError("a provenance record that was changed")
     when = f"{content['finished']}, {content['seconds']:g} s, git {(content['git'] or 'unknown')[:SHOWN]}"
-    return Record(maker, inputs, content["parameters"], content["sha256"], when, content)
+    return Record(maker, inputs, content["parameters"], content["sha256"], when, content, left_out)
 
 
 def _place(path: object) -> str:

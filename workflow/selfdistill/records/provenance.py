@@ -1,7 +1,8 @@
 """Where a file comes from: the sidecar that a job writes beside every output.
 
 Volatile facts (time, host, duration, git state, package versions) go to ``<file>.provenance.json``, which no
-rule reads, so that they never cause a rerun and never change an output's bytes. `bundle` reads them.
+rule reads, so that they never cause a rerun and never change an output's bytes. `bundle` reads them. A record ends with
+a digest of itself (`SEAL`).
 """
 
 import dataclasses
@@ -14,9 +15,10 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from selfdistill.files import sha256_file, write_text
+from selfdistill.files import sha256_file, sha256_text, write_text
 
 SIDECAR = ".provenance.json"
+SEAL = "record_sha256"
 RECORDED_PACKAGES = ("torch", "transformers", "trl", "datasets", "pyarrow", "math-verify", "snakemake")
 
 
@@ -50,7 +52,13 @@ def write_sidecar(
         "packages": _package_versions(),
         "git": _git_state(),
     }
-    write_text(sidecar_path(path), json.dumps(record, indent=2, default=str) + "\n")
+    plain = json.loads(json.dumps(record, default=str))
+    write_text(sidecar_path(path), json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n")
+
+
+def seal(record: Mapping[str, object]) -> str:
+    """The SHA-256 of a record, `SEAL` left out, however it is laid out in a file."""
+    return sha256_text(json.dumps({name: value for name, value in record.items() if name != SEAL}))
 
 
 def flat(parameters: Mapping[str, object]) -> dict[str, object]:

@@ -1,9 +1,9 @@
-"""Whether a results tree is what its records say, in seconds and without computing anything anew."""
+"""Whether a results tree is what its records say, without computing anything anew."""
 
-import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from selfdistill import tables
+from selfdistill import models, tables
 from selfdistill.claims.verdicts import NOT_TESTABLE, holm, overall_verdict
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
@@ -19,6 +19,7 @@ from selfdistill.pages import reading_room
 from selfdistill.records.bundle import BUNDLE, Record, Records, place_in
 from selfdistill.records.lineage import FIGURES, from_metadata, located
 from selfdistill.records.provenance import SIDECAR
+from selfdistill.records.standing import ROOM
 
 RESPONSE = ["model", "run", "setting", "step", "problem_id", "sample"]  # what identifies one
 # Stages that draw the same number of responses to every problem, and the parameter that says how many.
@@ -30,23 +31,57 @@ DRAWN_PER_PROBLEM = {
 }
 
 
+# Files of these kinds have a record wherever jobs write them; what else lies in a tree is its owner's.
+RECORDED = (".parquet", ".csv", ".md", ".tex", ".html", ".yaml", *FIGURES)
+WRITTEN_BY_JOBS = (
+    "claims", "config.yaml", "curves.parquet", "datasets", "evaluations", "figures", "problems", "reading_room",
+    "tables", "traces", "training",
+)  # fmt: skip
+
+
 def verify(root: Path) -> list[str]:
     """What is wrong with the results tree ``root``, one sentence each; nothing is computed anew.
 
-    Checked are: every recorded file's SHA-256, and that of its inputs; schemas of tables; the number of responses in
-    traces; a record for every table and figure; the reading room's data; and that the ledger's verdicts follow from its
-    numbers.
+    Checked are: every recorded file's presence and SHA-256, and those of its inputs; the records themselves; that
+    tables, figures and pages have one; a model's files against its manifest; schemas of tables; the number of responses
+    in traces; the reading room's data; and that the ledger's verdicts follow from its numbers. Whatever is met, the
+    rest is checked all the same. All bytes are read, those of weights too.
     """
     found: list[str] = []
-    records = Records(root, found.append).all()
-    if not records and not found:
+    tree = _Tree(root, found.append)
+    if not tree.records and not found and not any(path.suffix == ".parquet" for path in tree.files.values()):
         raise UserError(f"{root}: no results tree (expected a folder with tables, and {SIDECAR} files or {BUNDLE})")
-    files = {place_in(path, root) for path in root.rglob("*") if path.is_file()}
-    for place in sorted(files | records.keys()):
-        found += _problems(root / place, records.get(place), root)
-    ledger, room = root / "claims" / "ledger.parquet", root / "reading_room" / "index.html"
-    found += _ledger_problems(ledger) if ledger.is_file() else []
-    return found + list(_room_problems(room) if room.is_file() else [])
+    for place in sorted(tree.files.keys() | tree.records.keys()):
+        found += _told(place, _file_problems, tree, place)
+    found += _missing_inputs(tree)
+    ledger, room = root / "claims" / "ledger.parquet", root / ROOM
+    if ledger.is_file():
+        found += _told("claims/ledger.parquet", _ledger_problems, ledger)
+    if room.is_file():
+        found += _told(ROOM, _room_problems, room)
+    return list(dict.fromkeys(found))
+
+
+class _Tree:
+    """A results tree: its records and files by their places, and digests, computed once."""
+
+    def __init__(self, root: Path, damaged: Callable[[str], None]) -> None:
+        self.root = root
+        self.records = Records(root, damaged).all()
+        self.files = {place_in(path, root): path for path in root.rglob("*") if path.is_file()}
+        self.digest = cache(sha256_file)
+
+
+def _told(name: str, check: Callable[..., Iterator[str]], *arguments: object) -> list[str]:
+    """The sentences of a check, and one more where it meets what it cannot read."""
+    told: list[str] = []
+    try:
+        told.extend(check(*arguments))
+    except UserError as error:
+        told.append(str(error))
+    except Exception as error:  # of damaged bytes in a decoder of any kind
+        told.append(f"{name}: cannot be read ({type(error).__name__}: {str(error).partition(chr(10))[0]})")
+    return told
 
 
 def counts(root: Path) -> dict[str, int]:
@@ -59,58 +94,106 @@ def counts(root: Path) -> dict[str, int]:
     }
 
 
-def _problems(path: Path, record: Record | None, root: Path) -> Iterator[str]:
-    name = place_in(path, root)
+def _file_problems(tree: _Tree, place: str) -> Iterator[str]:
+    path, record = tree.root / place, tree.records.get(place)
     if record is not None:
-        if path.is_file() and record.sha256 != sha256_file(path):
-            yield f"{name}: differs from its record"
-        yield from _changed_inputs(name, record, root)
-    if path.suffix in FIGURES and path.is_file():
-        yield from _figure_problems(path, root)
-    elif path.suffix == ".parquet" and path.is_file():
-        if record is None:
-            yield f"{name}: a table without a record"
-        yield from _table_problems(path, record, root)
-
-
-def _changed_inputs(name: str, record: Record, root: Path) -> Iterator[str]:
-    for place, sha256 in record.inputs.items():
-        here = located(place, root)
-        if here.is_file() and sha256_file(here) != sha256:
-            yield f"{name}: made from another version of {place_in(here, root)}"
-
-
-def _figure_problems(path: Path, root: Path) -> Iterator[str]:
-    name = place_in(path, root)
-    try:
-        record = from_metadata(path)
-    except UserError as error:
-        yield str(error)
+        if place in tree.files:
+            yield from [] if tree.digest(path) == record.sha256 else [f"{place}: differs from its record"]
+        elif path.exists():
+            yield f"{place}: a folder stands in its place"
+        elif not record.left_out:
+            yield f"{place}: missing, though its record is here"
+        if record.content.get("file", path.name) != path.name:
+            yield f"{place}: its record is that of '{record.content['file']}'"
+        yield from _changed_inputs(place, record, tree)
+    if place not in tree.files:
         return
-    yield from [f"{name}: a figure without a record"] if record is None else _changed_inputs(name, record, root)
+    if record is None:
+        yield from _unrecorded(path, place, tree)
+    if path.name == models.MANIFEST:
+        yield from _model_problems(path, tree)
+    elif path.suffix == ".parquet":
+        yield from _table_problems(path, record, tree)
 
 
-def _table_problems(path: Path, record: Record | None, root: Path) -> Iterator[str]:
-    name = place_in(path, root)
+def _unrecorded(path: Path, place: str, tree: _Tree) -> Iterator[str]:
+    """Of a file without a record, that it should have one. A figure of earlier versions holds one in itself."""
+    if path.name == models.MANIFEST:
+        yield from [] if models.is_along_training(path) else [f"{place}: a manifest without a record"]
+    elif path.suffix == ".parquet":
+        yield f"{place}: a table without a record"
+    elif path.suffix in FIGURES:
+        described = from_metadata(path)
+        yield from [f"{place}: a figure without a record"] if not described else _changed_inputs(place, described, tree)
+        if described and _figure_is_recorded(place, tree):
+            yield f"{place}: without a record of its own"
+    elif path.suffix in RECORDED and place.partition("/")[0] in WRITTEN_BY_JOBS:
+        if not place.startswith("figures/") or _figure_is_recorded(place, tree):
+            yield f"{place}: a file without a record"
+    elif path.suffix == ".safetensors" and not path.with_name(models.MANIFEST).is_file():
+        yield f"{place}: weights without a manifest"
+
+
+def _figure_is_recorded(place: str, tree: _Tree) -> bool:
+    """Whether the files of a figure have records of their own, as they have not in earlier versions."""
+    return any(str(Path(place).with_suffix(kind)) in tree.records for kind in (*FIGURES, ".csv"))
+
+
+def _changed_inputs(name: str, record: Record, tree: _Tree) -> Iterator[str]:
+    for place, sha256 in record.inputs.items():
+        here = located(place, tree.root)
+        if here.is_file() and tree.digest(here) != sha256:
+            yield f"{name}: made from another version of {place_in(here, tree.root)}"
+
+
+def _missing_inputs(tree: _Tree) -> Iterator[str]:
+    """Files of the tree that others were made from, and that have gone together with their records."""
+    inputs = (located(place, tree.root) for record in tree.records.values() for place in record.inputs)
+    readers = Counter(place_in(path, tree.root) for path in inputs if path.is_relative_to(tree.root))
+    for place, number in sorted(readers.items()):
+        if place not in tree.files and place not in tree.records:
+            yield f"{place}: missing, with its record, though it went into {number} files"
+
+
+def _model_problems(manifest: Path, tree: _Tree) -> Iterator[str]:
+    """Whether the files of a model are those that its manifest lists; a repository of the hub has none here."""
+    content = models.read_manifest(manifest)
+    folder = manifest.parent / content.get("folder", ".")
+    if content["kind"] == "hub" or not folder.is_dir():
+        return
+    name, folder, root = place_in(manifest, tree.root), folder.resolve(), tree.root.resolve()
+    for file, entry in content["files"].items():
+        place = place_in(folder / file, root)
+        if not (folder / file).is_file():
+            yield f"{place}: missing, though {name} lists it"
+        elif tree.digest(folder / file) != entry["sha256"]:
+            yield f"{place}: differs from what {name} lists"
+    for path in models.files_of(folder):
+        if path.name not in content["files"]:
+            yield f"{place_in(path, root)}: not among the files that {name} lists"
+
+
+def _table_problems(path: Path, record: Record | None, tree: _Tree) -> Iterator[str]:
+    name = place_in(path, tree.root)
     try:
         columns = pq.ParquetFile(path).schema_arrow
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield f"{name}: not a readable table ({str(error).splitlines()[0]})"
         return
     known = next((kind for kind, schema in tables.SCHEMAS.items() if columns.equals(schema)), None)
     if known is None:
         yield f"{name}: its columns are those of no known table"
     elif known == "traces":
-        keys = pq.read_table(path, columns=RESPONSE).to_pandas()
+        keys = tables.read(path, "traces", RESPONSE)
         if keys.duplicated().any():
             yield f"{name}: some samples stand twice"
         if not len(keys):
             yield f"{name}: holds no response"
         elif record is not None:
-            yield from _number_problems(keys, record, name, root)
+            yield from _number_problems(keys, record, name, tree)
 
 
-def _number_problems(keys: pd.DataFrame, record: Record, name: str, root: Path) -> Iterator[str]:
+def _number_problems(keys: pd.DataFrame, record: Record, name: str, tree: _Tree) -> Iterator[str]:
     """Whether a traces table holds as many responses as its stage was told to draw."""
     if record.maker == "train-onpolicy":
         wanted = math.prod(record.parameter(what) for what in ("steps", "batch_size", "rollouts"))
@@ -124,30 +207,36 @@ def _number_problems(keys: pd.DataFrame, record: Record, name: str, root: Path) 
     if ((samples["size"] != each) | (samples["max"] != each - 1)).any():
         yield f"{name}: not every problem has {each} responses"
     if record.maker == "evaluate-model":
-        (problems,) = [path for path in (located(p, root) for p in record.inputs) if path.parent.name == "problems"]
-        if problems.is_file() and len(samples) != pq.ParquetFile(problems).metadata.num_rows:
-            yield f"{name}: holds responses to {len(samples)} problems, not to all of {place_in(problems, root)}"
+        inputs = (located(place, tree.root) for place in record.inputs)
+        (problems,) = [path for path in inputs if path.parent.name == "problems"]
+        if len(samples) != (_rows(problems) or len(samples)):
+            yield f"{name}: holds responses to {len(samples)} problems, not to all of {place_in(problems, tree.root)}"
+
+
+def _rows(problems: Path) -> int | None:
+    """None where the table is not here, or not readable, which its own check tells."""
+    try:
+        return tables.rows(problems, "problems")
+    except UserError:
+        return None
 
 
 def _room_problems(page: Path) -> Iterator[str]:
     """Whether the page's data, whose names are their digests, are whole."""
-    scripts = {path.stem: path for path in (page.parent / "data").glob("*.js")}
-    for name, path in sorted(scripts.items()):
-        if hashlib.sha256(path.read_bytes()).hexdigest()[: reading_room.DIGEST] != name:
-            yield f"reading_room/data/{path.name}: differs from its digest"
-            return
-    missing = reading_room.needed(page) - set(scripts)
-    if missing:
-        yield f"reading_room: {len(missing)} of its data files are missing"
+    data = reading_room.index_of(page).parent
+    here = {path.stem: path for path in sorted(data.glob("*.js"))}
+    damaged = {name for name, path in here.items() if not path.is_file() or not sha256_file(path).startswith(name)}
+    for name in sorted(damaged):
+        yield f"{place_in(here[name], page.parents[1])}: differs from its digest"
+    index = reading_room.index_of(page).stem
+    needed = {index} if index in damaged else reading_room.needed(page)
+    for name in sorted(needed - here.keys()):
+        yield f"{place_in(data / name, page.parents[1])}.js: missing, though the page shows it"
 
 
 def _ledger_problems(path: Path) -> Iterator[str]:
     """Whether verdicts follow from the numbers beside them."""
-    try:
-        ledger = tables.read(path, "ledger")
-    except UserError as error:
-        yield str(error)
-        return
+    ledger = tables.read(path, "ledger")
     tested = ledger["p"].notna()
     if tested.any() and not np.allclose(holm(ledger.loc[tested, "p"].to_numpy()), ledger.loc[tested, "p_adjusted"]):
         yield "claims/ledger.parquet: adjusted p-values do not follow from the p-values"
