@@ -150,6 +150,16 @@ def test_memory_the_order_of_runs_and_what_nothing_uses_rerun_nothing(project):
     assert project.pending() == {}
 
 
+def test_a_statement_reruns_the_ledger_and_a_comment_there_nothing(project):
+    claims = project.folder / "config" / "claims.yaml"
+    claims.write_text("# A remark.\n" + claims.read_text())
+    assert project.pending() == {}
+    status, output = project.run("selfdistill", "verify", "results/smoke")
+    assert status == 0, output
+    project.edit("config/claims.yaml", "statement: ", "statement: Truly, ")
+    assert project.pending() == {"make_ledger": 1, "render_ledger": 1}
+
+
 @pytest.mark.parametrize("remark", ["# A remark.\n", ""])
 def test_a_comment_in_a_figures_script_and_a_touch_redraw_nothing(project, remark):
     for script in (project.folder / "workflow" / "scripts").glob("*.py"):

@@ -10,6 +10,7 @@ from selfdistill.checks import faults_at_start
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
 from selfdistill.environment import VARIABLES, accelerate_settings, versions
 from selfdistill.errors import UserError
+from selfdistill.files import sha256_meaning
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import CHOICES, GUIDANCE
 from selfdistill.opening import Start, open_study

@@ -127,8 +127,8 @@ class OnPolicy(OnPolicySettings):
     )
     keep_checkpoints: bool = key(
         True,
-        doc="Keep the models of these steps. `false` deletes them once they are evaluated: another evaluation then trains "
-        "them again.",
+        doc="Keep the models of these steps. `false` deletes them once they are evaluated: then another evaluation "
+        "trains them again.",
     )
     window: Count = key(5, doc="Steps that one point of a training curve averages.", paper="1")
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(

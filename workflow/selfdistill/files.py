@@ -1,11 +1,14 @@
 """Hashes of texts and files, whether a file is what was recorded of it, and atomic writes."""
 
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import yaml
 
 # A larger file of the recorded size is read only when it is newer than its record: weights would take minutes.
 ALWAYS_READ = 20_000_000
@@ -37,6 +40,19 @@ def is_as_recorded(path: Path, sha256: str, size: int | None, recorded: int) -> 
     if found.st_size > ALWAYS_READ and found.st_mtime_ns <= recorded:
         return True
     return sha256_file(path).startswith(sha256)
+
+
+def sha256_meaning(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of what a YAML file says, without comments and layout; of another file's bytes."""
+    if Path(path).suffix == ".yaml":
+        with suppress(OSError, ValueError, yaml.YAMLError):
+            return sha256_text(json.dumps(yaml.safe_load(Path(path).read_text(encoding="utf-8")), default=str))
+    return sha256_file(path)
+
+
+def is_unchanged(path: str | Path, recorded: str) -> bool:
+    """Whether a file says what it did when ``recorded`` was its `sha256_meaning`, or the hash of its bytes."""
+    return recorded in (sha256_file(path), sha256_meaning(path))
 
 
 @contextmanager

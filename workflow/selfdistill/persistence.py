@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 
 from snakemake.logging import logger
 
-from selfdistill.files import sha256_file
+from selfdistill.files import is_unchanged
 from selfdistill.locks import Locks
 from selfdistill.records.bundle import Record, Records
 from selfdistill.records.standing import changed_since_recorded
 
 # Parameters of rules that are no words of the job's command.
-NO_WORDS = ("code", "processes")
+NO_WORDS = ("code", "processes", "statements")
 
 
 class Persistence(Locks):
@@ -83,7 +83,7 @@ def _differences(record: Record, job: Any) -> Iterator[str]:
                 if word not in made:
                     yield f"with {_same_flag(word, made)}, now {word}"
     for file in map(str, job.input):
-        if file in record.inputs and Path(file).is_file() and sha256_file(file) != record.inputs[file]:
+        if file in record.inputs and Path(file).is_file() and not is_unchanged(file, record.inputs[file]):
             yield f"from another version of {file}"
 
 
@@ -100,8 +100,8 @@ def repeated_trainings(dag: Any, records: Persistence) -> Iterator[str]:
         made = [record for job in again if (record := records.record_of(job.output.steps)) is not None]
         minutes = sum(record.content["seconds"] for record in made) / 60
         yield (
-            f"{len(again)} of the pending trainings only make checkpoints again, which were deleted and whose evaluation "
-            f"changed; they took {minutes:.1f} minutes. With `onpolicy.keep_checkpoints: true` they stay."
+            f"{len(again)} of the pending trainings only make checkpoints again, which were deleted and whose "
+            f"evaluation changed; they took {minutes:.1f} minutes. With `onpolicy.keep_checkpoints: true` they stay."
         )
 
 

@@ -12,7 +12,7 @@ from html import unescape
 from pathlib import Path
 
 from selfdistill.errors import UserError
-from selfdistill.files import sha256_file
+from selfdistill.files import is_unchanged, sha256_file
 from selfdistill.records.bundle import BUNDLE, SHOWN, Record, Records, place_in
 from selfdistill.records.provenance import sidecar_path
 
@@ -108,6 +108,6 @@ def _state(path: Path, wanted: str | None) -> str:
     if not path.is_file():
         return f"{(wanted or '')[:SHOWN]} (not here)".strip()
     found = sha256_file(path)
-    if wanted is None or found == wanted:
+    if wanted is None or is_unchanged(path, wanted):
         return found[:SHOWN]
     return f"{found[:SHOWN]} CHANGED since, was {wanted[:SHOWN]}"

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from selfdistill.files import sha256_file, sha256_text, write_text
+from selfdistill.files import sha256_file, sha256_meaning, sha256_text, write_text
 
 SIDECAR = ".provenance.json"
 SEAL = "record_sha256"
@@ -41,7 +41,7 @@ def write_sidecar(
         "sha256": sha256_file(path),
         "bytes": Path(path).stat().st_size,
         "command": command,
-        "inputs": {name: {"path": str(file), "sha256": sha256_file(file)} for name, file in inputs.items()},
+        "inputs": {name: {"path": str(file), "sha256": sha256_meaning(file)} for name, file in inputs.items()},
         "parameters": flat(parameters),
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

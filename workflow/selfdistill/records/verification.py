@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from selfdistill import models, tables
 from selfdistill.claims.verdicts import NOT_TESTABLE, holm, overall_verdict
 from selfdistill.errors import UserError
-from selfdistill.files import sha256_file
+from selfdistill.files import is_unchanged, sha256_file
 from selfdistill.pages import reading_room
 from selfdistill.records.bundle import BUNDLE, Record, Records, place_in
 from selfdistill.records.lineage import FIGURES, from_metadata, located
@@ -142,7 +142,7 @@ def _figure_is_recorded(place: str, tree: _Tree) -> bool:
 def _changed_inputs(name: str, record: Record, tree: _Tree) -> Iterator[str]:
     for place, sha256 in record.inputs.items():
         here = located(place, tree.root)
-        if here.is_file() and tree.digest(here) != sha256:
+        if here.is_file() and tree.digest(here) != sha256 and not is_unchanged(here, sha256):
             yield f"{name}: made from another version of {place_in(here, tree.root)}"
 
 
