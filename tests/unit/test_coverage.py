@@ -94,13 +94,16 @@ def test_the_size_of_a_group_can_be_said_where_every_prompt_stands_twice():
         table_3({"train": TRAIN}, twice, ONE, {}, rollouts_per_prompt=3)
 
 
-@pytest.mark.parametrize("unknown", ["", None])
+@pytest.mark.parametrize("unknown", ["", None, "unknown"])
 def test_unknown_types_are_left_out(unknown):
     untyped = TRAIN.assign(problem_type=unknown)
     found = values(table_3({"train": untyped}, DRAWN, ONE, BENCHMARKS))
     assert not {"problem_types", "shared_types"} & {metric for _, _, metric in found}
     found = values(table_3({"train": TRAIN}, DRAWN, ONE, {"new": problems({"x": "sum", "y": unknown})}))
     assert ("train", "new", "shared_questions") in found and ("train", "new", "shared_types") not in found
+    both = {name: benchmark.assign(problem_type=unknown) for name, benchmark in BENCHMARKS.items()}
+    found = values(table_3({"train": untyped}, DRAWN, ONE, both))
+    assert not {"problem_types", "shared_types"} & {metric for _, _, metric in found}
 
 
 def test_what_does_not_fit_is_refused():

@@ -35,6 +35,11 @@ PROBLEMS = {
 }
 
 
+VERL_MATH = " Let's think step by step and output the final answer within \\boxed{}."
+VERL_GSM8K = ' Let\'s think step by step and output the final answer after "####".'
+VERL_TOOLS = " Let's think step by step and output the final answer after `####`."
+
+
 def boxed(problem: str) -> str:
     """The authors' files."""
     return f"{problem}\nPlease reason step by step, and put your final answer within \\boxed{{}}."
@@ -101,7 +106,8 @@ def test_problem_id_is_the_digest_of_the_normalised_text():
 @settings(deadline=None)
 @given(st.text(min_size=1).filter(str.strip))
 def test_every_wording_of_a_problem_has_one_id(problem):
-    assert problem_id(hub_dapo(problem)) == problem_id(boxed(problem)) == problem_id(problem)
+    wordings = [hub_dapo(problem), boxed(problem), *(problem + line for line in (VERL_MATH, VERL_GSM8K, VERL_TOOLS))]
+    assert {problem_id(wording) for wording in wordings} == {problem_id(problem)}
     assert normalise(normalise(problem)) == normalise(problem)
 
 
@@ -166,6 +172,10 @@ def test_types_are_taken_from_the_data_set(tmp_path):
     assert load(jsonl(tmp_path / "a.jsonl", [row]))["problem_type"][0] == "Algebra, Geometry"
     assert load(parquet(tmp_path / "b.parquet", string_rows()))["problem_type"][0] == "Algebra"
     assert load(jsonl(tmp_path / "c.jsonl", [{"problem": "p", "answer": "1"}]))["problem_type"][0] == "unknown"
+    rows = [{"problem": "p", "answer": "1"}, {"problem": "q", "answer": "2", "type": "Algebra"}]
+    assert load(jsonl(tmp_path / "d.jsonl", rows))["problem_type"].tolist() == ["unknown", "Algebra"]
+    row = {"problem": "p", "answer": "1", "extra_info": "from a book", "kind": "mcq"}
+    assert load(jsonl(tmp_path / "e.jsonl", [row]))["problem_type"][0] == "mcq"  # a text that is no JSON has no type
 
 
 def test_numbers_become_answers_without_a_decimal_point(tmp_path):
@@ -205,6 +215,31 @@ def test_the_first_of_conflicting_answers_stays_and_is_reported(tmp_path, caplog
     ]
 
 
+# --- warnings -------------------------------------------------------------------------------------------------
+def test_rows_without_an_answer_are_counted_where_they_are_left_out(tmp_path, caplog):
+    rows = [{"problem": "p", "answer": "1"}, {"problem": "q", "answer": None}, {"problem": "r", "answer": " "}]
+    assert load(jsonl(tmp_path / "set.jsonl", rows), without_answer="drop")["answer"].tolist() == ["1"]
+    assert f"{tmp_path}/set.jsonl: 2 rows without an answer left out, the first: line 2" in caplog.text
+
+
+def test_answers_that_are_paragraphs_are_counted(tmp_path, caplog):
+    mathematics = [
+        r"\begin{pmatrix}\n 1 & 2 \\\n 3 & 4 \end{pmatrix}",
+        r"\text{no real solutions}",
+        r"x \in (1, 2) \cup (3, 4)",
+    ]
+    worked = ["Adding both sides\ngives us 7", "The answer is seven because three and four of them are left over."]
+    rows = [{"problem": answer, "answer": answer} for answer in [*mathematics, *worked]]
+    load(jsonl(tmp_path / "set.jsonl", rows))
+    assert [r.message for r in caplog.records if r.levelno == logging.WARNING] == [
+        f"{tmp_path}/set.jsonl: 2 answers are running text, which no response will equal, "
+        "the first: 'Adding both sides\\ngives us 7'"
+    ]
+    caplog.clear()
+    load(jsonl(tmp_path / "set.jsonl", rows[:3]))
+    assert not [r for r in caplog.records if r.levelno == logging.WARNING]
+
+
 # --- malformed files ------------------------------------------------------------------------------------------
 GOOD = {"problem": "p", "answer": "1"}
 MALFORMED = {
@@ -215,7 +250,7 @@ MALFORMED = {
     "only an instruction": ([{"problem": boxed(" "), "answer": "1"}], "line 1, column 'problem': the problem is empty"),
     "empty answer": ([{"problem": "p", "answer": "  "}], "line 1, column 'answer': the answer is empty"),
     "not a number": ([{"problem": "p", "answer": float("nan")}], "line 1, column 'answer': no value"),
-    "list of answers": ([{"problem": "p", "answer": ["1"]}], "column 'answer': a value of type list"),
+    "list of answers": ([{"problem": "p", "answer": ["1", "2"]}], "column 'answer': a list of 2 values"),
     "answer of truth": ([{"problem": "p", "answer": True}], "column 'answer': a value of type bool"),
     "broken reward": ([{"prompt": "p", "reward_model": "{1"}], "column 'reward_model.ground_truth': not valid JSON"),
     "reward without answer": ([{"prompt": "p", "reward_model": "{}"}], "'reward_model.ground_truth': no value"),
@@ -223,7 +258,7 @@ MALFORMED = {
     "two turns": ([{"prompt": [message("p"), message("q")], "answer": "1"}], r"\['user', 'user'\].*one user message"),
     "worked solution": ([{"problem": "p", "solution": "It is 4."}], r"column 'solution': a solution without a closed"),
     "lone surrogate": ([{"problem": "\ud800", "answer": "1"}], "column 'problem': holds a lone surrogate"),
-    "not an object": ([GOOD, 7], "line 2 is a JSON int, expected an object"),
+    "not an object": ([GOOD, 7], "line 2 is a JSON number, expected an object"),
 }
 
 
@@ -274,6 +309,9 @@ def test_too_few_problems_and_a_wrong_source_are_told(tmp_path):
         load(tmp_path / "other.parquet")
     with pytest.raises(UserError, match=r"source: unknown 'hubb' \(did you mean 'hub'\?\)"):
         ProblemSet(source="hubb")
+    for size in (0, -1):
+        with pytest.raises(UserError, match="size: Input should be greater than 0"):
+            ProblemSet(source="file", file=path, size=size)
     with pytest.raises(UserError, match="source 'hub' needs 'repo' and 'revision'"):
         ProblemSet(source="hub")
 
@@ -312,6 +350,18 @@ def test_a_hub_data_set_reads_like_a_file_at_a_pinned_commit(hub, tmp_path):
     assert frame["problem"].tolist() == list(PROBLEMS)
     assert set(frame["source"]) == {f"org/dapo@{COMMIT}:train"}
     assert hub == [("org/dapo", None, "train", COMMIT)]
+
+
+def test_a_hub_column_of_mixed_types_has_the_answers_of_its_file(monkeypatch, tmp_path):
+    rows = [{"problem": "p", "answer": 27}, {"problem": "q", "answer": "x+1"}, {"problem": "r", "answer": "\\pi"}]
+    path, local = jsonl(tmp_path / "train.jsonl", rows), datasets.load_dataset
+
+    def load_dataset(repo, name=None, *, split, revision):
+        return local("json", data_files=str(path), split=split, cache_dir=str(tmp_path / "cache"))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    frame = load_problem_set(ProblemSet(source="hub", repo="org/mixed", revision=COMMIT))
+    assert frame["answer"].tolist() == load(path)["answer"].tolist() == ["27", "x+1", "\\pi"]
 
 
 def test_a_hub_data_set_that_cannot_be_loaded_is_one_sentence(hub):
