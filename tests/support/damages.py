@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-# What is kept of a study, by the kinds that are written and read in different ways; the first match of each is damaged.
-KINDS = {
+# The results of a study, by the kinds that are written and read in different ways; the first match of each is damaged.
+RESULTS = {
     "problems": "problems/*.parquet",
     "borderline": "problems/*/borderline.parquet",
     "traces": "traces/*/unguided.parquet",
@@ -51,6 +51,21 @@ KINDS = {
     "record of a model": "models/*/base/manifest.json.provenance.json",
     "bundle": "provenance.jsonl",
 }
+# What unfinished and finished jobs leave in work/{study}/.
+WORK = {
+    "shard": "traces/*-????????????????/*.parquet",
+    "checkpoint of pre-training": "pretraining/*/checkpoint.pt",
+    **{
+        f"checkpoint of {section}: {name}": f"training/*/{runs}/*/{folder}checkpoint-*/{name}"
+        for section, runs, folder in (("fine-tuning", "sft-*", ""), ("on-policy training", "*", "checkpoints/"))
+        for name in (
+            "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "digests.json"
+        )
+    },
+    "rollouts of a step": "training/*/*/*/rollouts/step-*.parquet",
+    "model along training": "training/*/*/*/models/step-*/model.safetensors",
+    "manifest along training": "training/*/*/*/models/step-*/manifest.json",
+}  # fmt: skip
 # Files that nobody wrote.
 ADDED = {
     "weights": "models/*/base/model-00002-of-00002.safetensors",
@@ -73,10 +88,13 @@ class Damage:
 
 
 def damages(root: Path) -> list[Damage]:
-    """Every way of damage to a file of each kind that the results tree ``root`` holds, and files added to it."""
+    """Every way of damage to a file of each kind that ``root`` holds, and files added to it.
+
+    ``root``: a study's folder in results/ or in work/.
+    """
     found = []
-    for kind, pattern in KINDS.items():
-        path = next(iter(sorted(root.glob(pattern))), None)
+    for kind, pattern in (RESULTS | WORK).items():
+        path = min(root.glob(pattern), default=None)
         if path is not None:
             found += [Damage(f"{name}: {path.relative_to(root)}", kind, path, way) for name, way in WAYS.items()]
     for kind, pattern in ADDED.items():
