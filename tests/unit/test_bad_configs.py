@@ -437,6 +437,12 @@ REFUSED = {
         "sampling: {train: {top_k: -1}}",
         "sampling.train.top_k: Input should be greater than or equal to 0",
     ),
+    "a temperature of nearly nothing": (
+        "sampling: {collect: {temperature: 1.0e-9}}",
+        "sampling.collect: 'temperature' (1e-09) is below 0.01; 0 is greedy",
+    ),
+    "greedy training": ("sampling: {train: {temperature: 0}}", "sampling.train.temperature: 0 draws one response"),
+    "a greedy search": ("sampling: {collect: {temperature: 0}}", "sampling.collect.temperature: 0 solves a problem"),
     "a temperature of 1e10": (
         "sampling: {collect: {temperature: 1.0e+10}}",
         "sampling.collect.temperature: Input should be less than or equal to 100",
@@ -876,6 +882,10 @@ def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings
     assert told == [
         "config: problem_sets.mine.file: examples/data_set/problem.jsonl: no such file "
         "(did you mean 'examples/data_set/problems.jsonl'?)"
+    ]
+    worded = opened(tmp_path, over(models={"microcosm_off": {"instruction": "Think!"}})).warnings
+    assert worded == [
+        "config: models.microcosm_off.instruction: the microcosm has no words for 'Think!'; leave it empty"
     ]
     home = opened(tmp_path, problem_set(source="file", file="~/problems.jsonl")).warnings[0]
     assert home.endswith("~/problems.jsonl: no such file; ~ and $HOME are not replaced here")
