@@ -907,10 +907,10 @@ def test_a_start_lacks_what_its_own_jobs_need(tmp_path, monkeypatch):
     ]
     missing = ["config: problem_sets.mine.file: data/gone.jsonl: no such file"]
     engine = ["config: engine: the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it"]
-    assert faults_at_start(study, [load], here=True) == missing
-    assert faults_at_start(study, [other], here=True) == []
-    assert faults_at_start(study, [other, sample], here=True) == engine
-    assert faults_at_start(study, [load, sample], here=False) == missing
+    assert faults_at_start(study, [load], here=True, keep_going=False) == missing
+    assert faults_at_start(study, [other], here=True, keep_going=False) == []
+    assert faults_at_start(study, [load, sample], here=True, keep_going=True) == engine
+    assert faults_at_start(study, [load, sample], here=False, keep_going=False) == missing
 
 
 def test_another_folder_is_told_to_be_the_cause(tmp_path, monkeypatch):

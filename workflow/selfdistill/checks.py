@@ -120,13 +120,18 @@ def absent(study: Study, problem_set: str) -> Faults:
         yield f"config: problem_sets.{problem_set}.file: {file}: no such file{nearest(str(file), siblings)}{hint}"
 
 
-def faults_at_start(study: Study, jobs: Iterable[tuple[str, Mapping[str, str]]], *, here: bool) -> list[str]:
-    """A sentence for each thing that the ``jobs`` of this start (rule, wildcards) lack; ``here``: they run here."""
+def faults_at_start(
+    study: Study, jobs: Iterable[tuple[str, Mapping[str, str]]], *, here: bool, keep_going: bool
+) -> list[str]:
+    """A sentence for each thing that the ``jobs`` of this start (rule, wildcards) lack.
+
+    ``here``: they run on this machine. ``keep_going``: one that lacks its file holds up no other.
+    """
     started = list(jobs)
     found = [
         told
         for rule, wildcards in started
-        if rule == "load_problems"
+        if rule == "load_problems" and not keep_going
         for told in absent(study, wildcards["problem_set"])
     ]
     if here and SAMPLING & {rule for rule, _ in started}:
