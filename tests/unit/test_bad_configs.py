@@ -437,6 +437,12 @@ REFUSED = {
         "sampling: {train: {top_k: -1}}",
         "sampling.train.top_k: Input should be greater than or equal to 0",
     ),
+    "a temperature of nearly nothing": (
+        "sampling: {collect: {temperature: 1.0e-9}}",
+        "sampling.collect: 'temperature' (1e-09) is below 0.01; 0 is greedy",
+    ),
+    "greedy training": ("sampling: {train: {temperature: 0}}", "sampling.train.temperature: 0 draws one response"),
+    "a greedy search": ("sampling: {collect: {temperature: 0}}", "sampling.collect.temperature: 0 solves a problem"),
     "a temperature of 1e10": (
         "sampling: {collect: {temperature: 1.0e+10}}",
         "sampling.collect.temperature: Input should be less than or equal to 100",
@@ -877,6 +883,10 @@ def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings
         "config: problem_sets.mine.file: examples/data_set/problem.jsonl: no such file "
         "(did you mean 'examples/data_set/problems.jsonl'?)"
     ]
+    worded = opened(tmp_path, over(models={"microcosm_off": {"instruction": "Think!"}})).warnings
+    assert worded == [
+        "config: models.microcosm_off.instruction: the microcosm has no words for 'Think!'; leave it empty"
+    ]
     home = opened(tmp_path, problem_set(source="file", file="~/problems.jsonl")).warnings[0]
     assert home.endswith("~/problems.jsonl: no such file; ~ and $HOME are not replaced here")
 
@@ -897,10 +907,10 @@ def test_a_start_lacks_what_its_own_jobs_need(tmp_path, monkeypatch):
     ]
     missing = ["config: problem_sets.mine.file: data/gone.jsonl: no such file"]
     engine = ["config: engine: the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it"]
-    assert faults_at_start(study, [load], here=True) == missing
-    assert faults_at_start(study, [other], here=True) == []
-    assert faults_at_start(study, [other, sample], here=True) == engine
-    assert faults_at_start(study, [load, sample], here=False) == missing
+    assert faults_at_start(study, [load], here=True, keep_going=False) == missing
+    assert faults_at_start(study, [other], here=True, keep_going=False) == []
+    assert faults_at_start(study, [load, sample], here=True, keep_going=True) == engine
+    assert faults_at_start(study, [load, sample], here=False, keep_going=False) == missing
 
 
 def test_another_folder_is_told_to_be_the_cause(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from selfdistill.analysis.views import DRAWN, in_view
 from selfdistill.claims.statements import Claim, Role, _cells, role_of
-from selfdistill.config import Config
+from selfdistill.config import Config, Model
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
 from selfdistill.generation.requests import check_engine
@@ -96,9 +96,19 @@ def warnings_of(study: Study) -> list[str]:
     found += [
         f"problem_sets.{name} is used nowhere" for name in config.problem_sets if name not in study.used_problem_sets
     ]
+    found += [
+        f"models.{name}.instruction: the microcosm has no words for {model.instruction!r:.40}; leave it empty"
+        for name, model in study.used_models.items()
+        if model.instruction and _weights(study, model).source == "microcosm"
+    ]
     return [f"config: {told}" for told in found] + [
         told for name in config.problem_sets for told in absent(study, name)
     ]
+
+
+def _weights(study: Study, model: Model) -> Model:
+    """The entry whose weights a model uses: itself, or another."""
+    return model if model.of is None else _weights(study, study.config.models[model.of])
 
 
 def absent(study: Study, problem_set: str) -> Faults:
@@ -110,13 +120,18 @@ def absent(study: Study, problem_set: str) -> Faults:
         yield f"config: problem_sets.{problem_set}.file: {file}: no such file{nearest(str(file), siblings)}{hint}"
 
 
-def faults_at_start(study: Study, jobs: Iterable[tuple[str, Mapping[str, str]]], *, here: bool) -> list[str]:
-    """A sentence for each thing that the ``jobs`` of this start (rule, wildcards) lack; ``here``: they run here."""
+def faults_at_start(
+    study: Study, jobs: Iterable[tuple[str, Mapping[str, str]]], *, here: bool, keep_going: bool
+) -> list[str]:
+    """A sentence for each thing that the ``jobs`` of this start (rule, wildcards) lack.
+
+    ``here``: they run on this machine. ``keep_going``: one that lacks its file holds up no other.
+    """
     started = list(jobs)
     found = [
         told
         for rule, wildcards in started
-        if rule == "load_problems"
+        if rule == "load_problems" and not keep_going
         for told in absent(study, wildcards["problem_set"])
     ]
     if here and SAMPLING & {rule for rule, _ in started}:
@@ -309,11 +324,16 @@ def _commands(study: Study) -> Faults:
 
 
 def _temperatures(study: Study) -> Faults:
-    from selfdistill.generation.vllm_engine import HOTTEST
-
     config = study.config
+    if config.sampling.train.temperature == 0:
+        yield "sampling.train.temperature: 0 draws one response as often as there are rollouts; training needs more"
+    band = config.selection
+    if config.sampling.collect.temperature == 0 and band.low > 0 and band.high < 1:
+        yield f"sampling.collect.temperature: 0 solves a problem always or never, not in {band.low} to {band.high}"
     if config.engine != "vllm":
         return
+    from selfdistill.generation.vllm_engine import HOTTEST
+
     samplings = {f"sampling.{name}": getattr(config.sampling, name) for name in keys(type(config.sampling))}
     samplings |= {f"models.{name}.evaluate": model.evaluate for name, model in config.models.items() if model.evaluate}
     for place, sampling in samplings.items():
@@ -330,6 +350,6 @@ CHECKS = (
     Check(("onpolicy",), _runs),
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),
     Check(("study", "models", "onpolicy", "figures"), _views),
-    Check(("engine", "models", "sampling"), _temperatures),
+    Check(("engine", "models", "sampling", "selection"), _temperatures),
     Check(tuple(keys(Config)), _commands),
 )

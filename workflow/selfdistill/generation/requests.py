@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
 
+from pydantic import model_validator
+
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
 from selfdistill.settings import Tokens, key, settings
+
+COOLEST = 0.01  # temperature that is no division by nearly nothing; vLLM takes none below either
 
 
 @settings
@@ -21,6 +25,12 @@ class Sampling:
     max_tokens: Tokens = key(
         400, doc="Longest response, in tokens; one cut there has an answer only if its box was closed before."
     )
+
+    @model_validator(mode="after")
+    def _no_division_by_nearly_nothing(self) -> "Sampling":
+        if 0 < self.temperature < COOLEST:
+            raise ValueError(f"'temperature' ({self.temperature:g}) is below {COOLEST}; 0 is greedy")
+        return self
 
 
 @dataclass(frozen=True)
