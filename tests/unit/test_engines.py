@@ -23,6 +23,19 @@ class Output:
         self.index, self.token_ids = index, token_ids
 
 
+class VLLMError(Exception):
+    """The base class of vLLM's own errors: no `ValueError`."""
+
+
+class PretendedParameters(types.SimpleNamespace):
+    """Refuses what vLLM's SamplingParams refuse."""
+
+    def __init__(self, **options: object):
+        super().__init__(**options)
+        if self.temperature == 0 and self.n > 1:
+            raise VLLMError(f"n must be 1 when using greedy sampling, got {self.n}.")
+
+
 class PretendedLLM:
     """Takes what vLLM 0.30 takes; answers sample i of a request with i + 1 tokens, every other one with an end."""
 
@@ -49,8 +62,11 @@ class PretendedLLM:
 def vllm(monkeypatch: pytest.MonkeyPatch) -> type[PretendedLLM]:
     """A module in place of vLLM, on a machine with a GPU."""
     module = types.ModuleType("vllm")
-    module.LLM, module.SamplingParams = PretendedLLM, lambda **options: types.SimpleNamespace(**options)
+    module.LLM, module.SamplingParams = PretendedLLM, PretendedParameters
+    module.exceptions = types.ModuleType("vllm.exceptions")
+    module.exceptions.VLLMError = VLLMError
     monkeypatch.setitem(sys.modules, "vllm", module)
+    monkeypatch.setitem(sys.modules, "vllm.exceptions", module.exceptions)
     monkeypatch.setattr(requests, "find_spec", lambda name: module)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
@@ -143,9 +159,56 @@ def test_the_engine_is_told_how_long_prompts_and_responses_get(vllm, manifest: P
         sample(manifest, tmp_path / "e", tokens=1999)
 
 
-def test_a_temperature_beyond_vllms_is_told_in_a_sentence(vllm, manifest: Path, tmp_path: Path):
-    with pytest.raises(UserError, match=r"vLLM takes temperatures up to 2, found 2\.5"):
-        sample(manifest, tmp_path, sampling=Sampling(2.5, max_tokens=40))
+@pytest.mark.parametrize("temperature", [2.5, 0.001])
+def test_a_temperature_beyond_vllms_is_told_in_a_sentence(vllm, manifest: Path, tmp_path: Path, temperature: float):
+    with pytest.raises(UserError, match=rf"vLLM takes temperatures of 0 and from 0\.01 to 2, found {temperature}"):
+        sample(manifest, tmp_path, sampling=Sampling(temperature, max_tokens=40))
+
+
+def test_a_greedy_response_is_asked_for_once_and_is_that_of_all_samples(vllm, manifest: Path, tmp_path: Path):
+    table = sample(manifest, tmp_path, sampling=Sampling(0.0, max_tokens=40))
+    assert [parameters.n for _, parameters in vllm.made[0].asked] == [1, 1, 1]
+    assert len(table) == 24 and table["sample"].tolist() == [*range(8)] * 3
+    assert set(table["response_tokens"]) == {1} and table["seed"].is_unique
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "sentence"),
+    [
+        (
+            "__init__",
+            ValueError("No memory for the cache.\n\n  Try less."),
+            "cannot start: ValueError: No memory for the",
+        ),
+        ("__init__", RuntimeError("Engine core initialization failed."), "cannot start: RuntimeError: Engine core"),
+        ("__init__", VLLMError("no"), "cannot start: VLLMError: no"),
+        (
+            "generate",
+            VLLMError("The prompt is\ntoo long."),
+            "cannot sample: VLLMError: The prompt is too long.",
+        ),
+        ("generate", ValueError("x" * 9000), "cannot sample: ValueError: xxx"),
+    ],
+)
+def test_what_vllm_refuses_is_told_in_a_sentence(
+    vllm, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception, sentence: str
+):
+    def refuse(*args: object, **options: object):
+        raise error
+
+    monkeypatch.setattr(vllm, place, refuse)
+    with pytest.raises(UserError, match=f"^vLLM {sentence}") as told:
+        sample(manifest, tmp_path)
+    assert "\n" not in str(told.value) and len(str(told.value)) < 500
+
+
+def test_what_breaks_while_sampling_is_no_bad_input(vllm, manifest: Path, tmp_path: Path, monkeypatch):
+    def break_down(*args: object, **options: object):
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(vllm, "generate", break_down)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        sample(manifest, tmp_path)
 
 
 def test_another_model_takes_the_place_of_the_first(vllm, manifest: Path, tmp_path: Path):

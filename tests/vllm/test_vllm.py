@@ -1,5 +1,6 @@
 """The vLLM engine, for real: the same responses and the same solve rates as from the transformers engine."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import pandas as pd
 import pytest
 from selfdistill import models
 from selfdistill.analysis.intervals import Bootstrap
-from selfdistill.generation import Prompt, Sampling, generate, traces
+from selfdistill.errors import UserError
+from selfdistill.generation import Prompt, Sampling, generate, traces, vllm_engine
 from selfdistill.generation.contexts import build_prompts
 from selfdistill.problems import ProblemSet, load_problem_set
 
@@ -68,6 +70,24 @@ def test_greedy_responses_are_identical_token_by_token(both, prompts: list[Promp
     assert theirs["response_tokens"].tolist() == ours["response_tokens"].tolist()
     assert theirs["finish_reason"].tolist() == ours["finish_reason"].tolist()
     assert theirs["response"].nunique() > 30 and set(theirs["finish_reason"]) >= {"stop"}
+
+
+def test_several_greedy_samples_are_equal_in_both_engines(trained: Path, prompts: list[Prompt], work: Path):
+    ours, theirs = (sample(trained, prompts[:4], work, engine, GREEDY, 3) for engine in ("transformers", "vllm"))
+    assert theirs["response"].tolist() == ours["response"].tolist()
+    assert len(theirs) == 12 and (theirs.groupby("problem_id")["response"].nunique() == 1).all()
+
+
+def test_what_vllm_refuses_is_told_in_a_sentence(trained: Path, prompts: list[Prompt], tmp_path: Path, monkeypatch):
+    """vLLM takes no top-p of 2 and no float33."""
+    sampling = dataclasses.replace(WARM)
+    object.__setattr__(sampling, "top_p", 2.0)  # which our own check would refuse
+    with pytest.raises(UserError, match=r"^vLLM cannot sample: VLLMValidationError: top_p must be"):
+        sample(trained, prompts[:1], tmp_path, "vllm", sampling, 2)
+    monkeypatch.setattr(vllm_engine, "_cpu_options", lambda: {"dtype": "float33"})
+    with pytest.raises(UserError, match=r"^vLLM cannot start: \w+: .*float33") as told:
+        vllm_engine.VllmEngine(trained, max_model_len=128)
+    assert "\n" not in str(told.value)
 
 
 def test_solve_rates_agree_and_a_wrong_temperature_would_show(both, problems: pd.DataFrame):

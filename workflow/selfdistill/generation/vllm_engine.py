@@ -20,7 +20,8 @@ from selfdistill.generation.requests import Completion, Row, Sampling
 # max_model_len is rounded up to a multiple, so that a call with slightly longer prompts can use the same engine.
 LENGTH_STEP = 512
 LARGEST_SEED = 2**63  # of torch's generators
-HOTTEST = 2  # temperature that vLLM accepts
+COLDEST, HOTTEST = 0.01, 2  # temperatures that vLLM takes as they are, beside 0
+REASON = 400  # characters of vLLM's messages, some of which list a whole configuration
 CPU_CACHE_GIB = "1"
 CPU_MEMORY_SHARE = 0.3
 LLVMLITE = "llvmlite.binding.ffi"
@@ -30,7 +31,10 @@ class VllmEngine:
     """Samples from a saved model, on as many GPUs of the machine as divide its attention heads, or on the CPU."""
 
     def __init__(self, manifest: Path, *, max_model_len: int):
-        """``max_model_len``: tokens of the longest prompt and response together; `UserError` if the model has fewer."""
+        """``max_model_len``: tokens of the longest prompt and response together.
+
+        `UserError` if the model has fewer, and where vLLM refuses to start.
+        """
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         import torch
@@ -43,7 +47,8 @@ class VllmEngine:
         options |= _gpu_options(manifest, torch.cuda.device_count()) if self.on_gpu else _cpu_options()
         from vllm import LLM
 
-        with nullcontext() if self.on_gpu else _llvmlite_out_of_sight():
+        hidden = nullcontext() if self.on_gpu else _llvmlite_out_of_sight()
+        with _told("cannot start", ValueError, RuntimeError), hidden:
             self.llm = LLM(
                 model=place,
                 max_model_len=self.max_model_len,
@@ -65,22 +70,25 @@ class VllmEngine:
             import torch
 
             torch.manual_seed(rows[0].seed % LARGEST_SEED)
-        parameters = [self._parameters(request, sampling) for request in requests]
         prompts = [{"prompt_token_ids": list(request[0].token_ids)} for request in requests]
-        outputs = self.llm.generate(prompts, parameters, use_tqdm=False)
+        with _told("cannot sample", ValueError):
+            parameters = [self._parameters(request, sampling) for request in requests]
+            outputs = self.llm.generate(prompts, parameters, use_tqdm=False)
         return [
-            self._completion(response, parameter.seed)
-            for output, parameter in zip(outputs, parameters, strict=True)
-            for response in sorted(output.outputs, key=lambda response: response.index)
+            completion
+            for request, parameter, output in zip(requests, parameters, outputs, strict=True)
+            for completion in self._completions(request, parameter.seed, output)
         ]
 
     def _parameters(self, request: list[Row], sampling: Sampling) -> Any:
         from vllm import SamplingParams
 
-        if sampling.temperature > HOTTEST:
-            raise UserError(f"vLLM takes temperatures up to {HOTTEST}, found {sampling.temperature:g}")
+        greedy = sampling.temperature == 0
+        if not greedy and not COLDEST <= sampling.temperature <= HOTTEST:
+            allowed = f"0 and from {COLDEST} to {HOTTEST}"
+            raise UserError(f"vLLM takes temperatures of {allowed}, found {sampling.temperature:g}")
         return SamplingParams(
-            n=len(request),
+            n=1 if greedy else len(request),  # it refuses several samples of what is not random
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,  # 0 keeps all, here as there
@@ -90,9 +98,16 @@ class VllmEngine:
             detokenize=False,
         )
 
-    def _completion(self, response: Any, seed: int | None) -> Completion:
+    def _completions(self, request: list[Row], seed: int | None, output: Any) -> list[Completion]:
+        """One completion per row: a greedy response, of which there is one, is that of all of them."""
+        responses = sorted(output.outputs, key=lambda response: response.index)
+        if len(responses) == 1:
+            responses *= len(request)
+        return [self._completion(response, i, seed) for i, response in enumerate(responses)]
+
+    def _completion(self, response: Any, i: int, seed: int | None) -> Completion:
         """The seed of sample i of a request in vLLM is the request's plus i."""
-        ids, own = list(response.token_ids), None if seed is None else seed + response.index
+        ids, own = list(response.token_ids), None if seed is None else seed + i
         if ids and ids[-1] in self.end_ids:
             return Completion(ids[:-1], "stop", end_ids=(ids[-1],), seed=own)
         return Completion(ids, "length", seed=own)
@@ -101,6 +116,20 @@ class VllmEngine:
         """Free the memory, before another model is loaded."""
         self.llm.llm_engine.engine_core.shutdown()
         del self.llm
+
+
+@contextmanager
+def _told(what: str, *kinds: type[Exception]) -> Iterator[None]:
+    """vLLM's own errors, and those of ``kinds``, as one sentence."""
+    from vllm.exceptions import VLLMError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (VLLMError, *kinds) as error:
+        reason = " ".join(str(error).split())[:REASON]
+        raise UserError(f"vLLM {what}: {type(error).__name__}: {reason}") from error
 
 
 @contextmanager
