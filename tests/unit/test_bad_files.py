@@ -73,6 +73,11 @@ def broken_header(path: Path) -> None:
     path.write_bytes(content)
 
 
+def broken_name(path: Path) -> None:
+    column(["1"])(path)
+    path.write_bytes(path.read_bytes().replace(b"answer", b"\xf7nswer"))
+
+
 def zipped(write: Callable[[Path], object]) -> Callable[[Path], None]:
     def compress(path: Path) -> None:
         write(path)
@@ -539,6 +544,7 @@ PARQUET_FILES = {
     "cut at its end": ("a.parquet", cut(column(["1"] * 100), end=-30), "not a readable Parquet file"),
     "cut at its start": ("a.parquet", cut(column(["1"] * 100), start=9), "not a readable Parquet file"),
     "a broken page header": ("a.parquet", broken_header, "not a readable Parquet file"),
+    "a column's name that is not UTF-8": ("a.parquet", broken_name, "not a readable Parquet file: 'utf-8' codec"),
     "empty Parquet": ("a.parquet", b"", "not a readable Parquet file"),
     "JSON as Parquet": ("a.parquet", written("1"), "not a readable Parquet file"),
     "Parquet as JSON": ("a.jsonl", column(["1"]), "is not UTF-8 text (byte "),

@@ -21,6 +21,7 @@ from selfdistill.problems.values import column_values, one_line, read_json, show
 BATCH_ROWS = 4096
 SMALL = 4_000_000  # bytes of text that are read in a moment
 GZIP = b"\x1f\x8b"  # the first bytes of what gzip wrote, by which it is known whatever its suffix
+BROKEN = pa.ArrowException, OSError, UnicodeDecodeError  # of a Parquet file; the last for the names of columns
 JSON_NAMES = {"str": "text", "Decimal": "number", "bool": "truth value", "NoneType": "null"}
 
 Placed = tuple[str, dict[str, Any]]
@@ -115,7 +116,7 @@ def _parquet_file(path: Path) -> pq.ParquetFile:
         with path.open("rb") as opened:
             compressed = opened.read(len(GZIP)) == GZIP
         file = pq.ParquetFile(pa.BufferReader(_content(path)) if compressed else path)
-    except (pa.ArrowException, OSError) as error:
+    except BROKEN as error:
         raise UserError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
     _refuse_doubled(path, file.schema_arrow.names)
     return file
@@ -130,7 +131,7 @@ def _refuse_doubled(path: Path, names: list[str]) -> None:
 def _parquet_rows(path: Path, file: pq.ParquetFile) -> Iterator[Placed]:
     try:
         yield from _arrow_rows(str(path), file.iter_batches(batch_size=BATCH_ROWS))
-    except (pa.ArrowException, OSError) as error:
+    except BROKEN as error:
         raise UserError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
 
 
