@@ -28,7 +28,7 @@ def trace(file: Annotated[Path, "A table or figure."]) -> None:
 
 @stage(QUESTION)
 def verify(results: ResultsFolder) -> int:
-    """Check hashes, schemas, records and ledger of a results tree, computing nothing; status 1 if one is wrong."""
+    """Check all bytes of a results tree, records, models and ledger, computing nothing; status 1 if one is wrong."""
     from selfdistill.records import verification
 
     problems = verification.verify(results)
