@@ -20,7 +20,7 @@ from selfdistill.claims.statements import read_claims
 from selfdistill.config import Config, without_other_sources
 from selfdistill.errors import UserError
 from selfdistill.opening import Opened, Start, open_study
-from selfdistill.settings import choices, is_settings, keys
+from selfdistill.settings import as_json, choices, is_settings, keys
 from selfdistill.study import Study
 from snakemake.cli import parse_config
 from snakemake.common.configfile import load_configfile
@@ -37,6 +37,7 @@ FOREIGN = (
     "Traceback",
     "pydantic",
     "Kwargs",
+    "instance of",
 )
 
 
@@ -487,11 +488,11 @@ REFUSED = {
     "a micro-batch beyond the batch": ("onpolicy: {micro_batch_size: 64}", "micro_batch_size 64 does not divide 32"),
     "updates that do not divide": (
         "onpolicy: {updates_per_step: 3}",
-        "batch_size x rollouts per each of 3 updates (64) does not divide",
+        "updates_per_step 3 does not divide batch_size x rollouts (64); nearest updates_per_step: 2 or 4",
     ),
     "huge sizes that do not divide": (
         "onpolicy: {batch_size: 999983, rollouts: 9973, updates_per_step: 7}",
-        "does not divide among 1 processes",
+        "updates_per_step 7 does not divide batch_size x rollouts (",
     ),
     "a micro-batch of fine-tuning": (
         "sft: {micro_batch_size: 5}",
@@ -820,6 +821,10 @@ CLAIMS = {
         f"claims: [{{{TESTED}, role: coverige}}]",
         "claim 'a': unknown role 'coverige' (did you mean 'coverage'?)",
     ),
+    "an unknown figure": (
+        f"claims: [{{{CONFLICT}, shown_in: [fig3]}}]",
+        "shown_in: unknown 'fig3' (did you mean 'fig_3'?)",
+    ),
     "an unknown key": (f"claims: [{{{CONFLICT}, colour: red}}]", "claim 'a': unknown key 'colour'"),
     "an unknown metric": (f"claims: [{{{TESTED.replace('L', 'length')}, role: sft}}]", "known: score, avg, L, E"),
     "two of one name": (f"claims: [{{{CONFLICT}}}, {{{CONFLICT}}}]", "2 claims are called 'a'"),
@@ -917,6 +922,13 @@ def test_another_folder_is_told_to_be_the_cause(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"^{tmp_path}: not the folder of the checkout, .* start Snakemake in {ROOT}"):
         open_study(default(), Start(ROOT))
+
+
+@pytest.mark.parametrize("name", ["config/smoke.yaml", "config/paper.yaml", "config/thorough.yaml"])
+def test_what_a_study_records_is_a_configuration_again(name, tmp_path):
+    study = opened(tmp_path, (ROOT / name).read_bytes()).study
+    again = opened(tmp_path, yaml.safe_dump(as_json(study.config), sort_keys=False)).study
+    assert again.runs == study.runs and again.config.problem_sets.items() >= study.config.problem_sets.items()
 
 
 def test_a_job_that_is_a_snakemake_of_its_own_takes_the_study_as_checked():

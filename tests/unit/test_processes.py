@@ -159,7 +159,7 @@ def test_the_launcher_ends_all_processes_when_one_fails(folder, manifest):
 def test_a_batch_that_does_not_divide_names_what_would():
     settings = OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3)
     assert settings.accumulation(2) == 2
-    with pytest.raises(UserError, match=r"\(24\) does not divide among 5 processes; nearest .*: 4 or 6"):
+    with pytest.raises(UserError, match=r"\(12\) does not divide among 5 processes; nearest .*: 4 or 6"):
         settings.accumulation(5)
     with pytest.raises(UserError, match=r"micro_batch_size 3 does not divide 4 sequences .*: 2 or 4"):
         OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3).accumulation(3)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.analysis.views import DRAWN, in_view
+from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.statements import Claim, Role, _cells, role_of
 from selfdistill.config import Config, Model
 from selfdistill.errors import UserError, nearest
@@ -116,7 +117,8 @@ def absent(study: Study, problem_set: str) -> Faults:
     file = study.config.problem_sets[problem_set].file
     if file is not None and not file.exists():
         hint = "; ~ and $HOME are not replaced here" if str(file)[:1] in "~$" else ""
-        siblings = [str(path) for path in file.parent.iterdir()] if file.parent.is_dir() else []
+        there = file.parent.iterdir() if file.parent.is_dir() else []
+        siblings = [str(path) for path in there if path.suffix in KINDS]
         yield f"config: problem_sets.{problem_set}.file: {file}: no such file{nearest(str(file), siblings)}{hint}"
 
 
@@ -287,8 +289,9 @@ def _rates_not_among(place: str, rates: Mapping[str, Iterable[float]], runs: pd.
 def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
     roles, by_role = study.config.claims.roles, {}
     for claim in claims:
+        yield from _not_among(f"claims: claim '{claim.id}': shown_in", claim.shown_in, [*FIGURES, *TABLES])
         if claim.tests:
-            yield from filter(None, [_refusal(role_of, claim, roles)])
+            yield from _refused("claims.roles", role_of, claim, roles)
             by_role.setdefault(claim.role, []).extend(claim.tests)
     runs = pd.DataFrame(study.run_rows())
     families = [label["family"] for label in study.labels.values()]

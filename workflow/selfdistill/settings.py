@@ -189,8 +189,8 @@ def _sentence(problem: Any, place: str, kind: Any) -> str:
     if isinstance(problem["input"], bool) and problem["type"] == "string_type":
         found += TRUTH
     message = problem["msg"].removeprefix("Value error, ")
-    message = re.sub(" or an instance of .*", "", message)
-    return f"{place}: {message}{found}" if place else message
+    message = re.sub(" or (an )?instance of .*", "", message)
+    return f"{place}: {message}{found}" if place else f"{message}{found}"
 
 
 def _named(location: Location, kind: Any) -> list[int | str]:

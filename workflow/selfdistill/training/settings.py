@@ -241,7 +241,8 @@ class OnPolicySettings:
         """Micro-batches per update on each of ``processes``; `UserError` with the nearest sizes if none fits."""
         sequences = self.batch_size * self.rollouts
         updates = self.updates_per_step
-        share = _share(f"batch_size x rollouts per each of {updates} updates", sequences, processes, times=updates)
+        _check_divides("updates_per_step", updates, f"batch_size x rollouts ({sequences})", sequences)
+        share = _share("batch_size x rollouts / updates_per_step", sequences // updates, processes)
         _check_divides("micro_batch_size", self.micro_batch_size, f"{share} sequences per update and process", share)
         return share // self.micro_batch_size
 
@@ -270,13 +271,14 @@ def check_mirrors(mirrors: Iterable[str]) -> None:
             raise UserError(f"onpolicy.mirrors: '{mirror}' is not installed here (pip install {mirror})")
 
 
-def _share(what: str, total: int, processes: int, *, times: int = 1) -> int:
-    """``total`` / (``times`` x ``processes``); `UserError` with the numbers of processes that divide it."""
-    share, rest = divmod(total, times * processes)
+def _share(what: str, total: int, processes: int) -> int:
+    """``total`` / ``processes``; `UserError` with the numbers of processes that divide it."""
+    share, rest = divmod(total, processes)
     if rest:
-        near = "" if total % times else _nearest_divisors(total // times, processes)
-        instead = f"; nearest numbers of processes: {near}" if near else f"; it is no multiple of {times}"
-        raise UserError(f"{what} ({total}) does not divide among {processes} processes{instead}")
+        near = _nearest_divisors(total, processes)
+        raise UserError(
+            f"{what} ({total}) does not divide among {processes} processes; nearest numbers of processes: {near}"
+        )
     return share
 
 
