@@ -32,14 +32,9 @@ class Project:
 
     def start(self, *arguments: str, **options) -> subprocess.Popen:
         environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **options,
+            [sys.executable, "-m", *arguments], cwd=self.folder, env=environment, **(streams | options)
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:
