@@ -32,13 +32,9 @@ class Project:
         return cls(folder)
 
     def start(self, *arguments: str, **options) -> subprocess.Popen:
-<<<<<<< HEAD
         places = [str(self.folder / place) for place in (INSTALLED, "workflow")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
-=======
-        environment = os.environ | {"PYTHONPATH": str(self.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
->>>>>>> kills
         return subprocess.Popen(
             [sys.executable, "-m", *arguments], cwd=self.folder, env=environment, **(streams | options)
         )
