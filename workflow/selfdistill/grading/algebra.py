@@ -15,6 +15,7 @@ from latex2sympy2_extended.logic import And
 from sympy import (
     Add,
     Basic,
+    Derivative,
     Eq,
     Expr,
     FiniteSet,
@@ -22,6 +23,7 @@ from sympy import (
     I,
     Integer,
     Interval,
+    Limit,
     MatrixBase,
     MatrixExpr,
     Mul,
@@ -40,12 +42,14 @@ from sympy import (
     together,
     zoo,
 )
+from sympy.concrete.expr_with_limits import ExprWithLimits
 from sympy.core.relational import Ge, Gt, Le, Lt, Relational
 
 BITS = 2**18  # of a number that is computed exactly; a larger one equals nothing
-DIGITS = 1000  # to which a difference of constants is computed before it counts as zero
+DIGITS = 400  # to which a difference of constants is computed before it counts as zero
 POINT_DIGITS = 100  # the same for a difference of functions at a point
-POINTS, ENOUGH = 10, 4  # tried; and how many of them must be points where the functions are real
+POINTS = 12  # where two functions are compared at most
+SURE, ENOUGH = 6, 3  # of them where both are real and equal: to stop at once; to be equal in the end
 _STRICT, _WEAK = (Gt, Lt), (Ge, Le)
 
 Values = Mapping[Symbol, Fraction]
@@ -73,6 +77,7 @@ def same_value(a: Expr, b: Expr) -> bool:
         return False
     if a == b:
         return True
+    a, b = (part.doit() if part.has(ExprWithLimits, Limit, Derivative) else part for part in (a, b))
     symbols = a.free_symbols | b.free_symbols
     return _same_function(a, b, symbols) if symbols else _same_constant(a, b, {}, DIGITS)
 
@@ -88,16 +93,18 @@ def _same_function(a: Expr, b: Expr, symbols: set[Symbol]) -> bool:
                 return False
         except _Unknown:
             return simplify(a - b) == 0
-    return agreed >= ENOUGH
+        if agreed == SURE or a - b == 0:  # not before a point has shown that no number in them is too large
+            return True
+    return agreed >= ENOUGH or simplify(a - b) == 0
 
 
 def _points(symbols: set[Symbol]) -> Iterator[Values]:
-    """Rational points, every second one with positive coordinates alone."""
+    """Rational points: of four, two have positive coordinates alone, and one has negative ones alone."""
     source = random.Random(0)
     ordered = sorted(symbols, key=lambda symbol: symbol.name)
     for index in range(POINTS):
-        signs = (1, -1) if index % 2 else (1,)
-        yield {symbol: Fraction(source.choice(signs) * source.randrange(1, 3000), 997) for symbol in ordered}
+        signs = ((1,), (-1,), (1,), (1, -1))[index % 4]
+        yield {symbol: Fraction(source.choice(signs) * source.randrange(1, 10_000), 997) for symbol in ordered}
 
 
 def _same_constant(a: Expr, b: Expr, values: Values, digits: int) -> bool:
