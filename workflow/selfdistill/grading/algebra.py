@@ -15,6 +15,7 @@ from latex2sympy2_extended.logic import And
 from sympy import (
     Add,
     Basic,
+    Derivative,
     Eq,
     Expr,
     FiniteSet,
@@ -22,6 +23,7 @@ from sympy import (
     I,
     Integer,
     Interval,
+    Limit,
     MatrixBase,
     MatrixExpr,
     Mul,
@@ -29,6 +31,7 @@ from sympy import (
     Poly,
     Pow,
     Rational,
+    S,
     Set,
     Symbol,
     Tuple,
@@ -40,12 +43,14 @@ from sympy import (
     together,
     zoo,
 )
+from sympy.concrete.expr_with_limits import ExprWithLimits
 from sympy.core.relational import Ge, Gt, Le, Lt, Relational
 
 BITS = 2**18  # of a number that is computed exactly; a larger one equals nothing
-DIGITS = 1000  # to which a difference of constants is computed before it counts as zero
-POINT_DIGITS = 100  # the same for a difference of functions at a point
-POINTS, ENOUGH = 10, 4  # tried; and how many of them must be points where the functions are real
+DIGITS = 400  # to which a difference of constants is computed before it counts as zero
+POINT_DIGITS = 200  # the same for a difference of functions at a point
+POINTS = 12  # where two functions are compared at most
+SURE, ENOUGH = 6, 3  # of them where both are real and equal: to stop at once; to be equal in the end
 _STRICT, _WEAK = (Gt, Lt), (Ge, Le)
 
 Values = Mapping[Symbol, Fraction]
@@ -73,31 +78,36 @@ def same_value(a: Expr, b: Expr) -> bool:
         return False
     if a == b:
         return True
+    a, b = (part.doit() if part.has(ExprWithLimits, Limit, Derivative) else part for part in (a, b))
+    if a.is_infinite or b.is_infinite:
+        return False
     symbols = a.free_symbols | b.free_symbols
-    return _same_function(a, b, symbols) if symbols else _same_constant(a, b, {}, DIGITS)
+    try:
+        return _same_function(a, b, symbols) if symbols else _same_constant(a, b, {}, DIGITS)
+    except _Unknown:
+        return simplify(a - b) == 0
 
 
 def _same_function(a: Expr, b: Expr, symbols: set[Symbol]) -> bool:
     plain = a.has(I) or b.has(I)  # a complex function, whose values count everywhere
     agreed = 0
     for values in _points(symbols):
-        try:
-            if _same_constant(a, b, values, POINT_DIGITS):
-                agreed += plain or _is_real(a, values)
-            elif plain or _is_real(a, values) or _is_real(b, values):
-                return False
-        except _Unknown:
-            return simplify(a - b) == 0
-    return agreed >= ENOUGH
+        if _same_constant(a, b, values, POINT_DIGITS):
+            agreed += plain or _is_real(a, values)
+        elif plain or _is_real(a, values) or _is_real(b, values):
+            return False
+        if agreed == SURE or a - b == 0:  # not before a point has shown that no number in them is too large
+            return True
+    return agreed >= ENOUGH or simplify(a - b) == 0
 
 
 def _points(symbols: set[Symbol]) -> Iterator[Values]:
-    """Rational points, every second one with positive coordinates alone."""
+    """Rational points: of four, two have positive coordinates alone, and one has negative ones alone."""
     source = random.Random(0)
     ordered = sorted(symbols, key=lambda symbol: symbol.name)
     for index in range(POINTS):
-        signs = (1, -1) if index % 2 else (1,)
-        yield {symbol: Fraction(source.choice(signs) * source.randrange(1, 3000), 997) for symbol in ordered}
+        signs = ((1,), (-1,), (1,), (1, -1))[index % 4]
+        yield {symbol: Fraction(source.choice(signs) * source.randrange(1, 10_000), 997) for symbol in ordered}
 
 
 def _same_constant(a: Expr, b: Expr, values: Values, digits: int) -> bool:
@@ -110,17 +120,20 @@ def _same_constant(a: Expr, b: Expr, values: Values, digits: int) -> bool:
     a, b = _at(a, values), _at(b, values)
     if a.has(nan, zoo) or b.has(nan, zoo):
         return False
-    return _is_zero(a - b, digits)
+    return _is_zero(a - b, digits, beside=a)
 
 
-def _is_zero(number: Expr, digits: int) -> bool:
-    """Whether ``number`` cannot be told from zero with as many as ``digits`` digits."""
-    return all(part == 0 or part._prec == 1 for part in _parts(number, digits))
+def _is_zero(number: Expr, digits: int, beside: Expr = S.Zero) -> bool:
+    """Whether ``number`` cannot be told from zero with as many as ``digits`` digits, also of those of ``beside``."""
+    parts = _parts(number, digits)
+    if all(part == 0 or part._prec == 1 for part in parts):
+        return True
+    return bool(max(map(abs, parts)) * 10**digits < max(map(abs, _parts(beside, digits))))
 
 
 def _is_real(a: Expr, values: Values) -> bool:
-    parts = _parts(_at(a, values), POINT_DIGITS)
-    return parts[1] == 0 or parts[1]._prec == 1
+    imaginary = _parts(_at(a, values), POINT_DIGITS)[1]
+    return imaginary == 0 or imaginary._prec == 1
 
 
 def _parts(number: Expr, digits: int) -> tuple[Expr, Expr]:
@@ -221,7 +234,7 @@ def _same_relation(a: Basic, b: Basic) -> bool:
     if any(part.has(Eq, Ne) for part in (a, b)):
         return False
     left, right = _as_set(a), _as_set(b)
-    return not left.is_empty and _same_set(left, right)
+    return None not in (left, right) and not left.is_empty and _same_set(left, right)
 
 
 def _positive(a: Relational) -> Expr:
@@ -268,7 +281,10 @@ def _as_set(a: Basic) -> Set | None:
     """A set, or what an inequality describes; None for anything else: a list of one value twice is not that value."""
     if isinstance(a, Set):
         return a
-    return a.as_set() if _is_relation(a) and not a.has(Eq) else None
+    try:
+        return a.as_set() if _is_relation(a) and not a.has(Eq) else None
+    except NotImplementedError:  # of several unknowns
+        return None
 
 
 def _same_set(a: Set, b: Set) -> bool:
@@ -287,7 +303,7 @@ def _same_set(a: Set, b: Set) -> bool:
 def _same_matrix(a: Basic, b: Basic) -> bool:
     a, b = (part.doit() if isinstance(part, MatrixExpr) else part for part in (a, b))
     if not (isinstance(a, MatrixBase) and isinstance(b, MatrixBase)):
-        return a == b
+        return False
     return a.shape == b.shape and all(map(same_value, a.flat(), b.flat()))
 
 

@@ -8,6 +8,7 @@ _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?[.:]?")
 # A label stands before its option: (A) x, (A): x, A) x, A. x, A: x. Behind a point no letter follows at once.
 _LABEL = re.compile(r"(?:\(\s*([A-J])\s*\)(?:\s*[.:]|(?=\s))|([A-J])(?:\s*\)[.:]?|\s*:|\.(?![A-Za-z])))\s*\S")
 _ANOTHER = re.compile(r"(?:^|[\s,])\(?[A-J](?:\)[.:]?|[.:])(?=\s|$)|,\s*\(?[A-J]\)?[.:]?$")
+_CAPITAL = re.compile("[A-J]")
 _TOGETHER = re.compile(r"[A-J]{2,}")
 
 
@@ -19,6 +20,8 @@ def letter(text: str) -> str | None:
 
 def chooses(answer: str, gold: str) -> bool:
     """Whether ``answer`` names the letter ``gold`` with an option behind it, or the same letters."""
+    if not _CAPITAL.search(gold):
+        return False
     answer, gold = (join_words(unwrap_texts(text)) for text in (answer, gold))
     label, wanted = _LABEL.match(answer), letter(gold)
     if label and wanted:

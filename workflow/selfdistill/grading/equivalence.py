@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import chain
 
 from selfdistill.grading.choices import chooses, letter
@@ -52,18 +53,29 @@ def compare(answer: str, gold: str, leaf: Leaf) -> bool | None:
     numbers = read_number(answer.strip()), read_number(gold.strip())
     if all(numbers):  # nearly every pair, and decided without respelling it
         return _same_number(*numbers)
-    answer, gold = name_pi(respell(answer), respell(gold))
+    answer, gold = name_pi(_respelled(answer), _respelled(gold))
     if chooses(answer, gold):
         return True
-    answer, gold = (drop_units(join_words(join_ranges(text))) for text in (answer, gold))
+    answer, gold = _bare(answer), _bare(gold)
     return _same(*_without_noun(*_of_any_integer(answer, gold)), leaf)
+
+
+@lru_cache(maxsize=2**12)  # a gold answer comes once for every response
+def _respelled(text: str) -> str:
+    return respell(text)
+
+
+@lru_cache(maxsize=2**12)
+def _bare(text: str) -> str:
+    """``text`` without words between its parts and without units."""
+    return drop_units(join_words(join_ranges(text)))
 
 
 def _without_noun(answer: str, gold: str) -> tuple[str, str]:
     """Both without the unit or counted noun that one of them has behind the number which the other is."""
-    if read_number(gold) and (count := drop_noun(answer)) and read_number(count):
+    if (count := drop_noun(answer)) and read_number(count) and read_number(gold):
         return count, gold
-    if read_number(answer) and (count := drop_noun(gold)) and read_number(count):
+    if (count := drop_noun(gold)) and read_number(count) and read_number(answer):
         return answer, count
     return answer, gold
 
@@ -125,7 +137,9 @@ def read_number(text: str) -> Number | None:
         bare = re.sub("[, ]", "", bare)
     if found := _NUMBER.fullmatch(bare):
         sign, digits, *exponents = found.groups()
-        value = Fraction(sign + digits) * Fraction(10) ** int(next(filter(None, exponents), 0))
+        value = Fraction(int(sign + digits) if digits.isdigit() else sign + digits)
+        if exponent := next(filter(None, exponents), None):
+            value *= Fraction(10) ** int(exponent)
         return Number(value, len(digits.partition(".")[2]), percent)
     if found := _FRACTION.fullmatch(bare):
         sign, whole, above, above_digit, below, below_digit = found.groups()
@@ -295,7 +309,7 @@ def _same_list(left: tuple[str, list[str]], right: tuple[str, list[str]], leaf: 
 
 def _gives_values(parts: list[str]) -> bool:
     """Whether every part names another unknown: the order of x = 2, y = 7 counts where the names are left out."""
-    names = [squeeze(_EQUALS.split(part)[0]) for part in parts if _EQUALS.search(part)]
+    names = [squeeze(_sides(part)[0]) for part in parts if len(_sides(part)) > 1]
     return len(set(names)) == len(parts) > 1
 
 
@@ -384,9 +398,20 @@ def _both_signs(text: str) -> list[str]:
 
 
 # --- assignments: x = 5, x \in [0, 1] -------------------------------------------------------------------------------
+def _sides(text: str) -> list[str]:
+    r"""What equality signs, and ``\in``, outside braces part; the sum in ``\sum_{k=1}`` is one."""
+    sides, start = [], 0
+    for found in _EQUALS.finditer(text):
+        before = text[: found.start()]
+        if before.count("{") == before.count("}"):
+            sides.append(text[start : found.start()].strip())
+            start = found.end()
+    return [*sides, text[start:].strip()]
+
+
 def _by_assignment(answer: str, gold: str, leaf: Leaf) -> object:
     """Names in front of a value do not matter, unless both have one and they differ."""
-    left, right = ([part.strip() for part in _EQUALS.split(text)] for text in (answer, gold))
+    left, right = _sides(answer), _sides(gold)
     if len(left) > 1 and len(right) > 1:
         same_name = squeeze(left[0]) == squeeze(right[0]) and _NAME.fullmatch(left[0])
         return _same(left[-1], right[-1], leaf) if same_name else _NOT_MINE

@@ -20,6 +20,8 @@ _TURNED = {"<": ">", ">": "<", r"\leq": r"\geq", r"\geq": r"\leq"}
 
 def join_ranges(text: str) -> str:
     r"""``text`` with ``\cup`` for each "or" of inequalities in one unknown, and of intervals; any other as it is."""
+    if not any(map(text.__contains__, ("or", "\\vee", "\\cup"))):
+        return text
     parts = _OR.split(text)
     if len(parts) < 2:
         return text

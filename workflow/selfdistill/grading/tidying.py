@@ -26,7 +26,6 @@ _SYMBOLS = str.maketrans(
         "⩽": r"\leq ",
         "⩾": r"\geq ",
         "≠": r"\neq ",
-        "∛": r"\sqrt[3]",
         "∅": r"\emptyset ",
         "½": r"\frac{1}{2}",
         "¼": r"\frac{1}{4}",
@@ -48,36 +47,57 @@ _DEGREE = rf"(?:\^\s*(?:\{{\s*\\circ\s*\}}|\\circ{_END}|∘)|\\(?:text)?degree{_
 _DEGREES = rf"(\d+(?:\.\d+)?)\s*{_DEGREE}"
 _BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
+# Where a rule may apply, one of its texts in front stands; most rules are passed over by looking for that alone.
 _RULES = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in [
-        (r"(?<!\\)\\[()\[\]]", ""),  # the borders of mathematics in a text
-        (r"(?<=\d)(?:\{,\}|,\\!\s*|\\,)(?=\d{3}(?!\d))", ""),  # thousands separators that cannot be anything else
-        (rf"\\[$!]|\$|[€£¥]|\\(?:left|right|[bB]igg?[lr]?){_END}\.?|\\(?:displaystyle|(?:no)?limits){_END}", ""),
-        (r"(?<!\\)\\[,;: ]|~|\s+", " "),
-        (rf"\\[dtc]frac{_END}", r"\\frac"),
-        (r"\{(?:[bB]|small)matrix\}", "{pmatrix}"),
-        (rf"\\(?:leqslant|leqq?|le){_END}|<=", r"\\leq "),
-        (rf"\\(?:geqslant|geqq?|ge){_END}|>=", r"\\geq "),
-        (rf"\\neq?{_END}", r"\\neq "),
-        (rf"\\lt{_END}", "<"),
-        (rf"\\gt{_END}", ">"),
-        (rf"\\(?:mid|[lr]?vert){_END}", "|"),
-        (rf"\\(?:mathbb|Bbb)\s*(?:\{{\s*([A-Z])\s*\}}|([A-Z]){_END})", r"\\mathbb{\1\2}"),
+    (triggers, re.compile(pattern), replacement)
+    for triggers, pattern, replacement in [
+        (("\\(", "\\)", "\\[", "\\]"), r"(?<!\\)\\[()\[\]]", ""),  # the borders of mathematics in a text
+        # Thousands separators that cannot be anything else.
+        (("{,}", ",\\!", "\\,"), r"(?<=\d)(?:\{,\}|,\\!\s*|\\,)(?=\d{3}(?!\d))", ""),
+        (("$", "\\!"), r"\\[$!]|\$", ""),
+        (("€", "£", "¥"), r"[€£¥]", ""),
+        (("\\left", "\\right", "big", "Big"), rf"\\(?:left|right|[bB]igg?[lr]?){_END}\.?", ""),
+        (("displaystyle", "limits"), rf"\\(?:displaystyle|(?:no)?limits){_END}", ""),
+        (("\\", "~", " ", "\n", "\t"), r"(?<!\\)\\[,;: ]|~|\s+", " "),
+        (("dfrac", "tfrac", "cfrac"), rf"\\[dtc]frac{_END}", r"\\frac"),
+        (("bmatrix", "Bmatrix", "smallmatrix"), r"\{(?:[bB]|small)matrix\}", "{pmatrix}"),
+        (("\\le", "<="), rf"\\(?:leqslant|leqq?|le){_END}|<=", r"\\leq "),
+        (("\\ge", ">="), rf"\\(?:geqslant|geqq?|ge){_END}|>=", r"\\geq "),
+        (("\\ne",), rf"\\neq?{_END}", r"\\neq "),
+        (("\\lt",), rf"\\lt{_END}", "<"),
+        (("\\gt",), rf"\\gt{_END}", ">"),
+        (("\\mid", "vert"), rf"\\(?:mid|[lr]?vert){_END}", "|"),
+        (
+            ("\\mathbb", "\\Bbb"),
+            rf"\\(?:mathbb|Bbb)\s*(?:\{{\s*([A-Z])\s*\}}|([A-Z]){_END})",
+            r"\\mathbb{\1\2}",
+        ),
         # Names of functions, also where the backslash is left out.
-        (rf"\\(?:operatorname\*?|mathrm)\s*\{{\s*({_FUNCTIONS})\s*\}}", r"\\\1 "),
-        (rf"(?<![\\A-Za-z])({_FUNCTIONS}|sqrt){_END}(?=\s*(?:[\d({{\\^]|[a-z]{_END}))", r"\\\1 "),
+        (
+            ("operatorname", "mathrm"),
+            rf"\\(?:operatorname\*?|mathrm)\s*\{{\s*({_FUNCTIONS})\s*\}}",
+            r"\\\1 ",
+        ),
+        (
+            ("sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt"),
+            rf"(?<![\\A-Za-z])({_FUNCTIONS}|sqrt){_END}(?=\s*(?:[\d({{\\^]|[a-z]{_END}))",
+            r"\\\1 ",
+        ),
         # A sine of degrees is not one of radians; elsewhere the sign is a unit.
-        (rf"(\\(?:sin|cos|tan|cot|sec|csc)\s*)(?:{_DEGREES}|\(\s*{_DEGREES}\s*\))", r"\1(\\frac{\2\3\\pi}{180})"),
-        (_DEGREE, ""),
-        (r"\\%", "%"),
-        (rf"\\varnothing{_END}|\\\{{\s*\\\}}", r"\\emptyset "),
-        (rf"\\lbrace{_END}", r"\\{"),
-        (rf"\\rbrace{_END}", r"\\}"),
-        (rf"\\langle{_END}", "("),
-        (rf"\\rangle{_END}", ")"),
-        (r"\^\s*-\s*(\d+)", r"^{-\1}"),
-        (r"\^\s*\{\s*(\w)\s*\}(?!\s*\d)", r"^\1"),
+        (
+            ("\\sin", "\\cos", "\\tan", "\\cot", "\\sec", "\\csc"),
+            rf"(\\(?:sin|cos|tan|cot|sec|csc)\s*)(?:{_DEGREES}|\(\s*{_DEGREES}\s*\))",
+            r"\1(\\frac{\2\3\\pi}{180})",
+        ),
+        (("circ", "∘", "degree", "°"), _DEGREE, ""),
+        (("\\%",), r"\\%", "%"),
+        (("\\varnothing", "\\{"), rf"\\varnothing{_END}|\\\{{\s*\\\}}", r"\\emptyset "),
+        (("\\lbrace",), rf"\\lbrace{_END}", r"\\{"),
+        (("\\rbrace",), rf"\\rbrace{_END}", r"\\}"),
+        (("\\langle",), rf"\\langle{_END}", "("),
+        (("\\rangle",), rf"\\rangle{_END}", ")"),
+        (("^",), r"\^\s*-\s*(\d+)", r"^{-\1}"),
+        (("^",), r"\^\s*\{\s*(\w)\s*\}(?!\s*\d)", r"^\1"),
     ]
 ]
 _AND_OR = re.compile(r"(?:,\s*)?(?:\\(?:text|mbox)\s*\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<=\s)(?:and|or)(?=\s))|;")
@@ -100,23 +120,34 @@ _IDLE_SPACE = re.compile(r"(?<!\d)\s+|\s+(?!\d|\s)")
 
 def respell(text: str) -> str:
     """``text`` with one spelling for each thing; "and" and "or" stay (`join_words`), and so do units."""
+    if not text.isascii():
+        text = _respell_unicode(text)
+    if "=" in text or "quad" in text:
+        text = _part_equations(text)
+    for triggers, pattern, replacement in _RULES:
+        if any(map(text.__contains__, triggers)):
+            text = pattern.sub(replacement, text)
+    if "overline" in text or "bar" in text or "dot" in text or "(" in text:
+        text = _REPEATING.sub(_as_fraction, text)
+    if "_" in text or "base" in text:
+        text = _SUBSCRIPT.sub(r"_\1", re.sub(r"^\(([\dA-F]+)\)\s*(?=_)", r"\1", _BASE.sub(_subscript, text)))
+    return _root_signs(text).strip()
+
+
+def _respell_unicode(text: str) -> str:
     text = re.sub(f"[{_RAISED}]+", lambda found: f"^{{{found.group().translate(_LEVEL)}}}", text.translate(_SYMBOLS))
-    text = re.sub(f"[{_LOWERED}]+", lambda found: f"_{{{found.group().translate(_LEVEL)}}}", text)
-    text = _part_equations(text)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
-    text = _BASE.sub(_subscript, _REPEATING.sub(_as_fraction, text))
-    text = re.sub(r"^\(([\dA-F]+)\)\s*(?=_)", r"\1", text)
-    return _SUBSCRIPT.sub(r"_\1", _root_signs(text)).strip()
+    return re.sub(f"[{_LOWERED}]+", lambda found: f"_{{{found.group().translate(_LEVEL)}}}", text)
 
 
 def join_words(text: str) -> str:
     """``text`` with commas for the words "and" and "or", and for semicolons."""
-    return _AND_OR.sub(",", text).strip()
+    return _AND_OR.sub(",", text).strip() if ";" in text or "and" in text or "or" in text else text
 
 
 def name_pi(answer: str, gold: str) -> tuple[str, str]:
     """Both with ``\\pi`` for a bare ``pi``, unless the gold answer has a variable p: then it is a product."""
+    if "pi" not in answer and "pi" not in gold:
+        return answer, gold
     if any("p" in run and run != "pi" for run in _LETTERS.findall(gold) if not run.startswith("\\")):
         return answer, gold
     return _BARE_PI.sub(r"\\pi ", answer), _BARE_PI.sub(r"\\pi ", gold)
@@ -164,24 +195,26 @@ def _subscript(found: re.Match) -> str:
     return f"_{{{_BASES.index(base) + 2 if base in _BASES else base}}}"
 
 
-_ROOT = re.compile(r"√\s*|\\sqrt\s*(?=\()")
+_ROOT = re.compile(r"[√∛]\s*|\\sqrt\s*(?=\()")
 _OPERAND = re.compile(r"\d+(?:\.\d+)?|\\sqrt\{|[A-Za-z]|\\(?:pi|theta|alpha|beta)" + _END, re.ASCII)
 
 
 def _root_signs(text: str) -> str:
     """Root signs, and ``\\sqrt`` before parentheses, as ``\\sqrt{...}`` of the whole number or group behind them."""
+    if not any(map(text.__contains__, ("√", "∛", "\\sqrt"))):
+        return text
     for found in reversed(list(_ROOT.finditer(text))):
-        before, rest = text[: found.start()], text[found.end() :]
+        before, rest = text[: found.start()] + r"\sqrt" + ("[3]" if "∛" in found.group() else ""), text[found.end() :]
         if rest[:1] in ("(", "{"):
             end = group_end(rest, 0)
             if end is None:
                 return text
-            text = rf"{before}\sqrt{{{rest[1 : end - 1]}}}{rest[end:]}"
+            text = rf"{before}{{{rest[1 : end - 1]}}}{rest[end:]}"
         elif operand := _OPERAND.match(rest):
             end = group_end(rest, operand.end() - 1) if operand.group().endswith("{") else operand.end()
             if end is None:
                 return text
-            text = rf"{before}\sqrt{{{rest[:end]}}}{rest[end:]}"
+            text = rf"{before}{{{rest[:end]}}}{rest[end:]}"
         else:
-            text = rf"{before}\sqrt {rest}"
+            text = f"{before} {rest}"
     return text

@@ -44,7 +44,7 @@ def _algebra(answer: str, gold: str) -> bool:
         if decimal and may_be_rounded(decimal):
             value = algebra.as_decimal(exact, decimal.places)
             return value is not None and rounds(decimal, value)
-    return algebra.same_expression(left, right)
+    return bool(algebra.same_expression(left, right))
 
 
 @lru_cache(maxsize=1024)  # a gold answer comes once for every response
