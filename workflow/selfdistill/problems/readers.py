@@ -149,7 +149,7 @@ def _column(
     table: pa.Table | pa.RecordBatch, name: str, labels: list[str] | None, where: str, position: int
 ) -> list[Any]:
     """The values of a column; the first of them is row ``position``."""
-    broken = ValueError, KeyError, OverflowError, pa.ArrowException
+    broken = ValueError, OverflowError, pa.ArrowException
     column = table.column(name)
     try:
         values = column_values(column)
