@@ -553,6 +553,8 @@ CSV_FILES = {
     "text behind a quote": ("a.csv", 'problem,answer\n"p" q,1\n', "line 2 is not valid CSV"),
     "semicolons": ("a.csv", "problem;answer\np;1\n", "the columns are separated by ';', expected commas"),
     "tabs": ("a.csv", "problem\tanswer\np\t1\n", "the columns are separated by '\\t', expected commas"),
+    "line breaks in the header": ("a.csv", '"a\nb",answer\np,1\n', "no problem column: none of problem"),
+    "line breaks in a doubled name": ("a.csv", '"a\nb","a\nb"\np,1\n', "several columns are named 'a b'"),
     "no header": ("a.csv", "What is 1+1?,2\nWhat is 1+2?,3\n", "no problem column"),
     "empty problem": ("a.csv", "problem,answer\n,1\n", "line 2, column 'problem': the problem is empty"),
 }

@@ -125,7 +125,7 @@ def _parquet_file(path: Path) -> pq.ParquetFile:
 def _refuse_doubled(path: Path, names: list[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: several columns are named '{twice[0]}'; keep one")
+        raise UserError(f"{path}: several columns are named '{one_line(twice[0])}'; keep one")
 
 
 def _parquet_rows(path: Path, file: pq.ParquetFile) -> Iterator[Placed]:

@@ -96,5 +96,5 @@ def one_line(error: object) -> str:
 
 def shown(columns: Iterable[str]) -> str:
     """Names of columns for a message: a file without a header has whole problems for names."""
-    names = [f"{name:.40}" for name in columns]
+    names = [f"{one_line(name):.40}" for name in columns]
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
