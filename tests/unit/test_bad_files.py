@@ -295,6 +295,15 @@ COLUMNS = {
         ),
         ["4"],
     ),
+    "the same key twice in a map": (
+        "a.parquet",
+        table(
+            ["prompt", "reward_model"],
+            pa.array(["p"]),
+            pa.array([[("ground_truth", "4"), ("ground_truth", "5")]], pa.map_(pa.string(), pa.string())),
+        ),
+        "row 0, column 'reward_model': the key 'ground_truth' stands twice",
+    ),
     "no columns": (
         "a.parquet",
         lambda path: pq.write_table(pa.table({}), path),
@@ -432,6 +441,13 @@ OPTIONS = {
         "question,options,answer\nq,\"['1', '2']\",A\n",
         "column 'options': not valid JSON",
     ),
+    "one a line": (
+        "a.csv",
+        'question,options,answer\nq,"A. 46.07\nB. 44.05\nC. 18.02",B\nr,,2\n',
+        [(LISTED, "B"), ("r", "2")],
+    ),
+    "a text of one line": ("a.csv", "question,options,answer\nq,A) 1 B) 2,A\n", "column 'options': a list of 1 values"),
+    "a number for options": ("a.jsonl", lines(row("q", "A", options=4)), "'options': a value of type number, expected"),
     "a null among them": (
         "a.jsonl",
         lines(row("q", "A", options=["1", None])),
@@ -537,6 +553,8 @@ CSV_FILES = {
     "text behind a quote": ("a.csv", 'problem,answer\n"p" q,1\n', "line 2 is not valid CSV"),
     "semicolons": ("a.csv", "problem;answer\np;1\n", "the columns are separated by ';', expected commas"),
     "tabs": ("a.csv", "problem\tanswer\np\t1\n", "the columns are separated by '\\t', expected commas"),
+    "line breaks in the header": ("a.csv", '"a\nb",answer\np,1\n', "no problem column: none of problem"),
+    "line breaks in a doubled name": ("a.csv", '"a\nb","a\nb"\np,1\n', "several columns are named 'a b'"),
     "no header": ("a.csv", "What is 1+1?,2\nWhat is 1+2?,3\n", "no problem column"),
     "empty problem": ("a.csv", "problem,answer\n,1\n", "line 2, column 'problem': the problem is empty"),
 }

@@ -20,7 +20,7 @@ from selfdistill.generation.requests import Completion, Row, Sampling
 # max_model_len is rounded up to a multiple, so that a call with slightly longer prompts can use the same engine.
 LENGTH_STEP = 512
 LARGEST_SEED = 2**63  # of torch's generators
-COLDEST, HOTTEST = 0.01, 2  # temperatures that vLLM takes as they are, beside 0
+HOTTEST = 2  # temperature that vLLM accepts
 REASON = 400  # characters of vLLM's messages, some of which list a whole configuration
 CPU_CACHE_GIB = "1"
 CPU_MEMORY_SHARE = 0.3
@@ -83,12 +83,10 @@ class VllmEngine:
     def _parameters(self, request: list[Row], sampling: Sampling) -> Any:
         from vllm import SamplingParams
 
-        greedy = sampling.temperature == 0
-        if not greedy and not COLDEST <= sampling.temperature <= HOTTEST:
-            allowed = f"0 and from {COLDEST} to {HOTTEST}"
-            raise UserError(f"vLLM takes temperatures of {allowed}, found {sampling.temperature:g}")
+        if sampling.temperature > HOTTEST:
+            raise UserError(f"vLLM takes temperatures up to {HOTTEST}, found {sampling.temperature:g}")
         return SamplingParams(
-            n=1 if greedy else len(request),  # it refuses several samples of what is not random
+            n=1 if sampling.temperature == 0 else len(request),  # it refuses several samples of what is not random
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,  # 0 keeps all, here as there

@@ -169,17 +169,17 @@ def _with_options(problem: str, options: dict[str, str]) -> str:
 
 
 def _options(value: Any, where: str) -> dict[str, str]:
-    """Texts of a question's options by label, out of a list, of texts by label, or of ``text`` beside ``label``."""
+    """Texts of options by label, out of a list, lines, texts by label, or ``text`` beside ``label``; perhaps JSON."""
     if isinstance(value, str) and value.strip():
-        value = _json(value, where)
-    if not value:
+        value = _json(value, where) if value.lstrip()[0] in "[{" else value.strip().splitlines()
+    if not value or value == [""]:
         return {}
     if isinstance(value, dict) and isinstance(value.get("text"), list) and isinstance(value.get("label"), list):
         value = dict(zip(map(str, value["label"]), value["text"], strict=False))
     if isinstance(value, dict):
         return {label: _option_text(text, where) for label, text in value.items() if text is not None}
-    if not isinstance(value, list) or len(value) > len(ascii_uppercase):
-        raise UserError(f"{where}: {_kind(value)}, expected a list of options")
+    if not isinstance(value, list) or not 1 < len(value) <= len(ascii_uppercase):
+        raise UserError(f"{where}: {_kind(value)}, expected a list of options, or one a line")
     texts = dict(zip(ascii_uppercase, (_option_text(text, where) for text in value), strict=False))
     labels = [found and found.group(1) for found in map(_LABELLED.match, texts.values())]
     if labels == list(texts):  # each already begins with its letter

@@ -125,7 +125,7 @@ def _parquet_file(path: Path) -> pq.ParquetFile:
 def _refuse_doubled(path: Path, names: list[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: several columns are named '{twice[0]}'; keep one")
+        raise UserError(f"{path}: several columns are named '{one_line(twice[0])}'; keep one")
 
 
 def _parquet_rows(path: Path, file: pq.ParquetFile) -> Iterator[Placed]:
@@ -149,7 +149,7 @@ def _column(
     table: pa.Table | pa.RecordBatch, name: str, labels: list[str] | None, where: str, position: int
 ) -> list[Any]:
     """The values of a column; the first of them is row ``position``."""
-    broken = ValueError, KeyError, OverflowError, pa.ArrowException
+    broken = ValueError, OverflowError, pa.ArrowException
     column = table.column(name)
     try:
         values = column_values(column)

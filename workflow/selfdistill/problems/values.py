@@ -45,7 +45,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def column_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     """The values of an Arrow column, those of JSON decoded; `ValueError` and pyarrow's errors for broken ones."""
-    values = column.to_pylist(maps_as_pydicts="strict")
+    values = column.to_pylist()
     convert = _converter(column.type)
     return values if convert is None else [convert(value) for value in values]
 
@@ -61,6 +61,9 @@ def _converter(kind: pa.DataType) -> Convert | None:
         fields = {field.name: convert for field in kind if (convert := _converter(field.type))}
         whole = _for_values(lambda value: value | {name: convert(value[name]) for name, convert in fields.items()})
         return whole if fields else None
+    if pa.types.is_map(kind):
+        inner = _converter(kind.item_type) or (lambda value: value)
+        return _for_values(lambda pairs: _object([(name, inner(value)) for name, value in pairs]))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         inner = _converter(kind.value_type)
         return inner and _for_values(lambda value: [inner(part) for part in value])
@@ -93,5 +96,5 @@ def one_line(error: object) -> str:
 
 def shown(columns: Iterable[str]) -> str:
     """Names of columns for a message: a file without a header has whole problems for names."""
-    names = [f"{name:.40}" for name in columns]
+    names = [f"{one_line(name):.40}" for name in columns]
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "none"
