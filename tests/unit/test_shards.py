@@ -235,7 +235,7 @@ def drop_column(path: Path) -> None:
 class TestDamage:
     @pytest.mark.parametrize("damage", [truncate, empty, flip_data, drop_rows, drop_column, Path.unlink])
     def test_a_damaged_shard_alone_is_sampled_again(
-        self, sample, tmp_path: Path, damage, monkeypatch: pytest.MonkeyPatch
+        self, sample, tmp_path: Path, damage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ):
         first, files = sample(), shard_files(tmp_path)
         bytes_before = {path: path.read_bytes() for path in files}
@@ -247,6 +247,8 @@ class TestDamage:
         after = shard_files(tmp_path)
         assert [path for path in files if after[path] != files[path]] == [hurt]
         assert {path: path.read_bytes() for path in after} == bytes_before
+        told = [] if damage is Path.unlink else [f"{hurt} is damaged: its responses are sampled again"]
+        assert caplog.messages == told
 
     def test_no_byte_can_change_unnoticed(self, sample, tmp_path: Path, prompts: list[Prompt]):
         """Flip bytes all over a shard: it reads as missing, or as it was."""

@@ -253,14 +253,14 @@ def _write_shard(engine: Engine, request: Request, job: Job) -> tuple[int, int]:
 
 def _read(job: Job) -> pd.DataFrame | None:
     """A finished shard; None if it is missing, damaged or of another shape, so that it has to be sampled."""
+    if not job.path.exists():
+        return None
     try:
         table = pq.ParquetFile(job.path, page_checksum_verification=True).read()
-    except FileNotFoundError:
-        return None
     except (OSError, pa.ArrowException, UnicodeDecodeError):  # the last one: of names in a damaged footer
+        table = None
+    if table is None or not table.schema.equals(COLUMNS) or table.num_rows != job.size:
         logging.warning("%s is damaged: its responses are sampled again", job.path)
-        return None
-    if not table.schema.equals(COLUMNS) or table.num_rows != job.size:
         return None
     return table.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
 
