@@ -594,12 +594,12 @@ REFUSED = {
     "an empty folder name": (model(source="folder", folder=""), "models.mine.folder"),
     "a home folder": (model(source="folder", folder="~/models/x"), "models.mine.folder: ~/models/x: no such folder"),
     "a file of another kind": (
-        problem_set(source="file", file="data/mine.csv"),
-        "problem_sets.mine.file: data/mine.csv: unknown kind of file '.csv'",
+        problem_set(source="file", file="data/mine.xlsx"),
+        "problem_sets.mine.file: data/mine.xlsx: unknown kind of file '.xlsx'",
     ),
-    "a suffix in capitals": (
-        problem_set(source="file", file="data/mine.JSONL"),
-        "unknown kind of file '.JSONL' (did you mean '.jsonl'?)",
+    "a suffix that is misspelt": (
+        problem_set(source="file", file="data/mine.jsnl"),
+        "unknown kind of file '.jsnl' (did you mean '.jsonl'?)",
     ),
     "a folder for a file": (
         problem_set(source="file", file="docs"),
