@@ -597,8 +597,8 @@ REFUSED = {
         problem_set(source="file", file="data/mine.xlsx"),
         "problem_sets.mine.file: data/mine.xlsx: unknown kind of file '.xlsx'",
     ),
-    "a suffix misspelt in capitals": (
-        problem_set(source="file", file="data/mine.JSNL"),
+    "a suffix that is misspelt": (
+        problem_set(source="file", file="data/mine.jsnl"),
         "unknown kind of file '.jsnl' (did you mean '.jsonl'?)",
     ),
     "a folder for a file": (

@@ -118,7 +118,7 @@ def absent(study: Study, problem_set: str) -> Faults:
     if file is not None and not file.exists():
         hint = "; ~ and $HOME are not replaced here" if str(file)[:1] in "~$" else ""
         there = file.parent.iterdir() if file.parent.is_dir() else []
-        siblings = [str(path) for path in there if path.suffix in KINDS]
+        siblings = [str(path) for path in there if kind_of(path) in KINDS]
         yield f"config: problem_sets.{problem_set}.file: {file}: no such file{nearest(str(file), siblings)}{hint}"
 
 

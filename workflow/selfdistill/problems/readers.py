@@ -63,7 +63,9 @@ def rows_at_most(path: Path) -> int | None:
     """The number of rows of a file, where finding it takes a moment; `UserError` for one that is not readable."""
     if kind_of(path) == ".parquet":
         return _parquet_file(path).metadata.num_rows
-    return sum(1 for _ in read_file(path).rows) if path.stat().st_size <= SMALL else None
+    if path.suffix.lower() == ".gz" or path.stat().st_size > SMALL:
+        return None
+    return sum(1 for _ in read_file(path).rows)
 
 
 def read_hub(repo: str, *, name: str | None, split: str, revision: str) -> Rows:
