@@ -112,6 +112,7 @@ def torture_by_disks(table: Table, study: Project, place: Path, given: argparse.
         for way, sentence in ((full, FULL), (read_only, READ_ONLY)):
             project = copy_of(study, place / f"{name}-{way.__name__}")
             with mounted(project.folder / name):
+                delete_targets(project)
                 with way(project.folder / name):
                     status, output = again(project)
                 came = judged(status, output, sentence)
@@ -121,15 +122,19 @@ def torture_by_disks(table: Table, study: Project, place: Path, given: argparse.
             shutil.rmtree(project.folder)
     project = copy_of(study, place / "variables")
     for what, variables in {"HOME unset": {"HOME": None}, "TMPDIR missing": {"TMPDIR": "/nowhere"}}.items():
+        delete_targets(project)
         status, output = again(project, variables)
         table.add(what, "runs" if status == 0 else output[-300:], good=status == 0 and same_bytes(project, study))
     shutil.rmtree(project.folder)
 
 
-def again(project: Project, variables: dict[str, str | None] | None = None) -> tuple[int, str]:
-    """Make the targets anew."""
+def delete_targets(project: Project) -> None:
     for target in TARGETS:
-        (project.folder / target).unlink(missing_ok=True)
+        (project.folder / target).unlink()
+
+
+def again(project: Project, variables: dict[str, str | None] | None = None) -> tuple[int, str]:
+    """Make the targets."""
     before = dict(os.environ)
     for name, value in (variables or {}).items():
         os.environ.pop(name, None) if value is None else os.environ.update({name: value})

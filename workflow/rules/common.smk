@@ -55,11 +55,13 @@ ONPOLICY_RUN = f"({'|'.join(METHODS)})-[^/]+"
 BIN = shlex.quote(str(Path(sys.executable).parent))
 INTERPRETER = "" if OWN_ENVIRONMENTS else f"export PATH={BIN}:$PATH; "
 EXPORTED = {"PYTHONPATH": shlex.quote(str(PACKAGE_ROOT))} | VARIABLES
-shell.prefix(
+PREFIX = (
     f"set -euo pipefail; {INTERPRETER}export "
     + " ".join(f"{name}={value}" for name, value in EXPORTED.items())
     + "; "
 )
+# Snakemake formats it; a folder's name may hold braces.
+shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 
 wildcard_constraints:
