@@ -180,7 +180,7 @@ def test_models_along_training_may_be_gone_but_not_be_damaged(live: Path):
 def test_what_is_gone_together_with_its_record_is_missed_by_what_was_made_from_it(live: Path):
     for name in ("curves.parquet", f"curves.parquet{SIDECAR}"):
         (live / name).unlink()
-    assert verification.verify(live) == ["curves.parquet: missing, with its record, though it went into 5 files"]
+    assert verification.verify(live) == ["curves.parquet: missing, with its record; files made from it: 5"]
 
 
 def test_a_users_own_files_are_not_found_fault_with(live: Path):

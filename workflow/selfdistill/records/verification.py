@@ -152,7 +152,7 @@ def _missing_inputs(tree: _Tree) -> Iterator[str]:
     readers = Counter(place_in(path, tree.root) for path in inputs if path.is_relative_to(tree.root))
     for place, number in sorted(readers.items()):
         if place not in tree.files and place not in tree.records:
-            yield f"{place}: missing, with its record, though it went into {number} files"
+            yield f"{place}: missing, with its record; files made from it: {number}"
 
 
 def _model_problems(manifest: Path, tree: _Tree) -> Iterator[str]:
