@@ -36,7 +36,7 @@ class Persistence(Locks):
         if not causes:
             return found
         for cause in causes:
-            self._tell(f"{cause}; {job.rule.name} is run again.")
+            self._tell(f"{cause}; {job.rule.name} is run again{self._price(job)}.")
         return list(dict.fromkeys([*found, *job.output]))
 
     def causes(self, job: Any) -> list[str]:
@@ -64,6 +64,13 @@ class Persistence(Locks):
     def record_of(self, file: str) -> Record | None:
         """Our record of an output that is there."""
         return self._records.of(Path(file)) if Path(file).is_file() else None
+
+    def _price(self, job: Any) -> str:
+        """What the job took, where one of its outputs says so."""
+        took = next(
+            (record.content["seconds"] for file in job.output if (record := self._records.of(Path(file)))), None
+        )
+        return "" if took is None else f" (it took {took / 60:.1f} minutes)"
 
     def _tell(self, sentence: str) -> None:
         if sentence not in self._told:
