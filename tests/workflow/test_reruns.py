@@ -89,8 +89,8 @@ def test_the_code_of_a_method_reruns_the_runs_of_that_method(project):
 
 
 def test_what_a_figure_shows_redraws_that_figure(project):
-    project.edit("config.yaml", "fig_6: {families: [microcosm], ", "fig_6: {families: [microcosm], top_k: 10, ")
-    assert project.pending() == {"draw_fig_6": 1}
+    project.edit("config.yaml", "grpo: 3.0e-4, sdpo: 3.0e-3}}", "grpo: 3.0e-4, sdpo: 3.0e-4}}")
+    assert project.pending() == {"draw_fig_4": 1}
 
 
 def test_a_new_figure_is_the_only_thing_that_is_drawn(project):
