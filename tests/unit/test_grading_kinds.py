@@ -76,6 +76,8 @@ EQUAL = {
         ("5 (cm)", "5"),
         (r"5 (\text{square units})", "5"),
         ("3/4 cup", "3/4"),
+        (r"10 \text{ cm}", "10 centimeters"),
+        ("5 hours", r"5 \text{ hr}"),
         ("11 cm²", "11"),
     ],
     "unions": [
@@ -173,6 +175,9 @@ UNEQUAL = {
     "units": [
         ("11 apples", "12"),
         ("11 apples", "11 oranges"),
+        (r"10 \text{ m}", r"10 \text{ cm}"),
+        ("10 minutes", r"10 \mathrm{~h}"),
+        ("5 cents", r"5 \text{ dollars}"),
         ("11 million", "11"),
         ("2 dozen", "2"),
         ("2 squared", "2"),

@@ -23,8 +23,9 @@ DOTTED = re.compile(r"`(\w+(?:\.[\w*]+)+)`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 MADE_BY_A_RUN = ("benchmarks/results/", "results/", "work/", "logs/")
 AUTHORS = {  # files of the authors' code, and their folder
-    "check_epistemic_tokens.py", "eval.py", "eval_dapo_dataset.py", "eval_with_hint.py", "make_report.py",
-    "make_sft_dataset.py", "math.py", "ray_trainer.py", "reward_score/feedback/__init__.py", "utils", "utils/utils.py",
+    "check_epistemic_tokens.py", "eval.py", "eval/utils/grader.py", "eval_dapo_dataset.py", "eval_with_hint.py",
+    "make_report.py", "make_sft_dataset.py", "math.py", "ray_trainer.py", "reward_score/feedback/__init__.py", "utils",
+    "utils/utils.py", "verl/utils/reward_score/feedback/math.py",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from selfdistill.grading.choices import chooses, letter
 from selfdistill.grading.monomials import Monomial, read_monomial
 from selfdistill.grading.ranges import join_ranges
 from selfdistill.grading.tidying import join_words, name_pi, respell, squeeze
-from selfdistill.grading.units import drop_noun, drop_units
+from selfdistill.grading.units import drop_noun, drop_units, in_other_units
 
 LONGEST = 500  # characters of an answer that is read as mathematics; a longer one is compared as a string
 # A decimal of at least so many places and significant digits equals the exact number that it rounds.
@@ -56,6 +56,8 @@ def compare(answer: str, gold: str, leaf: Leaf) -> bool | None:
     answer, gold = name_pi(_respelled(answer), _respelled(gold))
     if chooses(answer, gold):
         return True
+    if in_other_units(answer, gold):
+        return False
     answer, gold = _bare(answer), _bare(gold)
     return _same(*_without_noun(*_of_any_integer(answer, gold)), leaf)
 

@@ -34,6 +34,41 @@ _NO_NOUNS = frozenset(
     " thousandths three times to trillion twelve twice two under unless up when where zero".split()
 )
 
+# Spellings of the units that are told apart; all others are only dropped.
+_TOLD_APART = {
+    spelling: spellings.split()[0]
+    for spellings in (
+        "mm millimeter millimeters millimetres",
+        "cm centimeter centimeters centimetres",
+        "m meter meters metre metres",
+        "km kilometer kilometers kilometres",
+        "inch inches",
+        "ft foot feet",
+        "yard yards yd",
+        "mile miles mi",
+        "s second seconds sec",
+        "min minute minutes",
+        "h hr hrs hour hours",
+        "day days",
+        "week weeks",
+        "month months",
+        "year years",
+        "g gram grams",
+        "kg kilogram kilograms",
+        "dollar dollars",
+        "cent cents",
+    )
+    for spelling in spellings.split()
+}
+_LAST_WORD = re.compile(rf"[\d}})]\s*([a-z]+){_POWER}\.?$")
+
+
+def in_other_units(answer: str, gold: str) -> bool:
+    """Whether both end in a unit that is told apart, and not in the same."""
+    found = [_LAST_WORD.search(unwrap_texts(text)) for text in (answer, gold)]
+    units = {_TOLD_APART.get(word.group(1)) for word in found if word}
+    return all(found) and None not in units and len(units) > 1
+
 
 def drop_units(text: str) -> str:
     r"""``text`` without units: a ``\text{...}`` beside something else is one, a ``\text`` that stands alone is not."""
