@@ -44,6 +44,7 @@ EQUAL = {
     "equations": [
         ("3x^2-15x+18=0", "x^2-5x+6=0"),
         ("x^2=4", "2x^2=8"),
+        ("f(x)+g(x)=1", "1=g(x)+f(x)"),
         ("x^2+y^2=-1", "-x^2-y^2=1"),
         (r"y=\frac{1}{x}", "xy=1"),
         ("(x-1)^2=0", "x=1"),
@@ -76,6 +77,7 @@ EQUAL = {
         ("5 (cm)", "5"),
         (r"5 (\text{square units})", "5"),
         ("3/4 cup", "3/4"),
+        ("3 apples", r"3\text{ apples}"),
         (r"10 \text{ cm}", "10 centimeters"),
         ("5 hours", r"5 \text{ hr}"),
         ("11 cm²", "11"),
@@ -160,7 +162,12 @@ UNEQUAL = {
         ("1.4142135", r"\sqrt2"),
     ],
     "e-notation": [("2.5e3", "2.5e4"), ("2.5e3", "2.5"), ("2e-5", "2e5")],
-    "repeating decimals": [(r"0.\overline{6}", "0.6"), (r"0.\overline{6}", "0"), (r"3.\overline{3}", "3")],
+    "repeating decimals": [
+        (r"0.\overline{6}", "0.6"),
+        (r"0.\overline{6}", "0"),
+        (r"3.\overline{3}", "3"),
+        ("1.5(2)", r"\frac{137}{90}"),  # or 1.5 times 2
+    ],
     "equations": [
         ("x^2+3=0", "x^2+7=0"),
         ("x^2+y^2=-1", "x^2+y^2=-2"),
@@ -175,6 +182,8 @@ UNEQUAL = {
     "units": [
         ("11 apples", "12"),
         ("11 apples", "11 oranges"),
+        ("11 apples", r"11 \text{ oranges}"),
+        ("5 theta", "5"),
         (r"10 \text{ m}", r"10 \text{ cm}"),
         ("10 minutes", r"10 \mathrm{~h}"),
         ("5 cents", r"5 \text{ dollars}"),

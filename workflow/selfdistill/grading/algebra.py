@@ -247,6 +247,8 @@ def _same_zeros(a: Expr, b: Expr) -> bool:
 
     Polynomials do if they have the same irreducible factors; other functions must be multiples of each other.
     """
+    if a.free_symbols and 0 in (a - b, a + b):
+        return True
     return _ratio(a, b, signed=False) or (_factors(a, b) is not None and _factors(a, b) == _factors(b, a))
 
 

@@ -15,7 +15,7 @@ from itertools import chain
 from selfdistill.grading.choices import chooses, letter
 from selfdistill.grading.monomials import Monomial, read_monomial
 from selfdistill.grading.ranges import join_ranges
-from selfdistill.grading.tidying import join_words, name_pi, respell, squeeze
+from selfdistill.grading.tidying import join_words, name_pi, respell, squeeze, unwrap_texts
 from selfdistill.grading.units import drop_noun, drop_units, in_other_units
 
 LONGEST = 500  # characters of an answer that is read as mathematics; a longer one is compared as a string
@@ -58,8 +58,9 @@ def compare(answer: str, gold: str, leaf: Leaf) -> bool | None:
         return True
     if in_other_units(answer, gold):
         return False
-    answer, gold = _bare(answer), _bare(gold)
-    return _same(*_without_noun(*_of_any_integer(answer, gold)), leaf)
+    if squeeze(unwrap_texts(answer)) == squeeze(unwrap_texts(gold)):
+        return bool(answer)
+    return _same(*_of_any_integer(*_without_noun(answer, gold)), leaf)
 
 
 @lru_cache(maxsize=2**12)  # a gold answer comes once for every response
@@ -74,12 +75,13 @@ def _bare(text: str) -> str:
 
 
 def _without_noun(answer: str, gold: str) -> tuple[str, str]:
-    """Both without the unit or counted noun that one of them has behind the number which the other is."""
-    if (count := drop_noun(answer)) and read_number(count) and read_number(gold):
-        return count, gold
-    if (count := drop_noun(gold)) and read_number(count) and read_number(answer):
-        return answer, count
-    return answer, gold
+    """Both `_bare`, and without the counted noun that one of them has behind a number, where the other is a number."""
+    bare, bare_gold = _bare(answer), _bare(gold)
+    if (count := drop_noun(bare)) and read_number(count) and read_number(gold.rstrip(".")):
+        bare = count
+    elif (count := drop_noun(bare_gold)) and read_number(count) and read_number(answer.rstrip(".")):
+        bare_gold = count
+    return bare, bare_gold
 
 
 def _of_any_integer(answer: str, gold: str) -> tuple[str, str]:

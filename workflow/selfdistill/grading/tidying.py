@@ -103,7 +103,7 @@ _RULES = [
 _AND_OR = re.compile(r"(?:,\s*)?(?:\\(?:text|mbox)\s*\{\s*(?:,\s*)?(?:and|or)\s*\}|(?<=\s)(?:and|or)(?=\s))|;")
 _SUBSCRIPT = re.compile(r"_\{(\w)\}")
 _REPEATING = re.compile(
-    r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}|(\d))|(?<=[.\d])\((\d+)\))(?!\s*[\d_)])",
+    r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}|(\d))|(?<=\.)\((\d+)\))(?!\s*[\d_)])",
     re.ASCII,
 )
 _A_BASE = rf"(\d+|{'|'.join(_BASES)})"

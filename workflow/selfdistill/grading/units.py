@@ -7,7 +7,8 @@ from selfdistill.grading.tidying import unwrap_texts
 # Units written as plain words behind a number need a list; those inside \text do not.
 _UNIT = (
     r"(?:square|cubic|sq\.?|per|degrees?|percent|units?|cents?|dollars?|hours?|minutes?|seconds?|days?|weeks?|months?"
-    r"|years?|inch(?:es)?|feet|foot|ft|yards?|miles?|mph|meters?|metres?|liters?|litres?|grams?|[ckm]m|kg)"
+    r"|years?|inch(?:es)?|feet|foot|ft|yards?|miles?|mph|(?:centi|milli|kilo)?met(?:er|re)s?|lit(?:er|re)s?"
+    r"|(?:kilo|milli)?grams?|[ckm]m|kg)"
 )
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _PLAIN_UNIT = re.compile(rf"(?<=[\d}}])\s*(?:\b{_UNIT}\b\s*)+{_POWER}$|(?<=\d)[ckm]m{_POWER}$")
@@ -26,12 +27,13 @@ _IN_PARENTHESES = re.compile(
 _COUNTED = re.compile(r"(.*[\d}%])\s+([A-Za-z]?[a-z]+(?:[ -][a-z]+){0,4})")
 # Words that change the number before them, or are numbers themselves.
 _NO_NOUNS = frozenset(
-    "a about above after an and approximately at base before below billion but by choose cos cot cubed digits"
-    " divided double dozen dozens eight eleven except exp factorial fewer fifths five four fourths from greater"
-    " half halves hundred hundreds hundredths if in infinity least less ln log million millions minus mod modulo"
-    " more most negative nine no none not of off one or over percentage pi plus positive power quarter quarters"
-    " root score sec seven sin six sixths squared tan ten tens tenths than the third thirds thousand thousands"
-    " thousandths three times to trillion twelve twice two under unless up when where zero".split()
+    "a about above after alpha an and approximately at base before below beta billion but by choose cos cot crore"
+    " cubed delta digits divided double dozen dozens eight eleven epsilon except exp factorial fewer fifths five"
+    " four fourths from gamma greater gross half halves hundred hundreds hundredths if in infinity is lakh lambda"
+    " least less ln log million millions minus mod modulo more most mu multiplied negative nine no none not of off"
+    " omega one or over percentage phi pi plus positive power quadrillion quarter quarters radical raised rho root"
+    " score sec seven sigma sin six sixths squared tan tau ten tens tenths than the theta third thirds thousand"
+    " thousands thousandths three times to trillion twelve twice two under unless up when where wrong zero".split()
 )
 
 # Spellings of the units that are told apart; all others are only dropped.
