@@ -516,7 +516,7 @@ def test_bad_input_is_told_in_one_sentence(
 def test_a_configuration_that_is_no_text_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     (tmp_path / "mine.yaml").write_bytes("study: café".encode("latin-1"))
-    with pytest.raises(UserError, match="mine.yaml: not UTF-8 text .byte 10.; save it as UTF-8"):
+    with pytest.raises(UserError, match=r"mine\.yaml: not UTF-8 text \(byte 10\); save it as UTF-8"):
         dag.read(configfiles=[tmp_path / "mine.yaml"])
 
 
