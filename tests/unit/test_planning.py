@@ -513,6 +513,13 @@ def test_bad_input_is_told_in_one_sentence(
     assert told.out == ""
 
 
+def test_a_configuration_that_is_no_text_is_told_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "mine.yaml").write_bytes("study: café".encode("latin-1"))
+    with pytest.raises(UserError, match=r"mine\.yaml: not UTF-8 text \(byte 10\); save it as UTF-8"):
+        dag.read(configfiles=[tmp_path / "mine.yaml"])
+
+
 def test_outside_a_repository_it_says_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no Snakefile here; run this in the root of the repository"):

@@ -20,7 +20,7 @@ def test_an_instruction_of_any_letters_reaches_its_jobs_as_it_was_written(tmp_pa
     assert status == 0, output
     for command in ("select-borderline", "sample-guidance", "build-sft-sets", "train-onpolicy"):
         for words in re.findall(CALL % command, output, re.DOTALL):
-            _, _, given = cli._read(shlex.split(words))
+            _, _, given = cli.read(shlex.split(words))
             assert getattr(given.get("sampler"), "instruction", given.get("instruction")) == AWKWARD
         assert re.search(CALL % command, output, re.DOTALL), command
     status, output = project.run("snakemake", "results/smoke/config.yaml", "--cores", "1", *study)

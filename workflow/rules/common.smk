@@ -7,6 +7,7 @@ from pathlib import Path
 
 from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.checks import faults_at_start
+from selfdistill.cli import spare_collector
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
 from selfdistill.environment import VARIABLES, accelerate_settings, versions
 from selfdistill.errors import UserError
@@ -16,6 +17,9 @@ from selfdistill.generation.contexts import CHOICES, GUIDANCE
 from selfdistill.opening import Start, open_study
 from selfdistill.study import COLLECTED, SFT_SETS
 from selfdistill.training.methods import METHODS
+
+if workflow.output_settings.dryrun:
+    spare_collector()  # a tenth of a dry run
 
 # The interpreter that runs the workflow also runs its stages, unless a rule brings its own environment.
 OWN_ENVIRONMENTS = {"conda", "apptainer"} & {

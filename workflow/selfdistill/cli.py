@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def spare_collector() -> None:
-    """Keep Python's garbage collector from what outlives a process's work: for one that ends with a stage.
+    """Keep Python's garbage collector from what outlives a process's work: for one that ends with a stage or a plan.
 
     Importing transformers and TRL makes a million objects. To walk through all of them again and again as they become
     more took a quarter of the import's time, and once more at the end of the process a second. Young objects are

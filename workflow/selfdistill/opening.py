@@ -92,28 +92,36 @@ def _of_other_sources(values: Mapping[str, Any], layers: Mapping[str, Mapping[st
 
     The second is one that a lower file gave together with another source, such as the size of the set that was there.
     """
-    order = list(layers)
     for section, sources in OF_SOURCE.items():
         entries = values.get(section)
         for name, entry in entries.items() if isinstance(entries, Mapping) else ():
-            if not isinstance(entry, Mapping) or str(entry.get("source")) not in sources:
-                continue
-            said = {key: [at for at in order if key in _entry(layers[at], section, name)] for key in entry}
-            known = [at for at in said["source"] if _entry(layers[at], section, name)["source"] == entry["source"]]
-            if not known or any(not places for places in said.values()):
-                continue
-            since = order.index(_since(said["source"], known))
-            own = without_other_sources(section, entry)
-            for key, value in entry.items():
-                place, last, left = f"config: {section}.{name}.{key}", said[key][-1], (None, _default(section, key))
-                if key not in own and order.index(last) >= since and value not in left:
-                    belongs = " or ".join(f"'{source}'" for source, theirs in sources.items() if key in theirs)
-                    yield f"{place}: belongs to the source {belongs}, not to '{entry['source']}' (found {value!r:.80})"
-                if key in own and key != "source" and order.index(last) < since and value not in left:
-                    yield (
-                        f"{place}: {last} says {value!r:.80} for another source than '{entry['source']}', which "
-                        f"{order[since]} names: it has to say this key as well"
-                    )
+            if isinstance(entry, Mapping) and str(entry.get("source")) in sources:
+                parts = {layer: _entry(content, section, name) for layer, content in layers.items()}
+                for key, fault in _misplaced(section, entry, parts):
+                    yield f"config: {section}.{name}.{key}: {fault}"
+
+
+def _misplaced(
+    section: str, entry: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """Keys of an entry that do not go with its source, each with its fault; ``parts``: what each layer says of it."""
+    order = list(parts)
+    since = _since(parts, entry["source"])
+    own = without_other_sources(section, entry)
+    for key, value in entry.items():
+        said = [layer for layer in order if key in parts[layer]]
+        if since is None or not said or value in (None, _default(section, key)):
+            continue
+        before = order.index(said[-1]) < order.index(since)
+        if key not in own and not before:
+            belongs = " or ".join(f"'{source}'" for source, theirs in OF_SOURCE[section].items() if key in theirs)
+            yield key, f"belongs to the source {belongs}, not to '{entry['source']}' (found {value!r:.80})"
+        elif key in own and key != "source" and before:
+            yield (
+                key,
+                f"{said[-1]} says {value!r:.80} for another source than '{entry['source']}', which {since} names: it "
+                "has to say this key as well",
+            )
 
 
 def _entry(layer: Mapping[str, Any], section: str, name: str) -> Mapping[str, Any]:
@@ -122,13 +130,12 @@ def _entry(layer: Mapping[str, Any], section: str, name: str) -> Mapping[str, An
     return entry if isinstance(entry, Mapping) else {}
 
 
-def _since(said: Sequence[str], known: Sequence[str]) -> str:
-    """The first of the layers from which on all that name a source name the same."""
-    since = said[-1]
-    for at in reversed(said):
-        if at not in known:
-            break
-        since = at
+def _since(parts: Mapping[str, Mapping[str, Any]], source: str) -> str | None:
+    """The layer from which on an entry is of its ``source``; None where no layer says so."""
+    since = None
+    for layer, part in parts.items():
+        if "source" in part:
+            since = (since or layer) if part["source"] == source else None
     return since
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.errors import UserError, nearest
+from selfdistill.written import read_written
 
 # What is used of Snakemake beyond its documented API (`snakemake.api`), by where it stands.
 INTERNALS = {
@@ -122,6 +123,8 @@ def read(*, configfiles: Sequence[Path] = (), profiles: Sequence[Path] = (), cor
         raise UserError(f"{Path.cwd()}: no Snakefile here; run this in the root of the repository")
     for path in [*configfiles, *[profile / "config.yaml" for profile in profiles]]:
         _check_file(path)
+    for path in configfiles:
+        read_written(path)  # Snakemake has no sentence for what is no text, or no YAML
     check_internals()
     flags = ["--profile", *map(str, profiles)] if profiles else []
     flags += ["--configfile", *map(str, configfiles)] if configfiles else []
