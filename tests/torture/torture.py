@@ -26,6 +26,7 @@ NAMES = [
 RUN = "grpo-train-n2-draw0-lr0.0003-seed0"
 SELECTION = "results/smoke/traces/microcosm/selection.parquet"
 TRAINED = f"results/smoke/evaluations/microcosm/{RUN}/along_training.parquet"
+RUNS = "results/smoke/training/runs.parquet"
 TARGETS = [SELECTION, TRAINED]  # sampling in shards; training with checkpoints, and its evaluation
 FULL = "the disk is full: make room"
 READ_ONLY = "the file system is read-only: mount it"
@@ -60,7 +61,7 @@ def main() -> int:
     table = Table()
     with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
         place = Path(scratch).resolve()
-        study = undisturbed(place, given.finished)
+        study = undisturbed(place, given.finished, [] if "damages" in given.only else [*kills.SHORT, *TARGETS, RUNS])
         print(f"seed {given.seed}\n\n| what was done | what came of it |\n|---|---|", flush=True)
         for name in given.only:
             parts[name](table, study, place, given)
@@ -68,14 +69,14 @@ def main() -> int:
     return 1 if table.failed else 0
 
 
-def undisturbed(place: Path, finished: Path | None) -> Project:
-    """The smoke study, run without disturbance by this code."""
+def undisturbed(place: Path, finished: Path | None, targets: list[str]) -> Project:
+    """The smoke study, or so much of it, run without disturbance by this code."""
     project = Project.copy_to(place / "undisturbed")
     if finished is not None:
-        for name in ("results/smoke", ".snakemake"):
+        for name in ("results/smoke", ".snakemake", "work"):
             shutil.copytree(finished / name, project.folder / name)
     print("the undisturbed run ...", flush=True)
-    project.snakemake()
+    project.snakemake(*targets)
     return project
 
 
@@ -175,10 +176,9 @@ def torture_by_folders(table: Table, study: Project, place: Path, given: argpars
     """A checkout in a folder of any name: its first jobs, and a figure from finished tables."""
     for name in NAMES:
         project = copy_of(study, place / name)
-        target = "results/smoke/training/runs.parquet"
-        (project.folder / target).unlink()
-        status, output = project.run("snakemake", target, *kills.STUDY)
-        good = status == 0 and (project.folder / target).read_bytes() == (study.folder / target).read_bytes()
+        (project.folder / RUNS).unlink()
+        status, output = project.run("snakemake", RUNS, *kills.STUDY)
+        good = status == 0 and (project.folder / RUNS).read_bytes() == (study.folder / RUNS).read_bytes()
         table.add(f"checkout in `{name}`", "runs" if good else output.strip()[-300:], good=good)
         shutil.rmtree(project.folder)
 
