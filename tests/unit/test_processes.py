@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from processes_driver import PROBLEMS
 from safetensors.torch import load_file
-from selfdistill import launch, tables
+from selfdistill import processes, tables
 from selfdistill.errors import UserError
 from selfdistill.training.settings import OnPolicySettings, SftSettings
 from tiny import save_tiny_model
@@ -98,7 +98,7 @@ def train(
 def test_two_processes_follow_the_curve_of_one(folder, manifest, name: str, how: str, changes: dict):
     label = "-".join([name, how, *map(str, changes.values())])
     one, one_weights, one_rollouts = train(ALONE, name, manifest, folder / f"{label}-1", changes)
-    environments = launch.environments_of(folder / f"{how}.yaml")
+    environments = processes.environments_of(folder / f"{how}.yaml")
     two, two_weights, two_rollouts = train(environments, name, manifest, folder / f"{label}-2", changes)
     assert len(environments) == 2 and environments[1]["RANK"] == "1"
     assert (one["loss"] - two["loss"]).abs().max() < 1e-5 and one["loss"].abs().max() > 1e-3
@@ -117,7 +117,7 @@ def test_two_processes_follow_the_curve_of_one(folder, manifest, name: str, how:
 
 
 def test_a_signal_to_one_process_stops_both_and_they_continue_to_the_same_end(folder, manifest):
-    environments = launch.environments_of(folder / "ddp.yaml")
+    environments = processes.environments_of(folder / "ddp.yaml")
     out = folder / "stopped"
     changes = {"steps": 5, "checkpoint_steps": [5]}
     processes = start(environments, "sdpo-ema", manifest, out, changes)
@@ -125,7 +125,7 @@ def test_a_signal_to_one_process_stops_both_and_they_continue_to_the_same_end(fo
         assert processes[0].poll() is None
     processes[1].send_signal(signal.SIGUSR1)
     assert finish(processes) == [75, 75]
-    environments = launch.environments_of(folder / "ddp.yaml")
+    environments = processes.environments_of(folder / "ddp.yaml")
     found, weights, _ = train(environments, "sdpo-ema", manifest, out, changes)
     wanted, wanted_weights, _ = train(environments, "sdpo-ema", manifest, folder / "unstopped", changes)
     pd.testing.assert_frame_equal(found, wanted)

@@ -70,7 +70,7 @@ def test_every_figure_has_the_rows_that_it_shows(results: Path):
     for figure in FIGURES:
         rows = results / "figures" / f"{figure}.csv"
         assert len(pd.read_csv(rows)) > 0, figure
-        assert lineage.read_record(rows, Records(results)).maker == f"draw_{figure}"
+        assert lineage.read_record(rows, Records(results)).parameters["figure"] == figure
 
 
 def test_the_ledger_leads_to_the_responses_of_a_test(page: Page, results: Path):

@@ -99,7 +99,7 @@ def test_a_new_figure_is_the_only_thing_that_is_drawn(project):
     project.snakemake("results/smoke/figures/fig_toy.svg")
     results = project.folder / "results" / "smoke"
     record = lineage.read_record(results / "figures" / "fig_toy.csv", Records(results))
-    assert record.maker == "draw_fig_toy" and record.parameters["study"] == "smoke"
+    assert record.maker == "draw-figure" and record.parameters["figure"] == "fig_toy"
 
 
 # --- what is beside the code ---
@@ -209,7 +209,8 @@ def test_results_without_snakemakes_records_are_known_by_ours(project):
     assert project.pending() == {}
     project.edit("config/smoke.yaml", "study: smoke\n", "study: smoke\nseed: 1\n")
     pending = project.pending()
-    assert pending["train_onpolicy"] == 10 and pending["select_borderline"] == 1 and "pretrain_model" not in pending
+    assert pending["sample_guidance"] == 5 and pending["evaluate_checkpoints"] == 10
+    assert not {"pretrain_model", "train_onpolicy"} & pending.keys()  # which have seeds of their own
     assert "--seed=0, now --seed=1" in project.snakemake("--dry-run")
 
 

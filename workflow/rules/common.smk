@@ -76,7 +76,10 @@ wildcard_constraints:
 
 # What every stage depends on beside its own code: how flags are read, and the variables of its job.
 EVERYWHERE = ("selfdistill.cli:read", "selfdistill.environment:VARIABLES")
-LAUNCHED = ("selfdistill.launch:see_one_gpu", "selfdistill.launch:environments_of")
+LAUNCHED = (
+    "selfdistill.processes:see_one_gpu",
+    "selfdistill.processes:environments_of",
+)
 
 
 @cache  # asked once for each of many jobs

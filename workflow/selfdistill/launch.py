@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from selfdistill import cli
+from selfdistill import cli, processes
 from selfdistill.environment import ALONE
 from selfdistill.errors import UserError
 
@@ -34,10 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     configuration, *stage = arguments
     if configuration == ALONE:
-        see_one_gpu()
+        processes.see_one_gpu()
         return cli.main(stage)
     try:
-        environments = environments_of(Path(configuration))
+        environments = processes.environments_of(Path(configuration))
     except UserError as error:
         print(f"selfdistill.launch: {error}", file=sys.stderr)
         return 2
@@ -45,53 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _wait([subprocess.Popen(command, env=environment) for environment in environments])
 
 
-def see_one_gpu() -> None:
-    """Hide all GPUs but the first: a trainer that sees several would use all of them, with a batch for each."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
-
-
-def environments_of(configuration: Path) -> list[dict[str, str]]:
-    """The environment variables of every process, in the order of their ranks. Needs accelerate (and torch)."""
-    import torch
-    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-    from accelerate.utils.launch import prepare_multi_gpu_env
-
-    if not configuration.is_file():
-        raise UserError(f"{configuration}: no such accelerate configuration")
-    gpus = torch.cuda.device_count()
-    size = ["--num_processes", str(gpus)] if gpus else []
-    options = ["--config_file", str(configuration), *size, "--main_process_port", "0", "-m", "selfdistill"]
-    known, _, _ = _validate_launch_command(launch_command_parser().parse_args(options))
-    shared = prepare_multi_gpu_env(known) | {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(known.main_process_port),
-        "WORLD_SIZE": str(known.num_processes),
-        "LOCAL_WORLD_SIZE": str(known.num_processes),
-        "ACCELERATE_USE_CPU": str(bool(known.use_cpu)),
-    }
-    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(known.num_processes)]
-
-
-def _wait(processes: list[subprocess.Popen]) -> int:
+def _wait(started: list[subprocess.Popen]) -> int:
     """The first exit status that is not 0, or 0; stop signals are passed on."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        for process in processes:
+        for process in started:
             process.send_signal(number)
 
     for number in FORWARDED:
         signal.signal(number, forward)
     failed, deadline = 0, float("inf")
-    while any(process.poll() is None for process in processes):
-        failed = failed or next((process.returncode for process in processes if process.returncode), 0)
+    while any(process.poll() is None for process in started):
+        failed = failed or next((process.returncode for process in started if process.returncode), 0)
         if failed and deadline == float("inf"):
             deadline = time.monotonic() + GRACE
         if time.monotonic() > deadline:
-            for process in processes:
+            for process in started:
                 process.kill()
         time.sleep(0.1)
-    failed = failed or next((process.returncode for process in processes if process.returncode), 0)
+    failed = failed or next((process.returncode for process in started if process.returncode), 0)
     return failed if failed >= 0 else 128 - failed  # a process that was killed, as shells tell it
 
 

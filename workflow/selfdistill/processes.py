@@ -1,6 +1,9 @@
 """The processes of one training run, as `selfdistill.launch` starts them; a stage called by itself is one process."""
 
 import os
+from pathlib import Path
+
+from selfdistill.errors import UserError
 
 
 def count() -> int:
@@ -28,3 +31,31 @@ def any_of(*flags: bool) -> list[bool]:
     from accelerate.utils import gather_object
 
     return [any(raised) for raised in zip(*gather_object([flags]), strict=True)]
+
+
+def see_one_gpu() -> None:
+    """Hide all GPUs but the first: a trainer that sees several would use all of them, with a batch for each."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
+
+
+def environments_of(configuration: Path) -> list[dict[str, str]]:
+    """The environment variables of every process, in the order of their ranks. Needs accelerate (and torch)."""
+    import torch
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    if not configuration.is_file():
+        raise UserError(f"{configuration}: no such accelerate configuration")
+    gpus = torch.cuda.device_count()
+    size = ["--num_processes", str(gpus)] if gpus else []
+    options = ["--config_file", str(configuration), *size, "--main_process_port", "0", "-m", "selfdistill"]
+    known, _, _ = _validate_launch_command(launch_command_parser().parse_args(options))
+    shared = prepare_multi_gpu_env(known) | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(known.main_process_port),
+        "WORLD_SIZE": str(known.num_processes),
+        "LOCAL_WORLD_SIZE": str(known.num_processes),
+        "ACCELERATE_USE_CPU": str(bool(known.use_cpu)),
+    }
+    return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(known.num_processes)]
