@@ -120,11 +120,11 @@ def test_a_signal_to_one_process_stops_both_and_they_continue_to_the_same_end(fo
     environments = processes.environments_of(folder / "ddp.yaml")
     out = folder / "stopped"
     changes = {"steps": 5, "checkpoint_steps": [5]}
-    processes = start(environments, "sdpo-ema", manifest, out, changes)
+    started = start(environments, "sdpo-ema", manifest, out, changes)
     while not list(out.glob("work/*/rollouts/step-00002.parquet")):
-        assert processes[0].poll() is None
-    processes[1].send_signal(signal.SIGUSR1)
-    assert finish(processes) == [75, 75]
+        assert started[0].poll() is None
+    started[1].send_signal(signal.SIGUSR1)
+    assert finish(started) == [75, 75]
     environments = processes.environments_of(folder / "ddp.yaml")
     found, weights, _ = train(environments, "sdpo-ema", manifest, out, changes)
     wanted, wanted_weights, _ = train(environments, "sdpo-ema", manifest, folder / "unstopped", changes)

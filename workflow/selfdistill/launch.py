@@ -8,7 +8,6 @@ configuration where there is none), in the environment that `accelerate launch` 
 them: too early for a checkpoint of a large model. Here both signals reach the stage, and nobody is in a hurry.
 """
 
-import os
 import signal
 import subprocess
 import sys
