@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOM = 40_000  # bytes that a full disk still takes
+ROOM = 4_000  # bytes that a full disk still takes
 
 
 @contextmanager

@@ -130,8 +130,11 @@ def torture_by_disks(table: Table, study: Project, place: Path, given: argparse.
 
 
 def delete_targets(project: Project) -> None:
+    """The targets, and what they would be made of: `work` itself may be a disk."""
     for target in TARGETS:
         (project.folder / target).unlink()
+    for begun in (project.folder / "work").glob("*/*"):
+        shutil.rmtree(begun)
 
 
 def again(project: Project, variables: dict[str, str | None] | None = None) -> tuple[int, str]:
@@ -150,7 +153,7 @@ def judged(status: int, output: str, sentence: str) -> str:
     if status == 0:
         return "runs"
     if TRACE in "".join(line for line in output.splitlines() if line.lstrip().startswith("File ")):
-        return f"a traceback of ours: {output[-2000:]}"
+        return f"a traceback through our code, at the end {output.strip().splitlines()[-1][:200]}"
     return sentence if sentence in output else f"Snakemake's own words: {output.strip().splitlines()[-1][:120]}"
 
 

@@ -14,11 +14,13 @@ from selfdistill import cli
 from selfdistill.disk import remedy, require_writable
 from selfdistill.errors import UserError
 
-FULL = "/dev/full"  # every write to it fails as on a full disk
+FULL = (
+    "/dev/full"  # every write to it fails as on a full disk; only ever opened, as some writers delete what they fail at
+)
 NUMBERS = np.random.default_rng(0).normal(size=100_000)
 WRITERS = {
-    "text": lambda: Path(FULL).write_text("a" * 100_000),
-    "Parquet": lambda: pq.write_table(pa.table({"a": NUMBERS}), FULL),
+    "text": lambda file: file.write(b"a" * 100_000),
+    "Parquet": lambda file: pq.write_table(pa.table({"a": NUMBERS}), file),
 }
 WORDS = {
     "weights": SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
@@ -29,8 +31,8 @@ WORDS = {
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_full_disk_is_recognised_by_what_each_library_says(kind):
-    with pytest.raises(OSError) as caught:
-        WRITERS[kind]()
+    with open(FULL, "wb", buffering=0) as file, pytest.raises(OSError) as caught:
+        WRITERS[kind](file)
     told = remedy(caught.value)
     assert told and "the disk is full: make room, then run the same command again" in told and "\n" not in told
 
