@@ -62,7 +62,7 @@ def test_the_stand_in_refuses_what_it_would_drop(stand_in):
 
 def test_our_side_runs_stages_with_flags_that_they_have(authors, tmp_path):
     steps = authors.Work(tmp_path / "work", tmp_path / "model/manifest.json", tmp_path, "python", 3).own_commands()
-    read = [cli._read(command[3:]) for commands in steps.values() for command in commands]
+    read = [cli.read(command[3:]) for commands in steps.values() for command in commands]
     by_name = {stage.__name__: given for stage, _, given in read}
     assert all(given["guidance"] == GUIDANCE[given["setting"]] for _, _, given in read if "setting" in given)
     assert by_name["select_borderline"]["selection"] == SelectionSettings(8, 0.125, 0.5, target=3, batch=128)

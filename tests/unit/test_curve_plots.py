@@ -2,19 +2,17 @@
 
 import json
 import runpy
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from selfdistill import files, tables
+from selfdistill import cli, files, tables
 from selfdistill.artifacts import VIEWED
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
 from selfdistill.figures import curve_plots
 from selfdistill.markers.counting import MARKERS
-from snakemake.iocontainers import InputFiles, OutputFiles, Params
 
 SCRIPTS = PACKAGE_ROOT / "scripts"
 TRAINING = ("score", "L", "E_substring")
@@ -125,23 +123,19 @@ def test_the_rows_beside_a_figure_are_what_its_lines_show(figure):
 
 
 @pytest.mark.parametrize("figure", VIEWED)
-def test_a_script_writes_its_figure_and_says_what_it_was_made_from(figure, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.stderr", None)
+def test_a_script_writes_its_figure_and_says_what_it_was_made_from(figure, tmp_path):
     tables.write(curves(), tmp_path / "curves.parquet", "curves")
     for name in ("one", "two"):
-        job = SimpleNamespace(
-            input=InputFiles(fromdict={"curves": str(tmp_path / "curves.parquet")}),
-            output=OutputFiles(fromdict={"png": str(tmp_path / name / f"{figure}.png")}),
-            params=Params(fromdict={"study": "microcosm", "code": "abc", "settings": SETTINGS[figure]}),
-            log=[str(tmp_path / "log.txt")],
-            rule=f"draw_{figure}",
-        )
-        runpy.run_path(str(SCRIPTS / f"draw_{figure}.py"), init_globals={"snakemake": job}, run_name="__main__")
-    written = [tmp_path / name / f"{figure}.png" for name in ("one", "two")]
-    made_from = json.loads(Image.open(written[0]).text["Description"])
+        outputs = [f"--out-{kind}={tmp_path / name / f'{figure}.{kind}'}" for kind in ("png", "pdf", "svg", "csv")]
+        about = [f"--settings={json.dumps(SETTINGS[figure])}", "--study=microcosm", "--code=abc"]
+        assert cli.main(["draw-figure", figure, f"--curves={tmp_path / 'curves.parquet'}", *about, *outputs]) == 0
+    made_from = json.loads(Image.open(tmp_path / "one" / f"{figure}.png").text["Description"])
     assert made_from["rule"] == f"draw_{figure}"
     assert list(made_from["inputs"].values()) == [files.sha256_file(tmp_path / "curves.parquet")]
-    assert files.sha256_file(written[0]) == files.sha256_file(written[1])
+    one, two = (
+        [files.sha256_file(path) for path in sorted((tmp_path / name).glob(f"{figure}.???"))] for name in ("one", "two")
+    )
+    assert one == two and len(one) == 4
 
 
 def test_lines_and_bands_are_the_rows_of_the_table():
