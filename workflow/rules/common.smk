@@ -53,6 +53,8 @@ RESULTS, LOGS = STUDY.results, STUDY.logs
 SCRIPTS = PACKAGE_ROOT / "scripts"
 # One environment for all rules of a study; vLLM and TRL's trainers, which share a GPU, need the same.
 ENVIRONMENT = f"../../envs/{'train' if CONFIG.engine == 'vllm' else 'base'}.yaml"
+if "{" in str(CHECKOUT):  # Snakemake would format it
+    ENVIRONMENT = str(CHECKOUT / "envs" / Path(ENVIRONMENT).name).replace("{", "{{").replace("}", "}}")
 MODEL, RUN = "{model}", "{run}"
 ONPOLICY_RUN = f"({'|'.join(METHODS)})-[^/]+"
 
