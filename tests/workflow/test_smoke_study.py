@@ -79,7 +79,10 @@ def test_on_policy_runs_leave_all_that_they_said(finished):
         assert scores.to_dict() == pytest.approx(rollouts.groupby("step")["correct"].mean().to_dict())
         along = tables.read(folder / "evaluations" / run.model / run.run / "along_training.parquet", "traces")
         assert along.groupby("step").size().to_dict() == {1: 6 * 2, 3: 6 * 2}
-        assert not (folder / "models" / run.model / run.run).exists()
+        assert {path.name for path in (folder / "models" / run.model / run.run).iterdir() if path.is_dir()} == {
+            "step-1",
+            "step-3",
+        }
 
 
 def test_demonstrations_are_successful_peers_of_the_same_step(finished):
