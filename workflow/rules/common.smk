@@ -49,12 +49,18 @@ for warning in OPENED.warnings:
 FLAGS = Flags(STUDY)
 RUNS = STUDY.runs
 
+
+def literally(text):
+    """A text that Snakemake formats, to come out as it stands: a folder's name may hold braces."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 RESULTS, LOGS = STUDY.results, STUDY.logs
 SCRIPTS = PACKAGE_ROOT / "scripts"
 # One environment for all rules of a study; vLLM and TRL's trainers, which share a GPU, need the same.
 ENVIRONMENT = f"../../envs/{'train' if CONFIG.engine == 'vllm' else 'base'}.yaml"
-if "{" in str(CHECKOUT):  # Snakemake would format it
-    ENVIRONMENT = str(CHECKOUT / "envs" / Path(ENVIRONMENT).name).replace("{", "{{").replace("}", "}}")
+if "{" in str(CHECKOUT):
+    ENVIRONMENT = literally(str(CHECKOUT / "envs" / Path(ENVIRONMENT).name))
 MODEL, RUN = "{model}", "{run}"
 ONPOLICY_RUN = f"({'|'.join(METHODS)})-[^/]+"
 
@@ -66,8 +72,7 @@ PREFIX = (
     + " ".join(f"{name}={value}" for name, value in EXPORTED.items())
     + "; "
 )
-# Snakemake formats it; a folder's name may hold braces.
-shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
+shell.prefix(literally(PREFIX))
 
 
 wildcard_constraints:
