@@ -32,7 +32,7 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
 	@$(TIMED); snakemake --cores $(CORES) --configfile config/thorough.yaml
 
-test: $(if $(TESTS),env,$(TEST_GROUPS))  ## all tests, about 20 minutes on 2 cores; those of a file with TESTS=tests/unit/test_tables.py
+test: $(if $(TESTS),env,$(TEST_GROUPS))  ## all tests, about 23 minutes on 2 cores; those of a file with TESTS=tests/unit/test_tables.py
 	@$(if $(TESTS),pytest -q $(TESTS))
 
 unit: env  ## unit tests alone; nothing but Python needed

@@ -246,19 +246,6 @@ def test_a_model_that_shares_weights_is_found_wherever_the_tree_stands(tmp_path)
     moved = tmp_path / "there"
     assert models.location(moved / "other" / "base" / "manifest.json")[0].endswith("base/../../base")
 
-    @pytest.mark.parametrize("name", ["files", "hub"])
-    def test_a_manifest_with_one_changed_digit(self, manifest: Path, tmp_path: Path, name: str):
-        models.save_hub_manifest(tmp_path / "hub.json", "a/b", "0" * 40)
-        changed = manifest if name == "files" else tmp_path / "hub.json"
-        text = changed.read_text()
-        digests = [text.rindex(digit) for digit in re.findall(r"[0-9a-f]{40,}", text)]
-        for place in digests:
-            other = "1" if text[place] == "0" else "0"
-            changed.write_text(text[:place] + other + text[place + 1 :])
-            with pytest.raises(UserError, match=rf"fingerprint does not follow .*; delete {changed} and run"):
-                models.load_model(changed)
-        assert len(digests) > 1
-
 
 def test_a_model_that_shares_a_published_one_is_that_one(tmp_path):
     models.save_hub_manifest(tmp_path / "hub.json", "who/what", "0" * 40)

@@ -52,7 +52,7 @@ def sha256_meaning(path: str | Path) -> str:
 
 def is_unchanged(path: str | Path, recorded: str) -> bool:
     """Whether a file says what it did when ``recorded`` was its `sha256_meaning`, or the hash of its bytes."""
-    return recorded in (sha256_file(path), sha256_meaning(path))
+    return any(digest(path) == recorded for digest in (sha256_meaning, sha256_file))
 
 
 @contextmanager

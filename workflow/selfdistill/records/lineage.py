@@ -108,6 +108,6 @@ def _state(path: Path, wanted: str | None) -> str:
     if not path.is_file():
         return f"{(wanted or '')[:SHOWN]} (not here)".strip()
     found = sha256_file(path)
-    if wanted is None or is_unchanged(path, wanted):
+    if wanted in (None, found) or is_unchanged(path, wanted):
         return found[:SHOWN]
     return f"{found[:SHOWN]} CHANGED since, was {wanted[:SHOWN]}"
