@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from selfdistill.errors import UserError
+from selfdistill.processes import ALONE
 
 # Of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
 VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
-ALONE = "none"  # in place of an accelerate configuration: one process
 # Packages that read, check and tell, but compute nothing that a result holds.
 WITHOUT_EFFECT = {"huggingface_hub", "pydantic", "pydantic_core", "tqdm", "yaml"}
 # What a package computes with in turn, where another version of that gives other results.
