@@ -85,7 +85,6 @@ def start(
 
 
 @cache
-@cache
 def _server(packages: tuple[str, ...]) -> socket.socket:
     """A connection to a new process that has imported ``packages``. It ends with this one."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
