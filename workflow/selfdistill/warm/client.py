@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 
 from selfdistill.warm import messages
@@ -46,10 +47,10 @@ def served(module: str, arguments: Sequence[str]) -> int | None:
         try:
             _connect(connection, folder, kind)
             messages.send(connection, request, (0, 1, 2))
-            answer, _ = messages.receive(connection)
+            answer, processes = messages.receive(connection)
         except (OSError, EOFError):  # none is there, or it could not import
             return None
-        return None if "refused" in answer else _follow(connection, answer["process"])
+        return None if "refused" in answer else _follow(connection, *processes)
 
 
 def _connect(connection: socket.socket, folder: str, kind: str) -> None:
@@ -66,12 +67,12 @@ def _connect(connection: socket.socket, folder: str, kind: str) -> None:
         raise PermissionError(folder)
 
 
-def _follow(connection: socket.socket, process: int) -> int:
-    """Exit status of the job in ``process``; signals are passed on to it. It is killed where this process is."""
-    job = os.pidfd_open(process)
+def _follow(connection: socket.socket, job: int) -> int:
+    """Exit status of a job, by a descriptor of its process, to which signals are passed on."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        signal.pidfd_send_signal(job, number)
+        with suppress(ProcessLookupError):  # it has just ended
+            signal.pidfd_send_signal(job, number)
 
     for number in FORWARDED:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -86,7 +87,8 @@ def _follow(connection: socket.socket, process: int) -> int:
 
 def _without_end(job: int) -> int:
     """The warm process has ended before its job: it was killed, and the job must not outlive this command."""
-    signal.pidfd_send_signal(job, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(job, signal.SIGKILL)
     print(
         "selfdistill: the warm process that had made this job was killed, most often for lack of memory; "
         "run the same command again",

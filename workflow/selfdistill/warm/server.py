@@ -189,8 +189,6 @@ class Kind:
         command.settimeout(None)
         self._ready.register(job.descriptor, selectors.EVENT_READ, lambda: self._ended(job))
         self._ready.register(command, selectors.EVENT_READ, lambda: self._left(job))
-        with suppress(OSError):  # it was killed, which is seen soon
-            messages.send(command, {"process": process})
         return None
 
     def _become_job(self, client: int, parent: int, command: socket.socket) -> None:
@@ -205,8 +203,14 @@ class Kind:
         for job in self._jobs:
             os.close(job.descriptor)
             job.command.close()
-        command.close()
         COMM.write_text(name_of(client))
+        try:
+            # By the job itself: a command that is told of one never does the work too.
+            messages.send(command, {"made": True}, [own := os.pidfd_open(os.getpid())])
+        except OSError:  # it was killed meanwhile
+            os._exit(1)
+        os.close(own)
+        command.close()
 
     def _ended(self, job: Job) -> None:
         _, status = os.waitpid(job.process, 0)
