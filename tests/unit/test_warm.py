@@ -245,6 +245,14 @@ def test_a_warm_process_outlives_what_is_no_request(warm):
     assert run("0")[1]["served"]
 
 
+def test_a_command_works_itself_where_its_kind_cannot_be_imported(package):
+    kinds = package / "selfdistill" / "warm" / "kinds.py"
+    kinds.write_text(kinds.read_text().replace(KINDS, KINDS.replace('"selfdistill.cli"', '"selfdistill.nowhere"')))
+    with start.warm_processes(package / "warm"):
+        status, told, errors = run("3")
+    assert (status, told["served"], errors) == (3, False, "")
+
+
 def test_in_a_folder_with_a_long_name_too(package):
     folder = package / ("long " * 40)
     folder.mkdir()

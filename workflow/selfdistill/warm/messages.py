@@ -1,6 +1,7 @@
 """What a command and a warm process tell each other: JSON behind its length, the first message with open files."""
 
 import json
+import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -19,8 +20,13 @@ def send(connection: socket.socket, content: Any, streams: Sequence[int] = ()) -
 def receive(connection: socket.socket) -> tuple[Any, list[int]]:
     """The next message with its open files; `EOFError` where the other side has ended."""
     head, streams, _, _ = socket.recv_fds(connection, LENGTH.size, 3)
-    (length,) = LENGTH.unpack(head + _read(connection, LENGTH.size - len(head)))
-    return json.loads(_read(connection, length)), streams
+    try:
+        (length,) = LENGTH.unpack(head + _read(connection, LENGTH.size - len(head)))
+        return json.loads(_read(connection, length)), streams
+    except BaseException:
+        for stream in streams:  # a pipe that is open here would never end
+            os.close(stream)
+        raise
 
 
 def _read(connection: socket.socket, length: int) -> bytes:

@@ -106,15 +106,17 @@ class Kind:
 
     def __init__(self, name: str, listener: socket.socket, start: Start):
         self._name, self._listener, self._start = name, listener, start
+        self._asked, self._ask = os.pipe()  # to stop, by a signal
         self._ready = selectors.PollSelector()
         self._ready.register(LIFE, selectors.EVENT_READ, self._stop)
+        self._ready.register(self._asked, selectors.EVENT_READ, self._stop)
         self._ready.register(listener, selectors.EVENT_READ, self._accept)
         self._jobs: list[Job] = []
         self._imported = self._stopped = False
 
     def serve(self) -> Work:
         """Until Snakemake has ended and no job runs. Returns in the processes of jobs."""
-        signal.signal(signal.SIGTERM, lambda *_: self._stop())
+        signal.signal(signal.SIGTERM, lambda *_: os.write(self._ask, b"."))
         while self._jobs or not self._stopped:
             for key, _ in self._ready.select():
                 if work := key.data():
@@ -125,23 +127,25 @@ class Kind:
         """Take no further commands."""
         if not self._stopped:
             self._stopped = True
-            self._ready.unregister(LIFE)
-            self._ready.unregister(self._listener)
+            for source in (LIFE, self._asked, self._listener):
+                self._ready.unregister(source)
             self._listener.close()
-        if not self._jobs:
-            os._exit(0)
 
     def _accept(self) -> Work | None:
+        if self._stopped:
+            return None
         command, _ = self._listener.accept()
         command.settimeout(PATIENCE)
-        streams: list[int] = []
+        request, streams = {}, []
         try:
+            if messages.peer(command)[1] != os.geteuid():
+                raise PermissionError("another user")
             request, streams = messages.receive(command)
             refused = self._refused(request, streams, command)
             if refused:
                 messages.send(command, {"refused": refused})
-        except (OSError, EOFError, ValueError):  # it has ended meanwhile, or is none of ours
-            refused = "unreadable"
+        except (OSError, EOFError, ValueError, LookupError, TypeError):  # it has ended, or is none of ours
+            refused = "no request"
         work = None if refused else self._fork(request, streams, command)
         for stream in streams:
             os.close(stream)
@@ -151,25 +155,30 @@ class Kind:
 
     def _refused(self, request: Any, streams: Sequence[int], command: socket.socket) -> str | None:
         """Why a command has to do its work itself."""
-        process, user = messages.peer(command)
-        if user != os.geteuid() or len(streams) != 3 or request["module"] not in (COMMAND_LINE, LAUNCHER):
-            return "not a command of this user"
+        if len(streams) != 3 or request["module"] not in (COMMAND_LINE, LAUNCHER):
+            return "it is no command of a job"
         if request["standing"] != self._start.standing:
             return "it was started in another way"
         if not self._imported:
-            self._import(process, streams[STDERR])
+            self._import(messages.peer(command)[0], streams[STDERR])
         if code() != self._start.code:
             return "the code has changed"
         return "threads are running" if _threads() - HARMLESS else None
 
     def _import(self, process: int, errors: int) -> None:
-        """Under the name of the job that pays for it; what is told goes to its log. A failure ends this process."""
-        with _named(process), _errors_to(errors):
-            from selfdistill.cli import spare_collector
+        """Under the name of the job that pays for it; what is told goes to its log.
 
-            spare_collector()
-            for module in IMPORTED[self._name]:
-                importlib.import_module(module)
+        A failure ends this process: the command meets it too, and tells it.
+        """
+        with _named(process), _errors_to(errors):
+            try:
+                from selfdistill.cli import spare_collector
+
+                spare_collector()
+                for module in IMPORTED[self._name]:
+                    importlib.import_module(module)
+            except BaseException:
+                os._exit(1)
         gc.collect()
         gc.freeze()  # what is never looked through is never copied
         self._imported = True
@@ -198,8 +207,9 @@ class Kind:
             os._exit(1)
         for number, handler in self._start.handlers.items():
             signal.signal(number, handler)
-        if not self._stopped:
-            self._listener.close()
+        self._listener.close()
+        os.close(self._asked)
+        os.close(self._ask)
         for job in self._jobs:
             os.close(job.descriptor)
             job.command.close()
@@ -221,8 +231,9 @@ class Kind:
 
     def _left(self, job: Job) -> None:
         """A command has ended before its job: it was killed."""
-        os.kill(job.process, signal.SIGKILL)
-        self._ready.unregister(job.command)
+        if job in self._jobs:  # else it has ended at the same time
+            os.kill(job.process, signal.SIGKILL)
+            self._ready.unregister(job.command)
 
     def _forget(self, job: Job) -> None:
         self._jobs.remove(job)

@@ -18,7 +18,7 @@ from selfdistill.warm.client import OFF, VARIABLE
 from selfdistill.warm.kinds import IMPORTED
 from selfdistill.warm.server import name_of
 
-GPUS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
+GPUS = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))
 END = 5.0  # seconds to wait for warm processes without jobs
 
 
