@@ -3,22 +3,65 @@
 The workflow reads this module while it builds its graph, so that nothing heavy is imported.
 """
 
+import itertools
+import os
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from selfdistill.errors import UserError
 
 # Of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
-VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
+VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"} | {
+    # Sums that are divided among threads are rounded otherwise. Where work is divided, processes do it.
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")},
+}
+# Libraries choose their code by the processor, and another code rounds otherwise. Where `PORTABLE` is, they are held to
+# it; elsewhere they would refuse these values, or crash.
+PORTABLE = frozenset({"avx2", "fma"})
+HELD = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "ARROW_USER_SIMD_LEVEL": "AVX2",
+}
 ALONE = "none"  # in place of an accelerate configuration: one process
 # Packages that read, check and tell, but compute nothing that a result holds.
 WITHOUT_EFFECT = {"huggingface_hub", "pydantic", "pydantic_core", "tqdm", "yaml"}
 # What a package computes with in turn, where another version of that gives other results.
 BENEATH = {"transformers": ("tokenizers", "jinja2"), "math_verify": ("sympy",), "trl": ("accelerate",)}
+
+
+def hold() -> None:
+    """Set these variables for this process and those that it starts, over what the shell has set."""
+    os.environ |= VARIABLES
+    if processor().flags >= PORTABLE:
+        os.environ |= HELD
+
+
+class Processor(NamedTuple):
+    """The first processor of this machine, as Linux tells; empty elsewhere."""
+
+    name: str
+    flags: frozenset[str]
+
+
+@cache
+def processor() -> Processor:
+    """What /proc/cpuinfo says."""
+    told = {}
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+        for line in itertools.takewhile(str.strip, lines):
+            name, _, value = line.partition(":")
+            told[name.strip()] = value.strip()
+    flags = told.get("flags") or told.get("Features", "")
+    return Processor(told.get("model name", ""), frozenset(flags.split()))
 
 
 def versions(packages: Iterable[str]) -> str:
