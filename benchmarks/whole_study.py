@@ -30,7 +30,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from selfdistill.environment import processor
+from selfdistill.environment import HELD, VARIABLES, processor
 from selfdistill.planning import dag
 from selfdistill.planning.measured import SUFFIX
 from where_time_goes import by_rule
@@ -65,10 +65,12 @@ class Tree:
         git(self.folder, "clean", "-dffxq", *(f"--exclude={name}" for name in KEPT))
         binaries = self.folder / ".venv" / "bin"
         paths = {"PATH": f"{binaries}:{os.environ['PATH']}", "PYTHONPATH": str(self.folder / "workflow")}
+        # What this process holds for itself is no matter of the other revision.
+        environment = {name: value for name, value in os.environ.items() if name not in VARIABLES | HELD} | paths
         started = time.perf_counter()
         with (self.folder / "run.log").open("wb") as log:
             command = [str(binaries / "snakemake"), *flags]
-            process = subprocess.Popen(command, cwd=self.folder, env=os.environ | paths, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
             _, status, used = os.wait4(process.pid, 0)
         if status:
             sys.exit(f"{shlex.join(command)} in {self.folder} failed; run.log there says why")

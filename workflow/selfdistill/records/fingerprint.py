@@ -222,7 +222,7 @@ def write(found: dict[str, str], path: Path) -> None:
 
 
 def shipped(path: Path = SHIPPED) -> dict[str, str]:
-    """The digests of the machine that made the shipped references; `UserError` for a file that holds none."""
+    """The digests that were written last; `UserError` for a file that holds none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -250,10 +250,10 @@ def _versions() -> str:
 def verdict(differing: list[str]) -> str:
     """What to expect of this machine's results beside the shipped ones."""
     if not differing:
-        return "This machine computes as the one of the shipped references: equal inputs give equal bytes."
+        return "This machine computes as the one that made the shipped digests: equal inputs give equal bytes."
     if not processor().flags >= PORTABLE:
-        return "A processor without AVX2 and FMA: results are close to the shipped references, not equal to them."
+        return "A processor without AVX2 and FMA: expect results close to the shipped references, not equal to them."
     return (
-        f"Computes otherwise than the machine of the shipped references ({', '.join(differing)}): results will be "
-        'close to them, not equal. docs/compute.md, "Equal bytes on every machine", says what that can come from.'
+        f"Computes otherwise than the machine of the shipped digests ({', '.join(differing)}): expect results close to "
+        'the shipped references, not equal to them (docs/compute.md, "Equal bytes on every machine").'
     )
