@@ -1,6 +1,6 @@
 """What a job computes with beside our code and its inputs: environment variables and installed packages.
 
-The workflow reads this module while it builds its graph, so that nothing heavy is imported.
+Every process imports this module, and the workflow reads it while it builds its graph: nothing heavy is imported.
 """
 
 import itertools
@@ -8,11 +8,8 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import yaml
 
 from selfdistill.errors import UserError
 
@@ -26,10 +23,8 @@ VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "P
 PORTABLE = frozenset({"avx2", "fma"})
 HELD = {
     "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
-    "ARROW_USER_SIMD_LEVEL": "AVX2",
 }
 ALONE = "none"  # in place of an accelerate configuration: one process
 # Packages that read, check and tell, but compute nothing that a result holds.
@@ -72,6 +67,8 @@ def versions(packages: Iterable[str]) -> str:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -80,6 +77,8 @@ def _version(package: str) -> str:
 
 def accelerate_settings(configuration: str) -> dict[str, Any]:
     """What an accelerate configuration (a YAML file, or "none") says; `UserError` where it is not there or no such."""
+    import yaml
+
     if configuration == ALONE:
         return {}
     path = Path(configuration)

@@ -74,6 +74,8 @@ def _digest(values: Iterable[object]) -> str:
 def _exact(value: object) -> object:
     if isinstance(value, Path):
         return sha256_file(value)
+    if isinstance(value, list):
+        return [_exact(part) for part in value]
     if isinstance(value, torch.Tensor):
         value = value.detach().numpy()
     return value.tobytes().hex() if isinstance(value, np.ndarray) else value
@@ -174,7 +176,7 @@ def _on_policy(manifest: Path) -> list[object]:
 
 
 def _statistics() -> list[object]:
-    """Intervals of every kind."""
+    """Intervals of every kind, and numpy's own functions."""
     rng, bootstrap = random.Random(5), Bootstrap(resamples=1_000)
     values = np.array([[float(Fraction(rng.randrange(17), 16)) for _ in range(8)] for _ in range(60)])
     runs = [values[:, :2], values[:40, 2:4], values[:, 4:6]]
@@ -184,6 +186,7 @@ def _statistics() -> list[object]:
         bootstrap.interval_of(lambda first, second: first / second, values[:, 0], values[:, 1]),
         bootstrap.nested(runs),
         bootstrap.crossed(np.stack([values[:, :2], values[:, 2:4]])),
+        [function(values + 1 / 16) for function in (np.log2, np.log1p, np.expm1)],
     ]
 
 

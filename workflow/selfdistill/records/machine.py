@@ -19,7 +19,7 @@ MKL_BRANCHES = {1: "any", 2: "auto", 3: "COMPATIBLE", 8: "SSE4_2", 9: "AVX", 10:
 def facts() -> dict[str, object]:
     """Processor, its instruction sets, and by library what it uses of them and how many threads."""
     found = processor()
-    libraries = {"torch": _torch, "MKL": _mkl, "numpy": _numpy, "OpenBLAS": _openblas, "Arrow": _arrow, "numba": _numba}
+    libraries = {"torch": _torch, "MKL": _mkl, "numpy": _numpy, "OpenBLAS": _openblas, "numba": _numba}
     return {
         "processor": found.name or platform.machine(),
         "instruction_sets": " ".join(name for name in TELLING if name in found.flags),
@@ -66,11 +66,6 @@ def _openblas() -> str | None:
             threads = library.scipy_openblas_get_num_threads64_()
             return f"{library.scipy_openblas_get_corename64_().decode()}, {_threads(threads)}"
     return None
-
-
-def _arrow() -> str | None:
-    arrow = sys.modules.get("pyarrow")
-    return arrow and arrow.runtime_info().simd_level
 
 
 def _numba() -> str | None:
