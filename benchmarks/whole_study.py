@@ -99,7 +99,8 @@ def read_run(root: Path, study: str, threads: Mapping[str, int]) -> dict[str, Fo
     for job in jobs:
         job.threads = threads.get(job.rule, 1)
     rules = {rule.rule: rule.seconds / 60 for rule in by_rule(jobs, root, lambda _: 0.0)}
-    memory = max(float(pd.read_csv(root / job.benchmark, sep="\t")["max_rss"].iloc[-1]) for job in jobs)
+    seen = pd.concat([pd.read_csv(root / job.benchmark, sep="\t")["max_rss"] for job in jobs])
+    memory = float(pd.to_numeric(seen, errors="coerce").max())  # a job of half a second was never looked at
     results = root / "results" / study
     evaluated = [job for job in jobs if job.rule == EVALUATION]
     phases = {"largest job, MB": memory} | drawing(evaluated, root, results) | steps(results)
