@@ -7,8 +7,12 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# What a shell sets anew for each command, and where temporary files go, which nobody asks for when imported.
-OWN = {"_", "SHLVL", "PWD", "OLDPWD", "TMPDIR", "TMP", "TEMP", "TEMPDIR"}
+# A job's own: what a shell sets anew, where temporary files go, which nobody asks for when imported, and what Snakemake
+# makes of a job's threads, beside those variables that `environment.hold` sets: OpenBLAS looks at its own first.
+OWN = {
+    *("_", "SHLVL", "PWD", "OLDPWD", "TMPDIR", "TMP", "TEMP", "TEMPDIR"),
+    *("GOTO_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
+}
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
