@@ -108,7 +108,7 @@ def print_starts(found: list[Starts]) -> None:
     print(f"{'a job that':<12}{'alone s':>10}{'first s':>10}{'warm s':>10}{'ratio':>8}  (medians of processor seconds)")
     for of in found:
         alone, warm = statistics.median(of.alone), statistics.median(of.warm)
-        print(f"{of.job:<12}{alone:>10.2f}{of.first:>10.2f}{warm:>10.2f}{of.ratio:>8.2f}")
+        print(f"{of.job:<12}{alone:>10.2f}{of.first:>10.2f}{warm:>10.2f}{of.ratio:>8.2f}", flush=True)
 
 
 def main() -> None:
@@ -125,9 +125,11 @@ def main() -> None:
         found = [starts(job, given.repeats) for job in COMMANDS]
         os.chdir(REPOSITORY)
     print_starts(found)
-    pairs = [(study_minutes(warm=False), study_minutes(warm=True)) for _ in range(given.study)]
-    for without, warm in pairs:
-        print(f"smoke study: {without:.2f} processor minutes without warm processes, {warm:.2f} with them")
+    pairs = []
+    for _ in range(given.study):
+        without, warm = study_minutes(warm=False), study_minutes(warm=True)
+        print(f"smoke study: {without:.2f} processor minutes without warm processes, {warm:.2f} with them", flush=True)
+        pairs.append((without, warm))
     if given.json:
         content = {"starts": [asdict(of) | {"ratio": of.ratio} for of in found], "study minutes": pairs}
         given.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
