@@ -4,9 +4,7 @@ import pytest
 import torch
 import transformers
 from selfdistill.training import states
-from selfdistill.training.states import (
-    can_lie_end_to_end, computing_again, padded, response_states, without_padding,
-)  # fmt: skip
+from selfdistill.training.states import can_lie_end_to_end, computing_again, padded, response_states, without_padding
 from torch.utils.checkpoint import CheckpointError
 from transformers import PreTrainedModel
 

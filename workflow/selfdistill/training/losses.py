@@ -16,13 +16,13 @@ from selfdistill.training.settings import AGGREGATIONS
 LARGEST_LOG_RATIO = 20.0
 # The top-k mass may round to 1; the tail bucket needs a mass above 0 (TRL's `add_tail_bucket`).
 LARGEST_LOG_MASS = -1e-7
-# Logits exist of this many tokens at a time, by device: on a CPU 512 take as long with a vocabulary of 151,936, and 64 a
-# third longer. With a small one, of as many tokens as make `CHUNK_LOGITS`, so that the calls themselves cost little.
+# Logits exist of this many tokens at a time, by device: with a vocabulary of 151,936, 512 take as long on a CPU and 64
+# longer. With a small one, of as many tokens as make `CHUNK_LOGITS`, so that the calls themselves cost little.
 CHUNK_TOKENS = {"cpu": 128, "gpu": 512}
 CHUNK_LOGITS = 1 << 20
-# In the backward pass as many logits are of more tokens and of this many entries of the vocabulary: each product is added
-# to the gradient of the weight, which is read and written anew. In half precision a product of a part is rounded before
-# it is added, so on a GPU there are no parts.
+# Entries of the vocabulary whose logits exist at a time in the backward pass, of so many more tokens: each product is
+# added to the gradient of the weight, which is read and written anew. On a GPU all: in half precision a product is
+# rounded before it is added to those of other parts.
 PART_ENTRIES = {"cpu": 1 << 15, "gpu": 1 << 62}
 # Logits per piece of a chunk, by device: on a CPU as many as stay in a core's cache from one operation to the next, on
 # a GPU enough to take longer than the launch of the next kernel.
@@ -213,7 +213,7 @@ class _ChunkedLogps(torch.autograd.Function):
 
 
 def _total(like: torch.Tensor, dtype: torch.dtype, *, summands: float) -> torch.Tensor:
-    """Zeros to which products in ``dtype`` are added: wide, except where one product is all, and rounded in any case."""
+    """Zeros to which products in ``dtype`` are added: wide, except where one is all, and is rounded in any case."""
     return torch.zeros_like(like, dtype=like.dtype if summands <= 1 else _wide_dtype(dtype))
 
 

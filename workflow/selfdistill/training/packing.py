@@ -22,7 +22,7 @@ def parted(tokens: Sequence[int], number: int) -> list[list[int]]:
 
 
 def fewest_parts(tokens: Sequence[int], limit: int) -> int:
-    """The least number of parts by `parted` of at most ``limit`` tokens each; a longer sequence is alone in its part."""
+    """The least number of parts by `parted` of at most ``limit`` tokens; a longer sequence is alone in its part."""
     number = -(-sum(min(size, limit) for size in tokens) // limit)
     while any(len(part) > 1 and sum(tokens[sequence] for sequence in part) > limit for part in parted(tokens, number)):
         number += 1

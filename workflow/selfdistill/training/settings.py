@@ -195,7 +195,7 @@ class OnPolicySettings:
     micro_batch_size: Count = key(1, doc="Sequences per forward pass and device, for memory and speed.")
     micro_batch_tokens: int = key(
         0,
-        doc="Above 0: instead, sequences of so many tokens, laid end to end; a longer one is read alone.",
+        doc="Above 0: instead of so many sequences, as many as have so many tokens; a longer one is read alone.",
         ge=0,
         le=10_000_000,
     )
@@ -249,7 +249,9 @@ class OnPolicySettings:
         updates = self.updates_per_step
         _check_divides("updates_per_step", updates, f"batch_size x rollouts ({sequences})", sequences)
         share = _share("batch_size x rollouts / updates_per_step", sequences // updates, processes)
-        _check_divides("micro_batch_size", self.micro_batch_size, f"{share} sequences per update and process", share)
+        if not self.micro_batch_tokens:
+            of = f"{share} sequences per update and process"
+            _check_divides("micro_batch_size", self.micro_batch_size, of, share)
         return share
 
 

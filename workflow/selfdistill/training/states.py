@@ -20,8 +20,8 @@ from transformers.masking_utils import sdpa_mask
 
 from selfdistill.qwen3 import forward as qwen3
 
-# Our attention's names in transformers' registries: of sequences that lie end to end, for which no mask is made, and for
-# a model that reads other batches meanwhile.
+# Our attention's names in transformers' registries: of sequences that lie end to end, for which no mask is made, and
+# of a model that reads other batches meanwhile.
 END_TO_END, EITHER = "end_to_end", "end_to_end_or_sdpa"
 ATTENTIONS = {"full_attention", "sliding_attention"}  # kinds of layers that it knows
 
@@ -81,8 +81,7 @@ def _attends_by_torch(model: PreTrainedModel) -> bool:
 
 @contextmanager
 def computing_again(model: PreTrainedModel) -> Iterator[None]:
-    """To be open in the backward pass of a model with gradient checkpointing: its layers, which are called again, attend
-    as they did.
+    """To be open in the backward pass under gradient checkpointing: layers that are called again attend as they did.
 
     Outside, with several sequences, torch finds that other tensors were saved, and raises.
     """

@@ -170,7 +170,7 @@ class OnPolicyTrainer(GRPOTrainer):
         return loss
 
     def _added_up(self, model: PreTrainedModel, *, last: bool) -> AbstractContextManager[None]:
-        """Gradients are summed over processes once per update. A sharded model has no room for whole ones until then."""
+        """Gradients are summed over processes once per update; those of a sharded model every time: it keeps shares."""
         return nullcontext() if last or self.is_fsdp_enabled else self.accelerator.no_sync(model)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -540,6 +540,6 @@ def _require_plain_logits(model: PreTrainedModel) -> None:
 def _require_end_to_end(model: PreTrainedModel) -> None:
     if not can_lie_end_to_end(model):
         raise UserError(
-            f"micro_batch_tokens: sequences of a {type(model).__name__} cannot be laid end to end, as its layers do not "
-            "mix tokens by torch's causal attention alone; use micro_batch_size"
+            f"micro_batch_tokens: sequences of a {type(model).__name__} cannot be laid end to end, as its layers do "
+            "not mix tokens by torch's causal attention alone; use micro_batch_size"
         )
