@@ -195,8 +195,9 @@ class _ChunkedLogps(torch.autograd.Function):
         of_hidden = _total(hidden, ctx.dtype, summands=len(weight) / size) if for_hidden else None
         of_weight = _total(weight, ctx.dtype, summands=len(hidden) / tokens) if for_weight else None
         of_bias = torch.zeros_like(bias, dtype=_wide_dtype(ctx.dtype)) if for_bias else None
+        room = layer[0].new_empty(min(tokens, len(hidden)) * size)
         for first, *part in _parts(*layer, size):
-            for start, states, logits, buffer in _chunks(hidden, *part, tokens):
+            for start, states, logits, buffer in _chunks(hidden, *part, tokens, room):
                 for rows, piece, wide in _pieces(start, logits, buffer):
                     of_logps = gradient[rows] / ctx.temperature
                     _to_gradient(_tempered(wide, ctx.temperature), normaliser[rows], chosen[rows] - first, of_logps)
@@ -236,14 +237,21 @@ def _cast(dtype: torch.dtype, *tensors: torch.Tensor | None) -> list[torch.Tenso
 
 
 def _chunks(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, size: int
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    size: int,
+    room: torch.Tensor | None = None,
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
     """Chunks of ``size`` tokens: number of the first token, states [n, H] and logits [n, V] in ``weight``'s dtype, and,
     unless this is wide already, a buffer for a piece of the logits in a wider one.
 
-    All chunks use the same memory for logits: new memory would have to be mapped page by page.
+    All chunks use the same memory for logits, that of ``room`` or their own: new memory would have to be mapped page by
+    page.
     """
-    all_logits = weight.new_empty(min(size, len(hidden)), len(weight))
+    rows = min(size, len(hidden))
+    memory = weight.new_empty(rows * len(weight)) if room is None else room[: rows * len(weight)]
+    all_logits = memory.view(rows, len(weight))
     buffer = None if weight.dtype == _wide_dtype(weight.dtype) else _piece_buffer(weight, len(all_logits))
     for number, states in enumerate(hidden.split(size)):
         states, logits = states.to(weight.dtype), all_logits[: len(states)]
