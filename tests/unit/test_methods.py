@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -60,7 +61,8 @@ def test_the_trainer_reaches_no_method_and_each_method_no_other():
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package to which the example was added as its README says."""
     root = tmp_path_factory.mktemp("workflow")
-    shutil.copytree(PACKAGE_ROOT / "selfdistill", root / "selfdistill")  # with what numba has compiled
+    ignored = shutil.ignore_patterns("*.tmp.*")  # what numba has compiled is copied, what it is writing is not
+    shutil.copytree(PACKAGE_ROOT / "selfdistill", root / "selfdistill", ignore=ignored)
     training = root / "selfdistill" / "training"
     shutil.copy(EXAMPLE / "reward_weighted.py", training)
     registry = (training / "methods.py").read_text()
@@ -76,10 +78,11 @@ def finished(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     out = tmp_path_factory.mktemp("run")
     manifest = save_tiny_model(out / "model")
     changes = json.dumps({"steps": 2, "checkpoint_steps": [2], "weight_decay": 0.0, "micro_batch_size": 4})
-    command = [sys.executable, str(DRIVER), "reward_weighted", str(manifest), str(out), changes]
-    environment = os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command = [str(DRIVER), "reward_weighted", str(manifest), str(out), changes]
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    done = forks.start(command, cwd=out, env=environment, packages=forks.TRAINING)
+    told, _ = done.communicate()
+    assert done.returncode == 0, told
     return manifest, out
 
 
