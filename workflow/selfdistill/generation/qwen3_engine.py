@@ -72,7 +72,7 @@ class _Batch:
 
     def __init__(self, weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray):
         self.sampling = sampling
-        self.is_end = np.zeros(weights.output.shape[1], bool)
+        self.is_end = np.zeros(weights.vocabulary, bool)
         self.is_end[end_ids[end_ids < len(self.is_end)]] = True  # a tokenizer may know more tokens than the model
         prompts = list(dict.fromkeys(row.token_ids for row in rows))
         numbers = {prompt: number for number, prompt in enumerate(prompts)}
@@ -100,11 +100,11 @@ class _Batch:
                 new, places = _taken(self.waiting, starting), _taken(free, starting)
                 numbers = np.concatenate([numbers, new])
                 running = _joined(running, self.decoder.start(self.prompt_of[new], places))
-                logits = torch.cat([logits, self.decoder.logits[self.prompt_of[new]]])
+                logits = np.concatenate([logits, self.decoder.logits[self.prompt_of[new]]])
             if not len(numbers):
                 return
             steps = running.lengths
-            tokens, logps = pick(warp, logits, self.uniforms.at(steps, numbers), self.sampling.temperature)
+            tokens, logps = pick(warp, torch.from_numpy(logits), self.uniforms.at(steps, numbers), self.sampling.temperature)
             self.tokens[numbers, steps], self.logps[numbers, steps] = tokens, logps
             self.counts[numbers] = steps + 1
             ended = self.is_end[tokens] | (steps + 1 == self.sampling.max_tokens)
@@ -113,7 +113,7 @@ class _Batch:
                 left = ~ended
                 numbers, running, tokens = numbers[left], running[left], tokens[left]
             if len(numbers):
-                logits = self.decoder.forward(torch.from_numpy(tokens), running)
+                logits = self.decoder.forward(tokens, running)
                 running.lengths = running.lengths + 1
             else:
                 logits = logits[:0]
