@@ -38,7 +38,9 @@ _SMALLEST = np.float32(-87.0)
 # exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2) / 2, P from the highest power down (Cephes, expf.c).
 _P5, _P4, _P3 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 _P2, _P1, _P0 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-_EXPONENT_BIAS, _MANTISSA_BITS = 127, 23
+# 1.5 * 2^23: a small number that is added to it is rounded to a whole one, which its last bits then hold.
+_TO_WHOLE, _BITS_OF_WHOLE = np.float32(12582912.0), np.int32(0x4B400000)
+_EXPONENT_BIAS, _MANTISSA_BITS = np.int32(127), np.int32(23)
 
 _F32, _I32, _VECTOR = ir.FloatType(), ir.IntType(32), ir.VectorType(ir.FloatType(), LANES)
 
@@ -296,12 +298,18 @@ def _sum(values: np.ndarray, ones: np.ndarray, count: int) -> np.float32:
 def exp(x: np.float32) -> np.float32:
     """e to the ``x`` in float32, to 3e-7 of its value; for ``x`` up to 88; below -87 it stays at 1.6e-38."""
     x = max(x, _SMALLEST)
-    power = np.rint(x * _LOG2_E)
+    shifted = x * _LOG2_E + _TO_WHOLE
+    power = shifted - _TO_WHOLE
     rest = (x - power * _LN2_HIGH) - power * _LN2_LOW
     p = ((((_P5 * rest + _P4) * rest + _P3) * rest + _P2) * rest + _P1) * rest + _P0
     mantissa = p * rest * rest + rest + _ONE
-    bits = np.int32((np.int64(np.int32(power)) + _EXPONENT_BIAS) << _MANTISSA_BITS)
+    bits = np.int32((np.int32(np.float32(shifted).view(np.int32) - _BITS_OF_WHOLE) + _EXPONENT_BIAS) << _MANTISSA_BITS)
     return mantissa * bits.view(np.float32)
+
+
+@_inlined
+def _up_to_lanes(count):
+    return (count + LANES - 1) // LANES * LANES
 
 
 @_inlined
@@ -414,108 +422,93 @@ def choose(logits: np.ndarray, uniforms: np.ndarray, tokens: np.ndarray, logps: 
         tokens[row], logps[row] = token, row_logits[token] - largest - np.float32(np.log(total))
 
 
-_two_by_four, _two_by_two, _two_by_one = _tile(2, 4), _tile(2, 2), _tile(2, 1)
+RUN = 16  # rows of one slot that are computed together, at most
 
 
 @_helper
-def _scores_of_block(queries, at, width, keys, keys_at, scores, scores_at, scores_row, seen):
-    """Products of two queries, ``width`` numbers each, with the first ``seen`` keys of a block, up to whole vectors."""
-    if ACROSS == 4 and seen > 2 * LANES:
-        _two_by_four(queries, at, width, 1, keys, keys_at, BLOCK, scores, scores_at, scores_row, width, False)
-        return
-    j = 0
-    while seen - j > LANES:
-        _two_by_two(
-            queries, at, width, 1, keys, keys_at + j, BLOCK, scores, scores_at + j, scores_row, width, False
-        )
-        j += 2 * LANES
-    if seen > j:
-        _two_by_one(
-            queries, at, width, 1, keys, keys_at + j, BLOCK, scores, scores_at + j, scores_row, width, False
-        )
-
-
-@_helper
-def _mix_block(scores, at, scores_row, values, values_at, width, mixed, mixed_at, seen):
-    """Add the first ``seen`` values of a block, ``width`` numbers each, times two rows of ``scores``, to ``mixed``."""
-    j = 0
-    while width - j >= 2 * LANES:
-        _two_by_two(
-            scores, at, scores_row, 1, values, values_at + j, width, mixed, mixed_at + j, width, seen, True
-        )
-        j += 2 * LANES
-    if width > j:
-        _two_by_one(
-            scores, at, scores_row, 1, values, values_at + j, width, mixed, mixed_at + j, width, seen, True
-        )
+def _tokens_together(slots, row):
+    """How many rows from ``row`` on are of its slot, up to `RUN`."""
+    last = min(len(slots), row + RUN)
+    end = row + 1
+    while end < last and slots[end] == slots[row]:
+        end += 1
+    return end - row
 
 
 @_kernel
 def attend(
     qkv, query_norm, key_norm, eps, cos, sin, half_head, keys, values, prompts, prompt_lengths, slots, lengths, out
 ):  # fmt: skip
-    """One token of each row attends to its prompt, to the row's earlier tokens and to itself, and joins the cache.
+    """The token of each row attends to its prompt, to its slot's earlier tokens and to itself, and joins the cache.
 
     ``qkv`` [N, (heads + 2 kv) D] are its projections, ``out`` [N, heads D]. ``keys`` [slots, blocks, kv, D, BLOCK]
     and ``values`` [slots, blocks, kv, BLOCK, D'] hold a prompt of ``prompt_lengths`` [N] tokens in the slots ``prompts``
-    [N], and the ``lengths`` [N] earlier tokens of the row in the slots ``slots`` [N]. Of a slot's tokens that are
-    computed together, the earlier stand in earlier rows. ``cos`` and ``sin`` are [positions, D / 2].
+    [N], and the ``lengths`` [N] earlier tokens in the slots ``slots`` [N]. Rows of one slot follow each other, and so do
+    their lengths. ``cos`` and ``sin`` are [positions, D / 2].
     """
-    rows, (_, blocks, kv, width, _), padded = len(qkv), keys.shape, values.shape[4]
+    stride, (_, blocks, kv, width, _), padded = qkv.shape[1], keys.shape, values.shape[4]
     heads = out.shape[1] // width
-    group = heads // kv
-    factor = np.float32(1 / np.sqrt(width))
-    pairs = (group + 1) // 2  # an odd head is paired with one of zeros
-    queries, mixed = np.zeros((pairs * 2, width), np.float32), np.empty((pairs * 2, padded), np.float32)
-    totals, scores = np.empty(group, np.float32), np.empty((pairs * 2, 2 * blocks * BLOCK), np.float32)
-    ones = np.ones(scores.shape[1], np.float32)
+    group, factor, step = heads // kv, np.float32(1 / np.sqrt(width)), 2 * blocks * BLOCK
+    queries, mixed = np.empty((RUN * group, width), np.float32), np.empty((RUN * group, padded), np.float32)
+    scores, ones = np.empty((RUN * group, step), np.float32), np.ones(step, np.float32)
     flat_qkv, flat_keys, flat_queries = qkv.reshape(-1), keys.reshape(-1), queries.reshape(-1)
-    step = scores.shape[1]
-    for row in range(rows):
-        position, own, place = prompt_lengths[row] + lengths[row], lengths[row] // BLOCK, lengths[row] % BLOCK
+    row = 0
+    while row < len(qkv):
+        count = _tokens_together(slots, row)
         for h in range(kv):
-            start, block_at = row * qkv.shape[1] + (heads + h) * width, ((slots[row] * blocks + own) * kv + h) * width * BLOCK
-            _place_head(
-                flat_qkv, start, key_norm, eps, cos[position], sin[position], half_head, _ONE, flat_keys,
-                block_at + place, BLOCK,
-            )  # fmt: skip
-            for d in range(width):
-                values[slots[row], own, h, place, d] = flat_qkv[start + kv * width + d]
-            for g in range(group):
+            for r in range(count):
+                length, n = lengths[row + r], row + r
+                position, own, place = prompt_lengths[n] + length, length // BLOCK, length % BLOCK
+                at = n * stride + (heads + h) * width
                 _place_head(
-                    flat_qkv, row * qkv.shape[1] + (h * group + g) * width, query_norm, eps, cos[position],
-                    sin[position], half_head, factor, flat_queries, g * width, 1,
+                    flat_qkv, at, key_norm, eps, cos[position], sin[position], half_head, _ONE, flat_keys,
+                    ((slots[n] * blocks + own) * kv + h) * width * BLOCK + place, BLOCK,
                 )  # fmt: skip
-            seen = 0
-            for part in range(2):
-                slot, reach = (prompts[row], prompt_lengths[row]) if part == 0 else (slots[row], lengths[row] + 1)
-                for block in range((reach + BLOCK - 1) // BLOCK):
-                    in_block = min(BLOCK, reach - block * BLOCK)
-                    keys_at = ((slot * blocks + block) * kv + h) * width * BLOCK
-                    for g in range(0, group, 2):
-                        _scores_of_block(queries, g * width, width, keys, keys_at, scores, g * step + seen, step, in_block)
-                    seen += (in_block + LANES - 1) // LANES * LANES
+                for d in range(width):
+                    values[slots[n], own, h, place, d] = flat_qkv[at + kv * width + d]
                 for g in range(group):
-                    for t in range(seen - (-reach) % LANES, seen):
-                        scores[g, t] = _LOWEST
-            for g in range(group):
-                _to_powers(scores[g], _largest(scores[g, :seen]), seen)
-                totals[g] = _sum(scores[g], ones, seen)
+                    _place_head(
+                        flat_qkv, n * stride + (h * group + g) * width, query_norm, eps, cos[position], sin[position],
+                        half_head, factor, flat_queries, (r * group + g) * width, 1,
+                    )  # fmt: skip
+            seen, of_prompt, last = 0, prompt_lengths[row], lengths[row] + count
+            for slot, reach in ((prompts[row], of_prompt), (slots[row], last)):
+                for block in range((reach + BLOCK - 1) // BLOCK):
+                    lanes = _up_to_lanes(min(BLOCK, reach - block * BLOCK))
+                    keys_at = ((slot * blocks + block) * kv + h) * width * BLOCK
+                    _add_up(
+                        queries, 0, width, 1, keys, keys_at, BLOCK, scores, seen, step, count * group, lanes, width, False
+                    )
+                    seen += lanes
+            first_own = _up_to_lanes(of_prompt)
+            for i in range(count * group):
+                end = first_own + lengths[row] + i // group + 1
+                for t in range(of_prompt, first_own):
+                    scores[i, t] = _LOWEST
+                for t in range(end, seen):
+                    scores[i, t] = _LOWEST
+                _to_powers(scores[i], _largest(scores[i, :seen]), seen)
+                for t in range(of_prompt, first_own):
+                    scores[i, t] = _ZERO
+                for t in range(end, seen):
+                    scores[i, t] = _ZERO
             mixed[:] = _ZERO
             seen = 0
-            for part in range(2):
-                slot, reach = (prompts[row], prompt_lengths[row]) if part == 0 else (slots[row], lengths[row] + 1)
+            for slot, reach in ((prompts[row], of_prompt), (slots[row], last)):
                 for block in range((reach + BLOCK - 1) // BLOCK):
                     in_block = min(BLOCK, reach - block * BLOCK)
                     values_at = ((slot * blocks + block) * kv + h) * BLOCK * padded
-                    for g in range(0, group, 2):
-                        _mix_block(
-                            scores, g * step + seen, step, values, values_at, padded, mixed, g * padded, in_block
-                        )
-                    seen += (in_block + LANES - 1) // LANES * LANES
-            for g in range(group):
+                    _add_up(
+                        scores, seen, step, 1, values, values_at, padded, mixed, 0, padded, count * group, padded,
+                        in_block, True,
+                    )  # fmt: skip
+                    seen += _up_to_lanes(in_block)
+            for i in range(count * group):
+                scale = _ONE / _sum(scores[i], ones, seen)
+                at = (h * group + i % group) * width
                 for d in range(width):
-                    out[row, (h * group + g) * width + d] = mixed[g, d] / totals[g]
+                    out[row + i // group, at + d] = mixed[i, d] * scale
+        row += count
 
 
 @_kernel
@@ -577,11 +570,6 @@ def silu_product_backward(gate_up, product, grad_gate_up):
             row[i] = silu * up
             grad_ups[i] = grad * silu
             grad_gates[i] = grad * up * (sigmoid + silu - silu * sigmoid)
-
-
-@_inlined
-def _up_to_lanes(count):
-    return (count + LANES - 1) // LANES * LANES
 
 
 @_helper
