@@ -11,7 +11,7 @@ SAMPLE = """
 prompts = [(3, 4, 5), (6,), tuple(range(3, 50))]
 rows = [Row(prompt, 10 * i + j) for i, prompt in enumerate(prompts) for j in range(4)]
 weights = Weights(model.config, model.state_dict())
-for completion in sample_rows(weights, rows, Sampling(1.0, max_tokens=40), np.array([0]), logps=True):
+for completion in sample_rows(weights, rows, Sampling(1.0, max_tokens=40), np.array([0]), Drafts(), logps=True):
     digest("sampled", np.array(completion.token_ids), np.array(completion.logps))
 """
 TRAIN = """
@@ -22,6 +22,7 @@ BEGINNING = """
 import hashlib
 import numpy as np
 import torch
+from selfdistill.generation.drafts import Drafts
 from selfdistill.generation.qwen3_engine import sample_rows
 from selfdistill.generation.requests import Row, Sampling
 from selfdistill.qwen3.decoding import Weights

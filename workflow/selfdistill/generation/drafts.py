@@ -15,8 +15,8 @@ _kernel = njit(cache=True)
 _inlined = njit(forceinline=True)
 
 MOST = 8  # tokens guessed at a time
-CONTEXTS = (6, 3)  # numbers of tokens that a guess is looked up by, the longest first
-SEEN = 2  # how often in a row a continuation must have been seen
+CONTEXTS = (4, 2)  # numbers of tokens that a guess is looked up by, the longest first
+SEEN = 3  # how often in a row a continuation must have been seen
 SIZE = 2**16  # entries of the table
 _MIX, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
 

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, multiprocessing
-from torch.optim import Muon, Optimizer
+from torch.optim import Optimizer
 from transformers import Qwen3ForCausalLM
 
 from selfdistill.microcosm.batches import IGNORED, SHARDS, Batch
+from selfdistill.microcosm.muon import Muon
 from selfdistill.qwen3.forward import hidden_states
 
 # (phase, step, part) -> the batch; must be picklable, it is sent to the second process

@@ -737,3 +737,37 @@ def attend_causally_backward(
                 )  # fmt: skip
                 for d in range(width):
                     flat_grads[at + kv_heads * width + d] = grad_values[i, d]
+
+
+# --- optimisation ---------------------------------------------------------------------------------------------------------
+_FIRST, _THIRD, _FIFTH = np.float32(3.4445), np.float32(-4.7750), np.float32(2.0315)
+_LEAST_NORM = np.float32(1e-7)
+
+
+@_kernel
+def orthogonalise(matrix, iterations):
+    """``matrix`` [m, n], m <= n, with all singular values near 1, by Newton and Schulz's iteration of fifth order.
+
+    X <- a X + (b X X^T + c (X X^T)^2) X, from X of Frobenius norm 1.
+    """
+    rows, columns = matrix.shape
+    padded, wide = _up_to_lanes(rows), _up_to_lanes(columns)
+    x, turned = np.zeros((padded, wide), np.float32), np.zeros((wide, padded), np.float32)
+    gram, change = np.zeros((padded, padded), np.float32), np.zeros((padded, padded), np.float32)
+    longer = np.zeros((padded, wide), np.float32)
+    norm = np.sqrt(_dot(matrix, 0, matrix, 0, rows * columns))
+    x[:rows, :columns] = matrix / max(norm, _LEAST_NORM)
+    for _ in range(iterations):
+        for i in range(padded):
+            for j in range(wide):
+                turned[j, i] = x[i, j]
+        _add_up(x, 0, wide, 1, turned, 0, padded, gram, 0, padded, padded, padded, wide, False)
+        _add_up(gram, 0, padded, 1, gram, 0, padded, change, 0, padded, padded, padded, padded, False)
+        for i in range(padded):
+            for j in range(padded):
+                change[i, j] = _THIRD * gram[i, j] + _FIFTH * change[i, j]
+        _add_up(change, 0, padded, 1, x, 0, wide, longer, 0, wide, padded, wide, padded, False)
+        for i in range(padded):
+            for j in range(wide):
+                x[i, j] = _FIRST * x[i, j] + longer[i, j]
+    return x[:rows, :columns].copy()
