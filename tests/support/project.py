@@ -3,10 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = "installed"  # a folder in which a project sees packages first
@@ -31,13 +31,10 @@ class Project:
                 shutil.copy(source, folder / name)
         return cls(folder)
 
-    def start(self, *arguments: str, **options) -> subprocess.Popen:
+    def start(self, *arguments: str, **options) -> forks.Fork:
         places = [str(self.folder / place) for place in (INSTALLED, "workflow")]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(
-            [sys.executable, "-m", *arguments], cwd=self.folder, env=environment, **(streams | options)
-        )
+        return forks.start([*arguments], cwd=self.folder, env=environment, **options)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status and output of `python -m ARGUMENTS` in the project."""

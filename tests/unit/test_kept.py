@@ -3,11 +3,10 @@
 import inspect
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
 from selfdistill.code_digest import PACKAGE_ROOT
 from snakemake.jobs import Job
@@ -30,17 +29,11 @@ class Folder:
         self.path = path
         (path / "Snakefile").write_text(SNAKEFILE)
 
-    def start(self, value: str, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-incomplete", "--nolock", *arguments]
-        return subprocess.Popen(
-            [*command, "--config", f"value={value}"],
-            cwd=self.path,
-            env=os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self, value: str, *arguments: str) -> forks.Fork:
+        command = ["snakemake", "--cores", "1", "--rerun-incomplete", "--nolock", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)}
+        options = {"cwd": self.path, "env": environment, "start_new_session": True}
+        return forks.start([*command, "--config", f"value={value}"], **options)
 
     def run(self, value: str, *arguments: str) -> tuple[int, str]:
         process = self.start(value, *arguments)

@@ -5,13 +5,12 @@ import inspect
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import forks
 import pytest
 import snakemake
 from selfdistill.code_digest import PACKAGE_ROOT
@@ -38,24 +37,22 @@ class Folder:
         self.path = path
         (path / "Snakefile").write_text(SNAKEFILE)
 
-    def start(self, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-incomplete", *arguments]
-        environment = os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)}
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, cwd=self.path, env=environment, **streams)
+    def start(self, *arguments: str) -> forks.Fork:
+        command = ["snakemake", "--cores", "1", "--rerun-incomplete", *arguments]
+        return forks.start(command, cwd=self.path, env=os.environ | {"PYTHONPATH": str(PACKAGE_ROOT)})
 
     def run(self, *arguments: str) -> tuple[int, str]:
         process = self.start(*arguments)
         output, _ = process.communicate()
         return process.returncode, output
 
-    def begin(self, name: str) -> subprocess.Popen:
+    def begin(self, name: str) -> forks.Fork:
         """Start a run and wait until its job has begun."""
         process = self.start(f"{name}.made")
         until((self.path / f"{name}.begun").exists, process)
         return process
 
-    def kill(self, process: subprocess.Popen) -> None:
+    def kill(self, process: forks.Fork) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
 
@@ -66,7 +63,7 @@ class Folder:
         return len(list((self.path / ".snakemake" / "locks").glob("*.lock")))
 
 
-def until(true: Callable[[], bool], process: subprocess.Popen) -> None:
+def until(true: Callable[[], bool], process: forks.Fork) -> None:
     """Wait as long as ``process`` runs."""
     while not true():
         assert process.poll() is None, process.communicate()[0]

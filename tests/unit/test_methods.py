@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -76,10 +77,11 @@ def finished(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     out = tmp_path_factory.mktemp("run")
     manifest = save_tiny_model(out / "model")
     changes = json.dumps({"steps": 2, "checkpoint_steps": [2], "weight_decay": 0.0, "micro_batch_size": 4})
-    command = [sys.executable, str(DRIVER), "reward_weighted", str(manifest), str(out), changes]
-    environment = os.environ | {"PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command = [str(DRIVER), "reward_weighted", str(manifest), str(out), changes]
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    done = forks.start(command, cwd=out, env=environment, packages=forks.TRAINING)
+    told, _ = done.communicate()
+    assert done.returncode == 0, told
     return manifest, out
 
 

@@ -2,12 +2,12 @@
 
 import io
 import itertools
+import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 
+import forks
 import pytest
 import torch
 from damages import cut, empty, flip
@@ -61,9 +61,10 @@ def advance_or_die(self, workers):
         os.kill(os.getpid(), signal.SIGKILL)
     advance(self, workers)
 
-p._Training._advance = advance_or_die
-settings = replace(PRESETS["tiny"], checkpoint_seconds=0.0)
-p.pretrain(sys.argv[1], sys.argv[2], seed=0, settings=settings, workers=int(sys.argv[3]))
+if __name__ == "__main__":
+    p._Training._advance = advance_or_die
+    settings = replace(PRESETS["tiny"], checkpoint_seconds=0.0)
+    p.pretrain(sys.argv[1], sys.argv[2], seed=0, settings=settings, workers=int(sys.argv[3]))
 """
 
 
@@ -73,8 +74,11 @@ def test_a_killed_run_continues_to_the_same_bytes(uninterrupted, tmp_path, befor
     folder, metrics = uninterrupted
     settings = replace(TINY, checkpoint_seconds=0.0)
     model, work = tmp_path / "model", tmp_path / "work"
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(model), str(work), str(before)], capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    (tmp_path / "killed.py").write_text(KILLED)
+    program = [str(tmp_path / "killed.py"), str(model), str(work), str(before)]
+    killed = forks.start(program, cwd=tmp_path, env=os.environ, packages=forks.TRAINING)
+    output, _ = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, output
     assert not (model / "model.safetensors").exists()
     saved = io.BytesIO((work / "checkpoint.pt").read_bytes()[pretraining.DIGEST_BYTES :])
     assert torch.load(saved, weights_only=True)["progress"][:2] == ("documents", 3)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pandas as pd
 import pytest
 from processes_driver import PROBLEMS
@@ -17,7 +18,7 @@ from selfdistill.training.settings import OnPolicySettings, SftSettings
 from tiny import save_tiny_model
 
 DRIVER = Path(__file__).with_name("processes_driver.py")
-ALONE = [os.environ | {"OMP_NUM_THREADS": "1"}]
+ALONE = [dict(os.environ)]
 CONFIGURATIONS = {
     "ddp": "distributed_type: MULTI_GPU\n",
     "fsdp2": """distributed_type: FSDP
@@ -59,18 +60,17 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def start(environments: list[dict], name: str, manifest: Path, out: Path, changes: dict) -> list[subprocess.Popen]:
+def start(environments: list[dict], name: str, manifest: Path, out: Path, changes: dict) -> list[forks.Fork]:
     out.mkdir(exist_ok=True)
-    command = [sys.executable, str(DRIVER), name, str(manifest), str(out), json.dumps(changes)]
-    return [
-        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for environment in environments
-    ]
+    command = [str(DRIVER), name, str(manifest), str(out), json.dumps(changes)]
+    options = {"cwd": out, "packages": forks.TRAINING}
+    return [forks.start(command, env=environment, **options) for environment in environments]
 
 
-def finish(processes: list[subprocess.Popen]) -> list[int]:
-    errors = [process.communicate(timeout=240)[1] for process in processes]
+def finish(processes: list[forks.Fork]) -> list[int]:
+    output = [process.communicate()[0] for process in processes]
     codes = [process.returncode for process in processes]
-    assert set(codes) <= {0, 75}, "\n".join(errors)
+    assert set(codes) <= {0, 75}, "\n".join(output)
     return codes
 
 

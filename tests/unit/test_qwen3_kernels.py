@@ -1,10 +1,10 @@
 """Kernels round alike in every process, whether it compiled them or loaded them from the cache."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 SAMPLE = """
@@ -22,6 +22,9 @@ BEGINNING = """
 import hashlib
 import numpy as np
 import torch
+from numba.core import config
+
+config.reload_config()  # numba was imported before the cache's place was known
 from selfdistill.generation.drafts import Drafts
 from selfdistill.generation.qwen3_engine import sample_rows
 from selfdistill.generation.requests import Row, Sampling
@@ -39,14 +42,14 @@ def digest(name, *arrays):
 
 def digests(cache: Path, *parts: str) -> list[str]:
     """Lines of what the parts compute in a process of its own that keeps compiled kernels in ``cache``."""
-    result = subprocess.run(
-        [sys.executable, "-c", BEGINNING + "".join(parts)],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    return sorted(result.stdout.splitlines())
+    cache.mkdir(exist_ok=True)
+    program = cache / "program.py"
+    program.write_text(BEGINNING + "".join(parts))
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = forks.start([str(program)], cwd=cache, env=environment, packages=forks.TRAINING)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return sorted(output.splitlines())
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 from project import Project
 
@@ -33,11 +34,14 @@ def state(project: Project) -> dict[str, tuple[str, int]]:
     return {name: (Path(name).read_text(), Path(name).stat().st_mtime_ns) for name in FINISHED}
 
 
+def environment(project: Project) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(project.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 def start(project: Project, *words: str, cwd: Path | None = None) -> tuple[int, str]:
-    environment = os.environ | {"PYTHONPATH": str(project.folder / "workflow"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "snakemake", *words]
-    run = subprocess.run(command, cwd=cwd or project.folder, env=environment, capture_output=True, text=True)
-    return run.returncode, run.stdout + run.stderr
+    process = forks.start(["snakemake", *words], cwd=cwd or project.folder, env=environment(project))
+    output, _ = process.communicate()
+    return process.returncode, output
 
 
 def sentences(output: str) -> list[str]:
@@ -86,6 +90,17 @@ def test_a_bad_configuration_stops_snakemake_with_its_sentences_alone(case, proj
     assert status == 1 and len(told) == len(expected), output
     assert all(any(line.startswith(sentence) for line in told) for sentence in expected), output
     assert state(project) == before
+
+
+def test_a_real_start_says_the_same(project, monkeypatch):
+    """Not a fork."""
+    monkeypatch.chdir(project.folder)
+    _, overlay, (sentence,) = CASES["a divisor"]
+    (project.folder / "mine.yaml").write_text(overlay)
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "mine.yaml"]
+    run = subprocess.run(command, env=environment(project), capture_output=True, text=True)
+    (told,) = sentences(run.stdout + run.stderr)
+    assert run.returncode == 1 and told.startswith(sentence)
 
 
 def test_a_start_elsewhere_says_where_it_belongs(project, monkeypatch):
