@@ -15,7 +15,7 @@ TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock resolve report compare reference bench clean
+.PHONY: help env reproduce thorough test unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report compare reference bench clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # each target takes the machine for itself
 
@@ -27,6 +27,7 @@ env:  ## install everything into .venv (idempotent)
 
 reproduce: env  ## run the default study: every table and figure, on this machine
 	@$(TIMED); echo "reproduce: the microcosm study, about a quarter of an hour on 2 idle cores; results/ says what lies where"; \
+	selfdistill fingerprint 2>/dev/null | tail -n 1; \
 	snakemake --cores $(CORES)
 
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
@@ -66,6 +67,9 @@ docs: env  ## regenerate config/README.md, the configuration schema and the READ
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \
 	  -c envs/torch.txt -o envs/requirements.lock $(TORCH_FAMILY:%=--no-emit-package %)
+
+fingerprint: env  ## config/fingerprint.json: what this machine computes, in digests; after a change of the arithmetic
+	@selfdistill fingerprint --write config/fingerprint.json
 
 resolve: env  ## check that the pins of envs/*.yaml fit together (needs the package index; installs nothing)
 	@python envs/resolve.py

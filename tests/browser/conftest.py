@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 SWITCHES += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
+PATIENCE = 600_000  # milliseconds after which what a page should show counts as missing; a busy machine takes its time
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
@@ -25,6 +27,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page; the test fails where the console showed an error or an exception was not caught."""
     shown = browser.new_page(viewport={"width": 1300, "height": 900})
+    shown.set_default_timeout(PATIENCE)
     complaints: list[str] = []
     shown.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     shown.on("pageerror", lambda error: complaints.append(str(error)))

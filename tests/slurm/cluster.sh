@@ -5,7 +5,8 @@
 #   cluster.sh start STATE              returns when both nodes are idle
 #   cluster.sh stop STATE               ends its daemons and whatever jobs left running
 #   cluster.sh env STATE                shell lines that make SLURM's commands talk to this cluster
-#   cluster.sh kill-node NODE STATE     like a power cut: slurmd, its job steps and their processes, by SIGKILL
+#   cluster.sh kill-node NODE STATE     like a power cut that is noticed at once: slurmd, its job steps and their
+#                                       processes, by SIGKILL
 #   cluster.sh start-node NODE STATE
 set -euo pipefail
 export LC_ALL=C
@@ -16,8 +17,8 @@ state=${1:?folder}; mkdir -p "$state"; state=$(cd "$state" && pwd -P)
 NODES="n1 n2"
 # What the nodes pretend to have: enough for a whole test study with the requests of profiles/slurm.
 CPUS=128 MEMORY_MB=4000000 GPUS=24
-# Seconds of silence after which a node counts as dead.
-SILENCE=15
+# Seconds of silence after which a node, a message, a job's start count as lost. A busy machine is silent for long.
+SILENCE=600
 
 # A surrounding job's variables would reach the daemons.
 for name in $(compgen -e | grep -E '^(SLURM|SBATCH|SRUN|SQUEUE)_' || true); do unset "$name"; done
@@ -94,8 +95,11 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 ReturnToService=2
 SlurmdTimeout=$SILENCE
+TCPTimeout=30
+MessageTimeout=$SILENCE
+BatchStartTimeout=$SILENCE
+UnkillableStepTimeout=$SILENCE
 KillWait=2
-TCPTimeout=2
 # SLURM's default, on which \`slurm-status-command: squeue\` relies.
 MinJobAge=300
 # As on most clusters: what profiles/slurm has to switch off.
@@ -130,7 +134,7 @@ start_munged() {
   rm -f "$state/munge/socket"
   munged --force --socket="$state/munge/socket" --key-file="$state/munge/key" --pid-file="$state/run/munged.pid" \
     --seed-file="$state/munge/seed" --log-file="$state/log/munged.log"
-  wait_until 10 munge --no-input --socket="$state/munge/socket" || fail "munged does not answer"
+  wait_until $SILENCE munge --no-input --socket="$state/munge/socket" || fail "munged does not answer"
 }
 
 start_node() {  # NODE
@@ -176,10 +180,10 @@ case $command in
     running "$state/run/slurmctld.pid" slurmctld || slurmctld </dev/null >> "$state/log/slurmctld.out" 2>&1 \
       || fail "slurmctld does not start, see $state/log"
     for name in $NODES; do start_node "$name"; done
-    wait_until 60 all_idle || fail "the nodes are not idle after a minute, see $state/log" ;;
+    wait_until $SILENCE all_idle || fail "the nodes are not idle after $SILENCE s, see $state/log" ;;
   stop) stop ;;
   env) echo "export SLURM_CONF=$SLURM_CONF; export PATH=$state/bin:\$PATH" ;;
-  kill-node) kill_node "$node" ;;
+  kill-node) kill_node "$node"; scontrol update NodeName="$node" State=DOWN Reason=killed ;;
   start-node) start_node "$node" ;;
-  *) sed -n '2,9p' "$0"; exit 2 ;;
+  *) sed -n '2,10p' "$0"; exit 2 ;;
 esac

@@ -27,7 +27,10 @@ GROUPS = {
     "sample": ("select_borderline", "sample_guidance", "collect_correct"),
     "render": ("render_table",),
 }
-STEPS = 1600
+# Training is held at one step until it is told to stop: no machine is too fast, or too slow, to be there at that time.
+STEPS, HELD = 40, 20
+STEP_ENDS = "        if state.global_step % self._every:\n"
+HOLD = f"        while state.global_step == {HELD} and not self.stop_requested:\n            time.sleep(0.1)\n"
 TRAIN = (
     "python -m selfdistill.launch none train-sft --examples examples.parquet --model model/manifest.json "
     "--model-name tiny --run.data unguided --run.learning-rate 1e-3 --settings.batch-size 8 "
@@ -41,6 +44,7 @@ def overdue(cluster, tiny_training, tmp_path_factory) -> tuple[Project, Submissi
     project = fault_project(tmp_path_factory.mktemp("overdue") / "project")
     for name in ("model", "examples.parquet"):
         (project.folder / name).symlink_to(tiny_training / name)
+    project.edit("workflow/selfdistill/training/checkpoints.py", STEP_ENDS, HOLD + STEP_ENDS)
     early = "{ python3 profiles/slurm/stop_in_time.py 25 & }"
     targets = ("runs_out_of_time", "is_too_slow")
     return project, cluster.submit(project, *targets, "--config", f"train={TRAIN}", "--precommand", early)
@@ -113,7 +117,8 @@ def test_a_dead_nodes_job_runs_on_another(cluster, faults, outcome):
     output = submission.finish()
     cluster.call("start-node", "n2")
     assert "failed due to a node failure" in output
-    assert [node for node, _ in started(faults, "loses_its_node").values()] == ["n2", "n1"]
+    first, *later = [node for node, _ in started(faults, "loses_its_node").values()]
+    assert first == "n2" and set(later) == {"n1"}
     # and SLURM did not run it a second time by itself
     assert cluster.queue(submission.run_id) == []
     seconds = submission.seconds_to(faults.folder / "loses_its_node")
@@ -126,6 +131,7 @@ def test_jobs_outlive_snakemake_and_the_next_start_takes_their_results(cluster, 
     submission.process.send_signal(signal.SIGKILL)
     submission.process.wait()
     assert [state for _, state, _ in cluster.queue(submission.run_id)] == ["RUNNING"]
+    (faults.folder / "go").touch()
     until(lambda: not cluster.queue(submission.run_id))
     status, output = faults.run("snakemake", "--unlock", "--cores", "1")
     assert status == 0, output
@@ -140,16 +146,19 @@ def test_after_its_time_limit_a_job_begins_anew_and_training_goes_on(overdue, ti
     uninterrupted = _train_here(tiny_training)
     output = submission.finish()
     assert "SLURM status is: 'TIMEOUT'" in output
-    assert len(started(project, "is_too_slow")) == 2
+    assert len(started(project, "is_too_slow")) > 1
     seconds = submission.seconds_to(project.folder / "is_too_slow")
-    outcome("a job reaches its limit of 60 s", "second SLURM job did it, with more time", "the first try", seconds)
-    first, second = sorted(project.folder.glob("trained.*.log"), key=lambda path: int(path.suffixes[0][1:]))
-    stopped = int(re.search(rf"stopped at step (\d+) of {STEPS}", first.read_text())[1])
-    continued = int(re.search(rf"(\d+)/{STEPS}", second.read_text())[1])
-    assert 0 < stopped == continued < STEPS
+    outcome("a job reaches its limit of 60 s", "another SLURM job did it, with more time", "the first try", seconds)
+    tries = sorted(project.folder.glob("trained.*.log"), key=lambda path: int(path.suffixes[0][1:]))
+    reached = 0
+    for told in (path.read_text() for path in tries):
+        begun = re.search(rf"(\d+)/{STEPS}", told)  # not in a try that the signal met before training
+        assert begun is None or int(begun[1]) == reached
+        reached = max([reached, *map(int, re.findall(rf"stopped at step (\d+) of {STEPS}", told))])
+    assert HELD <= reached < STEPS
     for name in ("model.safetensors", "steps.parquet"):
         assert (project.folder / "trained" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-    happened = f"saved step {stopped} of {STEPS} before it; second SLURM job went on there, to equal bytes"
+    happened = f"saved step {reached} of {STEPS} before it; another SLURM job went on there, to equal bytes"
     seconds = submission.seconds_to(project.folder / "trained" / "manifest.json")
     outcome("training reaches its limit of 60 s", happened, "nothing", seconds)
 

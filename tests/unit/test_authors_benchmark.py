@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 from selfdistill import cli
 from selfdistill.generation import Sampling, generate
@@ -71,10 +72,30 @@ def test_our_side_runs_stages_with_flags_that_they_have(authors, tmp_path):
     assert by_name["evaluate_model"]["sampler"].sampling == Sampling(1.0, max_tokens=400)
 
 
-def test_memory_is_that_of_the_whole_process_tree(authors, tmp_path):
-    child = "import time; held = bytearray(60_000_000); held[::4096] = b'x' * len(held[::4096]); time.sleep(0.5)"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+HOLDING = """
+import pathlib, time
+held = bytearray(60_000_000)
+held[::4096] = b"x" * len(held[::4096])
+pathlib.Path("held").touch()
+while not pathlib.Path("seen").exists():
+    time.sleep(0.05)
+"""
+
+
+def test_memory_is_that_of_the_whole_process_tree(authors, tmp_path, monkeypatch):
+    """The child holds its memory until it was looked at."""
+    look = authors.resident
+
+    def resident(process: psutil.Process) -> int:
+        held = (tmp_path / "held").exists()
+        found = look(process)
+        if held:
+            (tmp_path / "seen").touch()
+        return found
+
+    monkeypatch.setattr(authors, "resident", resident)
     alone = authors.run([sys.executable, "-c", "import time; time.sleep(0.2)"], tmp_path, {})
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLDING!r}])"
     assert 60 < authors.run([sys.executable, "-c", parent], tmp_path, {}) - alone < 100
 
 
