@@ -73,18 +73,16 @@ def sample_rows(
     return [
         completion
         for first in range(0, len(rows), READ_TOGETHER)
-        for completion in _Batch(
-            weights, rows[first : first + READ_TOGETHER], sampling, end_ids, drafts
-        ).completions(logps)
+        for completion in _Batch(weights, rows[first : first + READ_TOGETHER], sampling, end_ids, drafts).completions(
+            logps
+        )
     ]
 
 
 class _Batch:
     """Continuous batching: of ``rows`` at most `PLACES` run at a time, and when one ends, the next takes its place."""
 
-    def __init__(
-        self, weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray, drafts: Drafts
-    ):
+    def __init__(self, weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray, drafts: Drafts):
         self.sampling, self.drafts = sampling, drafts
         self.is_end = np.zeros(weights.vocabulary, bool)
         self.is_end[end_ids[end_ids < len(self.is_end)]] = True  # a tokenizer may know more tokens than the model

@@ -193,8 +193,7 @@ def _build_optimizers(model: nn.Module, settings: PretrainingSettings) -> list[t
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     adamw = torch.optim.AdamW(others, lr=settings.adamw_rate, betas=(0.9, 0.98), weight_decay=0.0)
     muons = [
-        Muon(some, lr=settings.muon_rate, momentum=0.95, weight_decay=0.01)
-        for some in (matrices[::2], matrices[1::2])
+        Muon(some, lr=settings.muon_rate, momentum=0.95, weight_decay=0.01) for some in (matrices[::2], matrices[1::2])
     ]
     optimizers = [adamw, *muons]
     for optimizer in optimizers:

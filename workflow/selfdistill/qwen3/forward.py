@@ -25,6 +25,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from selfdistill.qwen3 import kernels
 from selfdistill.qwen3.decoding import angles, inverse_frequencies, is_plain
 from selfdistill.qwen3.kernels import pack
+from selfdistill.qwen3.products import linear
 
 GROUP = 768  # tokens; most of what a product writes stays within a core's cache until the next kernel reads it
 
@@ -111,12 +112,15 @@ def _refuse(options: dict[str, Any], *more: str) -> None:
 
 @contextmanager
 def _reading_by(model: Qwen3ForCausalLM, forward: Callable[..., BaseModelOutputWithPast]) -> Iterator[None]:
-    """Replace ``model.model.forward``, not ``__call__``, so that wrappers and hooks around the model see the call."""
-    model.model.forward = forward
+    """Replace ``model.model.forward``, not ``__call__``, so that wrappers and hooks around the model see the call.
+
+    The output layer's product is ours, too.
+    """
+    model.model.forward, model.lm_head.forward = forward, lambda states: linear(states, model.lm_head.weight)
     try:
         yield
     finally:
-        del model.model.forward
+        del model.model.forward, model.lm_head.forward
 
 
 class _LayerWeights(NamedTuple):
@@ -312,9 +316,7 @@ def _layer(batch: _Batch, group: _Group, weights: _Joined, saved: _Saved, y: np.
         saved.attended, saved.log_sums,
     )  # fmt: skip
     kernels.multiply(saved.attended, weights.out, work.added, False)
-    kernels.add_rms_norm(
-        saved.x, work.added, weights.mlp_norm, batch.eps, saved.middle, work.normed, saved.mlp_inverse
-    )
+    kernels.add_rms_norm(saved.x, work.added, weights.mlp_norm, batch.eps, saved.middle, work.normed, saved.mlp_inverse)
     kernels.multiply(work.normed, weights.gate_up, saved.gate_up, False)
     kernels.silu_product(saved.gate_up, work.product)
     y[:] = saved.middle

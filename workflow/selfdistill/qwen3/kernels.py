@@ -280,7 +280,9 @@ def _added_up(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
     while width > 1:
         width //= 2
         halves = (
-            builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_I32, width), list(range(first, first + width))))
+            builder.shuffle_vector(
+                vector, vector, ir.Constant(ir.VectorType(_I32, width), list(range(first, first + width)))
+            )
             for first in (0, width)
         )
         vector = builder.fadd(*halves)
@@ -477,7 +479,20 @@ def attend(
                     lanes = _up_to_lanes(min(BLOCK, reach - block * BLOCK))
                     keys_at = ((slot * blocks + block) * kv + h) * width * BLOCK
                     _add_up(
-                        queries, 0, width, 1, keys, keys_at, BLOCK, scores, seen, step, count * group, lanes, width, False
+                        queries,
+                        0,
+                        width,
+                        1,
+                        keys,
+                        keys_at,
+                        BLOCK,
+                        scores,
+                        seen,
+                        step,
+                        count * group,
+                        lanes,
+                        width,
+                        False,
                     )
                     seen += lanes
             first_own = _up_to_lanes(of_prompt)
@@ -637,9 +652,7 @@ def attend_causally(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, hal
                         total = _sum(row, ones, _up_to_lanes(own))
                         row[own:seen] = _ZERO
                         totals[r], log_sums[start + first + r, head] = total, highest + _log(total)
-                    _add_up(
-                        scores, 0, longest, 1, values, 0, padded, outputs, 0, padded, count, padded, seen, False
-                    )
+                    _add_up(scores, 0, longest, 1, values, 0, padded, outputs, 0, padded, count, padded, seen, False)
                     for r in range(count):
                         scale = _ONE / totals[r]
                         for d in range(width):
@@ -722,7 +735,20 @@ def attend_causally_backward(
                         grad_scores, 0, 1, longest, queries, at, padded, grad_keys, 0, padded, seen, padded, count, True
                     )
                     _add_up(
-                        grad_scores, 0, longest, 1, keys, 0, padded, grad_queries, at, padded, count, padded, seen, False
+                        grad_scores,
+                        0,
+                        longest,
+                        1,
+                        keys,
+                        0,
+                        padded,
+                        grad_queries,
+                        at,
+                        padded,
+                        count,
+                        padded,
+                        seen,
+                        False,
                     )
                 for i in range(length):
                     _head_backward(
