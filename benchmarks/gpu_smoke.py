@@ -51,7 +51,7 @@ from selfdistill.microcosm.pretrain import pretrain
 from selfdistill.microcosm.reasoner import Reasoner
 from selfdistill.problems import ProblemSet, load_problem_set
 from selfdistill.training import arguments, onpolicy, sdpo, sft, trainer
-from selfdistill.training.losses import CHUNK_TOKENS, PIECE_LOGITS, aggregate, distillation_terms, topk_divergence
+from selfdistill.training.losses import CHUNK_TOKENS, PIECE_LOGITS, distillation_terms, topk_divergence
 from selfdistill.training.settings import OnPolicySettings, Run, SftRun, SftSettings
 from selfdistill.training.states import response_states
 from selfdistill.training.trainer import PHASES
@@ -463,15 +463,15 @@ def sdpo_step(
     half = partial(torch.autocast, phases.device.type, torch.bfloat16)
     own, kept = ids[:, -lengths.student :], lengths.response
     with phases("teacher"), torch.no_grad(), half():
-        taught, _ = response_states(teacher, ids, torch.ones_like(ids), kept)
+        taught = response_states(teacher, ids, torch.ones_like(ids), kept)
     with phases("student"), half():
-        states, _ = response_states(student, own, torch.ones_like(own), kept)
+        states = response_states(student, own, torch.ones_like(own), kept)
     with phases("loss"), half():
         weights = (model.get_output_embeddings().weight for model in (student, teacher))
         divergence, _, _ = distillation_terms(
-            states, taught, next(weights), own[:, -kept:], teacher_weight=next(weights), **LOSS
+            states, taught, next(weights), own[0, -kept:], teacher_weight=next(weights), **LOSS
         )
-        loss = aggregate(divergence, torch.ones_like(divergence), how=SETTINGS.aggregation)
+        loss = divergence.mean()
     with phases("backward"):
         loss.backward()
     with phases("optimizer"):
@@ -491,7 +491,7 @@ def memory_model(shape: Shape, lengths: Lengths, teacher_dtype: torch.dtype) -> 
     count, size = shape.parameters(), teacher_dtype.itemsize
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     output = 4 * shape.vocabulary * shape.hidden  # gradient of the output's weight, the first one to exist
-    logits = min(CHUNK_TOKENS, lengths.response) * shape.vocabulary
+    logits = min(CHUNK_TOKENS["gpu"], lengths.response) * shape.vocabulary
     piece = min(logits, PIECE_LOGITS["gpu"])
     passing = 16 * shape.hidden + 6 * shape.intermediate  # bytes per token of a layer without gradient
     found = {

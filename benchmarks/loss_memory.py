@@ -5,7 +5,7 @@
 
 The memory towards the paper's T = 20,480, which needs 12 GiB for TRL's loss at T = 4,096:
 
-    python benchmarks/loss_memory.py --losses sdpo --precisions float32 --repeats 1 \\
+    python benchmarks/loss_memory.py --precisions float32 --repeats 1 \\
         --cases 1024:151936:100:128 2048:151936:100:128 4096:151936:100:128 20480:151936:100:128
 
 A case is T:V:k:H: from hidden states [T, H] and the output layer's weight [V, H] to the gradients of both, SDPO with
@@ -18,9 +18,10 @@ Every measurement is made in a fresh process of one thread, after a call with 8 
 on a CPU, the peak of the process's resident memory (VmHWM of /proc/self/status, reset before) minus what was resident
 before, and on a GPU torch.cuda.max_memory_allocated minus what was allocated. Seconds are processor time on a CPU,
 which other programs disturb least, and a clock's on a GPU. Ratios are to the first baseline, repeat by repeat: median,
-least and most. Above --limit tokens (4,096 on a CPU) only the project's loss is measured. Where a loss was not measured
-at the paper's T but at two others, each of at least a chunk, the line a + b T through the medians of the memory gives
-that of the paper's T, printed as extrapolated. On a GPU the paper's T itself is the default.
+least and most. Above --limit tokens (4,096 on a CPU) only losses that never form all logits are measured: ours and
+TRL's fused one. Where a loss was not measured at the paper's T but at two others, each of at least a chunk, the line
+a + b T through the medians of the memory gives that of the paper's T, printed as extrapolated. Last stand the ratios of
+our memory to that of every other loss, at each T. On a GPU the paper's T itself is the default.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
@@ -39,7 +40,7 @@ from pathlib import Path
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
 import torch
-from selfdistill.training.losses import CHUNK_TOKENS, distillation_terms, token_logps, truncated_ratio
+from selfdistill.training.losses import distillation_terms, token_logps, truncated_ratio
 from torch.nn import functional as F
 from trl.experimental.sdpo.loss_utils import (
     add_tail_bucket,
@@ -53,7 +54,8 @@ from trl.trainer.utils import selective_log_softmax, selective_log_softmax_and_e
 PAPER_TOKENS = 20_480
 OURS = "ours"
 CPU_LIMIT = 4096  # tokens, of losses that form all logits
-CHUNKS = {"TRL fused": TOKEN_CHUNK_SIZE}  # tokens; of all others `CHUNK_TOKENS`, so that lines have the same points
+CHUNKS = {"TRL fused": TOKEN_CHUNK_SIZE, OURS: 1024}  # most tokens at a time; where all logits are formed, any
+SPARING = (OURS, "TRL fused")  # losses that never form all logits
 ALPHA, CLIP = 0.5, 2.0
 CPU_CASES = ["256:151936:100:1024", "512:151936:100:1024", "1024:151936:100:1024", "6400:102:100:128"]
 CUDA_CASES = [f"{PAPER_TOKENS}:151936:100:1024", f"{PAPER_TOKENS}:151936:100:4096"]
@@ -225,7 +227,7 @@ def measure_all(
             for precision in precisions:
                 for loss in losses:
                     found = measured[loss, case, precision] = defaultdict(list)
-                    names = [name for name in LOSSES[loss] if name == OURS or case.tokens <= limit]
+                    names = [name for name in LOSSES[loss] if name in SPARING or case.tokens <= limit]
                     for name in repeats * names:
                         found[name].append(fresh.apply(measure, (loss, name, case, precision)))
                     if precision in AGREEMENT:
@@ -286,7 +288,7 @@ def at_papers_tokens(measured: Measured) -> list[dict[str, object]]:
     points: dict[tuple, dict[int, float]] = defaultdict(dict)
     for (loss, case, precision), found in measured.items():
         for name, repeats in found.items():
-            if case.tokens >= CHUNKS.get(name, CHUNK_TOKENS):
+            if case.tokens >= CHUNKS.get(name, 512):
                 shared = loss, name, precision, case.vocabulary, case.k, case.hidden
                 points[shared][case.tokens] = statistics.median(repeat["bytes"] for repeat in repeats)
     shown = []
@@ -299,6 +301,24 @@ def at_papers_tokens(measured: Measured) -> list[dict[str, object]]:
             fitted = {"a": fit.intercept, "b": fit.slope, "from T": sorted(medians)}
             shown.append(row | fitted | {"bytes": fit.intercept + fit.slope * PAPER_TOKENS})
     return with_ratios(shown)
+
+
+def ratios(measured: Measured, papers: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """A line per loss, precision and T: the project's memory over each other's, and whether it was measured."""
+    found: dict[tuple, dict[str, tuple[float, str]]] = defaultdict(dict)
+    for (loss, case, precision), of_case in measured.items():
+        for name, repeats in of_case.items():
+            bytes_ = statistics.median(repeat["bytes"] for repeat in repeats)
+            found[loss, precision, case.vocabulary, case.hidden, case.tokens][name] = bytes_, ""
+    for row in papers:
+        place = tuple(row[key] for key in ("loss", "precision", "V", "H"))
+        found[*place, PAPER_TOKENS][row["name"]] = row["bytes"], " (EXTRAPOLATED)" if "a" in row else ""
+    for (loss, precision, vocabulary, hidden, tokens), by_name in found.items():
+        own, how = by_name.get(OURS, (0.0, ""))
+        others = [f"{own / other:.4f} of {name}{mark}" for name, (other, mark) in by_name.items() if name != OURS]
+        if own and others:
+            case = f"{loss} {precision}, T {tokens:,}, V {vocabulary:,}, H {hidden:,}"
+            yield f"{case}: {own / 2**20:.0f} MiB{how}, {', '.join(others)}"
 
 
 def with_ratios(shown: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -340,6 +360,7 @@ def main() -> None:
     papers = at_papers_tokens(measured)
     for row in papers:
         print(papers_line(row))
+    print(*ratios(measured, papers), sep="\n")
     if given.json:
         shown = [row for key, found in measured.items() for row in rows(*key, found)]
         text = json.dumps({"device": "cuda" if cuda else "cpu", "measured": shown, "at paper's T": papers}, indent=2)

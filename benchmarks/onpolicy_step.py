@@ -191,6 +191,10 @@ def stock(method: str, manifest: Path, data: Dataset, shared: OnPolicySettings, 
     tokens: list[int] = []
     args = arguments(method, shared, folder)
     args.full_determinism = False
+    # What ours does within an update, TRL's does as steps of gradient accumulation.
+    args.per_device_train_batch_size = shared.micro_batch_size
+    args.gradient_accumulation_steps = shared.share(1) // shared.micro_batch_size
+    args.steps_per_generation *= args.gradient_accumulation_steps
     trainer = timing(kind, clock, phases)(
         model=models.load_model(manifest),
         reward_funcs=graded(tokens, tokenizer.eos_token_id),

@@ -137,7 +137,7 @@ def make_model(vocabulary: int):
 def update(point: Point, student, teacher, optimizer) -> tuple[float, float]:
     """Processor and wall seconds of one update on random tokens [B, P + T], the teacher's [B, P + 2 T]."""
     import torch
-    from selfdistill.training.losses import aggregate, distillation_terms, truncated_ratio
+    from selfdistill.training.losses import distillation_terms, truncated_ratio
     from selfdistill.training.states import response_states
 
     length, batch = point.length, point.batch
@@ -147,14 +147,21 @@ def update(point: Point, student, teacher, optimizer) -> tuple[float, float]:
     own, taught = torch.cat([prompts, responses], dim=1), torch.cat([demonstrated, responses], dim=1)
     processor, clock = time.process_time(), time.perf_counter()
     with torch.no_grad():
-        teacher_states, _ = response_states(teacher, taught, torch.ones_like(taught), length)
-    states, _ = response_states(student, own, torch.ones_like(own), length)
+        teacher_states = response_states(teacher, taught, torch.ones_like(taught), length)
+    states = response_states(student, own, torch.ones_like(own), length)
     weight, teacher_weight = (model.get_output_embeddings().weight for model in (student, teacher))
     divergence, logps, _ = distillation_terms(
-        states, teacher_states, weight, responses, teacher_weight=teacher_weight, k=point.k, alpha=ALPHA, tail=True
+        states,
+        teacher_states,
+        weight,
+        responses.flatten(),
+        teacher_weight=teacher_weight,
+        k=point.k,
+        alpha=ALPHA,
+        tail=True,
     )
     weighted = divergence * truncated_ratio(logps, logps, clip=CLIP)
-    aggregate(weighted, torch.ones_like(logps), how="token").backward()
+    weighted.mean().backward()
     torch.nn.utils.clip_grad_norm_(student.parameters(), MAX_NORM)
     optimizer.step()
     optimizer.zero_grad()

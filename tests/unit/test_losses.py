@@ -237,6 +237,25 @@ def test_pieces_of_a_chunk_give_what_a_chunk_at_once_gives(dtype):
             assert torch.allclose(ours, at_once, rtol=1e-12 if dtype == torch.float64 else 1e-5, atol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("biased", [True, False])
+def test_parts_of_the_vocabulary_give_the_gradients_of_the_whole(dtype, biased):
+    states, taught = (logits(1, 12, 8, seed=seed).to(dtype).requires_grad_() for seed in (0, 1))
+    weight = logits(VOCABULARY, 8, seed=2).to(dtype).requires_grad_()
+    bias = logits(VOCABULARY, seed=3).to(dtype).requires_grad_() if biased else None
+    upon, found = [states, weight, bias] if biased else [states, weight], []
+    for size in (VOCABULARY, 4, 1):
+        with patch.dict(losses.PART_ENTRIES, cpu=size):
+            numbers = divergence_in_chunks(
+                states, taught, weight, bias=bias, k=5, alpha=0.5, tail=True, temperature=0.7, chunk_tokens=5
+            )
+            found.append(torch.autograd.grad(numbers.sum(), upon))
+    for parts in found[1:]:
+        for ours, whole in zip(parts, found[0], strict=True):
+            gap = (ours - whole).abs().max() / whole.abs().max()
+            assert ours.dtype == dtype and gap < (1e-12 if dtype == torch.float64 else 2e-2)
+
+
 def test_without_tokens_there_are_no_numbers_and_gradients_of_zero():
     hidden, weight = logits(2, 0, 8).requires_grad_(), logits(VOCABULARY, 8, seed=2).requires_grad_()
     numbers = distillation_terms(

@@ -281,7 +281,7 @@ def test_a_killed_run_continues_to_the_same_bytes(killed, finished, manifest: Pa
     assert {"checkpoint-2", "checkpoint-4", "step-2", "step-00003.parquet"} <= found
     assert not (folder / "out").exists()
     continued = train(manifest, folder, ARMS[name])
-    assert updates[0] == 4 and len(updates) == 8  # from the end of step 2, and with four micro-batches per step
+    assert updates == [4, 5, 6, 7]  # from the end of step 2
     assert continued.digests() == finished(name).digests()
 
 

@@ -90,8 +90,9 @@ def train(
     [
         ("sft", "fsdp2", {}),
         ("grpo", "ddp", {}),
-        ("grpo", "fsdp2", {"draws_from_base": True, "aggregation": "token"}),
+        ("grpo", "fsdp2", {"draws_from_base": True, "aggregation": "token", "micro_batch_tokens": 60}),
         ("sdpo", "ddp", {"aggregation": "token", "batch_size": 1, "rollouts": 8}),  # one group, half of it elsewhere
+        ("sdpo", "ddp", {"batch_size": 4, "micro_batch_tokens": 60}),
         ("sdpo-ema", "fsdp2", {"draws_from_base": True}),
     ],
 )
@@ -158,10 +159,10 @@ def test_the_launcher_ends_all_processes_when_one_fails(folder, manifest):
 
 def test_a_batch_that_does_not_divide_names_what_would():
     settings = OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3)
-    assert settings.accumulation(2) == 2
+    assert settings.share(2) == 6
     with pytest.raises(UserError, match=r"\(12\) does not divide among 5 processes; nearest .*: 4 or 6"):
-        settings.accumulation(5)
+        settings.share(5)
     with pytest.raises(UserError, match=r"micro_batch_size 3 does not divide 4 sequences .*: 2 or 4"):
-        OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3).accumulation(3)
+        OnPolicySettings(checkpoint_steps=[1], batch_size=6, rollouts=4, micro_batch_size=3).share(3)
     with pytest.raises(UserError, match=r"batch_size \(32\) does not divide among 3 processes; nearest .*: 2 or 4"):
         SftSettings().accumulation(3)

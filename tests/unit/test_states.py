@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import transformers
 from selfdistill.training import states
-from selfdistill.training.states import can_lie_end_to_end, response_states, without_padding
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+from selfdistill.training.states import can_lie_end_to_end, computing_again, padded, response_states, without_padding
+from torch.utils.checkpoint import CheckpointError
+from transformers import PreTrainedModel
 
 SIZES = {
     "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -14,10 +16,10 @@ PROMPTS, RESPONSES = (5, 1, 3, 4), (2, 6, 0, 9)
 WIDTHS = (7, 12)  # padding in every row, before the prompts and behind the responses
 
 
-def make_model(kind: str = "qwen3", **changes: object) -> PreTrainedModel:
+def make_model(kind: str = "Qwen3", **changes: object) -> PreTrainedModel:
     torch.manual_seed(0)
-    config, model = {"qwen3": (Qwen3Config, Qwen3ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}[kind]
-    return model(config(**SIZES | changes))
+    config = getattr(transformers, f"{kind}Config")(**SIZES | changes)
+    return getattr(transformers, f"{kind}ForCausalLM")(config)
 
 
 def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,67 +31,122 @@ def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def gradients(model: PreTrainedModel) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """States of the batch, and the gradient of a function of those of responses."""
+    """States of the batch's responses, and the gradient of a function of them."""
     ids, mask = make_batch()
-    found, left = response_states(model, ids, mask, WIDTHS[1])
-    seen = mask[:, WIDTHS[0] : WIDTHS[0] + left, None]
-    (found.sin() * seen).sum().backward()
-    return (found * seen).detach(), {name: weight.grad for name, weight in model.named_parameters()}
+    with computing_again(model):
+        found = response_states(model, ids, mask, WIDTHS[1])
+        found.sin().sum().backward()
+    return found.detach(), {name: weight.grad for name, weight in model.named_parameters()}
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "llama"])
-def test_states_are_those_of_each_sequence_alone(kind: str):
-    model, (ids, mask) = make_model(kind), make_batch()
-    found, left = response_states(model, ids, mask, WIDTHS[1])
-    assert can_lie_end_to_end(model) and left == max(RESPONSES) == found.size(1)
-    for row, sequence, seen, prompt, response in zip(found, ids, mask, PROMPTS, RESPONSES, strict=True):
+def assert_equal(ours: tuple, theirs: tuple, within: float = 1e-6) -> None:
+    (found, of_found), (wanted, of_wanted) = ours, theirs
+    assert found.shape == (sum(RESPONSES), SIZES["hidden_size"]) and (found - wanted).abs().max() < within
+    for name, gradient in of_wanted.items():
+        if gradient is not None:
+            assert (of_found[name] - gradient).abs().max() < 10 * within * (gradient.abs().max() + 1e-2), name
+
+
+WINDOW = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
+KINDS = [("Qwen3", {}), ("Qwen2", {}), ("Llama", {}), ("Qwen2", WINDOW), ("Qwen3", WINDOW | {"sliding_window": 20}),
+         ("Olmo3", {"sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_states_are_those_of_each_sequence_alone(kind: str, changes: dict):
+    model, (ids, mask) = make_model(kind, **changes), make_batch()
+    found = response_states(model, ids, mask, WIDTHS[1])
+    assert can_lie_end_to_end(model)
+    rows = found.split(RESPONSES)
+    for row, sequence, seen, prompt, response in zip(rows, ids, mask, PROMPTS, RESPONSES, strict=True):
         alone = model.model(sequence[seen.bool()][None]).last_hidden_state[0]
-        assert torch.allclose(row[:response], alone[prompt - 1 : prompt - 1 + response], rtol=0, atol=1e-6)
+        assert torch.allclose(row, alone[prompt - 1 : prompt - 1 + response], rtol=0, atol=1e-6)
     assert model.config._attn_implementation == "sdpa"
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "qwen3 by its own layers", "llama"])
-def test_states_and_gradients_equal_those_of_the_padded_batch(kind: str, monkeypatch: pytest.MonkeyPatch):
-    kind, _, own_layers = kind.partition(" ")
-    if own_layers:
+@pytest.mark.parametrize("own_layers", [False, True])
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_states_and_gradients_equal_those_of_the_padded_batch(
+    kind: str, changes: dict, own_layers: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if own_layers:  # of a plain Qwen3 too
         monkeypatch.setattr(states.qwen3, "supports", lambda model: False)
-    ours, of_ours = gradients(make_model(kind))
-    monkeypatch.setattr(states.qwen3, "supports", lambda model: False)
+    ours = gradients(make_model(kind, **changes))
     monkeypatch.setattr(states, "can_lie_end_to_end", lambda model: False)
-    padded, of_padded = gradients(make_model(kind))
-    assert (ours - padded).abs().max() < 1e-6
-    for name, gradient in of_padded.items():
-        if gradient is not None:
-            assert (of_ours[name] - gradient).abs().max() < 1e-5 * gradient.abs().max() + 1e-7, name
+    assert_equal(ours, gradients(make_model(kind, **changes)))
+
+
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_in_double_precision_they_are_equal_to_many_more_digits(
+    kind: str, changes: dict, monkeypatch: pytest.MonkeyPatch
+):
+    ours = gradients(make_model(kind, **changes).double())
+    monkeypatch.setattr(states, "can_lie_end_to_end", lambda model: False)
+    assert_equal(ours, gradients(make_model(kind, **changes).double()), within=1e-14)
+
+
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_layers_that_are_computed_again_attend_as_before(kind: str, changes: dict):
+    recomputing = make_model(kind, **changes)
+    recomputing.gradient_checkpointing_enable({"use_reentrant": False})
+    assert can_lie_end_to_end(recomputing)
+    calls = []
+    recomputing.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
+    assert_equal(gradients(recomputing.train()), gradients(make_model(kind, **changes)))
+    assert len(calls) == 2 and recomputing.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize(("kind", "changes"), KINDS)
+def test_meanwhile_a_padded_batch_is_read_as_ever(kind: str, changes: dict):
+    model, (ids, mask) = make_model(kind, **changes), make_batch()
+    mask = mask.flip(1)  # padded on the right, where positions begin at 0
+    plain = model(ids, attention_mask=mask, use_cache=False).logits
+    with computing_again(model):
+        meanwhile = model(ids, attention_mask=mask, use_cache=False).logits
+        alone = model(ids, use_cache=False).logits
+    assert torch.equal(plain, meanwhile) and torch.equal(alone, model(ids, use_cache=False).logits)
+
+
+def test_layers_that_are_computed_again_by_another_attention_are_found_out():
+    model, (ids, mask) = make_model("Qwen2").train(), make_batch()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    found = response_states(model, ids, mask, WIDTHS[1])
+    with pytest.raises(CheckpointError):
+        found.sum().backward()
 
 
 def test_no_padding_is_computed():
-    model, (ids, mask) = make_model("llama"), make_batch()
+    model, (ids, mask) = make_model("Llama"), make_batch()
     rows = []
     model.model.layers[0].mlp.register_forward_hook(lambda module, inputs, output: rows.append(inputs[0].shape[:2]))
     response_states(model, ids, mask, WIDTHS[1])
     assert rows == [(1, int(mask.sum()))]
 
 
-def test_a_batch_of_empty_responses_keeps_one_column():
-    model, (ids, mask) = make_model(), make_batch()
+@pytest.mark.parametrize("kind", ["Qwen3", "Qwen2"])
+def test_a_batch_of_empty_responses_has_no_states(kind: str):
+    model, (ids, mask) = make_model(kind), make_batch()
     mask[:, WIDTHS[0] :] = 0
-    found, left = response_states(model, ids, mask, WIDTHS[1])
-    assert left == 1 and found.shape == (4, 1, SIZES["hidden_size"]) and not found.any()
+    found = response_states(model, ids, mask, WIDTHS[1])
+    assert found.shape == (0, SIZES["hidden_size"]) and found.requires_grad
 
 
 def test_models_that_attend_otherwise_are_given_a_padded_batch():
-    assert can_lie_end_to_end(make_model())
-    windows = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
-    assert not can_lie_end_to_end(make_model(**windows))
-    assert not can_lie_end_to_end(make_model(attn_implementation="eager"))
-    recomputing = make_model()
-    recomputing.gradient_checkpointing_enable()
-    assert not can_lie_end_to_end(recomputing)
+    others = [make_model("Qwen2", attn_implementation="eager"), make_model("Mistral", sliding_window=4),
+              make_model("Qwen3Next", layer_types=["linear_attention", "full_attention"])]  # fmt: skip
+    assert not any(map(can_lie_end_to_end, others))
     ids, mask = make_batch()
-    plain, recomputed = (response_states(model, ids, mask, WIDTHS[1])[0] for model in (make_model(), recomputing))
-    seen = mask[:, WIDTHS[0] : WIDTHS[0] + max(RESPONSES), None]
-    assert ((plain - recomputed) * seen).abs().max() < 1e-6
+    plain, eager = (response_states(model, ids, mask, WIDTHS[1]) for model in (make_model("Qwen2"), others[0]))
+    assert (plain - eager).abs().max() < 1e-6
+
+
+def test_values_of_tokens_are_put_where_they_were():
+    seen = torch.tensor([[1, 1, 0], [0, 0, 0], [1, 1, 1]])
+    values = torch.arange(1.0, 6.0, requires_grad=True)
+    found = padded(values, seen)
+    assert found.tolist() == [[1, 2, 0], [0, 0, 0], [3, 4, 5]]
+    (found * found).sum().backward()
+    assert values.grad.tolist() == [2, 4, 6, 8, 10]
 
 
 def test_padding_of_all_rows_is_cut_and_no_token_is():

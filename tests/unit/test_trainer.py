@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from selfdistill import models
 from selfdistill.errors import UserError
 from selfdistill.generation import Sampling, contexts, shards, traces
 from selfdistill.generation.requests import Completion
-from selfdistill.training import methods
+from selfdistill.training import methods, sdpo, states
 from selfdistill.training import trainer as trainer_module
 from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.rollouts import RolloutRecord, Step
@@ -93,7 +94,7 @@ def make_trainer(
             enable_thinking=None, opened=contexts.opens_thinking(tokenizer),
             record=RolloutRecord(folder / "rollouts", "s", "m", "r"), **shared,
         )  # fmt: skip
-    made.current_gradient_accumulation_steps = made.args.gradient_accumulation_steps
+    made.current_gradient_accumulation_steps = 1
     made.model.train()
     return made
 
@@ -472,38 +473,87 @@ def update_gradients(trainer: OnPolicyTrainer, batch: Batch, monkeypatch: pytest
     found = []
     for _ in range(trainer.settings.updates_per_step):
         trainer.model.zero_grad()
-        for _ in range(trainer.args.gradient_accumulation_steps):
-            trainer.training_step(trainer.model, [{}], None)
+        trainer.training_step(trainer.model, [{}], None)
         found.append({name: weight.grad.clone() for name, weight in trainer.model.named_parameters()})
     return found
 
 
+def updates_of(trainer: OnPolicyTrainer, batch: Batch) -> list[Batch]:
+    """The sequences of each update of a step, in one batch."""
+    return [
+        {name: torch.cat([part[name] for part in update]) if value.ndim else value for name, value in batch.items()}
+        for update in trainer._split(batch)
+    ]
+
+
+SPLITS = [{"micro_batch_size": 8}, {"micro_batch_size": 4}, {"micro_batch_size": 2},
+          {"micro_batch_tokens": 1000}, {"micro_batch_tokens": 45}, {"micro_batch_tokens": 1}]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["Qwen3", "Qwen2"])  # computed by our layers, and by its own
 @pytest.mark.parametrize("aggregation", ["authors", "token"])
 @pytest.mark.parametrize("method", ["grpo", "sdpo"])
 def test_the_size_of_micro_batches_does_not_change_an_update(
-    manifest: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, aggregation: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, aggregation: str, kind: str
 ):
     """Two updates of 8 sequences; the gradient of each is that of the loss over its sequences."""
+    manifest, other = (save_tiny_model(tmp_path / f"model-{seed}", kind=kind, seed=seed) for seed in (0, 5))
     student, teacher = models.load_model(manifest), models.load_model(other)
     batch = make_batch(student, rows=16)
     batch["advantages"] = batch["advantages"][:, None] * batch["rollout_weights"]
     sizes = {"batch_size": 4, "updates_per_step": 2, "aggregation": aggregation}
-    found = {}
-    for size in (8, 4, 2):
-        trainer = make_trainer(tmp_path, manifest, method, teacher=other, micro_batch_size=size, **sizes)
-        assert trainer.args.gradient_accumulation_steps == 8 // size
-        found[size] = update_gradients(trainer, batch, monkeypatch)
-        if size == 8:
-            updates = trainer._buffered_inputs
-    for i, update in enumerate(updates):
+    found, numbers = [], []
+    for split in SPLITS:
+        trainer = make_trainer(tmp_path, manifest, method, teacher=other, **split, **sizes)
+        numbers.append([len(update) for update in trainer._split(batch)])
+        found.append(update_gradients(trainer, batch, monkeypatch))
+    monkeypatch.setattr(states, "can_lie_end_to_end", lambda model: False)
+    found.append(update_gradients(make_trainer(tmp_path, manifest, method, teacher=other, **sizes), batch, monkeypatch))
+    assert numbers[:4] == [[1, 1], [2, 2], [4, 4], [1, 1]] and numbers[5] == [8, 8]
+    assert all(2 <= number < 8 for number in numbers[4])
+    for i, update in enumerate(updates_of(trainer, batch)):
         if method == "sdpo":
             per_row = sdpo_by_hand(student, teacher, update)
         else:  # the rollout weights stand in the advantages, from which they are taken out again
             signs = (update["advantages"] / update["rollout_weights"])[:, 0]
             per_row = grpo_by_hand(student, update | {"advantages": signs})
         wanted = gradients(aggregated(per_row, update, aggregation, updates=2), student)
-        for gradient in (found[8][i], found[4][i], found[2][i]):
-            assert_equal_gradients(gradient, wanted, 1e-6)
+        for gradient in found:
+            assert_equal_gradients(gradient[i], wanted, 1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["authors", "token"])
+@pytest.mark.parametrize("method", ["grpo", "sdpo"])
+def test_in_double_precision_updates_by_tokens_are_those_of_padded_micro_batches(
+    manifest: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, aggregation: str
+):
+    batch = make_batch(models.load_model(manifest), rows=16)
+    batch["advantages"] = batch["advantages"][:, None] * batch["rollout_weights"]
+    found = []
+    for split in ({"micro_batch_tokens": 45}, {"micro_batch_size": 4}):
+        sizes = {"batch_size": 4, "updates_per_step": 2, "aggregation": aggregation}
+        trainer = make_trainer(tmp_path, manifest, method, teacher=other, **split, **sizes)
+        trainer.model.double()
+        if method == "sdpo":
+            trainer.method.teacher.double()
+        found.append(update_gradients(trainer, batch, monkeypatch))
+        monkeypatch.setattr(states, "can_lie_end_to_end", lambda model: False)
+    for ours, padded_ones in zip(*found, strict=True):
+        assert_equal_gradients(ours, padded_ones, 1e-9)
+
+
+def test_losses_of_all_micro_batches_add_up_to_the_loss_of_the_update(
+    manifest: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for method in ("grpo", "sdpo"):
+        losses = []
+        for split in ({}, {"micro_batch_size": 2}, {"micro_batch_tokens": 45}):
+            trainer = make_trainer(tmp_path, manifest, method, teacher=other, **split)
+            batch = make_batch(trainer.model)
+            batch["advantages"] = batch["advantages"][:, None] * batch["rollout_weights"]
+            monkeypatch.setattr(trainer, "_generate_and_score_completions", lambda _, batch=batch: batch)
+            losses.append(trainer.training_step(trainer.model, [{}], None).item())
+        assert losses == pytest.approx([losses[0]] * 3, abs=1e-5) and abs(losses[0]) > 1e-2
 
 
 @pytest.mark.parametrize("metric", ["divergence", "entropy", "importance_ratio"])
@@ -511,18 +561,18 @@ def test_the_size_of_micro_batches_does_not_change_what_is_reported(
     manifest: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str
 ):
     means = []
-    for size in (8, 2):
-        trainer = make_trainer(tmp_path, manifest, teacher=other, micro_batch_size=size)
+    for split in ({"micro_batch_size": 8}, {"micro_batch_size": 2}, {"micro_batch_tokens": 45}):
+        trainer = make_trainer(tmp_path, manifest, teacher=other, **split)
         update_gradients(trainer, make_batch(trainer.model), monkeypatch)
         trainer.log(logs := {})
         means.append(logs[metric])
-    assert means[0] == pytest.approx(means[1], abs=1e-5)
+    assert means == pytest.approx([means[0]] * 3, abs=1e-5)
 
 
 def test_every_sequence_enters_one_micro_batch_and_those_of_an_update_are_sorted(manifest: Path, tmp_path: Path):
     trainer = make_trainer(tmp_path, manifest, batch_size=4, updates_per_step=2, micro_batch_size=2)
     batch = make_batch(trainer.model, rows=16) | {"row": torch.arange(16)}
-    micro = list(trainer._micro_batches(batch))
+    micro = list(chain.from_iterable(trainer._split(batch)))
     assert len(micro) == 8 and sorted(torch.cat([part["row"] for part in micro]).tolist()) == list(range(16))
     for update in (micro[:4], micro[4:]):
         lengths = torch.cat([part["completion_mask"].sum(dim=1) for part in update])
@@ -530,10 +580,52 @@ def test_every_sequence_enters_one_micro_batch_and_those_of_an_update_are_sorted
     for part in micro:
         for name in ("completion_ids", "teacher_ids", "old_per_token_logps", "rollout_weights", "distilled"):
             assert torch.equal(part[name], batch[name][part["row"]])
-    again = torch.cat([part["row"] for part in trainer._micro_batches(batch)])
+    again = torch.cat([update["row"] for update in updates_of(trainer, batch)])
     assert torch.equal(again, torch.cat([part["row"] for part in micro]))
     trainer.state.global_step = 2  # another step shuffles otherwise
-    assert not torch.equal(again, torch.cat([part["row"] for part in trainer._micro_batches(batch)]))
+    assert not torch.equal(again, torch.cat([update["row"] for update in updates_of(trainer, batch)]))
+
+
+@pytest.mark.parametrize("method", ["grpo", "sdpo"])
+def test_a_micro_batch_holds_at_most_so_many_tokens_of_the_longest_pass(manifest: Path, tmp_path: Path, method: str):
+    trainer = make_trainer(tmp_path, manifest, method, batch_size=4, updates_per_step=2, micro_batch_tokens=45)
+    batch = make_batch(trainer.model, rows=16) | {"row": torch.arange(16)}
+    updates = list(trainer._split(batch))
+    micro = list(chain.from_iterable(updates))
+    assert sorted(torch.cat([part["row"] for part in micro]).tolist()) == list(range(16))
+    masks = ["prompt_mask"] if method == "grpo" else ["prompt_mask", "teacher_mask"]
+    for part in micro:
+        spoken = part["completion_mask"].sum(dim=1)
+        tokens = torch.stack([part[name].sum(dim=1) + spoken for name in masks]).amax(dim=0)
+        assert tokens.sum() <= 45
+    everything = sum(int(batch[name].sum()) for name in (masks[-1], "completion_mask"))
+    assert len(micro) < 2 * everything / 45
+
+
+def test_models_whose_sequences_cannot_lie_end_to_end_are_refused(tmp_path: Path):
+    manifest = save_tiny_model(tmp_path / "model", kind="Mistral", sliding_window=4)
+    make_trainer(tmp_path, manifest, "grpo")
+    with pytest.raises(UserError, match="micro_batch_tokens: sequences of a MistralForCausalLM cannot be laid end to"):
+        make_trainer(tmp_path, manifest, "grpo", micro_batch_tokens=100)
+
+
+@pytest.mark.parametrize("split", [{"micro_batch_size": 2}, {"micro_batch_tokens": 45}])
+def test_the_teacher_reads_every_rollout_with_a_demonstration_once_per_step(
+    manifest: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: dict
+):
+    trainer = make_trainer(tmp_path, manifest, teacher=other, batch_size=4, updates_per_step=2, **split)
+    batch = make_batch(trainer.model, rows=16)
+    batch["teacher_ids"][:, -1] = torch.arange(6, 22)  # tells the rows apart
+    read, original = [], sdpo.response_states
+
+    def response_states(model: PreTrainedModel, ids: torch.Tensor, *arguments: object) -> torch.Tensor:
+        if model is trainer.method.teacher:
+            read.extend(ids[:, batch["teacher_ids"].size(1) - 1].tolist())
+        return original(model, ids, *arguments)
+
+    monkeypatch.setattr(sdpo, "response_states", response_states)
+    update_gradients(trainer, batch, monkeypatch)
+    assert sorted(read) == batch["teacher_ids"][batch["distilled"], -1].tolist()
 
 
 # --- states and log-probabilities -----------------------------------------------------------------------------------
@@ -544,21 +636,26 @@ def test_states_of_a_padded_batch_are_those_from_which_each_token_is_predicted(m
     long = {name: torch.nn.functional.pad(batch[name], (0, 5)) for name in ("completion_ids", "completion_mask")}
     ids = torch.cat([wide["prompt_ids"], long["completion_ids"]], dim=1)
     mask = torch.cat([wide["prompt_mask"], long["completion_mask"]], dim=1)
-    states, left = response_states(model, ids, mask, long["completion_ids"].size(1))
-    assert left == batch["completion_mask"].sum(dim=1).max() == states.size(1)
-    for row, (prompt, response) in zip(states, sequences(batch), strict=True):
-        logits = model.lm_head(row[: len(response)])
+    found = response_states(model, ids, mask, long["completion_ids"].size(1))
+    rows = found.split(batch["completion_mask"].sum(dim=1).tolist())
+    for row, (prompt, response) in zip(rows, sequences(batch), strict=True):
+        logits = model.lm_head(row)
         assert (logits - logits_of(model, prompt, response)).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("size", [None, 3, 1])
-def test_scored_tokens_equal_trls_on_a_padded_batch(manifest: Path, tmp_path: Path, size: int | None):
-    trainer = make_trainer(tmp_path, manifest, "grpo", temperature=0.7)
+@pytest.mark.parametrize("again", [False, True], ids=["with gradient", "again"])
+@pytest.mark.parametrize("split", [{}, {"micro_batch_size": 2}, {"micro_batch_tokens": 45}])
+def test_scored_tokens_equal_trls_on_a_padded_batch(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: dict, again: bool
+):
+    monkeypatch.setattr(OnPolicyTrainer, "samples_from_policy", False)
+    trainer = make_trainer(tmp_path, manifest, "grpo", temperature=0.7, **split)
     batch = make_batch(trainer.model)
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     arguments = (trainer.model, ids, mask, batch["completion_ids"].size(1))
-    ours = trainer._get_per_token_logps_and_entropies(*arguments, batch_size=size, compute_entropy=True)
+    with torch.set_grad_enabled(not again):
+        ours = trainer._get_per_token_logps_and_entropies(*arguments, compute_entropy=True)
     theirs = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *arguments, compute_entropy=True)
     seen = batch["completion_mask"].bool()
     for found, wanted in zip(ours[:2], theirs[:2], strict=True):
@@ -589,7 +686,7 @@ def test_log_probabilities_of_the_sampler_are_those_of_the_trainer(
     with torch.no_grad():
         reused = trainer._get_per_token_logps_and_entropies(*arguments)[0]
         monkeypatch.setattr(trainer.args, "bf16", True)  # as if sampler and trainer differed
-        scored = trainer._get_per_token_logps_and_entropies(*arguments, batch_size=4)[0]
+        scored = trainer._get_per_token_logps_and_entropies(*arguments)[0]
     told = padded([torch.tensor(logps) for logps in drawn["logprobs"]])[0]
     assert torch.equal(reused, told) and not torch.equal(scored, told)
     assert ((scored - reused) * response_mask).abs().max() < 1e-5 / temperature

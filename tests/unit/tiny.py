@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import transformers
 from selfdistill import models
 from selfdistill.generation import Prompt
 from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 
-def save_tiny_model(folder: Path, *, seed: int = 0, opens_thinking: bool = False, **options: object) -> Path:
-    """Save the model to ``folder``; the path of its manifest. ``options`` go to its Qwen3Config."""
+def save_tiny_model(
+    folder: Path, *, seed: int = 0, opens_thinking: bool = False, kind: str = "Qwen3", **options: object
+) -> Path:
+    """Save the model to ``folder``; the path of its manifest. ``options`` go to its configuration, of another ``kind``
+    too.
+    """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(opens_thinking=opens_thinking)
     settings = {
@@ -21,7 +26,8 @@ def save_tiny_model(folder: Path, *, seed: int = 0, opens_thinking: bool = False
         "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 64, "tie_word_embeddings": True,
         "initializer_range": 0.3, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
-    model = Qwen3ForCausalLM(Qwen3Config(**settings | options))
+    configuration = getattr(transformers, f"{kind}Config")(**settings | options)
+    model = getattr(transformers, f"{kind}ForCausalLM")(configuration)
     model.generation_config = GenerationConfig(eos_token_id=model.config.eos_token_id, pad_token_id=0)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -26,6 +26,7 @@ rule train_onpolicy:
     resources:
         accelerate="none",
         micro_batch_size=CONFIG.onpolicy.micro_batch_size,
+        micro_batch_tokens=CONFIG.onpolicy.micro_batch_tokens,
     params:
         code=by(run_code, "model", "run"),
         processes=processes("train_onpolicy"),
@@ -36,7 +37,8 @@ rule train_onpolicy:
     shell:
         "python -m selfdistill.launch {resources.accelerate} train-onpolicy "
         "--problems {input.problems} --model {input.model} "
-        "{params.run} {params.settings} --settings.micro-batch-size={resources.micro_batch_size} {params.mirrors} {params.train} "
+        "{params.run} {params.settings} --settings.micro-batch-size={resources.micro_batch_size} "
+        "--settings.micro-batch-tokens={resources.micro_batch_tokens} {params.mirrors} {params.train} "
         "--out-models {output.checkpoints} --out-steps {output.steps} --out-seconds {output.seconds} "
         "--out-rollouts {output.rollouts} 2>&1 | tee {log}"
 

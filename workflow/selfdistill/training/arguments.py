@@ -28,7 +28,6 @@ def trainer_arguments(
 
     ``longest_prompt`` (tokens) is for vLLM to reserve room.
     """
-    accumulation = settings.accumulation(processes)
     cpu = not torch.cuda.is_available()
     return GRPOConfig(
         use_vllm=engine == "vllm",
@@ -43,9 +42,10 @@ def trainer_arguments(
         # The authors' schedule moves once per trainer step, TRL's once per update.
         warmup_steps=settings.warmup_steps * settings.updates_per_step,
         max_steps=settings.steps * settings.updates_per_step,
-        per_device_train_batch_size=settings.micro_batch_size,
-        gradient_accumulation_steps=accumulation,
-        steps_per_generation=accumulation * settings.updates_per_step,
+        # A batch is an update, which the trainer itself cuts into micro-batches.
+        per_device_train_batch_size=settings.share(processes),
+        gradient_accumulation_steps=1,
+        steps_per_generation=settings.updates_per_step,
         num_generations=settings.rollouts,
         shuffle_dataset=False,  # the order of all steps is in the data set: nothing to restore after a kill
         remove_unused_columns=False,

@@ -16,10 +16,14 @@ from selfdistill.training.settings import AGGREGATIONS
 LARGEST_LOG_RATIO = 20.0
 # The top-k mass may round to 1; the tail bucket needs a mass above 0 (TRL's `add_tail_bucket`).
 LARGEST_LOG_MASS = -1e-7
-# Logits exist of this many tokens at a time: 256 and 1,024 take as long with a vocabulary of 151,936. With a small one,
-# of as many tokens as make `CHUNK_LOGITS`, so that the calls themselves cost little.
-CHUNK_TOKENS = 512
+# Logits exist of this many tokens at a time, by device: with a vocabulary of 151,936, 512 take as long on a CPU and 64
+# longer. With a small one, of as many tokens as make `CHUNK_LOGITS`, so that the calls themselves cost little.
+CHUNK_TOKENS = {"cpu": 128, "gpu": 512}
 CHUNK_LOGITS = 1 << 20
+# Entries of the vocabulary whose logits exist at a time in the backward pass, of so many more tokens: each product is
+# added to the gradient of the weight, which is read and written anew. On a GPU all: in half precision a product is
+# rounded before it is added to those of other parts.
+PART_ENTRIES = {"cpu": 1 << 15, "gpu": 1 << 62}
 # Logits per piece of a chunk, by device: on a CPU as many as stay in a core's cache from one operation to the next, on
 # a GPU enough to take longer than the launch of the next kernel.
 PIECE_LOGITS = {"cpu": 1 << 19, "gpu": 1 << 25}
@@ -99,16 +103,16 @@ def distillation_terms(
     tail: bool,
     chunk_tokens: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Per token [B, T]: `topk_divergence`, the student's log-probability of ``token_ids`` [B, T], and its entropy.
+    """Per token [...]: `topk_divergence`, the student's log-probability of ``token_ids`` [...], and its entropy.
 
-    Takes hidden states [B, T, H] and output weights [V, H] (``teacher_weight`` None: the student's). Logits exist of
+    Takes hidden states [..., H] and output weights [V, H] (``teacher_weight`` None: the student's). Logits exist of
     ``chunk_tokens`` tokens at a time (None: as many as suit V), and for the backward pass k numbers per token are kept.
     Only the divergence carries a gradient.
     """
-    chunk_tokens = chunk_tokens or _chunk_tokens(len(weight))
-    own = student_hidden.flatten(0, 1), weight, bias, token_ids.reshape(-1, 1)
+    chunk_tokens = chunk_tokens or _chunk_tokens(weight)
+    own = student_hidden.flatten(0, -2), weight, bias, token_ids.reshape(-1, 1)
     logps, chosen, entropy = _ChunkedLogps.apply(*own, temperature, k, chunk_tokens)
-    theirs = teacher_hidden.flatten(0, 1), weight if teacher_weight is None else teacher_weight, teacher_bias
+    theirs = teacher_hidden.flatten(0, -2), weight if teacher_weight is None else teacher_weight, teacher_bias
     teacher_logps = _logps_of(chosen[:, 1:], *theirs, temperature, chunk_tokens)
     divergence = _divergence_of_top(logps[:, 1:], teacher_logps, alpha=alpha, tail=tail)
     return tuple(column.view(token_ids.shape) for column in (divergence, logps[:, 0].detach(), entropy))
@@ -123,27 +127,32 @@ def token_logps(
     temperature: float = 1.0,
     chunk_tokens: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Per token [B, T]: the log-probability of ``token_ids`` [B, T], and the entropy, which carries no gradient.
+    """Per token [...]: the log-probability of ``token_ids`` [...], and the entropy, which carries no gradient.
 
-    Takes hidden states [B, T, H] and the output layer's weight [V, H] and bias [V]. Logits exist of ``chunk_tokens``
+    Takes hidden states [..., H] and the output layer's weight [V, H] and bias [V]. Logits exist of ``chunk_tokens``
     tokens at a time (None: as many as suit V).
     """
-    chunk_tokens = chunk_tokens or _chunk_tokens(len(weight))
-    columns = hidden.flatten(0, 1), weight, bias, token_ids.reshape(-1, 1)
+    chunk_tokens = chunk_tokens or _chunk_tokens(weight)
+    columns = hidden.flatten(0, -2), weight, bias, token_ids.reshape(-1, 1)
     logps, _, entropy = _ChunkedLogps.apply(*columns, temperature, 0, chunk_tokens)
     return logps.view(token_ids.shape), entropy.view(token_ids.shape)
 
 
-def _chunk_tokens(vocabulary: int) -> int:
-    return max(CHUNK_TOKENS, CHUNK_LOGITS // vocabulary)
+def _chunk_tokens(weight: torch.Tensor) -> int:
+    return max(CHUNK_TOKENS[_kind(weight.device)], CHUNK_LOGITS // len(weight))
+
+
+def _kind(device: torch.device) -> str:
+    """The key of tables of sizes."""
+    return "cpu" if device.type == "cpu" else "gpu"
 
 
 class _ChunkedLogps(torch.autograd.Function):
     """Log-probabilities of given and of the k likeliest tokens, from the logits of ``chunk_tokens`` tokens at a time.
 
     As d logps_i / d logits_j = [i = j] - p_j, the backward pass needs only the normaliser of every token: it recomputes
-    the logits of a chunk and turns them into their own gradient in place. The gradients of the weight from all chunks
-    are added in single precision, whatever the precision of the forward pass.
+    logits of a part of the vocabulary and turns them into their own gradient in place. The gradients from all parts and
+    chunks are added in single precision, whatever the precision of the forward pass.
     """
 
     @staticmethod
@@ -180,27 +189,41 @@ class _ChunkedLogps(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor, *_: None) -> tuple[torch.Tensor | None, ...]:
         hidden, weight, bias, chosen, normaliser = ctx.saved_tensors
         layer = _cast(ctx.dtype, weight, bias)
-        # With one chunk there is nothing to add, and the product is rounded to the weight's dtype in any case.
-        dtype = weight.dtype if len(hidden) <= ctx.chunk_tokens else _wide_dtype(ctx.dtype)
+        size = min(len(weight), PART_ENTRIES[_kind(weight.device)])
+        tokens = ctx.chunk_tokens * len(weight) // size
         for_hidden, for_weight, for_bias = ctx.needs_input_grad[:3]
-        of_hidden = torch.empty_like(hidden) if for_hidden else None
-        of_weight = torch.zeros_like(weight, dtype=dtype) if for_weight else None
+        of_hidden = _total(hidden, ctx.dtype, summands=len(weight) / size) if for_hidden else None
+        of_weight = _total(weight, ctx.dtype, summands=len(hidden) / tokens) if for_weight else None
         of_bias = torch.zeros_like(bias, dtype=_wide_dtype(ctx.dtype)) if for_bias else None
-        for start, states, logits, buffer in _chunks(hidden, *layer, ctx.chunk_tokens):
-            for rows, piece, wide in _pieces(start, logits, buffer):
-                _to_gradient(
-                    _tempered(wide, ctx.temperature), normaliser[rows], chosen[rows], gradient[rows] / ctx.temperature
-                )
-                if wide is not piece:
-                    piece.copy_(wide)
-            if for_hidden:
-                of_hidden[start : start + len(states)] = logits @ layer[0]
-            if for_weight:
-                _add_product(of_weight, logits.T, states)
-            if for_bias:
-                of_bias += logits.sum(dim=0, dtype=of_bias.dtype)
+        room = layer[0].new_empty(min(tokens, len(hidden)) * size)
+        for first, *part in _parts(*layer, size):
+            for start, states, logits, buffer in _chunks(hidden, *part, tokens, room):
+                for rows, piece, wide in _pieces(start, logits, buffer):
+                    of_logps = gradient[rows] / ctx.temperature
+                    _to_gradient(_tempered(wide, ctx.temperature), normaliser[rows], chosen[rows] - first, of_logps)
+                    if wide is not piece:
+                        piece.copy_(wide)
+                if for_hidden:
+                    _add_product(of_hidden[start : start + len(states)], logits, part[0])
+                if for_weight:
+                    _add_product(of_weight[first : first + size], logits.T, states)
+                if for_bias:
+                    of_bias[first : first + size] += logits.sum(dim=0, dtype=of_bias.dtype)
         found = zip((of_hidden, of_weight, of_bias), (hidden, weight, bias), strict=True)
         return *(None if value is None else value.to(like.dtype) for value, like in found), None, None, None, None
+
+
+def _total(like: torch.Tensor, dtype: torch.dtype, *, summands: float) -> torch.Tensor:
+    """Zeros to which products in ``dtype`` are added: wide, except where one is all, and is rounded in any case."""
+    return torch.zeros_like(like, dtype=like.dtype if summands <= 1 else _wide_dtype(dtype))
+
+
+def _parts(
+    weight: torch.Tensor, bias: torch.Tensor | None, size: int
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
+    """The output layer in parts of ``size`` entries of the vocabulary: number of the first, weight and bias."""
+    for first in range(0, len(weight), size):
+        yield first, weight[first : first + size], None if bias is None else bias[first : first + size]
 
 
 def _forward_dtype(weight: torch.Tensor) -> torch.dtype:
@@ -214,14 +237,21 @@ def _cast(dtype: torch.dtype, *tensors: torch.Tensor | None) -> list[torch.Tenso
 
 
 def _chunks(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, size: int
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    size: int,
+    room: torch.Tensor | None = None,
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
     """Chunks of ``size`` tokens: number of the first token, states [n, H] and logits [n, V] in ``weight``'s dtype, and,
     unless this is wide already, a buffer for a piece of the logits in a wider one.
 
-    All chunks use the same memory for logits: new memory would have to be mapped page by page.
+    All chunks use the same memory for logits, that of ``room`` or their own: new memory would have to be mapped page by
+    page.
     """
-    all_logits = weight.new_empty(min(size, len(hidden)), len(weight))
+    rows = min(size, len(hidden))
+    memory = weight.new_empty(rows * len(weight)) if room is None else room[: rows * len(weight)]
+    all_logits = memory.view(rows, len(weight))
     buffer = None if weight.dtype == _wide_dtype(weight.dtype) else _piece_buffer(weight, len(all_logits))
     for number, states in enumerate(hidden.split(size)):
         states, logits = states.to(weight.dtype), all_logits[: len(states)]
@@ -255,7 +285,7 @@ def _piece_buffer(weight: torch.Tensor, tokens: int) -> torch.Tensor:
 
 
 def _piece_tokens(vocabulary: int, device: torch.device) -> int:
-    return max(1, PIECE_LOGITS["cpu" if device.type == "cpu" else "gpu"] // vocabulary)
+    return max(1, PIECE_LOGITS[_kind(device)] // vocabulary)
 
 
 def _tempered(logits: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -279,8 +309,13 @@ def _piece_logps(
 
 
 def _to_gradient(logits: torch.Tensor, normaliser: torch.Tensor, chosen: torch.Tensor, of_logps: torch.Tensor) -> None:
-    """Overwrite logits [N, V] with their gradient, from that of the log-probabilities [N, c] of tokens [N, c]."""
-    logits.sub_(normaliser).exp_().mul_(-of_logps.sum(dim=-1, keepdim=True)).scatter_add_(-1, chosen, of_logps)
+    """Overwrite logits [N, V] with their gradient, from that of the log-probabilities [N, c] of tokens [N, c].
+
+    Tokens below 0 and from V on lie in other parts of the vocabulary.
+    """
+    logits.sub_(normaliser).exp_().mul_(-of_logps.sum(dim=-1, keepdim=True))
+    within = chosen.clamp(0, logits.size(-1) - 1)
+    logits.scatter_add_(-1, within, of_logps.masked_fill(within != chosen, 0.0))
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from selfdistill.training.method import Method
 from selfdistill.training.rollouts import Step
 from selfdistill.training.settings import OnPolicySettings, Run, check_teacher
 from selfdistill.training.sharding import output_layer, own_weights, placed_like, whole
-from selfdistill.training.states import response_states
+from selfdistill.training.states import padded, response_states
 from selfdistill.training.trainer import OnPolicyTrainer, sequences
 
 TEACHER_WEIGHTS = "teacher.safetensors"
@@ -34,14 +34,13 @@ TEACHER_WEIGHTS = "teacher.safetensors"
 class Taught(NamedTuple):
     """The teacher's pass over a micro-batch."""
 
-    rows: torch.Tensor | slice  # of the micro-batch, which it was given
-    states: torch.Tensor  # [rows, T', H], hidden states from which it predicts the responses
+    states: torch.Tensor  # [N, H], hidden states from which it predicts the responses that have a demonstration
     weight: torch.Tensor  # of its output layer [V, H]
     bias: torch.Tensor | None  # [V]
 
 
 class Terms(NamedTuple):
-    """What a micro-batch's loss is made of, per token [B, T']; only the divergence carries a gradient."""
+    """What a micro-batch's loss is made of, per token [B, T]; only the divergence carries a gradient."""
 
     divergence: torch.Tensor
     logps: torch.Tensor  # of the student
@@ -160,12 +159,9 @@ class Sdpo(Method):
         # In the precision of the forward pass: only there do states and (gathered) weights have one dtype.
         with trainer.timed("student"), trainer.accelerator.autocast():
             terms = self._compare(model, inputs, taught)
-            kept = terms.divergence.size(1)
-            ratio = truncated_ratio(
-                terms.logps, inputs["old_per_token_logps"][:, :kept], clip=self.settings.importance_clip
-            )
-            weights = ratio * inputs["rollout_weights"][:, :kept]
-            mask = inputs["completion_mask"][:, :kept].float()
+            ratio = truncated_ratio(terms.logps, inputs["old_per_token_logps"], clip=self.settings.importance_clip)
+            weights = ratio * inputs["rollout_weights"]
+            mask = inputs["completion_mask"].float()
             distilled = mask * inputs["distilled"].unsqueeze(1)
             loss = trainer.average(terms.divergence * weights, distilled, inputs)
         trainer.note_mean("entropy", terms.entropy, mask)
@@ -179,23 +175,24 @@ class Sdpo(Method):
         trainer, kept = self.trainer, inputs["completion_ids"].size(1)
         with trainer.timed("teacher"), trainer.accelerator.autocast(), self.as_teacher(model) as teacher:
             ids, visible = sequences(inputs, "teacher")
-            rows = inputs["distilled"].nonzero().flatten()
-            if not len(rows):  # one must be: a sharded teacher is gathered by all processes together
-                rows = slice(1)
-            states, _ = response_states(teacher, ids[rows], visible[rows], kept)
-            return Taught(rows, states, *output_layer(teacher))
+            rows = inputs["distilled"]
+            if not rows.any():  # one must be read: a sharded teacher is gathered by all processes together
+                rows = torch.arange(len(rows), device=rows.device) == 0
+            states = response_states(teacher, ids[rows], visible[rows], kept)
+            return Taught(states if inputs["distilled"].any() else states[:0], *output_layer(teacher))
 
     def _compare(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor], taught: Taught) -> Terms:
         """The student's pass, and its divergence from the teacher's."""
-        responses = inputs["completion_ids"]
+        responses, seen = inputs["completion_ids"], inputs["completion_mask"].bool()
         ids, visible = sequences(inputs)
-        states, kept = response_states(model, ids, visible, responses.size(1), inputs["distilled"])
+        states = response_states(model, ids, visible, responses.size(1), inputs["distilled"])
         weight, bias = output_layer(self.trainer.accelerator.unwrap_model(model))
+        distilled = inputs["distilled"].repeat_interleave(seen.sum(dim=1))
         terms = distillation_terms(
             states,
-            _among(taught.states, taught.rows, states.shape),
+            _among(taught.states, distilled),
             weight,
-            responses[:, :kept],
+            responses[seen],
             bias=bias,
             teacher_weight=taught.weight,
             teacher_bias=taught.bias,
@@ -204,7 +201,7 @@ class Sdpo(Method):
             alpha=self.settings.divergence_alpha,
             tail=self.settings.divergence_tail,
         )
-        return Terms(*terms)
+        return Terms(*(padded(column, seen) for column in terms))
 
     # --- the moving teacher -------------------------------------------------------------------------------------------
 
@@ -235,10 +232,8 @@ class Sdpo(Method):
             weight.copy_(placed_like(saved[name], weight))
 
 
-def _among(states: torch.Tensor, rows: torch.Tensor | slice, shape: torch.Size) -> torch.Tensor:
-    """``states`` of some rows of a batch, with zeros for the others."""
-    if states.shape == shape:
+def _among(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """``states`` of the ``tokens`` [N] that are True, with zeros for the others: [N, H]."""
+    if tokens.all():
         return states
-    filled = states.new_zeros(shape)
-    filled[rows, : states.size(1)] = states
-    return filled
+    return states.new_zeros(len(tokens), states.size(1)).masked_scatter(tokens[:, None], states)

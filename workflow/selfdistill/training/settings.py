@@ -193,6 +193,12 @@ class OnPolicySettings:
     rollouts: int = key(8, doc="Responses per prompt: a group.", paper="8", gt=1, le=10_000)
     updates_per_step: Count = key(2, doc="Optimizer updates per step.", paper="2 (mini-batch 128)")
     micro_batch_size: Count = key(1, doc="Sequences per forward pass and device, for memory and speed.")
+    micro_batch_tokens: int = key(
+        0,
+        doc="Above 0: instead of so many sequences, as many as have so many tokens; a longer one is read alone.",
+        ge=0,
+        le=10_000_000,
+    )
     warmup_steps: int = key(
         10, doc="Trainer steps of linear warm-up; constant afterwards.", paper="10", ge=0, le=1_000_000
     )
@@ -230,21 +236,23 @@ class OnPolicySettings:
             if step > self.steps
         ][:1]
         try:
-            self.accumulation(1)
+            self.share(1)
         except UserError as error:
             faults.append(str(error))
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
-    def accumulation(self, processes: int) -> int:
-        """Micro-batches per update on each of ``processes``; `UserError` with the nearest sizes if none fits."""
+    def share(self, processes: int) -> int:
+        """Sequences per update on each of ``processes``; `UserError` with the nearest sizes if none fits."""
         sequences = self.batch_size * self.rollouts
         updates = self.updates_per_step
         _check_divides("updates_per_step", updates, f"batch_size x rollouts ({sequences})", sequences)
         share = _share("batch_size x rollouts / updates_per_step", sequences // updates, processes)
-        _check_divides("micro_batch_size", self.micro_batch_size, f"{share} sequences per update and process", share)
-        return share // self.micro_batch_size
+        if not self.micro_batch_tokens:
+            of = f"{share} sequences per update and process"
+            _check_divides("micro_batch_size", self.micro_batch_size, of, share)
+        return share
 
 
 def draw_part(size: int, *, subset: int, draw: int) -> slice:

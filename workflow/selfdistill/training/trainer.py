@@ -8,9 +8,9 @@ Shapes: B sequences of a micro-batch, P prompt tokens (padded left), T response 
 
 import time
 import warnings
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ from selfdistill.prompts import render
 from selfdistill.training.checkpoints import export_model
 from selfdistill.training.losses import aggregate, token_logps, truncated_ratio
 from selfdistill.training.method import Method
+from selfdistill.training.packing import fewest_parts, parted
 from selfdistill.training.rollouts import RolloutRecord, Step, group_statistics
 from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.sharding import output_layer
-from selfdistill.training.states import response_states
+from selfdistill.training.states import can_lie_end_to_end, computing_again, padded, response_states
 
 OVERRIDDEN = {
     "_send_telemetry": [],
@@ -52,6 +53,9 @@ CHANGED_LOGITS = (
 # Seconds of a step; "rescoring" is the policy's log-probabilities of what another engine or precision has sampled,
 # "teacher" whatever a method does with a second model.
 PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward", "optimizer")
+
+
+Batch = dict[str, torch.Tensor]  # as in `selfdistill.training.method.Method`
 
 
 class OnPolicyTrainer(GRPOTrainer):
@@ -80,11 +84,14 @@ class OnPolicyTrainer(GRPOTrainer):
         self.seconds: dict[str, float] = defaultdict(float)
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
         self._sampled: Step | None = None
+        self._updates: deque[list[Batch]] = deque()  # of the step in hand, those that are still to be made
         self._with_gradient: torch.Tensor | None = None  # while TRL's loss is formed: which rows [B] have a gradient
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="You are using 'rollout_func'")  # TRL: the seam may change
             super().__init__(reward_funcs=self._grade, rollout_func=self._roll_out, **options)
         _require_plain_logits(self.model)
+        if settings.micro_batch_tokens:
+            _require_end_to_end(self.model)
         self.sampler = None
         if not self.use_vllm:
             self.sampler = self._own_sampler()
@@ -145,12 +152,26 @@ class OnPolicyTrainer(GRPOTrainer):
         """Trainer steps done; each makes ``updates_per_step`` optimizer updates."""
         return self.state.global_step // self.settings.updates_per_step
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, model: PreTrainedModel, inputs: list[dict[str, Any]], *_: object) -> torch.Tensor:
+        """The loss of one update, after the passes of its micro-batches: TRL's step for each of them."""
         before, started = sum(self.seconds.values()), time.perf_counter()
-        loss = super().training_step(*args, **kwargs)
+        model.train()
+        update = self._next_update(inputs)
+        rows, loss = sum(map(_rows, update)), torch.zeros((), device=self.accelerator.device)
+        with computing_again(self.accelerator.unwrap_model(model)):
+            for micro_batch in update:
+                # What a micro-batch's mean over responses is divided by; a sum over tokens is one over the update's.
+                share = rows / _rows(micro_batch) if self.settings.aggregation == "authors" else 1
+                self.current_gradient_accumulation_steps = share
+                with self._added_up(model, last=micro_batch is update[-1]):
+                    loss += super().training_step(model, micro_batch, None)
         elsewhere = sum(self.seconds.values()) - before
         self.seconds["backward"] += time.perf_counter() - started - elsewhere
         return loss
+
+    def _added_up(self, model: PreTrainedModel, *, last: bool) -> AbstractContextManager[None]:
+        """Gradients are summed over processes once per update; those of a sharded model every time: it keeps shares."""
+        return nullcontext() if last or self.is_fsdp_enabled else self.accelerator.no_sync(model)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         logs |= {f"seconds/{phase}": self.seconds[phase] for phase in PHASES}
@@ -271,44 +292,70 @@ class OnPolicyTrainer(GRPOTrainer):
     def _rescored(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Log-probabilities [B, T] of the rollouts under the policy that is about to be updated."""
         ids, visible = sequences(batch)
-        kept, size = batch["completion_ids"].size(1), self.args.per_device_train_batch_size
         with torch.no_grad():
-            return self._get_per_token_logps_and_entropies(self.model, ids, visible, kept, batch_size=size)[0]
+            return self._get_per_token_logps_and_entropies(self.model, ids, visible, batch["completion_ids"].size(1))[0]
 
-    def _prepare_inputs(self, generation_batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """The next micro-batch; a new step's rollouts are sampled when those of the last one are used up.
+    def _prepare_inputs(self, generation_batch: Batch) -> Batch:
+        """A micro-batch is ready."""
+        return generation_batch
 
-        As TRL does it, but the sequences of an update are sorted by length before they are cut into micro-batches,
-        which leaves the gradient as it is and saves most of the padding.
+    def _next_update(self, inputs: list[dict[str, Any]]) -> list[Batch]:
+        """Micro-batches; a new step's rollouts are sampled when those of the last one are used up.
+
+        An update is made of the same sequences whatever the processes are, and has as many micro-batches in each.
         """
-        position = self._step % self.args.steps_per_generation
-        if position == 0 or self._buffered_inputs is None:
-            batch = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = list(self._micro_batches(batch))
-        return self._buffered_inputs[position]
+        if not self._updates:
+            self._updates.extend(self._split(self._generate_and_score_completions(inputs)))
+        return self._updates.popleft()
 
-    def _micro_batches(self, batch: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
-        """Of every update this process's share. An update is made of the same sequences whatever the processes are."""
+    def _split(self, batch: Batch) -> Iterator[list[Batch]]:
+        """Of every update this process's micro-batches, longest responses first."""
         batch = self._everyones(batch)
-        lengths = batch["completion_mask"].sum(dim=1)
+        lengths, tokens = batch["completion_mask"].sum(dim=1), self._tokens_read(batch)
         shuffler = torch.Generator().manual_seed(sample_seed(self.seed, "updates", "", self.trainer_step + 1) % 2**63)
         shuffled = torch.randperm(len(lengths), generator=shuffler).to(lengths.device)
         for update in shuffled.chunk(self.settings.updates_per_step):
             order = update[lengths[update].argsort(descending=True, stable=True)]
             share = order[self.accelerator.process_index :: self.accelerator.num_processes]  # of equal lengths
-            for rows in share.split(self.args.per_device_train_batch_size):
-                yield {name: value[rows] if value.ndim else value for name, value in batch.items()}
+            yield [
+                {name: value[rows] if value.ndim else value for name, value in batch.items()}
+                for rows in self._parts(share, tokens)
+            ]
+
+    def _tokens_read(self, batch: Batch) -> torch.Tensor:
+        """Tokens [B] of a row in the longest of its passes: a second model may read a longer prompt."""
+        masks = [name for name in self._padded_left if name.endswith("_mask")]
+        prompts = torch.stack([batch[name].sum(dim=1) for name in masks])
+        return prompts.amax(dim=0) + batch["completion_mask"].sum(dim=1)
+
+    def _parts(self, rows: torch.Tensor, tokens: torch.Tensor) -> Sequence[torch.Tensor]:
+        """``rows`` of a batch, longest first, in the parts that a model reads at a time; as many in every process.
+
+        ``tokens`` [B] of all rows.
+        """
+        limit = self.settings.micro_batch_tokens
+        if not limit:
+            return rows.split(self.settings.micro_batch_size)
+        sizes = tokens[rows].tolist()
+        number = torch.tensor(fewest_parts(sizes, limit), device=rows.device)
+        return [rows[part] for part in parted(sizes, int(self.accelerator.gather(number).max()))]
+
+    @property
+    def _padded_left(self) -> frozenset[str]:
+        """The columns of a batch that are padded on the left: prompts."""
+        return self.method.padded_left | {"prompt_ids", "prompt_mask"}
 
     def _everyones(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The batch of all processes, in the order of the step's rollouts, padded to common widths."""
         if self.accelerator.num_processes == 1:
             return batch
-        left = {"prompt_ids", "prompt_mask"} | self.method.padded_left
         whole = {}
         for name, value in batch.items():
             if value.ndim > 1:
                 filling = self.processing_class.pad_token_id if name.endswith("_ids") else 0
-                value = self.accelerator.pad_across_processes(value, dim=1, pad_index=filling, pad_first=name in left)
+                value = self.accelerator.pad_across_processes(
+                    value, dim=1, pad_index=filling, pad_first=name in self._padded_left
+                )
             whole[name] = self.accelerator.gather(value) if value.ndim else value
         return whole
 
@@ -323,47 +370,41 @@ class OnPolicyTrainer(GRPOTrainer):
         batch_size: int | None = None,
         **_: object,
     ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
-        """The same numbers [B, T] as TRL's.
+        """The same numbers [B, T] as TRL's, of as many rows at a time as a micro-batch has.
 
         Scored again without gradient are the rollouts just sampled, whose log-probabilities the sampler may know.
         """
         if not torch.is_grad_enabled() and self.samples_from_policy:
             known = [torch.tensor(completion.logps) for completion in self.step_in_hand.completions]
-            padded = torch.nn.utils.rnn.pad_sequence(known, batch_first=True)
-            return _widened(padded, logits_to_keep).to(input_ids.device), None, None
-        return *self._score(model, input_ids, attention_mask, logits_to_keep, batch_size, self._with_gradient), None
+            columns = torch.nn.utils.rnn.pad_sequence(known, batch_first=True)
+            columns = torch.nn.functional.pad(columns, (0, logits_to_keep - columns.size(1)))
+            return columns.to(input_ids.device), None, None
+        return *self._score(model, input_ids, attention_mask, logits_to_keep), None
 
     def _score(
-        self,
-        model: PreTrainedModel,
-        ids: torch.Tensor,
-        mask: torch.Tensor,
-        kept: int,
-        batch_size: int | None,
-        with_gradient: torch.Tensor | None,
+        self, model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, kept: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities [B, T] of the last ``kept`` tokens (T) of ``ids`` [B, P + T], and entropies [B, T].
 
-        Sequences are grouped by length and computed without their common padding, ``batch_size`` at a time (None:
-        together). ``with_gradient`` [B]: which rows will get a gradient (None: all).
+        With a gradient all rows are one micro-batch; without one there may be more than can be read together.
         """
         training = torch.is_grad_enabled()
-        responses, seen = ids[:, -kept:], mask[:, -kept:]
+        responses, seen = ids[:, -kept:], mask[:, -kept:].bool()
         order = seen.sum(dim=1).argsort(descending=True, stable=True)
-        parts = []
+        parts = [order] if training else self._parts(order, mask.sum(dim=1))
+        found = []
         with self.timed("student" if training else "rescoring"), self.accelerator.autocast():
-            for rows in order.split(batch_size or len(order)):
-                needed = None if with_gradient is None else with_gradient[rows]
-                states, longest = response_states(model, ids[rows], mask[rows], kept, needed)
+            for rows in parts:
+                needed = None if self._with_gradient is None else self._with_gradient[rows]
+                states = response_states(model, ids[rows], mask[rows], kept, needed)
                 weight, bias = output_layer(self.accelerator.unwrap_model(model))
-                logps, entropy = token_logps(
-                    states, weight, responses[rows, :longest], bias=bias, temperature=self.temperature
-                )
-                parts.append((_widened(logps, kept), _widened(entropy, kept)))
-                if training:
-                    self.note_mean("entropy", entropy, seen[rows, :longest].float())
-        back = order.argsort()
-        logps, entropies = (torch.cat(part)[back] for part in zip(*parts, strict=True))
+                own, spoken = seen[rows], responses[rows][seen[rows]]
+                columns = token_logps(states, weight, spoken, bias=bias, temperature=self.temperature)
+                found.append([padded(column, own) for column in columns])
+        back = torch.cat(list(parts)).argsort()
+        logps, entropies = (torch.cat(part)[back] for part in zip(*found, strict=True))
+        if training:
+            self.note_mean("entropy", entropies, seen.float())
         return logps, entropies
 
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -378,21 +419,28 @@ class OnPolicyTrainer(GRPOTrainer):
         ``with_gradient`` [B]: which rows will get a gradient (None: all); the others cost less.
         """
         ids, visible = sequences(inputs)
-        return self._score(model, ids, visible, inputs["completion_ids"].size(1), None, with_gradient)[0]
+        with self._marking(with_gradient):
+            return self._score(model, ids, visible, inputs["completion_ids"].size(1))[0]
 
     def clipped_objective(
         self, model: PreTrainedModel, inputs: dict[str, torch.Tensor], *, with_gradient: torch.Tensor | None = None
     ) -> torch.Tensor:
         """TRL's own loss of a micro-batch, a scalar; ``with_gradient`` as in `response_logps`."""
+        with self._marking(with_gradient):
+            return super()._compute_loss(model, inputs)
+
+    @contextmanager
+    def _marking(self, with_gradient: torch.Tensor | None) -> Iterator[None]:
+        """Inside, the rows of a micro-batch that will get a gradient are known to be these."""
         self._with_gradient = with_gradient
         try:
-            return super()._compute_loss(model, inputs)
+            yield
         finally:
             self._with_gradient = None
 
     def average(self, per_token: torch.Tensor, mask: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The part of a micro-batch ``inputs`` in the mean of ``per_token`` [B, T'] over an update, as
-        ``settings.aggregation`` says; ``mask`` [B, T'] is 1 where a token counts. T' may be less than T.
+        """The part of a micro-batch ``inputs`` in the mean of ``per_token`` [B, T] over an update, as
+        ``settings.aggregation`` says; ``mask`` [B, T] is 1 where a token counts.
         """
         how = self.settings.aggregation
         loss = aggregate(per_token, mask, how=how, normaliser=self._tokens(inputs))
@@ -420,7 +468,7 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def note_ratio(self, name: str, ratio: torch.Tensor, mask: torch.Tensor, clip: float) -> None:
         """Mean of truncated ratios, and the share that was truncated."""
-        mask = mask[:, : ratio.size(1)].float()
+        mask = mask.float()
         self.note_mean(name, ratio, mask)
         self.note_mean(f"{name}_truncated", (ratio >= clip).float(), mask)
 
@@ -475,8 +523,8 @@ def sequences(batch: dict[str, torch.Tensor], prompt: str = "prompt") -> tuple[t
     return ids, torch.cat([batch[f"{prompt}_mask"], batch["completion_mask"]], dim=1)
 
 
-def _widened(values: torch.Tensor, width: int) -> torch.Tensor:
-    return torch.nn.functional.pad(values, (0, width - values.size(1)))
+def _rows(batch: Batch) -> int:
+    return len(batch["completion_ids"])
 
 
 def _require_plain_logits(model: PreTrainedModel) -> None:
@@ -486,4 +534,12 @@ def _require_plain_logits(model: PreTrainedModel) -> None:
     if changed:
         raise UserError(
             f"the model changes the logits of its output layer ({', '.join(changed)}): it cannot be trained"
+        )
+
+
+def _require_end_to_end(model: PreTrainedModel) -> None:
+    if not can_lie_end_to_end(model):
+        raise UserError(
+            f"micro_batch_tokens: sequences of a {type(model).__name__} cannot be laid end to end, as its layers do "
+            "not mix tokens by torch's causal attention alone; use micro_batch_size"
         )
