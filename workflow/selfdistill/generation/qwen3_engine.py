@@ -123,7 +123,7 @@ class _Batch:
     def _draw(
         self, warp: Warp, logits: np.ndarray, numbers: np.ndarray, fed: np.ndarray, sizes: np.ndarray
     ) -> np.ndarray:
-        """Append tokens to the responses ``numbers`` by the ``logits`` [N, V] after what was fed; which of them ended."""
+        """Append tokens to the responses ``numbers``, by the ``logits`` [N, V] after what was fed; which ended."""
         before, ended = self.counts[numbers], np.empty(len(numbers), bool)
         steps = np.repeat(before, sizes) + _places(sizes)
         uniforms = self.uniforms.at(steps, np.repeat(numbers, sizes))

@@ -15,8 +15,8 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
-from selfdistill.generation.picking import Uniforms, pick, warper
 from selfdistill.generation.drafts import Drafts
+from selfdistill.generation.picking import Uniforms, pick, warper
 from selfdistill.generation.qwen3_engine import sample_rows
 from selfdistill.generation.requests import Completion, Row, Sampling
 from selfdistill.models import end_ids, load_model, load_tokenizer

@@ -191,7 +191,7 @@ def _build_optimizers(model: nn.Module, settings: PretrainingSettings) -> list[t
     """AdamW for the embedding and the norms; two Muons, for two processes, for the matrices inside the blocks."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    adamw = torch.optim.AdamW(others, lr=settings.adamw_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    adamw = torch.optim.AdamW(others, lr=settings.adamw_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     muons = [
         Muon(some, lr=settings.muon_rate, momentum=0.95, weight_decay=0.01) for some in (matrices[::2], matrices[1::2])
     ]

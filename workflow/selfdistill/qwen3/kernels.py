@@ -56,7 +56,7 @@ TILE, ACROSS = 6, 4 if _has_wide_vectors() else 1
 PANEL = ACROSS * LANES  # columns of a panel of packed weights
 
 
-# --- products and sums --------------------------------------------------------------------------------------------------
+# --- products and sums ------------------------------------------------------------------------------------------------
 def plain_product(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """``c`` [N, M] + ``a`` [N, K] @ ``b`` [K, M] as every kernel adds up: K fused multiply-adds, one after the other.
 
@@ -201,7 +201,7 @@ def _add_up(a, a_at, a_row, a_step, b, b_at, b_row, c, c_at, c_row, rows, column
 
 
 def pack(matrix: np.ndarray) -> np.ndarray:
-    """A right factor [K, M] as `multiply` takes it: panels [M / `PANEL`, rounded up, K, `PANEL`], the last with zeros."""
+    """A right factor [K, M] as `multiply` takes it: panels [M / `PANEL`, rounded up, K, `PANEL`], filled with zeros."""
     depth, columns = matrix.shape
     panels = -(-columns // PANEL)
     packed = np.zeros((panels, depth, PANEL), np.float32)
@@ -295,7 +295,7 @@ def _sum(values: np.ndarray, ones: np.ndarray, count: int) -> np.float32:
     return _dot(values, 0, ones, 0, count)
 
 
-# --- passes that both kinds share -----------------------------------------------------------------------------------------
+# --- passes that both kinds share -------------------------------------------------------------------------------------
 @_inlined
 def exp(x: np.float32) -> np.float32:
     """e to the ``x`` in float32, to 3e-7 of its value; for ``x`` up to 88; below -87 it stays at 1.6e-38."""
@@ -316,7 +316,7 @@ def _up_to_lanes(count):
 
 @_inlined
 def _log(x: np.float32) -> np.float32:
-    """The natural logarithm, by way of float64: the mathematics libraries of two systems differ in its last bit alone."""
+    """The natural logarithm, by way of float64, in whose last bit alone the libraries of two systems differ."""
     return np.float32(np.log(np.float64(x)))
 
 
@@ -381,10 +381,10 @@ def _to_powers(scores, highest, count):
 
 @_inlined
 def _place_head(x, at, weight, eps, cos, sin, half_head, factor, out, start, step):
-    """``out`` from ``start`` on, ``step`` apart = a head of ``x`` normalised, times ``weight``, rotated, times ``factor``.
+    """Fill ``out``, from ``start`` on and ``step`` apart, with a head of ``x``: normalised, rotated, times ``factor``.
 
-    ``x`` is read from ``at`` on. ``half_head`` is a tuple of D / 2 values: loops this short are fast only if the
-    compiler knows their length. ``cos`` and ``sin`` [D / 2] are of the angles.
+    ``x`` is read from ``at`` on, ``weight`` [D] is the norm's. ``half_head`` is a tuple of D / 2 values: loops this
+    short are fast only if the compiler knows their length. ``cos`` and ``sin`` [D / 2] are of the angles.
     """
     half = len(half_head)
     width = 2 * half
@@ -396,7 +396,7 @@ def _place_head(x, at, weight, eps, cos, sin, half_head, factor, out, start, ste
         out[start + (half + d) * step] = high * cos[d] + low * sin[d]
 
 
-# --- sampling -------------------------------------------------------------------------------------------------------------
+# --- sampling ---------------------------------------------------------------------------------------------------------
 @_kernel
 def choose(logits: np.ndarray, uniforms: np.ndarray, tokens: np.ndarray, logps: np.ndarray) -> None:
     """Fill ``tokens`` [N] by inverse transform, and ``logps`` [N] with their log-probabilities.
@@ -444,9 +444,9 @@ def attend(
     """The token of each row attends to its prompt, to its slot's earlier tokens and to itself, and joins the cache.
 
     ``qkv`` [N, (heads + 2 kv) D] are its projections, ``out`` [N, heads D]. ``keys`` [slots, blocks, kv, D, BLOCK]
-    and ``values`` [slots, blocks, kv, BLOCK, D'] hold a prompt of ``prompt_lengths`` [N] tokens in the slots ``prompts``
-    [N], and the ``lengths`` [N] earlier tokens in the slots ``slots`` [N]. Rows of one slot follow each other, and so do
-    their lengths. ``cos`` and ``sin`` are [positions, D / 2].
+    and ``values`` [slots, blocks, kv, BLOCK, D'] hold a prompt of ``prompt_lengths`` [N] tokens in the slots
+    ``prompts`` [N], and the ``lengths`` [N] earlier tokens in the slots ``slots`` [N]. Rows of one slot follow each
+    other, and so do their lengths. ``cos`` and ``sin`` are [positions, D / 2].
     """
     stride, (_, blocks, kv, width, _), padded = qkv.shape[1], keys.shape, values.shape[4]
     heads = out.shape[1] // width
@@ -547,7 +547,7 @@ def decode_layer(
     multiply(product, down_weight, x, True)
 
 
-# --- training -------------------------------------------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------------------------------
 QUERIES = 48  # queries of a head whose scores are computed together
 
 
@@ -599,7 +599,7 @@ def _transpose(rows, count, turned):
 
 @_helper
 def _read_heads(qkv, start, length, head, stride, weight, eps, cos, sin, half_head, factor, out):
-    """Fill ``out`` [T, D'] with a head of the ``length`` tokens from ``start`` on, normalised, rotated, times ``factor``."""
+    """Fill ``out`` [T, D'] with a head of the ``length`` tokens from ``start`` on, as `_place_head` does."""
     flat_qkv, flat, width = qkv.reshape(-1), out.reshape(-1), 2 * len(half_head)
     for i in range(length):
         at = (start + i) * stride + head * width
@@ -618,8 +618,8 @@ def _copy_heads(source, start, length, head, width, out):
 def attend_causally(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_head, attended, log_sums):
     """Fill ``attended`` [N, KV * G * D]: each token attends to its sequence up to itself.
 
-    Of ``qkv`` [N, (KV * G + 2 KV) * D]. ``starts`` and ``lengths`` [S] say which rows are a sequence's. Fills ``log_sums``
-    [N, KV * G] with the logarithms of the sums of exponentials of scores.
+    Of ``qkv`` [N, (KV * G + 2 KV) * D]. ``starts`` and ``lengths`` [S] say which rows are a sequence's. Fills
+    ``log_sums`` [N, KV * G] with the logarithms of the sums of exponentials of scores.
     """
     stride, width, heads = qkv.shape[1], 2 * len(half_head), log_sums.shape[1]
     kv_heads, padded, longest = (stride // width - heads) // 2, _up_to_lanes(width), _up_to_lanes(lengths.max())
@@ -765,7 +765,7 @@ def attend_causally_backward(
                     flat_grads[at + kv_heads * width + d] = grad_values[i, d]
 
 
-# --- optimisation ---------------------------------------------------------------------------------------------------------
+# --- optimisation -----------------------------------------------------------------------------------------------------
 _FIRST, _THIRD, _FIFTH = np.float32(3.4445), np.float32(-4.7750), np.float32(2.0315)
 _LEAST_NORM = np.float32(1e-7)
 

@@ -26,11 +26,13 @@ def product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> torch
 
 
 def add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """Add ``left`` [N, M].T @ ``right`` [N, K] to the contiguous ``total`` [M, K]."""
-    if are_ours(total):
-        add_outer(left.contiguous().numpy(), right.contiguous().numpy(), total.numpy())
+    """Add ``left`` [N, K] @ ``right`` [K, M] to the contiguous ``total`` [N, M]. ``left`` may be transposed."""
+    if left.T.is_contiguous() and not left.is_contiguous() and are_ours(total):
+        add_outer(left.T.numpy(), right.contiguous().numpy(), total.numpy())
+    elif left.is_contiguous() and are_ours(right):
+        multiply(left.numpy(), pack(right.numpy()), total.numpy(), True)
     else:
-        total.addmm_(left.T, right)
+        total.addmm_(left, right)
 
 
 class _Linear(torch.autograd.Function):
@@ -44,7 +46,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         states, weight = ctx.saved_tensors
         of_weight = torch.zeros_like(weight)
-        add_product(of_weight, grad, states)
+        add_product(of_weight, grad.contiguous().T, states)
         return product(grad, weight, torch.empty_like(states)), of_weight
 
 
