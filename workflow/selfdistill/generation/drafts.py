@@ -100,8 +100,8 @@ def _propose(sampled, numbers, counts, keys, tokens, seen, fed, sizes):
 def accept(drawn, logps, fed, sizes, is_end, numbers, sampled, sampled_logps, counts, ended):
     """Append to ``sampled`` and ``sampled_logps`` [., T] of each row what was ``drawn`` [N] after right guesses.
 
-    ``sizes`` [R] are the numbers of tokens ``fed`` [N] of each row. ``counts`` [.] of the responses ``numbers`` [R] grow;
-    ``ended`` [R] tells which ended by a token of ``is_end`` [V], or at T tokens.
+    ``sizes`` [R] are the numbers of tokens ``fed`` [N] of each row. ``counts`` [.] of the responses ``numbers`` [R]
+    grow; ``ended`` [R] tells which ended by a token of ``is_end`` [V], or at T tokens.
     """
     first = 0
     for row in range(len(numbers)):
