@@ -21,7 +21,7 @@ class Project:
 
     @classmethod
     def copy_to(cls, folder: Path) -> "Project":
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        ignored = shutil.ignore_patterns("*.pyc", "*.tmp.*", "*.egg-info")  # not what numba has compiled
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
@@ -31,10 +31,13 @@ class Project:
                 shutil.copy(source, folder / name)
         return cls(folder)
 
-    def start(self, *arguments: str, **options) -> forks.Fork:
+    @property
+    def environment(self) -> dict[str, str]:
         places = [str(self.folder / place) for place in (INSTALLED, "workflow")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
-        return forks.start([*arguments], cwd=self.folder, env=environment, **options)
+        return os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def start(self, *arguments: str, **options) -> forks.Fork:
+        return forks.start([*arguments], cwd=self.folder, env=self.environment, **options)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status and output of `python -m ARGUMENTS` in the project."""
