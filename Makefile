@@ -15,6 +15,8 @@ TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 # What each target took at its last run: one file per target.
 TOOK := .pytest_cache/seconds
+# The smoke study of one `make test`, for all groups.
+FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
 .PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock resolve report compare reference bench clean
@@ -40,7 +42,8 @@ test: env  ## all tests, about 8 minutes on 2 cores; those of a file with TESTS=
 ifdef TESTS
 	@pytest -q $(TESTS)
 else
-	@$(TIMED); $(MAKE) --no-print-directory unit test-workflow && \
+	@$(TIMED); rm -rf $(FINISHED)*; export FINISHED_STUDY=$(CURDIR)/$(FINISHED); \
+	  $(MAKE) --no-print-directory unit test-workflow && \
 	  $(MAKE) --no-print-directory --jobs --output-sync BESIDE=yes test-cluster test-vllm test-pages
 	@$(MAKE) --no-print-directory seconds
 endif

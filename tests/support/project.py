@@ -3,10 +3,13 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import forks
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = "installed"  # a folder in which a project sees packages first
@@ -93,3 +96,20 @@ class Project:
         kinds = {".parquet", ".safetensors", ".csv", ".md", ".tex", ".png", ".svg", ".pdf", ".html"}
         files = [path for path in sorted(folder.rglob("*")) if path.suffix in kinds]
         return {str(p.relative_to(folder)): p.read_bytes() for p in files if not p.name.endswith(".seconds.parquet")}
+
+
+def smoke_study(place: Path) -> Project:
+    """The smoke study, run to its end by whoever asks first; tests must not change it.
+
+    ``place``: where it is kept for the others, unless ``FINISHED_STUDY`` names a folder for all groups of tests.
+    """
+    place = Path(os.environ.get("FINISHED_STUDY", place))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            project = Project.copy_to(place)
+            study = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml"]
+            subprocess.run(study, cwd=place, env=project.environment, check=True)
+            (place / "finished").touch()
+    assert (place / "finished").exists(), "the smoke study has failed before"
+    return Project(place)

@@ -1,13 +1,10 @@
 """A copy of the project in which the smoke study is run once, for all workflow tests."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
 from browser.conftest import browser, page  # noqa: F401 (fixtures)
-from filelock import FileLock
-from project import Project
+from project import Project, smoke_study
 
 # Sections 3 and 4, and of the on-policy runs one of each method: what a second study has to make for comparison.
 PART = [
@@ -27,17 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, worker_id) -> Project:
-    """The smoke study, run to its end by the worker that needs it first; tests must not change it."""
+    """The smoke study, run to its end, once for all workers; tests must not change it."""
     place = tmp_path_factory.getbasetemp()
-    place = (place if worker_id == "master" else place.parent) / "finished"
-    with FileLock(f"{place}.lock"):
-        if not place.exists():
-            project = Project.copy_to(place)
-            study = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml"]
-            subprocess.run(study, cwd=place, env=project.environment, check=True)
-            (place / "finished").touch()
-    assert (place / "finished").exists(), "the study has failed in another worker"
-    return Project(place)
+    return smoke_study((place if worker_id == "master" else place.parent) / "finished")
 
 
 @pytest.fixture
