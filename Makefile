@@ -19,7 +19,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock resolve report compare reference bench clean
+.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report compare reference bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -33,6 +33,7 @@ env:  ## install everything into .venv (idempotent)
 
 reproduce: env  ## run the default study: every table and figure, on this machine
 	@$(TIMED); echo "reproduce: the microcosm study, about a quarter of an hour on 2 idle cores; results/ says what lies where"; \
+	selfdistill fingerprint 2>/dev/null | tail -n 1; \
 	snakemake --cores $(CORES)
 
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
@@ -83,6 +84,9 @@ docs: env  ## regenerate config/README.md, the configuration schema and the READ
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \
 	  -c envs/torch.txt -o envs/requirements.lock $(TORCH_FAMILY:%=--no-emit-package %)
+
+fingerprint: env  ## config/fingerprint.json: what this machine computes, in digests; after a change of the arithmetic
+	@selfdistill fingerprint --write config/fingerprint.json
 
 resolve: env  ## check that the pins of envs/*.yaml fit together (needs the package index; installs nothing)
 	@python envs/resolve.py

@@ -82,7 +82,7 @@ wildcard_constraints:
 
 
 # What every stage depends on beside its own code: how flags are read, and the variables of its job.
-EVERYWHERE = ("selfdistill.cli:read", "selfdistill.environment:VARIABLES")
+EVERYWHERE = ("selfdistill.cli:read", "selfdistill.environment:hold")
 LAUNCHED = (
     "selfdistill.processes:see_one_gpu",
     "selfdistill.processes:environments_of",

@@ -1,24 +1,62 @@
 """What a job computes with beside our code and its inputs: environment variables and installed packages.
 
-The workflow reads this module while it builds its graph, so that nothing heavy is imported.
+Every process imports this module, and the workflow reads it while it builds its graph: nothing heavy is imported.
 """
 
+import itertools
+import os
 from collections.abc import Iterable
-from importlib import metadata
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, NamedTuple
 
 from selfdistill.errors import UserError
 
 # Of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
-VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
+VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"} | {
+    # Sums that are divided among threads are rounded otherwise. Where work is divided, processes do it.
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")},
+}
+# Libraries choose their code by the processor, and another code rounds otherwise. Where `PORTABLE` is, they are held to
+# it; elsewhere they would refuse these values, or crash.
+PORTABLE = frozenset({"avx2", "fma"})
+HELD = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
 ALONE = "none"  # in place of an accelerate configuration: one process
 # Packages that read, check and tell, but compute nothing that a result holds.
 WITHOUT_EFFECT = {"huggingface_hub", "pydantic", "pydantic_core", "tqdm", "yaml"}
 # What a package computes with in turn, where another version of that gives other results.
 BENEATH = {"transformers": ("tokenizers", "jinja2"), "math_verify": ("sympy",), "trl": ("accelerate",)}
+
+
+def hold() -> None:
+    """Set these variables for this process and those that it starts, over what the shell has set."""
+    os.environ |= VARIABLES
+    if processor().flags >= PORTABLE:
+        os.environ |= HELD
+
+
+class Processor(NamedTuple):
+    """The first processor of this machine, as Linux tells; empty elsewhere."""
+
+    name: str
+    flags: frozenset[str]
+
+
+@cache
+def processor() -> Processor:
+    """What /proc/cpuinfo says."""
+    told = {}
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+        for line in itertools.takewhile(str.strip, lines):
+            name, _, value = line.partition(":")
+            told[name.strip()] = value.strip()
+    flags = told.get("flags") or told.get("Features", "")
+    return Processor(told.get("model name", ""), frozenset(flags.split()))
 
 
 def versions(packages: Iterable[str]) -> str:
@@ -29,6 +67,8 @@ def versions(packages: Iterable[str]) -> str:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -37,6 +77,8 @@ def _version(package: str) -> str:
 
 def accelerate_settings(configuration: str) -> dict[str, Any]:
     """What an accelerate configuration (a YAML file, or "none") says; `UserError` where it is not there or no such."""
+    import yaml
+
     if configuration == ALONE:
         return {}
     path = Path(configuration)

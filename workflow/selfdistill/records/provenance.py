@@ -1,8 +1,8 @@
 """Where a file comes from: the sidecar that a job writes beside every output.
 
-Volatile facts (time, host, duration, git state, package versions) go to ``<file>.provenance.json``, which no
-rule reads, so that they never cause a rerun and never change an output's bytes. `bundle` reads them. A record ends with
-a digest of itself (`SEAL`).
+Volatile facts (time, host, processor and the code that libraries chose for it, duration, git state, package versions)
+go to ``<file>.provenance.json``, which no rule reads, so that they never cause a rerun and never change an output's
+bytes. `bundle` reads them. A record ends with a digest of itself (`SEAL`).
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from selfdistill.files import sha256_file, sha256_meaning, sha256_text, write_text
+from selfdistill.records import machine
 
 SIDECAR = ".provenance.json"
 SEAL = "record_sha256"
@@ -48,6 +49,7 @@ def write_sidecar(
         "host": platform.node(),
         "platform": platform.platform(),
         "processors": os.cpu_count(),
+        "machine": machine.facts(),
         "python": platform.python_version(),
         "packages": _package_versions(),
         "git": _git_state(),

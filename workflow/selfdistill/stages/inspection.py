@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from selfdistill.parameters import ConfigFiles, Cores, Profiles, ResultsFolder
+from selfdistill.parameters import ConfigFiles, Cores, Profiles, ResultsFolder, Workers
 from selfdistill.stages.registry import QUESTION, stage
 
 
@@ -36,6 +36,21 @@ def verify(results: ResultsFolder) -> int:
     held = ", ".join(f"{number} {what}" for what, number in verification.counts(results).items())
     print(f"{results}: {held}; " + (f"{len(problems)} problems" if problems else "all as recorded"))
     return 1 if problems else 0
+
+
+@stage(QUESTION)
+def fingerprint(
+    *, workers: Workers = 1, write: Annotated[Path | None, "Where the digests go, as those that are shipped."] = None
+) -> int:
+    """Compute a little of everything, and print its digests beside the shipped ones; status 1 when they differ."""
+    from selfdistill.records import fingerprint as computing
+
+    found = computing.parts(workers)
+    if write:
+        computing.write(found, write)
+    wanted = computing.shipped()
+    print("\n".join(computing.report(found, wanted)))
+    return 0 if found == wanted else 1
 
 
 @stage(QUESTION)
