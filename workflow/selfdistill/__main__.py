@@ -2,7 +2,13 @@
 
 import sys
 
-from selfdistill.cli import main, spare_collector
+from selfdistill.warm import client
 
-spare_collector()
-sys.exit(main())
+
+def main() -> int:
+    from selfdistill import cli  # not needed where a warm process does the work
+
+    return cli.main()
+
+
+sys.exit(client.run(client.COMMAND_LINE, main))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from selfdistill.errors import UserError
+from selfdistill.processes import ALONE
 
 # Of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
 VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"} | {
@@ -27,7 +28,6 @@ HELD = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
-ALONE = "none"  # in place of an accelerate configuration: one process
 # Packages that read, check and tell, but compute nothing that a result holds.
 WITHOUT_EFFECT = {"huggingface_hub", "pydantic", "pydantic_core", "tqdm", "yaml"}
 # What a package computes with in turn, where another version of that gives other results.

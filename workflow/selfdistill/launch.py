@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from selfdistill import cli, processes
-from selfdistill.environment import ALONE
+from selfdistill import processes
 from selfdistill.errors import UserError
+from selfdistill.processes import ALONE
+from selfdistill.warm import client
 
 FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 # Once one process has failed, the others wait for it in vain: they get this many seconds to end by themselves.
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     configuration, *stage = arguments
     if configuration == ALONE:
+        from selfdistill import cli  # not needed where a warm process does the work
+
         processes.see_one_gpu()
         return cli.main(stage)
     try:
@@ -67,5 +70,4 @@ def _wait(started: list[subprocess.Popen]) -> int:
 
 
 if __name__ == "__main__":
-    cli.spare_collector()
-    sys.exit(main())
+    sys.exit(client.run(client.LAUNCHER, main))

@@ -179,6 +179,11 @@ def _read(record: Path) -> Owner | None:
         return None
 
 
+def warm_folder(record: Path) -> Path:
+    """Where the sockets of a run's warm processes lie."""
+    return record.with_suffix(".warm")
+
+
 def _is_held(record: Path) -> bool:
     with open(record, encoding="utf-8") as file:
         try:
@@ -198,6 +203,7 @@ def _remove_dead(owners: Path, locks: Path) -> None:
         _end_processes(record.stem, owner)
         for path in locks.glob(f"{record.stem}.*.lock"):
             path.unlink()
+        shutil.rmtree(warm_folder(record), ignore_errors=True)
         record.unlink()
         logger.warning(f"Process {owner.process} was killed while it ran here. Its lock is removed; its work goes on.")
 

@@ -7,6 +7,7 @@ record says is made again; so is what another configuration made, where only our
 
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,18 +15,33 @@ from typing import Any, ClassVar
 from snakemake.logging import logger
 
 from selfdistill.files import is_unchanged
-from selfdistill.locks import Locks
+from selfdistill.locks import Locks, warm_folder
 from selfdistill.records.bundle import Record, Records
 from selfdistill.records.standing import changed_since_recorded
+from selfdistill.warm import start
 
 # Parameters of rules that are no words of the job's command.
 NO_WORDS = ("code", "processes", "statements")
 
 
 class Persistence(Locks):
-    """``results``: the study's results folder; set by the Snakefile."""
+    """``results``: the study's results folder; ``warm``: whether its jobs may be made by warm processes.
+
+    Both are set by the Snakefile.
+    """
 
     results: ClassVar[Path | None] = None
+    warm: ClassVar[bool] = False
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """As `Locks`; while it is held, warm processes make jobs."""
+        with super().lock():
+            if not (self.warm and start.possible(self.dag.workflow)):
+                yield
+                return
+            with start.warm_processes(warm_folder(self._owners / f"{self._number}.json")):
+                yield
 
     async def incomplete(self, job: Any) -> list[Any]:
         """Outputs of a job that are to be made again: half written, or another file than our records say."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from selfdistill.errors import UserError
 
+ALONE = "none"  # in place of an accelerate configuration: one process
+
 
 def count() -> int:
     """How many processes train together."""
