@@ -121,7 +121,8 @@ def _drawing(manifest: Path) -> list[object]:
     engine, prompts = Qwen3Engine(manifest), _tokens(PROMPTS, PROMPT_TOKENS, 1).tolist()
     # Prompts of different lengths, each drawn several times.
     rows = [Row(tuple(ids[place:]), 10 * place + k) for place, ids in enumerate(prompts) for k in range(ROLLOUTS)]
-    found = sample_rows(engine.weights, rows, Sampling(max_tokens=RESPONSE_TOKENS), engine.end_ids, Drafts(), logps=True)
+    sampling = Sampling(max_tokens=RESPONSE_TOKENS)
+    found = sample_rows(engine.weights, rows, sampling, engine.end_ids, Drafts(), logps=True)
     return [[completion.token_ids, completion.logps] for completion in found]
 
 
