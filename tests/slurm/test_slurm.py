@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import Project
+from project import Project, smoke_study
 from selfdistill.artifacts import FIGURES
 
 from .conftest import Submission, fault_project, new_project, started, until
@@ -173,9 +173,17 @@ def _train_here(folder: Path) -> Path:
 
 def test_the_study_on_slurm_equals_the_study_without(study, tmp_path):
     project, submission = study
-    alone = Project.copy_to(tmp_path / "alone")
-    alone.snakemake(*PART)
+    alone = undisturbed(tmp_path / "alone")
     submission.finish()
     expected, found = alone.results(), project.results()
-    assert len(found) > 20 and found.keys() == expected.keys()
+    assert len(found) > 20 and found.keys() <= expected.keys()
     assert [name for name in found if expected[name] != found[name]] == []
+
+
+def undisturbed(folder: Path) -> Project:
+    """The smoke study that another group of tests has made; without one, the same part of it."""
+    if "FINISHED_STUDY" in os.environ:
+        return smoke_study(folder)
+    alone = Project.copy_to(folder)
+    alone.snakemake(*PART)
+    return alone

@@ -2,11 +2,15 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from forks import Fork
 from project import Project
 
 STUDY = ("--cores", "2", "--configfile", "config/smoke.yaml")
@@ -46,17 +50,35 @@ def kills_until_done(project: Project, targets: list[str], chance: random.Random
 
 def kill(project: Project, targets: list[str], after: float, *, alone: bool) -> bool:
     """Start and kill after so many seconds; False when the run was done before. A run that fails is an error."""
-    told = project.folder / "told.log"  # a pipe would end with the test, and with it what outlives Snakemake
-    with told.open("w") as log:
-        process = project.start("snakemake", *targets, *STUDY, start_new_session=True, stdout=log)
-        try:
-            status = process.wait(timeout=after)
-        except subprocess.TimeoutExpired:
-            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
-            process.wait()
-            return True
+    process, told = start(project, targets, STUDY)
+    try:
+        status = process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        end(process, alone=alone)
+        return True
     assert status == 0, told.read_text()
     return False
+
+
+def kill_when(project: Project, targets: list[str], pattern: str, study: tuple[str, ...], *, alone: bool) -> None:
+    """Start and kill as soon as the output has ``pattern``."""
+    process, told = start(project, targets, study)
+    while not re.search(pattern, told.read_text()):
+        assert process.poll() is None, told.read_text()
+        time.sleep(0.1)
+    end(process, alone=alone)
+
+
+def start(project: Project, targets: list[str], study: tuple[str, ...]) -> tuple[Fork, Path]:
+    """The run, and the file with its output: a pipe would end with the test, and with it what outlives Snakemake."""
+    told = project.folder / "told.log"
+    with told.open("w") as log:
+        return project.start("snakemake", *targets, *study, start_new_session=True, stdout=log), told
+
+
+def end(process: Fork, *, alone: bool) -> None:
+    (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def finished(project: Project) -> dict[str, bytes]:

@@ -3,10 +3,13 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import forks
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = "installed"  # a folder in which a project sees packages first
@@ -21,7 +24,7 @@ class Project:
 
     @classmethod
     def copy_to(cls, folder: Path) -> "Project":
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        ignored = shutil.ignore_patterns("*.pyc", "*.tmp.*", "*.egg-info")  # not what numba has compiled
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
@@ -31,10 +34,13 @@ class Project:
                 shutil.copy(source, folder / name)
         return cls(folder)
 
-    def start(self, *arguments: str, **options) -> forks.Fork:
+    @property
+    def environment(self) -> dict[str, str]:
         places = [str(self.folder / place) for place in (INSTALLED, "workflow")]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
-        return forks.start([*arguments], cwd=self.folder, env=environment, **options)
+        return os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def start(self, *arguments: str, **options) -> forks.Fork:
+        return forks.start([*arguments], cwd=self.folder, env=self.environment, **options)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Exit status and output of `python -m ARGUMENTS` in the project."""
@@ -90,3 +96,20 @@ class Project:
         kinds = {".parquet", ".safetensors", ".csv", ".md", ".tex", ".png", ".svg", ".pdf", ".html"}
         files = [path for path in sorted(folder.rglob("*")) if path.suffix in kinds]
         return {str(p.relative_to(folder)): p.read_bytes() for p in files if not p.name.endswith(".seconds.parquet")}
+
+
+def smoke_study(place: Path) -> Project:
+    """The smoke study, run to its end by whoever asks first; tests must not change it.
+
+    ``place``: where it is kept for the others, unless ``FINISHED_STUDY`` names a folder for all groups of tests.
+    """
+    place = Path(os.environ.get("FINISHED_STUDY", place))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            project = Project.copy_to(place)
+            study = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml"]
+            subprocess.run(study, cwd=place, env=project.environment, check=True)
+            (place / "finished").touch()
+    assert (place / "finished").exists(), "the smoke study has failed before"
+    return Project(place)

@@ -16,8 +16,12 @@ from selfdistill.records import fingerprint, machine
 portable = pytest.mark.skipif(
     not environment.processor().flags >= environment.PORTABLE, reason="equal bytes are promised with AVX2 and FMA"
 )
-# What a shell may have set, and glibc on a processor without AVX-512.
+# What a shell may have set, and glibc, oneDNN and numba on a processor without AVX-512.
 ELSEWHERE = {
+    "MKL_CBWR": "AVX512",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse4.1,+sse4.2,+ssse3,-avx512f",
     **{name: "2" for name in environment.VARIABLES if name.endswith("_NUM_THREADS")},
     "ATEN_CPU_CAPABILITY": "default",
     "OPENBLAS_CORETYPE": "Nehalem",
@@ -47,7 +51,8 @@ def test_the_shipped_digests_are_computed_here(tmp_path):
 
 @portable
 def test_neither_processes_nor_threads_nor_what_a_shell_has_set_change_any(tmp_path):
-    assert computed(tmp_path, "--workers", "2", **ELSEWHERE) == fingerprint.shipped()
+    variables = ELSEWHERE | {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    assert computed(tmp_path, "--workers", "2", **variables) == fingerprint.shipped()
 
 
 @portable

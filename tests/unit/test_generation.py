@@ -222,7 +222,7 @@ class TestSeeds:
         seen = np.array([uniforms.at(np.array([step, step]), both) for step in range(steps)])
         wanted = [np.random.Generator(np.random.Philox(key=seed)).random(steps) for seed in (3, 2**64 - 1)]
         np.testing.assert_array_equal(seen.T, wanted)
-        assert uniforms._blocks.shape == (2, 256)
+        assert uniforms._blocks.shape == (2, 512)
 
     def test_uniform_numbers_of_a_row_are_the_same_at_another_pace_and_alone(self):
         together, alone = Uniforms([8, 9]), Uniforms([8, 9])

@@ -519,7 +519,7 @@ def test_the_size_of_micro_batches_does_not_change_an_update(
             per_row = grpo_by_hand(student, update | {"advantages": signs})
         wanted = gradients(aggregated(per_row, update, aggregation, updates=2), student)
         for gradient in found:
-            assert_equal_gradients(gradient[i], wanted, 1e-6)
+            assert_equal_gradients(gradient[i], wanted, 2e-6)
 
 
 @pytest.mark.parametrize("aggregation", ["authors", "token"])

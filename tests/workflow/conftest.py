@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from browser.conftest import browser, page  # noqa: F401 (fixtures)
-from project import Project
+from project import Project, smoke_study
 
 # Sections 3 and 4, and of the on-policy runs one of each method: what a second study has to make for comparison.
 PART = [
@@ -17,12 +17,16 @@ PART = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What does not begin with the finished study comes first: it runs beside it, and the kills take as long."""
+    items.sort(key=lambda item: "finished" in item.fixturenames)
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Project:
-    """The smoke study, run to its end; tests must not change it."""
-    project = Project.copy_to(tmp_path_factory.mktemp("finished"))
-    project.snakemake()
-    return project
+def finished(tmp_path_factory, worker_id) -> Project:
+    """The smoke study, run to its end, once for all workers; tests must not change it."""
+    place = tmp_path_factory.getbasetemp()
+    return smoke_study((place if worker_id == "master" else place.parent) / "finished")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 `make torture` does the same at length.
 """
 
-import math
 import os
 import shutil
 
@@ -12,18 +11,22 @@ import pytest
 from disks import full, mounted, read_only
 from project import Project
 
-TRAINED = "results/smoke/evaluations/microcosm/grpo-train-n2-draw0-lr0.0003-seed0/along_training.parquet"
+from .conftest import PART
+
 SELECTION = "results/smoke/traces/microcosm/selection.parquet"
 RUNS = "results/smoke/training/runs.parquet"
 
 
-def test_killed_at_any_moment_the_same_command_goes_on_to_equal_bytes(finished, tmp_path):
-    """In pre-training, with jobs left running; in what follows, with none left."""
+def test_killed_again_and_again_on_one_core_it_goes_on_to_the_bytes_of_an_undisturbed_run_on_two(request, tmp_path):
+    """In pre-training, with jobs left running and with none left, and in on-policy training."""
     project = Project.copy_to(tmp_path / "project")
-    for after, alone in ((13, True), (21, False), (17, True)):
-        kills.kill(project, [TRAINED], after, alone=alone)
-    assert not kills.kill(project, [TRAINED], math.inf, alone=True)
-    assert TRAINED.removeprefix("results/smoke/") in kills.finished(project)
+    study = ("--cores", "1", "--configfile", "config/smoke.yaml")
+    for begun, alone in (("pre-training: ", True), ("pre-training: ", False), ("grpo-.*step/s", False)):
+        kills.kill_when(project, PART, begun, study, alone=alone)
+    assert "pretrain_model" not in project.pending()
+    project.snakemake(*PART, cores=1)
+    finished = request.getfixturevalue("finished")  # which another worker has run meanwhile
+    assert len(kills.finished(project)) > 50
     assert kills.differing(project, kills.finished(finished)) == []
 
 

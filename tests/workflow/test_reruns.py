@@ -3,17 +3,13 @@
 import os
 import re
 import shutil
-import signal
 
 import pytest
 import yaml
-from project import Project
 from selfdistill import code_digest
 from selfdistill.artifacts import FIGURES
 from selfdistill.records import lineage
 from selfdistill.records.bundle import Records
-
-from .conftest import PART
 
 
 def test_nothing_changed_nothing_runs(project):
@@ -212,20 +208,3 @@ def test_results_without_snakemakes_records_are_known_by_ours(project):
     assert pending["sample_guidance"] == 5 and pending["evaluate_checkpoints"] == 10
     assert not {"pretrain_model", "train_onpolicy"} & pending.keys()  # which have seeds of their own
     assert "--seed=0, now --seed=1" in project.snakemake("--dry-run")
-
-
-def test_killed_in_the_middle_on_one_core_it_goes_on_to_the_end_of_an_undisturbed_run_on_two(finished, tmp_path):
-    other = Project.copy_to(tmp_path / "other")
-    study = ("--cores", "1", "--configfile", "config/smoke.yaml")
-    process = other.start("snakemake", *PART, *study, start_new_session=True)
-    for line in process.stdout:  # the model exists, and on-policy training has begun
-        if re.search("grpo-.*step/s", line):
-            break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.stdout.read()
-    process.wait()
-    assert "pretrain_model" not in other.pending()
-    other.snakemake(*PART, cores=1)
-    expected, found = finished.results(), other.results()
-    assert len(found) > 50
-    assert [name for name in found if expected[name] != found[name]] == []

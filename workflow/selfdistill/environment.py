@@ -23,6 +23,7 @@ VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "P
 # it; elsewhere they would refuse these values, or crash.
 PORTABLE = frozenset({"avx2", "fma"})
 HELD = {
+    "MKL_CBWR": "COMPATIBLE",  # on AMD's processors MKL passes over AVX2 without a word
     "ATEN_CPU_CAPABILITY": "avx2",
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",

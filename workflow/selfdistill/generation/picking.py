@@ -19,14 +19,21 @@ class Uniforms:
 
     def __init__(self, seeds: Sequence[int]):
         self._streams = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
-        self._blocks = np.empty((len(seeds), UNIFORMS_STEP))
-        self._starts = np.full(len(seeds), -UNIFORMS_STEP)
+        self._blocks = np.empty((len(seeds), 2 * UNIFORMS_STEP))
+        self._starts = np.full(len(seeds), -2 * UNIFORMS_STEP)
 
     def at(self, steps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Number ``steps`` [n] (which never decrease) of the streams ``rows`` [n], float64 in [0, 1)."""
-        for i in np.flatnonzero(steps >= self._starts[rows] + UNIFORMS_STEP):
-            self._blocks[rows[i]] = self._streams[rows[i]].random(UNIFORMS_STEP)
-            self._starts[rows[i]] += UNIFORMS_STEP
+        """Number ``steps`` [n] of the streams ``rows`` [n], float64 in [0, 1).
+
+        The steps of a stream may fall back by less than `UNIFORMS_STEP`.
+        """
+        for i in np.flatnonzero(steps >= self._starts[rows] + 2 * UNIFORMS_STEP):
+            row = rows[i]
+            while steps[i] >= self._starts[row] + 2 * UNIFORMS_STEP:
+                block = self._blocks[row]
+                block[:UNIFORMS_STEP] = block[UNIFORMS_STEP:]
+                block[UNIFORMS_STEP:] = self._streams[row].random(UNIFORMS_STEP)
+                self._starts[row] += UNIFORMS_STEP
         return self._blocks[rows, steps - self._starts[rows]]
 
 

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from selfdistill import models
-from selfdistill.generation.picking import Uniforms, pick, warper
+from selfdistill.generation.drafts import Drafts, accept
+from selfdistill.generation.picking import Uniforms, Warp, pick, warper
 from selfdistill.generation.requests import Completion, Row, Sampling
-from selfdistill.qwen3.decoding import Decoder, Rows, Weights, is_plain
+from selfdistill.qwen3.decoding import Decoder, Weights, is_plain
 
 # Rows sampled at a time. With more, two processes wait for memory, because the keys and values of all rows are read for
 # every token (128: a sixth slower); with fewer, the matrix products have too few rows (32: a tenth slower).
@@ -35,7 +36,7 @@ class Qwen3Engine:
         tensors = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
         self.weights = Weights(models.config(manifest), tensors)
         ends = models.end_ids(models.generation_config(manifest), self.tokenizer.eos_token_id)
-        self.end_ids = np.array(sorted(ends))
+        self.end_ids, self.drafts = np.array(sorted(ends)), Drafts()
 
     @staticmethod
     def takes(manifest: Path) -> bool:
@@ -46,7 +47,7 @@ class Qwen3Engine:
 
     def sample(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
         """One completion per row, in order."""
-        return sample_rows(self.weights, rows, sampling, self.end_ids)
+        return sample_rows(self.weights, rows, sampling, self.end_ids, self.drafts)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
@@ -57,22 +58,33 @@ class Qwen3Engine:
 
 @torch.inference_mode()
 def sample_rows(
-    weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray, *, logps: bool = False
+    weights: Weights,
+    rows: Sequence[Row],
+    sampling: Sampling,
+    end_ids: np.ndarray,
+    drafts: Drafts,
+    *,
+    logps: bool = False,
 ) -> list[Completion]:
-    """One completion per row, in order; with the log-probabilities of its tokens if ``logps``."""
+    """One completion per row, in order; with the log-probabilities of its tokens if ``logps``.
+
+    ``drafts`` learn from what is sampled, and save time alone.
+    """
     return [
         completion
         for first in range(0, len(rows), READ_TOGETHER)
-        for completion in _Batch(weights, rows[first : first + READ_TOGETHER], sampling, end_ids).completions(logps)
+        for completion in _Batch(weights, rows[first : first + READ_TOGETHER], sampling, end_ids, drafts).completions(
+            logps
+        )
     ]
 
 
 class _Batch:
     """Continuous batching: of ``rows`` at most `PLACES` run at a time, and when one ends, the next takes its place."""
 
-    def __init__(self, weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray):
-        self.sampling = sampling
-        self.is_end = np.zeros(weights.output.shape[1], bool)
+    def __init__(self, weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray, drafts: Drafts):
+        self.sampling, self.drafts = sampling, drafts
+        self.is_end = np.zeros(weights.vocabulary, bool)
         self.is_end[end_ids[end_ids < len(self.is_end)]] = True  # a tokenizer may know more tokens than the model
         prompts = list(dict.fromkeys(row.token_ids for row in rows))
         numbers = {prompt: number for number, prompt in enumerate(prompts)}
@@ -91,32 +103,40 @@ class _Batch:
     def _sample_all(self) -> None:
         warp = warper(self.sampling)
         free = list(range(PLACES))
-        numbers = np.empty(0, np.int64)  # of the rows that are running
-        running = self.decoder.start(numbers, numbers)
+        numbers = slots = fed = sizes = np.empty(0, np.int64)  # of the rows that run; see `Drafts.propose`
         logits = self.decoder.logits[:0]
         while True:
             starting = min(len(free), len(self.waiting))
             if starting:
                 new, places = _taken(self.waiting, starting), _taken(free, starting)
-                numbers = np.concatenate([numbers, new])
-                running = _joined(running, self.decoder.start(self.prompt_of[new], places))
-                logits = torch.cat([logits, self.decoder.logits[self.prompt_of[new]]])
+                numbers, slots = np.concatenate([numbers, new]), np.concatenate([slots, places])
+                logits = np.concatenate([logits, self.decoder.logits[self.prompt_of[new]]])
+                fed, sizes = np.concatenate([fed, new]), np.concatenate([sizes, np.ones_like(new)])
             if not len(numbers):
                 return
-            steps = running.lengths
-            tokens, logps = pick(warp, logits, self.uniforms.at(steps, numbers), self.sampling.temperature)
-            self.tokens[numbers, steps], self.logps[numbers, steps] = tokens, logps
-            self.counts[numbers] = steps + 1
-            ended = self.is_end[tokens] | (steps + 1 == self.sampling.max_tokens)
-            if ended.any():
-                free += running.slots[ended].tolist()
-                left = ~ended
-                numbers, running, tokens = numbers[left], running[left], tokens[left]
-            if len(numbers):
-                logits = self.decoder.forward(torch.from_numpy(tokens), running)
-                running.lengths = running.lengths + 1
-            else:
-                logits = logits[:0]
+            ended = self._draw(warp, logits, numbers, fed, sizes)
+            free += slots[ended].tolist()
+            numbers, slots = numbers[~ended], slots[~ended]
+            fed, sizes = self.drafts.propose(self.tokens, numbers, self.counts[numbers])
+            logits = self._feed(fed, sizes, numbers, slots) if len(numbers) else logits[:0]
+
+    def _draw(
+        self, warp: Warp, logits: np.ndarray, numbers: np.ndarray, fed: np.ndarray, sizes: np.ndarray
+    ) -> np.ndarray:
+        """Append tokens to the responses ``numbers``, by the ``logits`` [N, V] after what was fed; which ended."""
+        before, ended = self.counts[numbers], np.empty(len(numbers), bool)
+        steps = np.repeat(before, sizes) + _places(sizes)
+        uniforms = self.uniforms.at(steps, np.repeat(numbers, sizes))
+        drawn, logps = pick(warp, torch.from_numpy(logits), uniforms, self.sampling.temperature)
+        accept(drawn, logps, fed, sizes, self.is_end, numbers, self.tokens, self.logps, self.counts, ended)
+        self.drafts.learn(self.tokens, numbers, before, self.counts[numbers])
+        return ended
+
+    def _feed(self, fed: np.ndarray, sizes: np.ndarray, numbers: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """The logits [N, V] after each of the tokens ``fed`` [N]. All tokens of a response but its last are cached."""
+        rows = self.decoder.start(self.prompt_of[numbers], slots)[np.repeat(np.arange(len(numbers)), sizes)]
+        rows.lengths = np.repeat(self.counts[numbers] - 1, sizes) + _places(sizes)
+        return self.decoder.forward(fed, rows)
 
     def _completion(self, row: int, with_logps: bool) -> Completion:
         ids = self.tokens[row, : self.counts[row]].tolist()
@@ -131,5 +151,6 @@ def _taken(stack: list[int], count: int) -> np.ndarray:
     return np.array([stack.pop() for _ in range(count)])
 
 
-def _joined(first: Rows, second: Rows) -> Rows:
-    return Rows(*(np.concatenate(pair) for pair in zip(vars(first).values(), vars(second).values(), strict=True)))
+def _places(sizes: np.ndarray) -> np.ndarray:
+    """0, 1, ... within each of the pieces of ``sizes``."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
+from selfdistill.generation.drafts import Drafts
 from selfdistill.generation.picking import Uniforms, pick, warper
 from selfdistill.generation.qwen3_engine import sample_rows
 from selfdistill.generation.requests import Completion, Row, Sampling
@@ -79,7 +80,7 @@ class ModelSampler:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, largest_batch: int = 1024):
         self.model = model
         self.tokenizer = tokenizer
-        self.largest_batch = largest_batch
+        self.largest_batch, self.drafts = largest_batch, Drafts()
         self.end_ids = torch.tensor(sorted(end_ids(self.model.generation_config, self.tokenizer.eos_token_id)))
 
     @cached_property
@@ -98,7 +99,7 @@ class ModelSampler:
         """One completion per row, in order; with the log-probabilities of its tokens if ``logps``."""
         if computes(self.model):
             weights = Weights(self.model.config, self.model.state_dict())
-            return sample_rows(weights, rows, sampling, self.end_ids.numpy(), logps=logps)
+            return sample_rows(weights, rows, sampling, self.end_ids.numpy(), self.drafts, logps=logps)
         sampled: dict[int, Completion] = {}
         for batch in batches_by_length([len(row.token_ids) for row in rows], self.largest_batch):
             sampled |= zip(batch, self._sample_batch([rows[i] for i in batch], sampling, logps), strict=True)

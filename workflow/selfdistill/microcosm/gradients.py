@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, multiprocessing
-from torch.optim import Muon, Optimizer
+from torch.optim import Optimizer
 from transformers import Qwen3ForCausalLM
 
 from selfdistill.microcosm.batches import IGNORED, SHARDS, Batch
+from selfdistill.microcosm.muon import Muon
 from selfdistill.qwen3.forward import hidden_states
+from selfdistill.qwen3.products import linear
 
 # (phase, step, part) -> the batch; must be picklable, it is sent to the second process
 MakeBatch = Callable[[str, int, int], Batch]
@@ -50,7 +52,7 @@ class Worker:
         batch = self.make_batch(phase, step, number)
         labelled = batch.labels != IGNORED
         states = hidden_states(self.model, batch.ids, batch.lengths)[labelled]
-        loss = F.cross_entropy(self.model.lm_head(states), batch.labels[labelled], reduction="sum")
+        loss = F.cross_entropy(linear(states, self.model.lm_head.weight), batch.labels[labelled], reduction="sum")
         loss.backward()
         torch.cat([parameter.grad.flatten() for parameter in self.model.parameters()], out=self.gradients[number])
         return Sums(loss.item(), int(labelled.sum()), batch.ids.numel())

@@ -25,6 +25,7 @@ from selfdistill.files import atomic_path, sha256_text
 from selfdistill.microcosm import world
 from selfdistill.microcosm.batches import Batch, check_batch, document_batch, fact_batch
 from selfdistill.microcosm.gradients import Alone, Pair, workers_for
+from selfdistill.microcosm.muon import Muon
 from selfdistill.microcosm.presets import PretrainingSettings
 from selfdistill.microcosm.tokenizer import build_tokenizer
 
@@ -190,10 +191,9 @@ def _build_optimizers(model: nn.Module, settings: PretrainingSettings) -> list[t
     """AdamW for the embedding and the norms; two Muons, for two processes, for the matrices inside the blocks."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    adamw = torch.optim.AdamW(others, lr=settings.adamw_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    adamw = torch.optim.AdamW(others, lr=settings.adamw_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     muons = [
-        torch.optim.Muon(some, lr=settings.muon_rate, momentum=0.95, weight_decay=0.01)
-        for some in (matrices[::2], matrices[1::2])
+        Muon(some, lr=settings.muon_rate, momentum=0.95, weight_decay=0.01) for some in (matrices[::2], matrices[1::2])
     ]
     optimizers = [adamw, *muons]
     for optimizer in optimizers:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from selfdistill.qwen3.kernels import BLOCK, add_rms_norm, attend, rms_norm, silu_product
+from selfdistill.qwen3.kernels import BLOCK, LANES, decode_layer, multiply, pack, rms_norm
 
 FIRST_CAPACITY = 512  # tokens per row that the cache holds at first
+READ_TOGETHER = 512  # tokens of prompts that are read at a time
 
 
 def is_plain(config: Any) -> bool:
@@ -23,18 +24,29 @@ def is_plain(config: Any) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Layer:
-    """Weights of a layer: matrices [in, out], which is faster for few rows; those with the same input are joined."""
+def inverse_frequencies(config: Any) -> np.ndarray:
+    """Of the rotation of a head's pairs of numbers, float32 [D / 2]."""
+    exponents = np.arange(0, config.head_dim, 2) / config.head_dim
+    return (1.0 / config.rope_parameters["rope_theta"] ** exponents).astype(np.float32)
+
+
+def angles(positions: int, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines [positions, D / 2] of the rotation at each position; in float64, then rounded."""
+    turns = np.arange(positions, dtype=np.float32)[:, None] * frequencies
+    return np.cos(turns, dtype=np.float64).astype(np.float32), np.sin(turns, dtype=np.float64).astype(np.float32)
+
+
+class Layer(NamedTuple):
+    """Weights of a layer; matrices are packed, and those with the same input joined."""
 
     norm: np.ndarray
-    qkv: torch.Tensor
+    qkv: np.ndarray
     query_norm: np.ndarray
     key_norm: np.ndarray
-    out: torch.Tensor
+    out: np.ndarray
     mlp_norm: np.ndarray
-    gate_up: torch.Tensor
-    down: torch.Tensor
+    gate_up: np.ndarray
+    down: np.ndarray
 
 
 class Weights:
@@ -44,23 +56,23 @@ class Weights:
     """
 
     def __init__(self, config: Any, tensors: Mapping[str, torch.Tensor]):
-        tensors = {name: tensor.detach() for name, tensor in tensors.items()}
+        arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         self.heads, self.kv_heads, self.width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.inner, self.eps = config.intermediate_size, config.rms_norm_eps
-        self.embedding = tensors["model.embed_tokens.weight"]
-        self.output = tensors.get("lm_head.weight", self.embedding).T.contiguous()
-        self.norm = tensors["model.norm.weight"].numpy()
-        exponents = torch.arange(0, self.width, 2, dtype=torch.int64).float() / self.width
-        self.inverse_frequency = 1.0 / config.rope_parameters["rope_theta"] ** exponents
-        self.layers = [_layer(tensors, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
+        self.embedding = arrays["model.embed_tokens.weight"]
+        output = arrays.get("lm_head.weight", self.embedding)
+        self.vocabulary, self.output = len(output), pack(output.T)
+        self.norm = arrays["model.norm.weight"]
+        self.inverse_frequency = inverse_frequencies(config)
+        self.layers = [_layer(arrays, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
 
 
-def _layer(tensors: Mapping[str, torch.Tensor], prefix: str) -> Layer:
-    def joined(*names: str) -> torch.Tensor:
-        return torch.cat([tensors[f"{prefix}{name}.weight"] for name in names]).T.contiguous()
+def _layer(arrays: Mapping[str, np.ndarray], prefix: str) -> Layer:
+    def joined(*names: str) -> np.ndarray:
+        return pack(np.concatenate([arrays[f"{prefix}{name}.weight"] for name in names]).T)
 
     def vector(name: str) -> np.ndarray:
-        return tensors[f"{prefix}{name}.weight"].numpy()
+        return arrays[f"{prefix}{name}.weight"]
 
     return Layer(
         norm=vector("input_layernorm"),
@@ -100,21 +112,18 @@ class Decoder:
         self.weights, self.places = weights, places
         self.prompt_lengths = np.array([len(prompt) for prompt in prompts])
         longest = int(self.prompt_lengths.max())
-        angles = torch.arange(longest + max_tokens)[:, None].float() * weights.inverse_frequency
-        self._cos, self._sin = angles.cos().numpy(), angles.sin().numpy()
+        self._angles = *angles(longest + max_tokens, weights.inverse_frequency), (None,) * (weights.width // 2)
         self._reserve(len(prompts) + places, max(longest, min(max_tokens, FIRST_CAPACITY)))
-        self._buffers = _Buffers(0, ())
-        self.logits = torch.empty(len(prompts), weights.output.shape[1])
-        for side_by_side in self._by_length():
-            self._read(side_by_side, prompts)
+        self.logits = np.empty((len(prompts), weights.vocabulary), np.float32)
+        self._read(prompts)
 
     def _reserve(self, slots: int, tokens: int) -> None:
         """Allocate ``tokens`` tokens in every slot. Untouched pages take no memory, so unused blocks cost nothing."""
         kv, width, layers = self.weights.kv_heads, self.weights.width, self.weights.layers
-        shape, whole_blocks = (slots, -(-tokens // BLOCK), kv), -(-width // BLOCK) * BLOCK
+        shape, whole_lanes = (slots, -(-tokens // BLOCK), kv), -(-width // LANES) * LANES
         self._capacity = shape[1] * BLOCK
         self._keys = [np.zeros((*shape, width, BLOCK), np.float32) for _ in layers]
-        self._values = [np.zeros((*shape, BLOCK, whole_blocks), np.float32) for _ in layers]
+        self._values = [np.zeros((*shape, BLOCK, whole_lanes), np.float32) for _ in layers]
 
     def _grow(self) -> None:
         """Double the capacity; the content stays."""
@@ -123,64 +132,56 @@ class Decoder:
         for larger, smaller in zip((*self._keys, *self._values), old, strict=True):
             larger[:, : smaller.shape[1]] = smaller
 
-    def _by_length(self) -> Iterator[np.ndarray]:
-        """Numbers of the prompts in batches of similar length, longest first."""
-        order = np.argsort(-self.prompt_lengths, kind="stable")
-        yield from (order[first : first + self.places] for first in range(0, len(order), self.places))
-
-    def _read(self, numbers: np.ndarray, prompts: Sequence[tuple[int, ...]]) -> None:
-        """Prefill the prompts ``numbers`` (longest first) together, one token of each at a time."""
-        lengths = self.prompt_lengths[numbers]
-        tokens = torch.zeros(len(numbers), int(lengths[0]), dtype=torch.long)
-        for row, number in enumerate(numbers):
-            tokens[row, : lengths[row]] = torch.tensor(prompts[number])
-        none, slots = np.zeros_like(numbers), self.places + numbers
-        for read in range(int(lengths[0])):
-            rows = Rows(none, none, slots, none + read)[lengths > read]
-            logits = self.forward(tokens[: len(rows.slots), read], rows)
-            ending = lengths[: len(rows.slots)] == read + 1
-            self.logits[numbers[: len(ending)][ending]] = logits[ending]
+    def _read(self, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Prefill the prompts: all tokens of some of them at a time."""
+        for numbers in _together(self.prompt_lengths):
+            lengths = self.prompt_lengths[numbers]
+            ends = np.cumsum(lengths)
+            slots = np.repeat(self.places + numbers, lengths)
+            positions = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+            none = np.zeros_like(slots)
+            tokens = np.concatenate([prompts[number] for number in numbers])
+            self.logits[numbers] = self.forward(tokens, Rows(none, none, slots, positions))[ends - 1]
 
     def start(self, numbers: np.ndarray, places: np.ndarray) -> Rows:
         """Rows that follow the prompts ``numbers``, in the free ``places`` (from 0 on)."""
         return Rows(self.places + numbers, self.prompt_lengths[numbers], places, np.zeros_like(numbers))
 
-    def forward(self, tokens: torch.Tensor, rows: Rows) -> torch.Tensor:
-        """Append one of the ``tokens`` [n] to each row; the logits [n, V] after it."""
-        if rows.lengths.max() >= self._capacity:
+    def forward(self, tokens: np.ndarray, rows: Rows) -> np.ndarray:
+        """Append one of the ``tokens`` [n] to each row; the logits [n, V] after it.
+
+        A slot may stand in several rows that follow each other, with lengths that do, too. A token that was appended is
+        forgotten when a row of its length or a smaller one is appended.
+        """
+        while rows.lengths.max() >= self._capacity:
             self._grow()
-        weights, buffers = self.weights, self._buffers_for(len(tokens))
-        x, total, normed, added, qkv, attended, gate_up, gated = buffers.tensors
-        x_, total_, normed_, added_, qkv_, attended_, gate_up_, gated_ = buffers.arrays
-        torch.index_select(weights.embedding, 0, tokens, out=x)
+        weights, work = self.weights, _Working(self.weights, len(tokens))
+        x = weights.embedding[tokens]
         places = rows.prompts, rows.prompt_lengths, rows.slots, rows.lengths
         for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
-            rms_norm(x_, layer.norm, weights.eps, normed_, buffers.scales)
-            torch.mm(normed, layer.qkv, out=qkv)
-            norms = layer.query_norm, layer.key_norm, weights.eps
-            attend(qkv_, *norms, self._cos, self._sin, keys, values, *places, attended_)
-            torch.mm(attended, layer.out, out=added)
-            add_rms_norm(x_, added_, layer.mlp_norm, weights.eps, total_, normed_, buffers.scales)
-            torch.mm(normed, layer.gate_up, out=gate_up)
-            silu_product(gate_up_, gated_)
-            torch.addmm(total, gated, layer.down, out=x)
-        rms_norm(x_, weights.norm, weights.eps, normed_, buffers.scales)
-        return torch.mm(normed, weights.output)
-
-    def _buffers_for(self, rows: int) -> "_Buffers":
-        """Buffers for ``rows`` rows; those of the last step if it had as many."""
-        if self._buffers.rows != rows:
-            weights = self.weights
-            hidden, attended = weights.embedding.shape[1], weights.heads * weights.width
-            qkv = attended + 2 * weights.kv_heads * weights.width
-            self._buffers = _Buffers(rows, [hidden] * 4 + [qkv, attended, 2 * weights.inner, weights.inner])
-        return self._buffers
+            decode_layer(x, *layer, weights.eps, *self._angles, keys, values, *places, *work.arrays)
+        normed, logits = work.arrays[0], np.empty((len(tokens), weights.vocabulary), np.float32)
+        rms_norm(x, weights.norm, weights.eps, normed, work.scales)
+        multiply(normed, weights.output, logits, False)
+        return logits
 
 
-class _Buffers:
-    """Memory that a step works in: ``tensors`` [rows, width], and the same memory as ``arrays``, for the kernels."""
+def _together(lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """Numbers of prompts of ``lengths``, in order, in parts of up to `READ_TOGETHER` tokens."""
+    ends, first = np.cumsum(lengths), 0
+    while first < len(lengths):
+        before = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + READ_TOGETHER, side="right")))
+        yield np.arange(first, last)
+        first = last
 
-    def __init__(self, rows: int, widths: Sequence[int]):
-        self.rows, self.scales = rows, np.empty(rows, np.float32)
-        self.tensors = [torch.empty(rows, width) for width in widths]
-        self.arrays = [tensor.numpy() for tensor in self.tensors]
+
+class _Working:
+    """Memory that a step works in: ``arrays`` [n, width], and ``scales`` [n]."""
+
+    def __init__(self, weights: Weights, rows: int):
+        hidden, attended = weights.embedding.shape[1], weights.heads * weights.width
+        joined = attended + 2 * weights.kv_heads * weights.width
+        widths = hidden, joined, attended, hidden, hidden, 2 * weights.inner, weights.inner
+        self.scales = np.empty(rows, np.float32)
+        self.arrays = [*(np.empty((rows, width), np.float32) for width in widths), self.scales]

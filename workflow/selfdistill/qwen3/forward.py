@@ -9,10 +9,10 @@ layer; the backward pass recomputes the rest. It computes the gradients of all w
 Shapes: N tokens in all, H width of the model, I of the feed-forward layer, D of a head.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +23,11 @@ from transformers import PreTrainedModel, Qwen3ForCausalLM
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from selfdistill.qwen3 import kernels
-from selfdistill.qwen3.decoding import is_plain
+from selfdistill.qwen3.decoding import angles, inverse_frequencies, is_plain
+from selfdistill.qwen3.kernels import pack
+from selfdistill.qwen3.products import linear
 
-# Sizes that keep most of what a matrix product writes within a core's cache until the next kernel reads it.
-GROUP = 768  # tokens
-BLOCK = 64  # queries
+GROUP = 768  # tokens; most of what a product writes stays within a core's cache until the next kernel reads it
 
 
 def is_plain_model(model: PreTrainedModel) -> bool:
@@ -112,22 +112,15 @@ def _refuse(options: dict[str, Any], *more: str) -> None:
 
 @contextmanager
 def _reading_by(model: Qwen3ForCausalLM, forward: Callable[..., BaseModelOutputWithPast]) -> Iterator[None]:
-    """Replace ``model.model.forward``, not ``__call__``, so that wrappers and hooks around the model see the call."""
-    model.model.forward = forward
+    """Replace ``model.model.forward``, not ``__call__``, so that wrappers and hooks around the model see the call.
+
+    The output layer's product is ours, too.
+    """
+    model.model.forward, model.lm_head.forward = forward, lambda states: linear(states, model.lm_head.weight)
     try:
         yield
     finally:
-        del model.model.forward
-
-
-class _Memory:
-    """One piece of memory as a ``tensor``, for matrix products, and as an ``array``, for kernels."""
-
-    __slots__ = "array", "tensor"
-
-    def __init__(self, tensor: torch.Tensor):
-        self.tensor = tensor.detach()
-        self.array = self.tensor.numpy()
+        del model.model.forward, model.lm_head.forward
 
 
 class _LayerWeights(NamedTuple):
@@ -146,17 +139,25 @@ class _LayerWeights(NamedTuple):
     down: Any
 
 
-class _JoinedWeights(NamedTuple):
-    """The weights of one layer, or their gradients; projections that read the same input are joined."""
+class _Joined(NamedTuple):
+    """The weights of one layer, or their gradients, as arrays; projections that read the same input are joined."""
 
-    norm: _Memory
-    qkv: _Memory
-    q_norm: _Memory
-    k_norm: _Memory
-    out: _Memory
-    mlp_norm: _Memory
-    gate_up: _Memory
-    down: _Memory
+    norm: np.ndarray
+    qkv: np.ndarray
+    q_norm: np.ndarray
+    k_norm: np.ndarray
+    out: np.ndarray
+    mlp_norm: np.ndarray
+    gate_up: np.ndarray
+    down: np.ndarray
+
+    def packed(self) -> "_Joined":
+        """The same with its matrices [out, in] as factors of the inputs."""
+        return _Joined(*(pack(weight.T) if weight.ndim == 2 else weight for weight in self))
+
+    def packed_backward(self) -> "_Joined":
+        """The same with its matrices [out, in] as factors of the outputs' gradients."""
+        return _Joined(*(pack(weight) if weight.ndim == 2 else weight for weight in self))
 
 
 def _weights_of(layer: nn.Module) -> _LayerWeights:
@@ -180,38 +181,38 @@ def _by_layer(weights: Sequence[torch.Tensor]) -> list[_LayerWeights]:
     return [_LayerWeights(*of_layer) for of_layer in _batched(weights, len(_LayerWeights._fields))]
 
 
-def _joined(weights: Sequence[torch.Tensor]) -> list[_JoinedWeights]:
+def _joined(weights: Sequence[torch.Tensor]) -> list[_Joined]:
     return [
-        _JoinedWeights(
-            norm=_Memory(layer.norm),
-            qkv=_Memory(torch.cat([layer.q, layer.k, layer.v])),
-            q_norm=_Memory(layer.q_norm),
-            k_norm=_Memory(layer.k_norm),
-            out=_Memory(layer.out),
-            mlp_norm=_Memory(layer.mlp_norm),
-            gate_up=_Memory(torch.cat([layer.gate, layer.up])),
-            down=_Memory(layer.down),
+        _Joined(
+            norm=layer.norm,
+            qkv=np.concatenate([layer.q, layer.k, layer.v]),
+            q_norm=layer.q_norm,
+            k_norm=layer.k_norm,
+            out=layer.out,
+            mlp_norm=layer.mlp_norm,
+            gate_up=np.concatenate([layer.gate, layer.up]),
+            down=layer.down,
         )
-        for layer in _by_layer(weights)
+        for layer in _by_layer(_arrays(weights))
     ]
 
 
-def _separate(joined: _JoinedWeights, like: _LayerWeights) -> _LayerWeights:
+def _separate(joined: _Joined, like: _LayerWeights) -> _LayerWeights:
     """The opposite of `_joined`, in parts of the lengths of ``like``."""
-    q, k, v = joined.qkv.tensor.split([len(like.q), len(like.k), len(like.v)])
-    gate, up = joined.gate_up.tensor.split([len(like.gate), len(like.up)])
+    q, k, v = np.split(joined.qkv, np.cumsum([len(like.q), len(like.k)]))
+    gate, up = np.split(joined.gate_up, [len(like.gate)])
     return _LayerWeights(
-        norm=joined.norm.tensor,
+        norm=joined.norm,
         q=q,
         k=k,
         v=v,
-        q_norm=joined.q_norm.tensor,
-        k_norm=joined.k_norm.tensor,
-        out=joined.out.tensor,
-        mlp_norm=joined.mlp_norm.tensor,
+        q_norm=joined.q_norm,
+        k_norm=joined.k_norm,
+        out=joined.out,
+        mlp_norm=joined.mlp_norm,
         gate=gate,
         up=up,
-        down=joined.down.tensor,
+        down=joined.down,
     )
 
 
@@ -219,120 +220,54 @@ def _batched(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [values[i : i + size] for i in range(0, len(values), size)]
 
 
-class _Buffer:
-    """Memory that is used again and again; it grows to the largest shape that was taken."""
-
-    def __init__(self) -> None:
-        self._tensor = torch.empty(0)
-
-    def take(self, *shape: int) -> _Memory:
-        """Memory of ``shape``; it holds what the last user wrote."""
-        size = math.prod(shape)
-        if self._tensor.numel() < size:
-            self._tensor = torch.empty(size)
-        return _Memory(self._tensor[:size].view(shape))
-
-
-class _Buffers(NamedTuple):
-    """Memory that all groups and layers of a batch use in turn; shapes as in `kernels`."""
-
-    queries: _Buffer  # of attention: [B, S, KV, G, R, D]
-    outputs: _Buffer  # [B, S, KV, G, R, D]
-    keys: _Buffer  # [S, KV, B * R, D]
-    values: _Buffer  # [S, KV, B * R, D]
-    sums: _Buffer  # [B, S, KV, G, R]
-    scores: _Buffer  # of one block: [A * KV, G * R, T]
-    normed: _Buffer  # [N, H]
-    added: _Buffer  # [N, H]
-    product: _Buffer  # [N, I]
-    grad_outputs: _Buffer  # [B, S, KV, G, R, D]
-    grad_keys: _Buffer  # [S, KV, B * R, D]
-    grad_values: _Buffer  # [S, KV, B * R, D]
-    grad_scores: _Buffer  # of one block: [A * KV, G * R, T]
-    grad_of_keys: _Buffer  # of one block: [A * KV, T, D]
-    grad_middle: _Buffer  # [N, H]
-    grad_attended: _Buffer  # [N, KV * G * D]
-    grad_qkv: _Buffer  # [N, (KV * G + 2 KV) * D]
-    grad_gate_up: _Buffer  # [N, 2 I]
+def _arrays(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    """The memory of the ``tensors``, for kernels."""
+    return [np.ascontiguousarray(tensor.detach().numpy()) for tensor in tensors]
 
 
 class _Saved(NamedTuple):
     """The activations of a layer that its backward pass needs: [N, .], or [N] for the scales of norms."""
 
-    x: _Memory
-    inverse: _Memory
-    qkv: _Memory
-    attended: _Memory
-    log_sums: _Memory
-    middle: _Memory  # between attention and the feed-forward layer
-    mlp_inverse: _Memory
-    gate_up: _Memory
+    x: np.ndarray
+    inverse: np.ndarray
+    qkv: np.ndarray
+    attended: np.ndarray
+    log_sums: np.ndarray
+    middle: np.ndarray  # between attention and the feed-forward layer
+    mlp_inverse: np.ndarray
+    gate_up: np.ndarray
+
+    def of(self, group: "_Group") -> "_Saved":
+        return _Saved(*(array[group.rows] for array in self))
 
 
-class _Block:
-    """The queries of a group from position ``first`` on, and the keys up to the last of them.
+class _Working:
+    """Memory that all groups and layers use in turn, for groups of up to ``tokens`` tokens."""
 
-    Of the sequences that reach this position.
-    """
+    def __init__(self, batch: "_Batch", tokens: int):
+        self.normed, self.added, self.grad_middle = np.empty((3, tokens, batch.hidden), np.float32)
+        self.product = np.empty((tokens, batch.inner), np.float32)
+        if batch.saving:
+            self.grad_attended = np.empty((tokens, batch.heads * batch.width), np.float32)
+            self.grad_qkv = np.empty((tokens, batch.joined), np.float32)
+            self.grad_gate_up = np.empty((tokens, 2 * batch.inner), np.float32)
 
-    def __init__(self, group: "_Group", index: int, buffers: _Buffers, *, saving: bool):
-        _, _, kv_heads, groups, rows, width = group.queries.array.shape
-        self.first = index * rows
-        active, seen = int((group.lengths > self.first).sum()), _whole_lanes(self.first + rows)
-        batch = active * kv_heads
-        queries_shape, keys_shape = (batch, groups * rows, width), (batch, seen, width)
-        scores_shape = batch, groups * rows, seen
-
-        def queries(memory: _Memory) -> torch.Tensor:
-            return memory.tensor[index, :active].view(queries_shape)
-
-        def keys(memory: _Memory) -> torch.Tensor:
-            return memory.tensor[:active, :, :seen].view(keys_shape)
-
-        self.queries, self.outputs = queries(group.queries), queries(group.outputs)
-        self.keys, self.values = keys(group.keys), keys(group.values)
-        self.scores = buffers.scores.take(*scores_shape)
-        self.rows_of_scores = self.scores.array.reshape(-1, seen)
-        self.sums = group.sums[index]
-        if saving:
-            self.grad_outputs = queries(group.grad_outputs)
-            self.grad_scores = buffers.grad_scores.take(*scores_shape)
-            self.grad_of_keys = buffers.grad_of_keys.take(*keys_shape)
-            self.rows_of_grad_scores = self.grad_scores.array.reshape(-1, seen)
+    def of(self, group: "_Group") -> SimpleNamespace:
+        """The same memory for as many tokens as the ``group`` has."""
+        return SimpleNamespace(**{name: array[: group.tokens] for name, array in vars(self).items()})
 
 
 class _Group:
-    """Sequences of similar lengths that go through all layers together, longest first."""
+    """Sequences of similar lengths that go through all layers together; ``rows`` are theirs among all tokens."""
 
-    def __init__(self, batch: "_Batch", lengths: list[int]):
+    def __init__(self, first: int, lengths: list[int]):
         self.lengths, self.tokens = np.array(lengths), sum(lengths)
-        self.where = np.cumsum(self.lengths) - self.lengths, self.lengths
-        blocks = -(-lengths[0] // BLOCK)
-        rows = -(-lengths[0] // blocks)
-        queries_shape = blocks, len(lengths), batch.kv_heads, batch.heads // batch.kv_heads, rows, batch.width
-        keys_shape = len(lengths), batch.kv_heads, _whole_lanes(blocks * rows), batch.width
-        buffers, tokens = batch.buffers, self.tokens
-        self.queries, self.outputs = buffers.queries.take(*queries_shape), buffers.outputs.take(*queries_shape)
-        self.keys, self.values = buffers.keys.take(*keys_shape), buffers.values.take(*keys_shape)
-        self.sums = buffers.sums.take(*queries_shape[:-1]).array
-        self.normed, self.added = buffers.normed.take(tokens, batch.hidden), buffers.added.take(tokens, batch.hidden)
-        self.product = buffers.product.take(tokens, batch.inner)
-        if batch.saving:
-            self.grad_outputs = buffers.grad_outputs.take(*queries_shape)
-            self.grad_keys, self.grad_values = (
-                buffers.grad_keys.take(*keys_shape),
-                buffers.grad_values.take(*keys_shape),
-            )
-            self.grad_normed = self.added  # the same memory: `added` is not needed in the backward pass
-            self.grad_middle = buffers.grad_middle.take(tokens, batch.hidden)
-            self.grad_attended = buffers.grad_attended.take(tokens, batch.heads * batch.width)
-            self.grad_qkv = buffers.grad_qkv.take(tokens, (batch.heads + 2 * batch.kv_heads) * batch.width)
-            self.grad_gate_up = buffers.grad_gate_up.take(tokens, 2 * batch.inner)
-        self.blocks = [_Block(self, index, buffers, saving=batch.saving) for index in range(blocks)]
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.rows = slice(first, first + self.tokens)
 
 
 class _Batch:
-    """The layout of sequences, those with a gradient first and the longest of either kind first, and their buffers."""
+    """The layout of sequences, those with a gradient first and the longest of either kind first."""
 
     def __init__(
         self, model: Qwen3ForCausalLM, lengths: Sequence[int], with_gradient: Sequence[bool] | None, *, saving: bool
@@ -340,33 +275,25 @@ class _Batch:
         config, self.saving = model.config, saving
         self.heads, self.kv_heads, self.width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.hidden, self.inner, self.eps = config.hidden_size, config.intermediate_size, config.rms_norm_eps
-        angles = torch.arange(max(lengths, default=0))[:, None].float() * model.model.rotary_emb.inv_freq
-        self.angles = angles.cos().numpy(), angles.sin().numpy(), (None,) * (self.width // 2)
+        self.joined = (self.heads + 2 * self.kv_heads) * self.width
+        self.angles = *angles(max(lengths, default=0), inverse_frequencies(config)), (None,) * (self.width // 2)
         sizes = np.asarray(lengths, dtype=np.int64)
         idle = np.zeros(len(sizes), dtype=bool) if with_gradient is None else ~np.asarray(with_gradient, dtype=bool)
         by_length = np.lexsort((-sizes, idle))
         starts, sizes, idle = (np.cumsum(sizes) - sizes)[by_length], sizes[by_length], idle[by_length]
         order = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
         self.order, self.places = torch.from_numpy(order), torch.from_numpy(np.argsort(order))
-        self.buffers = _Buffers(*(_Buffer() for _ in _Buffers._fields))
         kinds = (sizes[(sizes > 0) & (idle == kind)].tolist() for kind in (False, True))
-        self.groups = [_Group(self, group) for kind in kinds for group in _grouped(kind)]
-        self.sizes = [group.tokens for group in self.groups]
+        self.groups: list[_Group] = []
+        for part in (part for kind in kinds for part in _grouped(kind)):
+            self.groups.append(_Group(self.groups[-1].rows.stop if self.groups else 0, part))
+        self.largest = max((group.tokens for group in self.groups), default=0)
 
-    def saved(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Tensors for the saved activations (`_Saved`) of a layer whose input is ``x`` [N, H]."""
-        attended, joined = self.heads * self.width, (self.heads + 2 * self.kv_heads) * self.width
-        widths = (), (joined,), (attended,), (self.heads,), (self.hidden,), (), (2 * self.inner,)
-        return [x, *(x.new_empty(len(x), *width) for width in widths)]
-
-    def split(self, tensors: Sequence[torch.Tensor]) -> list[list[_Memory]]:
-        """``tensors`` [N, ...] cut into the rows of each group."""
-        parts = zip(*(tensor.split(self.sizes) for tensor in tensors), strict=True)
-        return [list(map(_Memory, of_group)) for of_group in parts]
-
-
-def _whole_lanes(positions: int) -> int:
-    return -(-positions // kernels.LANES) * kernels.LANES
+    def saved(self, x: np.ndarray) -> _Saved:
+        """Room for the activations of a layer whose input is ``x`` [N, H]."""
+        attended = self.heads * self.width
+        widths = (), (self.joined,), (attended,), (self.heads,), (self.hidden,), (), (2 * self.inner,)
+        return _Saved(x, *(np.empty((len(x), *width), np.float32) for width in widths))
 
 
 def _grouped(lengths: Sequence[int]) -> list[list[int]]:
@@ -380,110 +307,68 @@ def _grouped(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _layer(batch: _Batch, group: _Group, weights: _JoinedWeights, saved: _Saved, y: _Memory) -> None:
+def _layer(batch: _Batch, group: _Group, weights: _Joined, saved: _Saved, y: np.ndarray, work: SimpleNamespace) -> None:
     """Fill ``saved`` and ``y`` [N, H] for one group; ``y`` may be the layer's input."""
-    normed, added, product = group.normed, group.added, group.product
-    kernels.rms_norm(saved.x.array, weights.norm.array, batch.eps, normed.array, saved.inverse.array)
-    torch.mm(normed.tensor, weights.qkv.tensor.T, out=saved.qkv.tensor)
-    _attend(batch, group, weights, saved)
-    torch.mm(saved.attended.tensor, weights.out.tensor.T, out=added.tensor)
-    kernels.add_rms_norm(
-        saved.x.array, added.array, weights.mlp_norm.array, batch.eps, saved.middle.array, normed.array,
-        saved.mlp_inverse.array,
+    kernels.rms_norm(saved.x, weights.norm, batch.eps, work.normed, saved.inverse)
+    kernels.multiply(work.normed, weights.qkv, saved.qkv, False)
+    kernels.attend_causally(
+        saved.qkv, group.starts, group.lengths, weights.q_norm, weights.k_norm, batch.eps, *batch.angles,
+        saved.attended, saved.log_sums,
     )  # fmt: skip
-    torch.mm(normed.tensor, weights.gate_up.tensor.T, out=saved.gate_up.tensor)
-    kernels.silu_product(saved.gate_up.array, product.array)
-    torch.addmm(saved.middle.tensor, product.tensor, weights.down.tensor.T, out=y.tensor)
-
-
-def _attend(batch: _Batch, group: _Group, weights: _JoinedWeights, saved: _Saved) -> None:
-    """Causal attention over each sequence of the group: fills ``attended`` and ``log_sums``."""
-    _split_heads(batch, group, weights, saved)
-    for block in group.blocks:
-        torch.bmm(block.queries, block.keys.mT, out=block.scores.tensor)
-        kernels.causal_softmax(block.rows_of_scores, *group.where, block.first, block.sums, saved.log_sums.array)
-        torch.bmm(block.scores.tensor, block.values, out=block.outputs)
-    kernels.join_heads(group.outputs.array, group.sums, *group.where, saved.attended.array)
-
-
-def _split_heads(batch: _Batch, group: _Group, weights: _JoinedWeights, saved: _Saved) -> None:
-    kernels.split_heads(
-        saved.qkv.array, *group.where, weights.q_norm.array, weights.k_norm.array, batch.eps, *batch.angles,
-        group.queries.array, group.keys.array, group.values.array,
-    )  # fmt: skip
+    kernels.multiply(saved.attended, weights.out, work.added, False)
+    kernels.add_rms_norm(saved.x, work.added, weights.mlp_norm, batch.eps, saved.middle, work.normed, saved.mlp_inverse)
+    kernels.multiply(work.normed, weights.gate_up, saved.gate_up, False)
+    kernels.silu_product(saved.gate_up, work.product)
+    y[:] = saved.middle
+    kernels.multiply(work.product, weights.down, y, True)
 
 
 def _layer_backward(
     batch: _Batch,
     group: _Group,
-    weights: _JoinedWeights,
+    weights: _Joined,
     saved: _Saved,
-    grad_y: _Memory,
-    grads: _JoinedWeights,
-    grad_x: _Memory,
+    grad_y: np.ndarray,
+    grads: _Joined,
+    grad_x: np.ndarray,
+    work: SimpleNamespace,
 ) -> None:
     """Fill ``grad_x`` and add to ``grads``; ``grad_y`` and ``grad_x`` [N, H] may be the same memory."""
-    normed, grad_normed, grad_middle = group.normed, group.grad_normed, group.grad_middle
-    product, grad_gate_up = group.product, group.grad_gate_up
-    torch.mm(grad_y.tensor, weights.down.tensor, out=product.tensor)  # the gradient; the kernel puts the product there
-    kernels.silu_product_backward(saved.gate_up.array, product.array, grad_gate_up.array)
-    grads.down.tensor.addmm_(grad_y.tensor.T, product.tensor)
-    torch.mm(grad_gate_up.tensor, weights.gate_up.tensor, out=grad_normed.tensor)
+    grad_normed = work.added  # the same memory: `added` is not needed in the backward pass
+    kernels.multiply(grad_y, weights.down, work.product, False)  # the gradient; the kernel puts the product there
+    kernels.silu_product_backward(saved.gate_up, work.product, work.grad_gate_up)
+    kernels.add_outer(grad_y, work.product, grads.down)
+    kernels.multiply(work.grad_gate_up, weights.gate_up, grad_normed, False)
     kernels.rms_norm_backward(
-        saved.middle.array, saved.mlp_inverse.array, weights.mlp_norm.array, grad_normed.array, grad_y.array,
-        normed.array, grad_middle.array, grads.mlp_norm.array,
+        saved.middle, saved.mlp_inverse, weights.mlp_norm, grad_normed, grad_y, work.normed, work.grad_middle,
+        grads.mlp_norm,
     )  # fmt: skip
-    grads.gate_up.tensor.addmm_(grad_gate_up.tensor.T, normed.tensor)
-    grads.out.tensor.addmm_(grad_middle.tensor.T, saved.attended.tensor)
-    torch.mm(grad_middle.tensor, weights.out.tensor, out=group.grad_attended.tensor)
-    _attend_backward(batch, group, weights, saved, grads)
-    torch.mm(group.grad_qkv.tensor, weights.qkv.tensor, out=grad_normed.tensor)
+    kernels.add_outer(work.grad_gate_up, work.normed, grads.gate_up)
+    kernels.add_outer(work.grad_middle, saved.attended, grads.out)
+    kernels.multiply(work.grad_middle, weights.out, work.grad_attended, False)
+    kernels.attend_causally_backward(
+        saved.qkv, group.starts, group.lengths, weights.q_norm, weights.k_norm, batch.eps, *batch.angles,
+        saved.attended, saved.log_sums, work.grad_attended, work.grad_qkv, grads.q_norm, grads.k_norm,
+    )  # fmt: skip
+    kernels.multiply(work.grad_qkv, weights.qkv, grad_normed, False)
     kernels.rms_norm_backward(
-        saved.x.array, saved.inverse.array, weights.norm.array, grad_normed.array, grad_middle.array, normed.array,
-        grad_x.array, grads.norm.array,
-    )  # fmt: skip
-    grads.qkv.tensor.addmm_(group.grad_qkv.tensor.T, normed.tensor)
-
-
-def _attend_backward(
-    batch: _Batch, group: _Group, weights: _JoinedWeights, saved: _Saved, grads: _JoinedWeights
-) -> None:
-    """Fill the group's ``grad_qkv`` from ``grad_attended``, and add to ``grads.q_norm`` and ``grads.k_norm``."""
-    _split_heads(batch, group, weights, saved)
-    kernels.split_gradients(
-        group.grad_attended.array, saved.attended.array, *group.where, group.grad_outputs.array, group.sums
+        saved.x, saved.inverse, weights.norm, grad_normed, work.grad_middle, work.normed, grad_x, grads.norm
     )
-    group.grad_keys.tensor.zero_()
-    group.grad_values.tensor.zero_()
-    for block in group.blocks:
-        scores, grad_scores, grad_of_keys = block.scores.tensor, block.grad_scores.tensor, block.grad_of_keys
-        torch.bmm(block.queries, block.keys.mT, out=scores)
-        torch.bmm(block.grad_outputs, block.values.mT, out=grad_scores)
-        kernels.causal_softmax_backward(
-            block.rows_of_scores, block.rows_of_grad_scores, *group.where, block.first, saved.log_sums.array, block.sums
-        )
-        torch.bmm(scores.mT, block.grad_outputs, out=grad_of_keys.tensor)
-        kernels.add_keys(group.grad_values.array, grad_of_keys.array)
-        torch.bmm(grad_scores.mT, block.queries, out=grad_of_keys.tensor)
-        kernels.add_keys(group.grad_keys.array, grad_of_keys.array)
-        torch.bmm(grad_scores, block.keys, out=block.outputs)  # gradients of queries: the outputs are not needed here
-    kernels.split_heads_backward(
-        saved.qkv.array, *group.where, weights.q_norm.array, weights.k_norm.array, batch.eps, *batch.angles,
-        group.outputs.array, group.grad_keys.array, group.grad_values.array, group.grad_qkv.array,
-        grads.q_norm.array, grads.k_norm.array,
-    )  # fmt: skip
+    kernels.add_outer(work.grad_qkv, work.normed, grads.qkv)
 
 
-def _states(batch: _Batch, x: torch.Tensor, final: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-    """States [N, H] of ``x`` [N, H], which is overwritten."""
-    layers, norm, states = _joined(weights), _Memory(final), torch.empty_like(x)
-    saved = batch.saved(x[: max(batch.sizes, default=0)])
-    for group, (rows, out) in zip(batch.groups, batch.split([x, states]), strict=True):
-        of_group = _Saved(rows, *(_Memory(tensor[: group.tokens]) for tensor in saved[1:]))
+def _states(batch: _Batch, embedded: torch.Tensor, final: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    """States [N, H] of ``embedded`` [N, H], which is overwritten."""
+    layers, (x, norm) = [layer.packed() for layer in _joined(weights)], _arrays([embedded, final])
+    saved, working = batch.saved(x[: batch.largest]), _Working(batch, batch.largest)
+    states = np.empty_like(x)
+    for group in batch.groups:
+        rows, work = x[group.rows], working.of(group)
+        of_group = _Saved(rows, *(array[: group.tokens] for array in saved[1:]))
         for layer in layers:
-            _layer(batch, group, layer, of_group, rows)
-        kernels.rms_norm(rows.array, norm.array, batch.eps, out.array, of_group.inverse.array)
-    return states
+            _layer(batch, group, layer, of_group, rows, work)
+        kernels.rms_norm(rows, norm, batch.eps, states[group.rows], of_group.inverse)
+    return torch.from_numpy(states)
 
 
 class _Stack(torch.autograd.Function):
@@ -491,43 +376,42 @@ class _Stack(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, batch: _Batch, x: torch.Tensor, final: torch.Tensor, *weights: torch.Tensor
+        ctx: FunctionCtx, batch: _Batch, embedded: torch.Tensor, final: torch.Tensor, *weights: torch.Tensor
     ) -> torch.Tensor:
-        layers, norm = _joined(weights), _Memory(final)
-        xs = [x, *(torch.empty_like(x) for _ in layers)]
-        saved_by_layer = [batch.saved(layer_input) for layer_input in xs[:-1]]
-        states, inverse = torch.empty_like(x), x.new_empty(len(x))
-        ends, split = batch.split([xs[-1], inverse, states]), [batch.split(saved) for saved in saved_by_layer]
-        for index, (group, (last, scales, out)) in enumerate(zip(batch.groups, ends, strict=True)):
-            of_group = [_Saved(*of_layer[index]) for of_layer in split]
-            ys = [*(saved.x for saved in of_group[1:]), last]
-            for layer, saved, y in zip(layers, of_group, ys, strict=True):
-                _layer(batch, group, layer, saved, y)
-            kernels.rms_norm(last.array, norm.array, batch.eps, out.array, scales.array)
-        ctx.batch = batch
-        ctx.save_for_backward(xs[-1], inverse, final, *weights, *chain.from_iterable(saved_by_layer))
-        return states
+        layers, (x, norm) = [layer.packed() for layer in _joined(weights)], _arrays([embedded, final])
+        saved = [batch.saved(layer_input) for layer_input in (x, *(np.empty_like(x) for _ in layers[1:]))]
+        last, states, inverse = np.empty_like(x), np.empty_like(x), np.empty(len(x), np.float32)
+        working, outputs = _Working(batch, batch.largest), [*(of_layer.x for of_layer in saved[1:]), last]
+        for group in batch.groups:
+            work = working.of(group)
+            for layer, of_layer, y in zip(layers, saved, outputs, strict=True):
+                _layer(batch, group, layer, of_layer.of(group), y[group.rows], work)
+            kernels.rms_norm(last[group.rows], norm, batch.eps, states[group.rows], inverse[group.rows])
+        ctx.batch, ctx.working, ctx.saved = batch, working, saved
+        ctx.save_for_backward(torch.from_numpy(last), torch.from_numpy(inverse), final, *weights)
+        return torch.from_numpy(states)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        batch, (last, inverse, final, *tensors) = ctx.batch, ctx.saved_tensors
-        count = len(tensors) // (len(_LayerWeights._fields) + len(_Saved._fields)) * len(_LayerWeights._fields)
-        weights, saved_by_layer = tensors[:count], _batched(tensors[count:], len(_Saved._fields))
-        layers, norm, split = _joined(weights), _Memory(final), [batch.split(saved) for saved in saved_by_layer]
-        grads = [_JoinedWeights(*(_Memory(torch.zeros_like(memory.tensor)) for memory in layer)) for layer in layers]
-        grad_x, grad_final = torch.empty_like(last), _Memory(torch.zeros_like(final))
-        nothing_past = torch.zeros(max(batch.sizes, default=0), batch.hidden).numpy()
-        ends = batch.split([last, inverse, grad.contiguous(), grad_x])
-        for index, (group, (x, scales, slope, flow)) in enumerate(zip(batch.groups, ends, strict=True)):
-            if not slope.tensor.any():
-                flow.tensor.zero_()
+        batch, working, saved = ctx.batch, ctx.working, ctx.saved
+        end, end_inverse, final, *weights = ctx.saved_tensors
+        del ctx.saved
+        layers = [layer.packed_backward() for layer in _joined(weights)]
+        last, inverse, norm, slope = _arrays([end, end_inverse, final, grad])
+        grads = [_Joined(*map(np.zeros_like, layer)) for layer in _joined(weights)]
+        grad_x, grad_final = np.empty_like(last), np.zeros_like(norm)
+        nothing_past = np.zeros((batch.largest, batch.hidden), np.float32)
+        for group in batch.groups:
+            flow, work = grad_x[group.rows], working.of(group)
+            if not slope[group.rows].any():
+                flow[:] = 0
                 continue
             kernels.rms_norm_backward(
-                x.array, scales.array, norm.array, slope.array, nothing_past, group.normed.array, flow.array,
-                grad_final.array,
+                last[group.rows], inverse[group.rows], norm, slope[group.rows], nothing_past[: group.tokens],
+                work.normed, flow, grad_final,
             )  # fmt: skip
-            for layer, of_layer, of_grads in zip(reversed(layers), reversed(split), reversed(grads), strict=True):
-                _layer_backward(batch, group, layer, _Saved(*of_layer[index]), flow, of_grads, flow)
+            for layer, of_layer, of_grads in zip(reversed(layers), reversed(saved), reversed(grads), strict=True):
+                _layer_backward(batch, group, layer, of_layer.of(group), flow, of_grads, flow, work)
         of_weights = chain.from_iterable(map(_separate, grads, _by_layer(weights)))
-        return None, grad_x, grad_final.tensor, *of_weights
+        return None, *(torch.from_numpy(array) for array in (grad_x, grad_final, *of_weights))

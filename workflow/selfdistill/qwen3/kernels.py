@@ -1,33 +1,33 @@
-"""Numba kernels for everything in a Qwen3 layer that is not a matrix product (CPU, float32).
+"""Numba kernels for the arithmetic of a Qwen3 model (CPU, float32).
+
+Every processor finds the same bits: no rounding is left to the compiler (no fast math), products are chains of fused
+multiply-adds in a written order, and sums are kept in `LANES` partial sums, however wide the vectors of the processor
+are. Its width decides only how many results are computed side by side.
 
 All kernels are in one file because numba's cache on disk does not notice changes in another file. All arrays are
-contiguous, and inner loops run along the last axis. Shapes: H width of the model, I of the feed-forward layer, D of a
-head.
+contiguous, and inner loops run along the last axis. Shapes: N tokens, H width of the model, I of the feed-forward
+layer, D of a head, D' = D rounded up to a multiple of `LANES`.
 
-*Sampling* computes the next token of each of n rows.
-
-*Training* computes N tokens of several sequences laid end to end. Attention takes S sequences at a time, longest first,
-in B blocks of R queries each: KV key heads, each read by G query heads. Arrays of queries are [B, S, KV, G, R, D], so
-that a block of the A sequences that reach it is contiguous; those of keys and values [S, KV, B * R, D]. Rows behind a
-sequence's end are zero. Gradients of weights are accumulated in their arrays.
+*Sampling* computes the next token of each of N rows. *Training* computes N tokens of S sequences laid end to end; KV
+key heads are read by G query heads each. Gradients of weights are accumulated in their arrays.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
+from llvmlite import binding, ir
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 # "numpy": a division by zero gives infinity. Testing for it would keep loops from becoming vector instructions.
-_kernel = njit(cache=True, fastmath=True, error_model="numpy")
-# Helpers must be inlined, and are not cached. Otherwise a process that compiles and one that loads numba's disk cache
-# call different copies, which round differently; and a cached function is machine code, which cannot be inlined.
-_inlined = njit(fastmath=True, error_model="numpy", forceinline=True)
+_kernel = njit(cache=True, error_model="numpy")
+_helper = njit(error_model="numpy")
+_inlined = njit(error_model="numpy", forceinline=True)
 
-LANES = 16  # loops of training run over multiples of this: an incomplete vector takes as long as a whole one
-BLOCK = 32  # positions per block of the key-value cache
+LANES = 16  # partial sums of a dot product; rows of scores are multiples of this long
+BLOCK = 64  # positions per block of the key-value cache
 _ZERO, _ONE, _LOWEST = np.float32(0), np.float32(1), np.float32(-3e38)
 _SIGN, _BUT_SIGN, _LEAST_WHOLE = np.int32(31), np.int32(2**31 - 1), np.int32(-(2**31))
 _LEAST_GATE = np.float32(-80)  # silu is zero below, and `exp` of its negative still a number
@@ -38,20 +38,286 @@ _SMALLEST = np.float32(-87.0)
 # exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2) / 2, P from the highest power down (Cephes, expf.c).
 _P5, _P4, _P3 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 _P2, _P1, _P0 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-_EXPONENT_BIAS, _MANTISSA_BITS = 127, 23
+# 1.5 * 2^23: a small number that is added to it is rounded to a whole one, which its last bits then hold.
+_TO_WHOLE, _BITS_OF_WHOLE = np.float32(12582912.0), np.int32(0x4B400000)
+_EXPONENT_BIAS, _MANTISSA_BITS = np.int32(127), np.int32(23)
+
+_F32, _I32, _VECTOR = ir.FloatType(), ir.IntType(32), ir.VectorType(ir.FloatType(), LANES)
 
 
-# Without fast-math flags, which would allow the two parts of ln 2 to be joined.
-@njit(forceinline=True)
+def _has_wide_vectors() -> bool:
+    """Whether a register holds `LANES` numbers, and there are 32 of them (AVX-512), where kernels are compiled for."""
+    given = config.CPU_FEATURES
+    return "+avx512f" in given.split(",") if given else bool(binding.get_host_cpu_features().get("avx512f"))
+
+
+# A tile of results stays in registers: `TILE` rows of so many vectors.
+TILE, ACROSS = 6, 4 if _has_wide_vectors() else 1
+PANEL = ACROSS * LANES  # columns of a panel of packed weights
+
+
+# --- products and sums ------------------------------------------------------------------------------------------------
+def plain_product(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """``c`` [N, M] + ``a`` [N, K] @ ``b`` [K, M] as every kernel adds up: K fused multiply-adds, one after the other.
+
+    In extended precision, rounded to float32 after each.
+    """
+    for k in range(a.shape[1]):
+        c = (a[:, k : k + 1].astype(np.longdouble) * b[k] + c).astype(np.float32)
+    return c
+
+
+def plain_dot(x: np.ndarray, y: np.ndarray) -> np.float32:
+    """The dot product of ``x`` and ``y`` [n] in the order of `_dot`: `LANES` chains, their halves added, the rest."""
+    whole = len(x) // LANES * LANES
+    sums = np.zeros(LANES, np.float32)
+    for i in range(0, whole, LANES):
+        sums = (x[i : i + LANES].astype(np.longdouble) * y[i : i + LANES] + sums).astype(np.float32)
+    while len(sums) > 1:
+        sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
+    for i in range(whole, len(x)):
+        sums = (x[i : i + 1].astype(np.longdouble) * y[i : i + 1] + sums).astype(np.float32)
+    return sums[0]
+
+
+def _data(context: Any, builder: ir.IRBuilder, kind: Any, array: Any, at: ir.Value) -> ir.Value:
+    """The address of element ``at`` of an array."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [at])
+
+
+def _vector_at(builder: ir.IRBuilder, pointer: ir.Value, offset: ir.Value) -> ir.Value:
+    return builder.bitcast(builder.gep(pointer, [offset]), _VECTOR.as_pointer())
+
+
+def _fused(builder: ir.IRBuilder, kind: ir.Type, suffix: str, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+    """x y + z, rounded once."""
+    kinds = ir.FunctionType(kind, [kind] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kinds, f"llvm.fma.{suffix}"), [x, y, z])
+
+
+def _in_all_lanes(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, _I32(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES))
+
+
+@intrinsic
+def _fma(_, x, y, z):
+    """x y + z, rounded once."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        return _fused(builder, _F32, "f32", *arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
+
+
+def _tile(rows: int, vectors: int) -> Callable[..., None]:
+    """A tile of a product, in registers. The vector instructions are written by hand: no loop keeps a tile there.
+
+    c[i, j] = sum over k of a[i, k] b[k, j], added to what is there if ``keep``, for ``rows`` rows and ``vectors`` times
+    `LANES` columns, as `plain_product` adds up. Entries are those of the arrays from ``.._at`` on, with ``.._row`` from
+    one row to the next, and ``a_step`` from one column of ``a`` to the next.
+    """
+
+    @intrinsic
+    def tile(_, a, a_at, a_row, a_step, b, b_at, b_row, c, c_at, c_row, depth, keep):
+        whole = types.intp
+        signature = types.void(a, whole, whole, whole, b, whole, whole, c, whole, whole, whole, types.boolean)
+
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            kinds = signature.args
+            a, a_at, a_row, a_step, b, b_at, b_row, c, c_at, c_row, depth, keep = arguments
+            a = _data(context, builder, kinds[0], a, a_at)
+            b = _data(context, builder, kinds[4], b, b_at)
+            c = _data(context, builder, kinds[7], c, c_at)
+            number = c_row.type
+            places = [
+                _vector_at(builder, c, builder.add(builder.mul(c_row, number(i)), number(j * LANES)))
+                for i in range(rows)
+                for j in range(vectors)
+            ]
+            sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None)) for _ in places]
+            with builder.if_then(keep):
+                for place, total in zip(places, sums, strict=True):
+                    builder.store(builder.load(place, align=4), total)
+            firsts = [builder.gep(a, [builder.mul(a_row, number(i))]) for i in range(rows)]
+            with cgutils.for_range(builder, depth, intp=number) as loop:
+                from_b, from_a = builder.mul(loop.index, b_row), builder.mul(loop.index, a_step)
+                right = [
+                    builder.load(_vector_at(builder, b, builder.add(from_b, number(j * LANES))), align=4)
+                    for j in range(vectors)
+                ]
+                for i, first in enumerate(firsts):
+                    left = _in_all_lanes(builder, builder.load(builder.gep(first, [from_a])))
+                    for total, factor in zip(sums[i * vectors : (i + 1) * vectors], right, strict=True):
+                        found = _fused(builder, _VECTOR, f"v{LANES}f32", left, factor, builder.load(total))
+                        builder.store(found, total)
+            for place, total in zip(places, sums, strict=True):
+                builder.store(builder.load(total), place, align=4)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
+def _strip(vectors: int) -> Callable[..., None]:
+    """A product's ``vectors`` times `LANES` columns for any number of ``rows``, by the largest tiles that fit."""
+    six, four, two, one = (_tile(rows, vectors) for rows in (TILE, 4, 2, 1))
+
+    @_helper
+    def strip(a, a_at, a_row, a_step, b, b_at, b_row, c, c_at, c_row, rows, depth, keep):
+        i = 0
+        while rows - i >= TILE:
+            six(a, a_at + i * a_row, a_row, a_step, b, b_at, b_row, c, c_at + i * c_row, c_row, depth, keep)
+            i += TILE
+        if rows - i >= 4:
+            four(a, a_at + i * a_row, a_row, a_step, b, b_at, b_row, c, c_at + i * c_row, c_row, depth, keep)
+            i += 4
+        if rows - i >= 2:
+            two(a, a_at + i * a_row, a_row, a_step, b, b_at, b_row, c, c_at + i * c_row, c_row, depth, keep)
+            i += 2
+        if rows - i >= 1:
+            one(a, a_at + i * a_row, a_row, a_step, b, b_at, b_row, c, c_at + i * c_row, c_row, depth, keep)
+
+    return strip
+
+
+_strip_of_panel, _strip_of_two, _strip_of_one = _strip(ACROSS), _strip(min(2, ACROSS)), _strip(1)
+
+
+@_helper
+def _add_up(a, a_at, a_row, a_step, b, b_at, b_row, c, c_at, c_row, rows, columns, depth, keep):
+    """A product as in `_tile`, of ``rows`` rows and ``columns`` columns, a multiple of `LANES`."""
+    j = 0
+    while columns - j >= PANEL:
+        _strip_of_panel(a, a_at, a_row, a_step, b, b_at + j, b_row, c, c_at + j, c_row, rows, depth, keep)
+        j += PANEL
+    while columns - j >= min(2, ACROSS) * LANES:
+        _strip_of_two(a, a_at, a_row, a_step, b, b_at + j, b_row, c, c_at + j, c_row, rows, depth, keep)
+        j += min(2, ACROSS) * LANES
+    while columns - j > 0:
+        _strip_of_one(a, a_at, a_row, a_step, b, b_at + j, b_row, c, c_at + j, c_row, rows, depth, keep)
+        j += LANES
+
+
+def pack(matrix: np.ndarray) -> np.ndarray:
+    """A right factor [K, M] as `multiply` takes it: panels [M / `PANEL`, rounded up, K, `PANEL`], filled with zeros."""
+    depth, columns = matrix.shape
+    panels = -(-columns // PANEL)
+    packed = np.zeros((panels, depth, PANEL), np.float32)
+    for panel in range(panels):
+        part = matrix[:, panel * PANEL : (panel + 1) * PANEL]
+        packed[panel, :, : part.shape[1]] = part
+    return packed
+
+
+@_kernel
+def multiply(a, packed, c, keep):
+    """Fill ``c`` [N, M] with ``a`` [N, K] @ a `pack`ed matrix [K, M], added to what is there if ``keep``."""
+    rows, columns = c.shape
+    depth = a.shape[1]
+    rest = columns % LANES
+    ending = np.zeros((rows if rest else 0, LANES), np.float32)
+    for panel in range(packed.shape[0]):
+        first = panel * PANEL
+        whole = min(PANEL, columns - rest - first)
+        right = panel * depth * PANEL
+        if whole > 0:
+            _add_up(a, 0, depth, 1, packed, right, PANEL, c, first, columns, rows, whole, depth, keep)
+        if whole < PANEL and rest:
+            if keep:
+                ending[:, :rest] = c[:, columns - rest :]
+            _strip_of_one(a, 0, depth, 1, packed, right + max(whole, 0), PANEL, ending, 0, LANES, rows, depth, keep)
+            c[:, columns - rest :] = ending[:, :rest]
+
+
+@_kernel
+def add_outer(a, b, c):
+    """Add ``a`` [N, M].T @ ``b`` [N, K] to ``c`` [M, K], token after token."""
+    tokens, rows = a.shape
+    columns = b.shape[1]
+    rest = columns % LANES
+    whole = columns - rest
+    for first in range(0, tokens, _OUTER_TOKENS):
+        depth = min(_OUTER_TOKENS, tokens - first)
+        if whole:
+            _add_up(a, first * rows, 1, rows, b, first * columns, columns, c, 0, columns, rows, whole, depth, True)
+        for i in range(rows if rest else 0):
+            for j in range(whole, columns):
+                for n in range(first, first + depth):
+                    c[i, j] = _fma(a[n, i], b[n, j], c[i, j])
+
+
+_OUTER_TOKENS = 64  # of both factors of `add_outer`, so that a panel of the right one stays in the first-level cache
+
+
+@intrinsic
+def _dot(_, x, x_at, y, y_at, count):
+    """The dot product of ``count`` entries, from ``x_at`` and ``y_at`` on, as `plain_dot` adds up."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        x, x_at, y, y_at, count = arguments
+        x = _data(context, builder, signature.args[0], x, x_at)
+        y = _data(context, builder, signature.args[2], y, y_at)
+        number = count.type
+        sums = cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None))
+        whole = builder.and_(count, number(-LANES))
+        with cgutils.for_range_slice(builder, number(0), whole, number(LANES)) as (index, _):
+            left, right = (builder.load(_vector_at(builder, data, index), align=4) for data in (x, y))
+            builder.store(_fused(builder, _VECTOR, f"v{LANES}f32", left, right, builder.load(sums)), sums)
+        total = cgutils.alloca_once_value(builder, _added_up(builder, builder.load(sums)))
+        with cgutils.for_range_slice(builder, whole, count, number(1)) as (index, _):
+            left, right = (builder.load(builder.gep(data, [index])) for data in (x, y))
+            builder.store(_fused(builder, _F32, "f32", left, right, builder.load(total)), total)
+        return builder.load(total)
+
+    return types.float32(x, types.intp, y, types.intp, types.intp), generate
+
+
+def _added_up(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """The sum of a vector's lanes: its halves are added until one number is left."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        halves = (
+            builder.shuffle_vector(
+                vector, vector, ir.Constant(ir.VectorType(_I32, width), list(range(first, first + width)))
+            )
+            for first in (0, width)
+        )
+        vector = builder.fadd(*halves)
+    return builder.extract_element(vector, _I32(0))
+
+
+@_inlined
+def _sum(values: np.ndarray, ones: np.ndarray, count: int) -> np.float32:
+    """The sum of the first ``count`` of ``values``; ``ones`` are as many ones."""
+    return _dot(values, 0, ones, 0, count)
+
+
+# --- passes that both kinds share -------------------------------------------------------------------------------------
+@_inlined
 def exp(x: np.float32) -> np.float32:
     """e to the ``x`` in float32, to 3e-7 of its value; for ``x`` up to 88; below -87 it stays at 1.6e-38."""
     x = max(x, _SMALLEST)
-    power = np.rint(x * _LOG2_E)
+    shifted = x * _LOG2_E + _TO_WHOLE
+    power = shifted - _TO_WHOLE
     rest = (x - power * _LN2_HIGH) - power * _LN2_LOW
     p = ((((_P5 * rest + _P4) * rest + _P3) * rest + _P2) * rest + _P1) * rest + _P0
     mantissa = p * rest * rest + rest + _ONE
-    bits = np.int32((np.int64(np.int32(power)) + _EXPONENT_BIAS) << _MANTISSA_BITS)
+    bits = np.int32((np.int32(np.float32(shifted).view(np.int32) - _BITS_OF_WHOLE) + _EXPONENT_BIAS) << _MANTISSA_BITS)
     return mantissa * bits.view(np.float32)
+
+
+@_inlined
+def _up_to_lanes(count):
+    return (count + LANES - 1) // LANES * LANES
+
+
+@_inlined
+def _log(x: np.float32) -> np.float32:
+    """The natural logarithm, by way of float64, in whose last bit alone the libraries of two systems differ."""
+    return np.float32(np.log(np.float64(x)))
 
 
 @_inlined
@@ -74,9 +340,7 @@ def rms_norm(x, weight, eps, normed, inverse):
     """Fill ``normed`` [N, H] with ``x`` of mean square 1 times ``weight`` [H], and ``inverse`` [N] with the scales."""
     rows, width = x.shape
     for n in range(rows):
-        square = _ZERO
-        for i in range(width):
-            square += x[n, i] * x[n, i]
+        square = _dot(x, n * width, x, n * width, width)
         scale = _ONE / np.sqrt(square / np.float32(width) + np.float32(eps))
         inverse[n] = scale
         for i in range(width):
@@ -88,11 +352,9 @@ def add_rms_norm(x, added, weight, eps, total, normed, inverse):
     """Fill ``total`` with ``x + added`` [N, H], and ``normed`` and ``inverse`` with its `rms_norm`."""
     rows, width = x.shape
     for n in range(rows):
-        square = _ZERO
         for i in range(width):
-            value = x[n, i] + added[n, i]
-            total[n, i] = value
-            square += value * value
+            total[n, i] = x[n, i] + added[n, i]
+        square = _dot(total, n * width, total, n * width, width)
         scale = _ONE / np.sqrt(square / np.float32(width) + np.float32(eps))
         inverse[n] = scale
         for i in range(width):
@@ -110,14 +372,36 @@ def silu_product(gate_up, product):
             row[i] = gate * ups[i] / (_ONE + exp(-max(gate, _LEAST_GATE)))
 
 
+@_inlined
+def _to_powers(scores, highest, count):
+    """Replace the first ``count`` of ``scores`` by the exponentials of their distance to ``highest``."""
+    for t in range(count):
+        scores[t] = exp(scores[t] - highest)
+
+
+@_inlined
+def _place_head(x, at, weight, eps, cos, sin, half_head, factor, out, start, step):
+    """Fill ``out``, from ``start`` on and ``step`` apart, with a head of ``x``: normalised, rotated, times ``factor``.
+
+    ``x`` is read from ``at`` on, ``weight`` [D] is the norm's. ``half_head`` is a tuple of D / 2 values: loops this
+    short are fast only if the compiler knows their length. ``cos`` and ``sin`` [D / 2] are of the angles.
+    """
+    half = len(half_head)
+    width = 2 * half
+    square = _dot(x, at, x, at, width)
+    scale = factor / np.sqrt(square / np.float32(width) + np.float32(eps))
+    for d in range(half):
+        low, high = x[at + d] * scale * weight[d], x[at + half + d] * scale * weight[half + d]
+        out[start + d * step] = low * cos[d] - high * sin[d]
+        out[start + (half + d) * step] = high * cos[d] + low * sin[d]
+
+
 # --- sampling ---------------------------------------------------------------------------------------------------------
-
-
 @_kernel
 def choose(logits: np.ndarray, uniforms: np.ndarray, tokens: np.ndarray, logps: np.ndarray) -> None:
-    """Fill ``tokens`` [n] by inverse transform, and ``logps`` [n] with their log-probabilities.
+    """Fill ``tokens`` [N] by inverse transform, and ``logps`` [N] with their log-probabilities.
 
-    A row's token is the first whose cumulated probability, by ``logits`` [n, V], exceeds its number in ``uniforms``.
+    A row's token is the first whose cumulated probability, by ``logits`` [N, V], exceeds its number in ``uniforms``.
     Tokens less likely than e^-87 times the likeliest, where float32 ends, are never sampled.
     """
     n, vocabulary = logits.shape
@@ -137,154 +421,134 @@ def choose(logits: np.ndarray, uniforms: np.ndarray, tokens: np.ndarray, logps: 
             if cumulated > target:
                 token = i
                 break
-        tokens[row], logps[row] = token, row_logits[token] - largest - np.log(np.float32(total))
+        tokens[row], logps[row] = token, row_logits[token] - largest - np.float32(np.log(total))
 
 
-@_inlined
-def _place_head(
-    x: np.ndarray, weight: np.ndarray, eps: float, cos: np.ndarray, sin: np.ndarray, out: np.ndarray
-) -> None:
-    """``out`` [D or more] = ``x`` [D] normalised, times ``weight``, rotated by angles: [D / 2] cosines and sines."""
-    width = x.size
-    half = width // 2
-    total = _ZERO
-    for i in range(width):
-        total += x[i] * x[i]
-    factor = np.float32(1) / np.sqrt(total / np.float32(width) + np.float32(eps))
-    for i in range(half):
-        first, second = x[i] * factor * weight[i], x[half + i] * factor * weight[half + i]
-        out[i] = first * cos[i] - second * sin[i]
-        out[half + i] = second * cos[i] + first * sin[i]
+RUN = 16  # rows of one slot that are computed together, at most
 
 
-@intrinsic
-def _add_products(_, matrix, first, second, of_first, of_second):
-    """Add ``first`` and ``second`` [n], each times ``matrix`` [n, m], to ``of_first`` and ``of_second`` [m].
-
-    m is a multiple of `BLOCK`. Two heads at a time, because the sums of one wait for each other. The vector
-    instructions are written by hand: in a loop, numba checks at each entry whether inputs and outputs overlap, which
-    takes as long as the work.
-    """
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        typed = zip(signature.args, arguments, strict=True)
-        arrays = [context.make_array(kind)(context, builder, value) for kind, value in typed]
-        table, *weights = (array.data for array in arrays[:3])
-        rows, columns = cgutils.unpack_tuple(builder, arrays[0].shape)
-        lanes, step = ir.VectorType(ir.FloatType(), BLOCK), ir.Constant(columns.type, BLOCK)
-        place_of_lane = ir.VectorType(ir.IntType(32), BLOCK)
-
-        def lanes_at(data: ir.Value, index: ir.Value) -> ir.Value:
-            return builder.bitcast(builder.gep(data, [index]), lanes.as_pointer())
-
-        def in_all_lanes(value: ir.Value) -> ir.Value:
-            one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-            return builder.shuffle_vector(one, one, ir.Constant(place_of_lane, [0] * BLOCK))
-
-        with cgutils.for_range_slice(builder, ir.Constant(columns.type, 0), columns, step) as (column, _):
-            outs = [lanes_at(array.data, column) for array in arrays[3:]]
-            sums = [cgutils.alloca_once_value(builder, builder.load(out, align=4)) for out in outs]
-            with cgutils.for_range(builder, rows) as row:
-                index = builder.add(builder.mul(row.index, columns), column)
-                entries = builder.load(lanes_at(table, index), align=4)
-                for total, data in zip(sums, weights, strict=True):
-                    weight = in_all_lanes(builder.load(builder.gep(data, [row.index])))
-                    product = builder.fmul(weight, entries, flags=["contract"])
-                    builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
-            for total, out in zip(sums, outs, strict=True):
-                builder.store(builder.load(total), out, align=4)
-        return context.get_dummy_value()
-
-    return types.void(matrix, first, second, of_first, of_second), generate
-
-
-@_inlined
-def _powers(scores: np.ndarray) -> np.float32:
-    """Replace ``scores`` [n] by exp(score - largest score); their sum."""
-    largest = _largest(scores)
-    total = _ZERO
-    for t in range(scores.size):
-        power = exp(scores[t] - largest)
-        scores[t] = power
-        total += power
-    return total
+@_helper
+def _tokens_together(slots, row):
+    """How many rows from ``row`` on are of its slot, up to `RUN`."""
+    last = min(len(slots), row + RUN)
+    end = row + 1
+    while end < last and slots[end] == slots[row]:
+        end += 1
+    return end - row
 
 
 @_kernel
 def attend(
-    qkv: np.ndarray,
-    query_norm: np.ndarray,
-    key_norm: np.ndarray,
-    eps: float,
-    cos: np.ndarray,
-    sin: np.ndarray,
-    keys: np.ndarray,
-    values: np.ndarray,
-    prompts: np.ndarray,
-    prompt_lengths: np.ndarray,
-    slots: np.ndarray,
-    lengths: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """One token of each row attends to its prompt, to the row's earlier tokens and to itself, and joins the cache.
+    qkv, query_norm, key_norm, eps, cos, sin, half_head, keys, values, prompts, prompt_lengths, slots, lengths, out
+):  # fmt: skip
+    """The token of each row attends to its prompt, to its slot's earlier tokens and to itself, and joins the cache.
 
-    ``qkv`` [n, (heads + 2 kv) D] are its projections, ``out`` [n, heads D]. ``keys`` [slots, blocks, kv, D, BLOCK]
-    and ``values`` [slots, blocks, kv, BLOCK, D'], D' being D rounded up to a multiple of `BLOCK`, hold a prompt of
-    ``prompt_lengths`` [n] tokens in the slots ``prompts`` [n], and the ``lengths`` [n] earlier tokens of the row in the
-    slots ``slots`` [n]. ``cos`` and ``sin`` are [positions, D / 2].
+    ``qkv`` [N, (heads + 2 kv) D] are its projections, ``out`` [N, heads D]. ``keys`` [slots, blocks, kv, D, BLOCK]
+    and ``values`` [slots, blocks, kv, BLOCK, D'] hold a prompt of ``prompt_lengths`` [N] tokens in the slots
+    ``prompts`` [N], and the ``lengths`` [N] earlier tokens in the slots ``slots`` [N]. Rows of one slot follow each
+    other, and so do their lengths. ``cos`` and ``sin`` are [positions, D / 2].
     """
-    n, kv, width = qkv.shape[0], values.shape[2], 2 * cos.shape[1]
+    stride, (_, blocks, kv, width, _), padded = qkv.shape[1], keys.shape, values.shape[4]
     heads = out.shape[1] // width
-    group = heads // kv
-    scale = np.float32(1 / np.sqrt(width))
-    key = np.empty(width, np.float32)
-    pairs = (group + 1) // 2  # an odd head is paired with one of zeros
-    queries = np.zeros((pairs * 2, keys.shape[3]), np.float32)
-    mixed = np.empty((pairs * 2, values.shape[4]), np.float32)
-    totals = np.empty(group, np.float32)
-    scores = np.empty((pairs * 2, 2 * keys.shape[1] * BLOCK), np.float32)
-    for row in range(n):
-        places, reaches = (prompts[row], slots[row]), (prompt_lengths[row], lengths[row] + 1)
-        position, own, place = prompt_lengths[row] + lengths[row], lengths[row] // BLOCK, lengths[row] % BLOCK
+    group, factor, step = heads // kv, np.float32(1 / np.sqrt(width)), 2 * blocks * BLOCK
+    queries, mixed = np.empty((RUN * group, width), np.float32), np.empty((RUN * group, padded), np.float32)
+    scores, ones = np.empty((RUN * group, step), np.float32), np.ones(step, np.float32)
+    flat_qkv, flat_keys, flat_queries = qkv.reshape(-1), keys.reshape(-1), queries.reshape(-1)
+    row = 0
+    while row < len(qkv):
+        count = _tokens_together(slots, row)
         for h in range(kv):
-            start = (heads + h) * width
-            _place_head(qkv[row, start : start + width], key_norm, eps, cos[position], sin[position], key)
-            for d in range(width):
-                keys[slots[row], own, h, d, place] = key[d]
-                values[slots[row], own, h, place, d] = qkv[row, start + kv * width + d]
-            for g in range(group):
-                start = (h * group + g) * width
-                head = qkv[row, start : start + width]
-                _place_head(head, query_norm, eps, cos[position], sin[position], queries[g])
+            for r in range(count):
+                length, n = lengths[row + r], row + r
+                position, own, place = prompt_lengths[n] + length, length // BLOCK, length % BLOCK
+                at = n * stride + (heads + h) * width
+                _place_head(
+                    flat_qkv, at, key_norm, eps, cos[position], sin[position], half_head, _ONE, flat_keys,
+                    ((slots[n] * blocks + own) * kv + h) * width * BLOCK + place, BLOCK,
+                )  # fmt: skip
                 for d in range(width):
-                    queries[g, d] *= scale
+                    values[slots[n], own, h, place, d] = flat_qkv[at + kv * width + d]
+                for g in range(group):
+                    _place_head(
+                        flat_qkv, n * stride + (h * group + g) * width, query_norm, eps, cos[position], sin[position],
+                        half_head, factor, flat_queries, (r * group + g) * width, 1,
+                    )  # fmt: skip
+            seen, of_prompt, last = 0, prompt_lengths[row], lengths[row] + count
+            for slot, reach in ((prompts[row], of_prompt), (slots[row], last)):
+                for block in range((reach + BLOCK - 1) // BLOCK):
+                    lanes = _up_to_lanes(min(BLOCK, reach - block * BLOCK))
+                    keys_at = ((slot * blocks + block) * kv + h) * width * BLOCK
+                    _add_up(
+                        queries,
+                        0,
+                        width,
+                        1,
+                        keys,
+                        keys_at,
+                        BLOCK,
+                        scores,
+                        seen,
+                        step,
+                        count * group,
+                        lanes,
+                        width,
+                        False,
+                    )
+                    seen += lanes
+            first_own = _up_to_lanes(of_prompt)
+            for i in range(count * group):
+                end = first_own + lengths[row] + i // group + 1
+                for t in range(of_prompt, first_own):
+                    scores[i, t] = _LOWEST
+                for t in range(end, seen):
+                    scores[i, t] = _LOWEST
+                _to_powers(scores[i], _largest(scores[i, :seen]), seen)
+                for t in range(of_prompt, first_own):
+                    scores[i, t] = _ZERO
+                for t in range(end, seen):
+                    scores[i, t] = _ZERO
             mixed[:] = _ZERO
             seen = 0
-            for slot, reach in zip(places, reaches):  # noqa: B905 (numba knows no `strict`)
+            for slot, reach in ((prompts[row], of_prompt), (slots[row], last)):
                 for block in range((reach + BLOCK - 1) // BLOCK):
-                    for g in range(0, group, 2):
-                        first, second = scores[g, seen : seen + BLOCK], scores[g + 1, seen : seen + BLOCK]
-                        first[:], second[:] = _ZERO, _ZERO
-                        _add_products(keys[slot, block, h], queries[g], queries[g + 1], first, second)
-                    seen += BLOCK
-                for g in range(group):
-                    for t in range(seen - (-reach) % BLOCK, seen):
-                        scores[g, t] = _LOWEST
-            for g in range(group):
-                totals[g] = _powers(scores[g, :seen])
-            seen = 0
-            for slot, reach in zip(places, reaches):  # noqa: B905
-                for block in range((reach + BLOCK - 1) // BLOCK):
-                    for g in range(0, group, 2):
-                        first, second = scores[g, seen : seen + BLOCK], scores[g + 1, seen : seen + BLOCK]
-                        _add_products(values[slot, block, h], first, second, mixed[g], mixed[g + 1])
-                    seen += BLOCK
-            for g in range(group):
+                    in_block = min(BLOCK, reach - block * BLOCK)
+                    values_at = ((slot * blocks + block) * kv + h) * BLOCK * padded
+                    _add_up(
+                        scores, seen, step, 1, values, values_at, padded, mixed, 0, padded, count * group, padded,
+                        in_block, True,
+                    )  # fmt: skip
+                    seen += _up_to_lanes(in_block)
+            for i in range(count * group):
+                scale = _ONE / _sum(scores[i], ones, seen)
+                at = (h * group + i % group) * width
                 for d in range(width):
-                    out[row, (h * group + g) * width + d] = mixed[g, d] / totals[g]
+                    out[row + i // group, at + d] = mixed[i, d] * scale
+        row += count
+
+
+@_kernel
+def decode_layer(
+    x, norm, qkv_weight, query_norm, key_norm, out_weight, mlp_norm, gate_up_weight, down_weight, eps, cos, sin,
+    half_head, keys, values, prompts, prompt_lengths, slots, lengths, normed, qkv, attended, total, added, gate_up,
+    product, scales,
+):  # fmt: skip
+    """Put ``x`` [N, H] through a layer: the weights, packed, the cache and the rows of `attend`, and working memory."""
+    rms_norm(x, norm, eps, normed, scales)
+    multiply(normed, qkv_weight, qkv, False)
+    attend(
+        qkv, query_norm, key_norm, eps, cos, sin, half_head, keys, values, prompts, prompt_lengths, slots, lengths,
+        attended,
+    )  # fmt: skip
+    multiply(attended, out_weight, added, False)
+    add_rms_norm(x, added, mlp_norm, eps, total, normed, scales)
+    multiply(normed, gate_up_weight, gate_up, False)
+    silu_product(gate_up, product)
+    x[:] = total
+    multiply(product, down_weight, x, True)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
+QUERIES = 48  # queries of a head whose scores are computed together
 
 
 @_kernel
@@ -294,16 +558,17 @@ def rms_norm_backward(x, inverse, weight, grad_normed, grad_past, normed, grad_x
     Also recompute ``normed``.
     """
     rows, width = x.shape
+    weighted = np.empty(width, np.float32)
     for n in range(rows):
-        scale, dot = inverse[n], _ZERO
+        scale = inverse[n]
         for i in range(width):
-            dot += grad_normed[n, i] * weight[i] * x[n, i]
-        along = dot * scale * scale * scale / np.float32(width)
+            weighted[i] = grad_normed[n, i] * weight[i]
+        along = _dot(weighted, 0, x, n * width, width) * scale * scale * scale / np.float32(width)
         for i in range(width):
             unit = x[n, i] * scale
             normed[n, i] = unit * weight[i]
             grad_weight[i] += grad_normed[n, i] * unit
-            grad_x[n, i] = grad_past[n, i] + grad_normed[n, i] * weight[i] * scale - x[n, i] * along
+            grad_x[n, i] = grad_past[n, i] + weighted[i] * scale - x[n, i] * along
 
 
 @_kernel
@@ -322,207 +587,213 @@ def silu_product_backward(gate_up, product, grad_gate_up):
             grad_gates[i] = grad * up * (sigmoid + silu - silu * sigmoid)
 
 
-@_kernel
-def split_heads(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_head, queries, keys, values):
-    """Fill ``queries``, ``keys`` and ``values`` from ``qkv`` [N, (KV * G + 2 KV) * D], ready for the scores.
+@_helper
+def _transpose(rows, count, turned):
+    """Fill ``turned`` [D', T] with the first ``count`` of ``rows`` [T, D'] as columns, and zeros up to whole lanes."""
+    for d in range(turned.shape[0]):
+        for i in range(count):
+            turned[d, i] = rows[i, d]
+        for i in range(count, _up_to_lanes(count)):
+            turned[d, i] = _ZERO
 
-    Queries and keys are normalised and rotated; queries divided by the root of D. ``starts`` and ``lengths`` [S] say
-    which rows of ``qkv`` are a sequence's. ``half_head`` is a tuple of D / 2 values.
+
+@_helper
+def _read_heads(qkv, start, length, head, stride, weight, eps, cos, sin, half_head, factor, out):
+    """Fill ``out`` [T, D'] with a head of the ``length`` tokens from ``start`` on, as `_place_head` does."""
+    flat_qkv, flat, width = qkv.reshape(-1), out.reshape(-1), 2 * len(half_head)
+    for i in range(length):
+        at = (start + i) * stride + head * width
+        _place_head(flat_qkv, at, weight, eps, cos[i], sin[i], half_head, factor, flat, i * out.shape[1], 1)
+
+
+@_helper
+def _copy_heads(source, start, length, head, width, out):
+    """Fill ``out`` [T, D'] with a head of the ``length`` tokens of ``source`` [N, ...] from ``start`` on."""
+    for i in range(length):
+        for d in range(width):
+            out[i, d] = source[start + i, head * width + d]
+
+
+@_kernel
+def attend_causally(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_head, attended, log_sums):
+    """Fill ``attended`` [N, KV * G * D]: each token attends to its sequence up to itself.
+
+    Of ``qkv`` [N, (KV * G + 2 KV) * D]. ``starts`` and ``lengths`` [S] say which rows are a sequence's. Fills
+    ``log_sums`` [N, KV * G] with the logarithms of the sums of exponentials of scores.
     """
-    # Written out for queries and for keys, here and in the backward kernel: a common function, which would have to take
-    # views as `_place_head` does, made these kernels 1.3 to 1.7 times as slow.
-    blocks, sequences, kv_heads, groups, rows, _ = queries.shape
-    half = len(half_head)  # a constant for the compiler: loops this short are fast only if their length is known
-    width = 2 * half
-    eps, root = np.float32(eps), _ONE / np.sqrt(np.float32(width))
-    first_key, first_value = kv_heads * groups * width, kv_heads * (groups + 1) * width
-    for s in range(sequences):
-        for i in range(lengths[s]):
-            block, row, n = i // rows, i % rows, starts[s] + i
-            for k in range(kv_heads):
-                for g in range(groups):
-                    at, square = (k * groups + g) * width, _ZERO
-                    for d in range(width):
-                        square += qkv[n, at + d] * qkv[n, at + d]
-                    scale = root / np.sqrt(square / np.float32(width) + eps)
-                    for d in range(half):
-                        low = qkv[n, at + d] * scale * q_weight[d]
-                        high = qkv[n, at + half + d] * scale * q_weight[half + d]
-                        queries[block, s, k, g, row, d] = low * cos[i, d] - high * sin[i, d]
-                        queries[block, s, k, g, row, half + d] = high * cos[i, d] + low * sin[i, d]
-                at, square = first_key + k * width, _ZERO
-                for d in range(width):
-                    square += qkv[n, at + d] * qkv[n, at + d]
-                scale = _ONE / np.sqrt(square / np.float32(width) + eps)
-                for d in range(half):
-                    low = qkv[n, at + d] * scale * k_weight[d]
-                    high = qkv[n, at + half + d] * scale * k_weight[half + d]
-                    keys[s, k, i, d] = low * cos[i, d] - high * sin[i, d]
-                    keys[s, k, i, half + d] = high * cos[i, d] + low * sin[i, d]
-                at = first_value + k * width
-                for d in range(width):
-                    values[s, k, i, d] = qkv[n, at + d]
-        for i in range(lengths[s], blocks * rows):
-            queries[i // rows, s, :, :, i % rows] = _ZERO
-        keys[s, :, lengths[s] :] = _ZERO
-        values[s, :, lengths[s] :] = _ZERO
+    stride, width, heads = qkv.shape[1], 2 * len(half_head), log_sums.shape[1]
+    kv_heads, padded, longest = (stride // width - heads) // 2, _up_to_lanes(width), _up_to_lanes(lengths.max())
+    groups, factor = heads // kv_heads, _ONE / np.sqrt(np.float32(width))
+    rows = np.zeros((3, longest, padded), np.float32)
+    queries, keys, values = rows[0], rows[1], rows[2]
+    turned, scores = np.zeros((padded, longest), np.float32), np.empty((QUERIES, longest), np.float32)
+    outputs, totals = np.empty((QUERIES, padded), np.float32), np.empty(QUERIES, np.float32)
+    ones = np.ones(longest, np.float32)
+    for s in range(len(starts)):
+        start, length = starts[s], lengths[s]
+        for k in range(kv_heads):
+            _read_heads(qkv, start, length, heads + k, stride, k_weight, eps, cos, sin, half_head, _ONE, keys)
+            _copy_heads(qkv, start, length, heads + kv_heads + k, width, values)
+            _transpose(keys, length, turned)
+            for head in range(k * groups, (k + 1) * groups):
+                _read_heads(qkv, start, length, head, stride, q_weight, eps, cos, sin, half_head, factor, queries)
+                for first in range(0, length, QUERIES):
+                    count = min(QUERIES, length - first)
+                    seen = first + count
+                    _add_up(
+                        queries, first * padded, padded, 1, turned, 0, longest, scores, 0, longest, count,
+                        _up_to_lanes(seen), padded, False,
+                    )  # fmt: skip
+                    for r in range(count):
+                        own, row = first + r + 1, scores[r]
+                        row[own : _up_to_lanes(own)] = _LOWEST
+                        highest = _largest(row[: _up_to_lanes(own)])
+                        _to_powers(row, highest, _up_to_lanes(own))
+                        total = _sum(row, ones, _up_to_lanes(own))
+                        row[own:seen] = _ZERO
+                        totals[r], log_sums[start + first + r, head] = total, highest + _log(total)
+                    _add_up(scores, 0, longest, 1, values, 0, padded, outputs, 0, padded, count, padded, seen, False)
+                    for r in range(count):
+                        scale = _ONE / totals[r]
+                        for d in range(width):
+                            attended[start + first + r, head * width + d] = outputs[r, d] * scale
 
 
-@_kernel
-def causal_softmax(scores, starts, lengths, first, sums, log_sums):
-    """Replace ``scores`` [A * KV * G * R, T] by weights of the keys up to each query, not yet divided by their sum.
+@_inlined
+def _head_backward(x, at, weight, eps, cos, sin, half_head, factor, slope, slope_at, turned, grads, grad_weight):
+    """Fill a head of ``grads``, from ``at`` on, of ``x`` in `_place_head`; add to ``grad_weight`` [D].
 
-    ``first`` is the position of the first query. Fills ``sums`` [S, KV, G, R], and ``log_sums`` [N, KV * G] with the
-    logarithms of the sums of exponentials of scores. T is a multiple of `LANES`.
+    The gradient of what `_place_head` filled is ``slope`` from ``slope_at`` on. ``turned`` [2, D] is working memory.
     """
-    _, kv_heads, groups, rows = sums.shape
-    queries, positions = scores.shape
-    heads = kv_heads * groups
-    bits = scores.view(np.int32)
-    for s in range(queries // (heads * rows)):
-        for head in range(heads):
-            for r in range(rows):
-                q, seen = (s * heads + head) * rows + r, first + r + 1
-                if seen > lengths[s]:
-                    seen = 0
-                parts = (seen + LANES - 1) // LANES
-                for j in range(seen, parts * LANES):
-                    scores[q, j] = _LOWEST
-                highest_bits = _LEAST_WHOLE
-                for j in range(parts * LANES):
-                    highest_bits = max(highest_bits, _ordered(bits[q, j]))
-                highest = np.int32(_ordered(highest_bits)).view(np.float32)
-                total = _ZERO
-                for j in range(parts * LANES):
-                    weight = exp(scores[q, j] - highest)
-                    scores[q, j] = weight
-                    total += weight
-                for j in range(seen, positions):
-                    scores[q, j] = _ZERO
-                if seen > 0:
-                    sums[s, head // groups, head % groups, r] = total
-                    log_sums[starts[s] + first + r, head] = highest + np.log(total)
-
-
-@_kernel
-def join_heads(outputs, sums, starts, lengths, attended):
-    """Fill ``attended`` [N, KV * G * D] with ``outputs`` [B, S, KV, G, R, D] over ``sums`` [B, S, KV, G, R]."""
-    _, sequences, kv_heads, groups, rows, width = outputs.shape
-    for s in range(sequences):
-        for i in range(lengths[s]):
-            block, row, token = i // rows, i % rows, attended[starts[s] + i]
-            for k in range(kv_heads):
-                for g in range(groups):
-                    at, values = (k * groups + g) * width, outputs[block, s, k, g, row]
-                    scale = _ONE / sums[block, s, k, g, row]
-                    for d in range(width):
-                        token[at + d] = values[d] * scale
-
-
-@_kernel
-def split_gradients(grad_attended, attended, starts, lengths, grads, dots):
-    """Fill ``grads`` [B, S, KV, G, R, D] from ``grad_attended`` [N, KV * G * D].
-
-    Also fill ``dots`` [B, S, KV, G, R] with the dot product of every output with its gradient.
-    """
-    blocks, sequences, kv_heads, groups, rows, width = grads.shape
-    for s in range(sequences):
-        for i in range(blocks * rows):
-            block, row = i // rows, i % rows
-            if i >= lengths[s]:
-                grads[block, s, :, :, row] = _ZERO
-                continue
-            token, output = grad_attended[starts[s] + i], attended[starts[s] + i]
-            for k in range(kv_heads):
-                for g in range(groups):
-                    at, values, dot = (k * groups + g) * width, grads[block, s, k, g, row], _ZERO
-                    for d in range(width):
-                        values[d] = token[at + d]
-                        dot += token[at + d] * output[at + d]
-                    dots[block, s, k, g, row] = dot
-
-
-@_kernel
-def causal_softmax_backward(scores, grads, starts, lengths, first, log_sums, dots):
-    """Replace ``scores`` [A * KV * G * R, T] by weights of keys, and ``grads`` of weights by gradients of scores.
-
-    ``dots`` [S, KV, G, R] is the dot product of each query's weights with their gradients. T is a multiple of `LANES`.
-    """
-    _, kv_heads, groups, rows = dots.shape
-    queries, positions = scores.shape
-    heads = kv_heads * groups
-    for s in range(queries // (heads * rows)):
-        for head in range(heads):
-            for r in range(rows):
-                q, seen, log_sum, dot = (s * heads + head) * rows + r, first + r + 1, _ZERO, _ZERO
-                if seen > lengths[s]:
-                    seen = 0
-                else:
-                    log_sum, dot = log_sums[starts[s] + first + r, head], dots[s, head // groups, head % groups, r]
-                for j in range((seen + LANES - 1) // LANES * LANES):
-                    weight = exp(min(scores[q, j] - log_sum, _ZERO))
-                    scores[q, j] = weight
-                    grads[q, j] = weight * (grads[q, j] - dot)
-                for j in range(seen, positions):
-                    scores[q, j] = _ZERO
-                    grads[q, j] = _ZERO
-
-
-@_kernel
-def add_keys(target, added):
-    """Add ``added`` [A * KV, T, D] to the first sequences and positions of ``target`` [S, KV, T', D]."""
-    _, kv_heads, _, width = target.shape
-    pairs, positions, _ = added.shape
-    for pair in range(pairs):
-        s, k = pair // kv_heads, pair % kv_heads
-        for i in range(positions):
-            for d in range(width):
-                target[s, k, i, d] += added[pair, i, d]
-
-
-@_kernel
-def split_heads_backward(
-    qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_head,
-    grad_queries, grad_keys, grad_values, grads, grad_q, grad_k,
-):  # fmt: skip
-    """Fill ``grads``, of ``qkv`` in `split_heads`, and add to ``grad_q`` and ``grad_k`` [D], of the norms' weights."""
-    _, sequences, kv_heads, groups, rows, _ = grad_queries.shape
     half = len(half_head)
     width = 2 * half
-    eps, root = np.float32(eps), _ONE / np.sqrt(np.float32(width))
-    first_key, first_value = kv_heads * groups * width, kv_heads * (groups + 1) * width
-    turned = np.empty(width, np.float32)
-    for s in range(sequences):
-        for i in range(lengths[s]):
-            block, row, n = i // rows, i % rows, starts[s] + i
-            for k in range(kv_heads):
-                for g in range(groups):
-                    at, square, dot = (k * groups + g) * width, _ZERO, _ZERO
-                    for d in range(half):
-                        low, high = grad_queries[block, s, k, g, row, d], grad_queries[block, s, k, g, row, half + d]
-                        turned[d] = root * (low * cos[i, d] + high * sin[i, d])
-                        turned[half + d] = root * (high * cos[i, d] - low * sin[i, d])
-                    for d in range(width):
-                        square += qkv[n, at + d] * qkv[n, at + d]
-                        dot += turned[d] * q_weight[d] * qkv[n, at + d]
-                    inverse = _ONE / np.sqrt(square / np.float32(width) + eps)
-                    along = dot * inverse * inverse * inverse / np.float32(width)
-                    for d in range(width):
-                        grad_q[d] += turned[d] * qkv[n, at + d] * inverse
-                        grads[n, at + d] = turned[d] * q_weight[d] * inverse - qkv[n, at + d] * along
-                at, square, dot = first_key + k * width, _ZERO, _ZERO
-                for d in range(half):
-                    low, high = grad_keys[s, k, i, d], grad_keys[s, k, i, half + d]
-                    turned[d] = low * cos[i, d] + high * sin[i, d]
-                    turned[half + d] = high * cos[i, d] - low * sin[i, d]
+    for d in range(half):
+        low, high = slope[slope_at + d], slope[slope_at + half + d]
+        turned[d] = factor * (low * cos[d] + high * sin[d])
+        turned[half + d] = factor * (high * cos[d] - low * sin[d])
+    for d in range(width):
+        turned[width + d] = turned[d] * weight[d]
+    square, dot = _dot(x, at, x, at, width), _dot(turned, width, x, at, width)
+    inverse = _ONE / np.sqrt(square / np.float32(width) + np.float32(eps))
+    along = dot * inverse * inverse * inverse / np.float32(width)
+    for d in range(width):
+        grad_weight[d] += turned[d] * x[at + d] * inverse
+        grads[at + d] = turned[width + d] * inverse - x[at + d] * along
+
+
+@_kernel
+def attend_causally_backward(
+    qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_head, attended, log_sums, grad_attended, grad_qkv,
+    grad_q, grad_k,
+):  # fmt: skip
+    """Fill ``grad_qkv``, of `attend_causally`, from ``grad_attended``; add to ``grad_q`` and ``grad_k`` [D]."""
+    stride, width, heads = qkv.shape[1], 2 * len(half_head), log_sums.shape[1]
+    kv_heads, padded, longest = (stride // width - heads) // 2, _up_to_lanes(width), _up_to_lanes(lengths.max())
+    groups, factor = heads // kv_heads, _ONE / np.sqrt(np.float32(width))
+    rows = np.zeros((7, longest, padded), np.float32)
+    queries, keys, values, slopes = rows[0], rows[1], rows[2], rows[3]
+    grad_keys, grad_values, grad_queries = rows[4], rows[5], rows[6]
+    keys_turned, values_turned = np.zeros((padded, longest), np.float32), np.zeros((padded, longest), np.float32)
+    scores, grad_scores = np.empty((QUERIES, longest), np.float32), np.empty((QUERIES, longest), np.float32)
+    turned, flat_qkv, flat_grads = np.empty(2 * width, np.float32), qkv.reshape(-1), grad_qkv.reshape(-1)
+    flat_attended, flat_slopes = attended.reshape(-1), slopes.reshape(-1)
+    for s in range(len(starts)):
+        start, length = starts[s], lengths[s]
+        for k in range(kv_heads):
+            _read_heads(qkv, start, length, heads + k, stride, k_weight, eps, cos, sin, half_head, _ONE, keys)
+            _copy_heads(qkv, start, length, heads + kv_heads + k, width, values)
+            _transpose(keys, length, keys_turned)
+            _transpose(values, length, values_turned)
+            grad_keys[:length], grad_values[:length] = _ZERO, _ZERO
+            for head in range(k * groups, (k + 1) * groups):
+                _read_heads(qkv, start, length, head, stride, q_weight, eps, cos, sin, half_head, factor, queries)
+                _copy_heads(grad_attended, start, length, head, width, slopes)
+                for first in range(0, length, QUERIES):
+                    count = min(QUERIES, length - first)
+                    seen, at = first + count, first * padded
+                    _add_up(
+                        queries, at, padded, 1, keys_turned, 0, longest, scores, 0, longest, count, _up_to_lanes(seen),
+                        padded, False,
+                    )  # fmt: skip
+                    _add_up(
+                        slopes, at, padded, 1, values_turned, 0, longest, grad_scores, 0, longest, count,
+                        _up_to_lanes(seen), padded, False,
+                    )  # fmt: skip
+                    for r in range(count):
+                        n, own = start + first + r, first + r + 1
+                        weights, grads, log_sum = scores[r], grad_scores[r], log_sums[n, head]
+                        dot = _dot(flat_slopes, at + r * padded, flat_attended, (n * heads + head) * width, width)
+                        for j in range(own):
+                            weight = exp(min(weights[j] - log_sum, _ZERO))
+                            weights[j] = weight
+                            grads[j] = weight * (grads[j] - dot)
+                        weights[own:seen], grads[own:seen] = _ZERO, _ZERO
+                    _add_up(
+                        scores, 0, 1, longest, slopes, at, padded, grad_values, 0, padded, seen, padded, count, True
+                    )
+                    _add_up(
+                        grad_scores, 0, 1, longest, queries, at, padded, grad_keys, 0, padded, seen, padded, count, True
+                    )
+                    _add_up(
+                        grad_scores,
+                        0,
+                        longest,
+                        1,
+                        keys,
+                        0,
+                        padded,
+                        grad_queries,
+                        at,
+                        padded,
+                        count,
+                        padded,
+                        seen,
+                        False,
+                    )
+                for i in range(length):
+                    _head_backward(
+                        flat_qkv, (start + i) * stride + head * width, q_weight, eps, cos[i], sin[i], half_head, factor,
+                        grad_queries.reshape(-1), i * padded, turned, flat_grads, grad_q,
+                    )  # fmt: skip
+            for i in range(length):
+                at = (start + i) * stride + (heads + k) * width
+                _head_backward(
+                    flat_qkv, at, k_weight, eps, cos[i], sin[i], half_head, _ONE, grad_keys.reshape(-1), i * padded,
+                    turned, flat_grads, grad_k,
+                )  # fmt: skip
                 for d in range(width):
-                    square += qkv[n, at + d] * qkv[n, at + d]
-                    dot += turned[d] * k_weight[d] * qkv[n, at + d]
-                inverse = _ONE / np.sqrt(square / np.float32(width) + eps)
-                along = dot * inverse * inverse * inverse / np.float32(width)
-                for d in range(width):
-                    grad_k[d] += turned[d] * qkv[n, at + d] * inverse
-                    grads[n, at + d] = turned[d] * k_weight[d] * inverse - qkv[n, at + d] * along
-                at = first_value + k * width
-                for d in range(width):
-                    grads[n, at + d] = grad_values[s, k, i, d]
+                    flat_grads[at + kv_heads * width + d] = grad_values[i, d]
+
+
+# --- optimisation -----------------------------------------------------------------------------------------------------
+_FIRST, _THIRD, _FIFTH = np.float32(3.4445), np.float32(-4.7750), np.float32(2.0315)
+_LEAST_NORM = np.float32(1e-7)
+
+
+@_kernel
+def orthogonalise(matrix, iterations):
+    """``matrix`` [m, n], m <= n, with all singular values near 1, by Newton and Schulz's iteration of fifth order.
+
+    X <- a X + (b X X^T + c (X X^T)^2) X, from X of Frobenius norm 1.
+    """
+    rows, columns = matrix.shape
+    padded, wide = _up_to_lanes(rows), _up_to_lanes(columns)
+    x, turned = np.zeros((padded, wide), np.float32), np.zeros((wide, padded), np.float32)
+    gram, change = np.zeros((padded, padded), np.float32), np.zeros((padded, padded), np.float32)
+    longer = np.zeros((padded, wide), np.float32)
+    norm = np.sqrt(_dot(matrix, 0, matrix, 0, rows * columns))
+    x[:rows, :columns] = matrix / max(norm, _LEAST_NORM)
+    for _ in range(iterations):
+        for i in range(padded):
+            for j in range(wide):
+                turned[j, i] = x[i, j]
+        _add_up(x, 0, wide, 1, turned, 0, padded, gram, 0, padded, padded, padded, wide, False)
+        _add_up(gram, 0, padded, 1, gram, 0, padded, change, 0, padded, padded, padded, padded, False)
+        for i in range(padded):
+            for j in range(padded):
+                change[i, j] = _THIRD * gram[i, j] + _FIFTH * change[i, j]
+        _add_up(change, 0, padded, 1, x, 0, wide, longer, 0, wide, padded, wide, padded, False)
+        for i in range(padded):
+            for j in range(wide):
+                x[i, j] = _FIRST * x[i, j] + longer[i, j]
+    return x[:rows, :columns].copy()

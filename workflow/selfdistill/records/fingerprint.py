@@ -24,6 +24,7 @@ from selfdistill.environment import PORTABLE, processor
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
 from selfdistill.files import sha256_file, sha256_text, write_text
+from selfdistill.generation.drafts import Drafts
 from selfdistill.generation.qwen3_engine import Qwen3Engine, sample_rows
 from selfdistill.generation.requests import Row, Sampling
 from selfdistill.grading.grader import grade_many
@@ -120,7 +121,8 @@ def _drawing(manifest: Path) -> list[object]:
     engine, prompts = Qwen3Engine(manifest), _tokens(PROMPTS, PROMPT_TOKENS, 1).tolist()
     # Prompts of different lengths, each drawn several times.
     rows = [Row(tuple(ids[place:]), 10 * place + k) for place, ids in enumerate(prompts) for k in range(ROLLOUTS)]
-    found = sample_rows(engine.weights, rows, Sampling(max_tokens=RESPONSE_TOKENS), engine.end_ids, logps=True)
+    sampling = Sampling(max_tokens=RESPONSE_TOKENS)
+    found = sample_rows(engine.weights, rows, sampling, engine.end_ids, Drafts(), logps=True)
     return [[completion.token_ids, completion.logps] for completion in found]
 
 
@@ -152,21 +154,21 @@ def _on_policy(manifest: Path) -> list[object]:
     own, taught = (torch.cat([_tokens(8, columns, 4), responses], dim=1) for columns in (16, 40))
     mask, found = torch.ones_like(responses), []
     for method in ("sdpo", "grpo"):
-        states, _ = response_states(student, own, torch.ones_like(own), RESPONSE_TOKENS)
+        states = response_states(student, own, torch.ones_like(own), RESPONSE_TOKENS)
         weight = student.get_output_embeddings().weight
         if method == "sdpo":
             with torch.no_grad():
-                theirs, _ = response_states(teacher, taught, torch.ones_like(taught), RESPONSE_TOKENS)
+                theirs = response_states(teacher, taught, torch.ones_like(taught), RESPONSE_TOKENS)
             divergence, logps, _ = distillation_terms(
-                states, theirs, weight, responses, teacher_weight=teacher.get_output_embeddings().weight,
+                states, theirs, weight, responses.flatten(), teacher_weight=teacher.get_output_embeddings().weight,
                 k=100, alpha=0.5, tail=True,
             )  # fmt: skip
             per_token = divergence * truncated_ratio(logps, logps - 0.125, clip=2.0)
         else:
-            logps, _ = token_logps(states, weight, responses)
-            advantages = torch.tensor([1.0, -1.0] * 4)[:, None]
+            logps, _ = token_logps(states, weight, responses.flatten())
+            advantages = torch.tensor([1.0, -1.0] * 4).repeat_interleave(RESPONSE_TOKENS)
             per_token = -advantages * (logps - logps.detach() + 0.125).exp()
-        loss = aggregate(per_token, mask, how="authors")
+        loss = aggregate(per_token.view(mask.shape), mask, how="authors")
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()

@@ -10,6 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from selfdistill.errors import one_of
+from selfdistill.qwen3.products import add_product, product
 from selfdistill.training.settings import AGGREGATIONS
 
 # Log-ratios are bounded before they are exponentiated, as TRL and verl do.
@@ -256,7 +257,7 @@ def _chunks(
     for number, states in enumerate(hidden.split(size)):
         states, logits = states.to(weight.dtype), all_logits[: len(states)]
         if bias is None:
-            torch.mm(states, weight.T, out=logits)
+            product(states, weight.T, logits)
         else:
             torch.addmm(bias, states, weight.T, out=logits)
         yield number * size, states, logits, buffer
@@ -349,7 +350,7 @@ def _piece_logps_of(logits: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
 def _add_product(total: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> None:
     """``total`` += ``first`` @ ``second``, some rows at a time where the product has another dtype."""
     if total.dtype == first.dtype:
-        total.addmm_(first, second)
+        add_product(total, first, second)
         return
     for part, rows in zip(total.split(PRODUCT_ROWS), first.split(PRODUCT_ROWS), strict=True):
         part += rows @ second
