@@ -60,6 +60,9 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM, Trainer
 
 GIB = 2**30
 SHORTEST_RESPONSE = 16
+# On a CPU whose torch is held to AVX2, its flash attention refuses bfloat16.
+torch.backends.cuda.enable_flash_sdp(torch.cuda.is_available())
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SETTINGS = OnPolicySettings(checkpoint_steps=[1])  # the paper's: learning goes by them in both parts
 LOSS = {"k": 100, "alpha": SETTINGS.sdpo.divergence_alpha, "tail": SETTINGS.sdpo.divergence_tail}

@@ -59,7 +59,7 @@ def largest_gap(model: Qwen3ForCausalLM, prompts: list[tuple[int, ...]], steps: 
 @pytest.mark.parametrize("prompts", PROMPTS.values(), ids=PROMPTS)
 def test_logits_equal_those_of_transformers(tied: bool, heads: tuple[int, int], prompts: list[tuple[int, ...]]):
     model = random_qwen3(num_attention_heads=heads[0], num_key_value_heads=heads[1], tie_word_embeddings=tied)
-    assert largest_gap(model, prompts, steps=5) < 1e-5
+    assert largest_gap(model, prompts, steps=5) < 2e-5
 
 
 def test_logits_agree_over_several_blocks_of_the_cache():
