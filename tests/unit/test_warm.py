@@ -220,7 +220,7 @@ def test_what_a_library_may_look_at_is_the_same_or_the_command_works_itself(warm
     environment = start.environment_of_jobs()
     assert run("0", environment=environment)[1]["served"]
     assert run("0", environment=environment | {"NUMEXPR_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"})[1]["served"]
-    assert not run("0", environment=environment | {"MKL_CBWR": "AUTO"})[1]["served"]
+    assert not run("0", environment=environment | {"ARROW_USER_SIMD_LEVEL": "AVX2"})[1]["served"]
     assert not run("0", environment=environment | {"HF_HOME": "/tmp/elsewhere"})[1]["served"]
     assert not run("0", environment=environment | {"PYTHONPATH": f"{package}:{tmp_path}"})[1]["served"]
     assert not run("0", cwd="/")[1]["served"]
