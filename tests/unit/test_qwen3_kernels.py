@@ -71,12 +71,9 @@ def test_kernels_from_the_cache_round_as_those_just_compiled(compiled: tuple[Pat
     assert sorted(cache.rglob("*.nbc")) == files
 
 
-def test_kernels_round_alike_whichever_are_compiled_first(compiled: tuple[Path, list[str]], tmp_path: Path):
-    _, expected = compiled
-    assert digests(tmp_path, TRAIN, SAMPLE) == expected
-
-
-def test_kernels_compiled_beside_others_from_the_cache_round_alike(compiled: tuple[Path, list[str]], tmp_path: Path):
+def test_kernels_round_alike_whichever_are_compiled_first_and_which_come_from_the_cache(
+    compiled: tuple[Path, list[str]], tmp_path: Path
+):
     _, expected = compiled
     trained = digests(tmp_path, TRAIN)
     assert digests(tmp_path, SAMPLE, TRAIN) == expected

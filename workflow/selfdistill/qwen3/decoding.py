@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from selfdistill.qwen3.kernels import BLOCK, LANES, decode_layer, multiply, pack, rms_norm
+from selfdistill.qwen3.kernels import BLOCK, LANES, add_rms_norm, attend, multiply, pack, rms_norm, silu_product
 
 FIRST_CAPACITY = 512  # tokens per row that the cache holds at first
 READ_TOGETHER = 512  # tokens of prompts that are read at a time
@@ -159,10 +159,19 @@ class Decoder:
         x = weights.embedding[tokens]
         places = rows.prompts, rows.prompt_lengths, rows.slots, rows.lengths
         for layer, keys, values in zip(weights.layers, self._keys, self._values, strict=True):
-            decode_layer(x, *layer, weights.eps, *self._angles, keys, values, *places, *work.arrays)
-        normed, logits = work.arrays[0], np.empty((len(tokens), weights.vocabulary), np.float32)
-        rms_norm(x, weights.norm, weights.eps, normed, work.scales)
-        multiply(normed, weights.output, logits, False)
+            rms_norm(x, layer.norm, weights.eps, work.normed, work.scales)
+            multiply(work.normed, layer.qkv, work.qkv, False)
+            norms = layer.query_norm, layer.key_norm, weights.eps
+            attend(work.qkv, *norms, *self._angles, keys, values, *places, work.attended)
+            multiply(work.attended, layer.out, work.added, False)
+            add_rms_norm(x, work.added, layer.mlp_norm, weights.eps, work.total, work.normed, work.scales)
+            multiply(work.normed, layer.gate_up, work.gate_up, False)
+            silu_product(work.gate_up, work.product)
+            x[:] = work.total
+            multiply(work.product, layer.down, x, True)
+        rms_norm(x, weights.norm, weights.eps, work.normed, work.scales)
+        logits = np.empty((len(tokens), weights.vocabulary), np.float32)
+        multiply(work.normed, weights.output, logits, False)
         return logits
 
 
@@ -177,11 +186,13 @@ def _together(lengths: np.ndarray) -> Iterator[np.ndarray]:
 
 
 class _Working:
-    """Memory that a step works in: ``arrays`` [n, width], and ``scales`` [n]."""
+    """Memory that a step works in: [n, width], and ``scales`` [n]."""
 
     def __init__(self, weights: Weights, rows: int):
         hidden, attended = weights.embedding.shape[1], weights.heads * weights.width
         joined = attended + 2 * weights.kv_heads * weights.width
-        widths = hidden, joined, attended, hidden, hidden, 2 * weights.inner, weights.inner
+        self.normed, self.added, self.total = np.empty((3, rows, hidden), np.float32)
+        self.qkv, self.attended = np.empty((rows, joined), np.float32), np.empty((rows, attended), np.float32)
+        self.gate_up = np.empty((rows, 2 * weights.inner), np.float32)
+        self.product = np.empty((rows, weights.inner), np.float32)
         self.scales = np.empty(rows, np.float32)
-        self.arrays = [*(np.empty((rows, width), np.float32) for width in widths), self.scales]

@@ -162,7 +162,7 @@ def _tile(rows: int, vectors: int) -> Callable[..., None]:
 
 def _strip(vectors: int) -> Callable[..., None]:
     """A product's ``vectors`` times `LANES` columns for any number of ``rows``, by the largest tiles that fit."""
-    six, four, two, one = (_tile(rows, vectors) for rows in (TILE, 4, 2, 1))
+    six, two, one = (_tile(rows, vectors) for rows in (TILE, 2, 1))
 
     @_helper
     def strip(a, a_at, a_row, a_step, b, b_at, b_row, c, c_at, c_row, rows, depth, keep):
@@ -170,10 +170,7 @@ def _strip(vectors: int) -> Callable[..., None]:
         while rows - i >= TILE:
             six(a, a_at + i * a_row, a_row, a_step, b, b_at, b_row, c, c_at + i * c_row, c_row, depth, keep)
             i += TILE
-        if rows - i >= 4:
-            four(a, a_at + i * a_row, a_row, a_step, b, b_at, b_row, c, c_at + i * c_row, c_row, depth, keep)
-            i += 4
-        if rows - i >= 2:
+        while rows - i >= 2:
             two(a, a_at + i * a_row, a_row, a_step, b, b_at, b_row, c, c_at + i * c_row, c_row, depth, keep)
             i += 2
         if rows - i >= 1:
@@ -200,6 +197,15 @@ def _add_up(a, a_at, a_row, a_step, b, b_at, b_row, c, c_at, c_row, rows, column
         j += LANES
 
 
+@_inlined
+def _add_product(a, a_at, a_row, a_step, b, b_at, b_row, c, c_at, c_row, rows, columns, depth, keep):
+    """`_add_up` of arrays of any shape. It knows one kind, flat, so that it is compiled once."""
+    _add_up(
+        a.reshape(-1), a_at, a_row, a_step, b.reshape(-1), b_at, b_row, c.reshape(-1), c_at, c_row, rows, columns,
+        depth, keep,
+    )  # fmt: skip
+
+
 def pack(matrix: np.ndarray) -> np.ndarray:
     """A right factor [K, M] as `multiply` takes it: panels [M / `PANEL`, rounded up, K, `PANEL`], filled with zeros."""
     depth, columns = matrix.shape
@@ -218,16 +224,20 @@ def multiply(a, packed, c, keep):
     depth = a.shape[1]
     rest = columns % LANES
     ending = np.zeros((rows if rest else 0, LANES), np.float32)
+    left, factors, filled = a.reshape(-1), packed.reshape(-1), c.reshape(-1)
     for panel in range(packed.shape[0]):
         first = panel * PANEL
         whole = min(PANEL, columns - rest - first)
         right = panel * depth * PANEL
         if whole > 0:
-            _add_up(a, 0, depth, 1, packed, right, PANEL, c, first, columns, rows, whole, depth, keep)
+            _add_up(left, 0, depth, 1, factors, right, PANEL, filled, first, columns, rows, whole, depth, keep)
         if whole < PANEL and rest:
             if keep:
                 ending[:, :rest] = c[:, columns - rest :]
-            _strip_of_one(a, 0, depth, 1, packed, right + max(whole, 0), PANEL, ending, 0, LANES, rows, depth, keep)
+            _add_up(
+                left, 0, depth, 1, factors, right + max(whole, 0), PANEL, ending.reshape(-1), 0, LANES, rows, LANES,
+                depth, keep,
+            )  # fmt: skip
             c[:, columns - rest :] = ending[:, :rest]
 
 
@@ -238,10 +248,26 @@ def add_outer(a, b, c):
     columns = b.shape[1]
     rest = columns % LANES
     whole = columns - rest
+    left, right, total = a.reshape(-1), b.reshape(-1), c.reshape(-1)
     for first in range(0, tokens, _OUTER_TOKENS):
         depth = min(_OUTER_TOKENS, tokens - first)
         if whole:
-            _add_up(a, first * rows, 1, rows, b, first * columns, columns, c, 0, columns, rows, whole, depth, True)
+            _add_up(
+                left,
+                first * rows,
+                1,
+                rows,
+                right,
+                first * columns,
+                columns,
+                total,
+                0,
+                columns,
+                rows,
+                whole,
+                depth,
+                True,
+            )
         for i in range(rows if rest else 0):
             for j in range(whole, columns):
                 for n in range(first, first + depth):
@@ -453,7 +479,8 @@ def attend(
     group, factor, step = heads // kv, np.float32(1 / np.sqrt(width)), 2 * blocks * BLOCK
     queries, mixed = np.empty((RUN * group, width), np.float32), np.empty((RUN * group, padded), np.float32)
     scores, ones = np.empty((RUN * group, step), np.float32), np.ones(step, np.float32)
-    flat_qkv, flat_keys, flat_queries = qkv.reshape(-1), keys.reshape(-1), queries.reshape(-1)
+    flat_qkv, flat_keys, flat_values = qkv.reshape(-1), keys.reshape(-1), values.reshape(-1)
+    flat_queries, flat_scores, flat_mixed = queries.reshape(-1), scores.reshape(-1), mixed.reshape(-1)
     row = 0
     while row < len(qkv):
         count = _tokens_together(slots, row)
@@ -479,21 +506,9 @@ def attend(
                     lanes = _up_to_lanes(min(BLOCK, reach - block * BLOCK))
                     keys_at = ((slot * blocks + block) * kv + h) * width * BLOCK
                     _add_up(
-                        queries,
-                        0,
-                        width,
-                        1,
-                        keys,
-                        keys_at,
-                        BLOCK,
-                        scores,
-                        seen,
-                        step,
-                        count * group,
-                        lanes,
-                        width,
-                        False,
-                    )
+                        flat_queries, 0, width, 1, flat_keys, keys_at, BLOCK, flat_scores, seen, step, count * group,
+                        lanes, width, False,
+                    )  # fmt: skip
                     seen += lanes
             first_own = _up_to_lanes(of_prompt)
             for i in range(count * group):
@@ -514,8 +529,8 @@ def attend(
                     in_block = min(BLOCK, reach - block * BLOCK)
                     values_at = ((slot * blocks + block) * kv + h) * BLOCK * padded
                     _add_up(
-                        scores, seen, step, 1, values, values_at, padded, mixed, 0, padded, count * group, padded,
-                        in_block, True,
+                        flat_scores, seen, step, 1, flat_values, values_at, padded, flat_mixed, 0, padded,
+                        count * group, padded, in_block, True,
                     )  # fmt: skip
                     seen += _up_to_lanes(in_block)
             for i in range(count * group):
@@ -524,27 +539,6 @@ def attend(
                 for d in range(width):
                     out[row + i // group, at + d] = mixed[i, d] * scale
         row += count
-
-
-@_kernel
-def decode_layer(
-    x, norm, qkv_weight, query_norm, key_norm, out_weight, mlp_norm, gate_up_weight, down_weight, eps, cos, sin,
-    half_head, keys, values, prompts, prompt_lengths, slots, lengths, normed, qkv, attended, total, added, gate_up,
-    product, scales,
-):  # fmt: skip
-    """Put ``x`` [N, H] through a layer: the weights, packed, the cache and the rows of `attend`, and working memory."""
-    rms_norm(x, norm, eps, normed, scales)
-    multiply(normed, qkv_weight, qkv, False)
-    attend(
-        qkv, query_norm, key_norm, eps, cos, sin, half_head, keys, values, prompts, prompt_lengths, slots, lengths,
-        attended,
-    )  # fmt: skip
-    multiply(attended, out_weight, added, False)
-    add_rms_norm(x, added, mlp_norm, eps, total, normed, scales)
-    multiply(normed, gate_up_weight, gate_up, False)
-    silu_product(gate_up, product)
-    x[:] = total
-    multiply(product, down_weight, x, True)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -640,7 +634,7 @@ def attend_causally(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, hal
                 for first in range(0, length, QUERIES):
                     count = min(QUERIES, length - first)
                     seen = first + count
-                    _add_up(
+                    _add_product(
                         queries, first * padded, padded, 1, turned, 0, longest, scores, 0, longest, count,
                         _up_to_lanes(seen), padded, False,
                     )  # fmt: skip
@@ -652,7 +646,9 @@ def attend_causally(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, hal
                         total = _sum(row, ones, _up_to_lanes(own))
                         row[own:seen] = _ZERO
                         totals[r], log_sums[start + first + r, head] = total, highest + _log(total)
-                    _add_up(scores, 0, longest, 1, values, 0, padded, outputs, 0, padded, count, padded, seen, False)
+                    _add_product(
+                        scores, 0, longest, 1, values, 0, padded, outputs, 0, padded, count, padded, seen, False
+                    )
                     for r in range(count):
                         scale = _ONE / totals[r]
                         for d in range(width):
@@ -711,11 +707,11 @@ def attend_causally_backward(
                 for first in range(0, length, QUERIES):
                     count = min(QUERIES, length - first)
                     seen, at = first + count, first * padded
-                    _add_up(
+                    _add_product(
                         queries, at, padded, 1, keys_turned, 0, longest, scores, 0, longest, count, _up_to_lanes(seen),
                         padded, False,
                     )  # fmt: skip
-                    _add_up(
+                    _add_product(
                         slopes, at, padded, 1, values_turned, 0, longest, grad_scores, 0, longest, count,
                         _up_to_lanes(seen), padded, False,
                     )  # fmt: skip
@@ -728,13 +724,13 @@ def attend_causally_backward(
                             weights[j] = weight
                             grads[j] = weight * (grads[j] - dot)
                         weights[own:seen], grads[own:seen] = _ZERO, _ZERO
-                    _add_up(
+                    _add_product(
                         scores, 0, 1, longest, slopes, at, padded, grad_values, 0, padded, seen, padded, count, True
                     )
-                    _add_up(
+                    _add_product(
                         grad_scores, 0, 1, longest, queries, at, padded, grad_keys, 0, padded, seen, padded, count, True
                     )
-                    _add_up(
+                    _add_product(
                         grad_scores,
                         0,
                         longest,
@@ -787,12 +783,12 @@ def orthogonalise(matrix, iterations):
         for i in range(padded):
             for j in range(wide):
                 turned[j, i] = x[i, j]
-        _add_up(x, 0, wide, 1, turned, 0, padded, gram, 0, padded, padded, padded, wide, False)
-        _add_up(gram, 0, padded, 1, gram, 0, padded, change, 0, padded, padded, padded, padded, False)
+        _add_product(x, 0, wide, 1, turned, 0, padded, gram, 0, padded, padded, padded, wide, False)
+        _add_product(gram, 0, padded, 1, gram, 0, padded, change, 0, padded, padded, padded, padded, False)
         for i in range(padded):
             for j in range(padded):
                 change[i, j] = _THIRD * gram[i, j] + _FIFTH * change[i, j]
-        _add_up(change, 0, padded, 1, x, 0, wide, longer, 0, wide, padded, wide, padded, False)
+        _add_product(change, 0, padded, 1, x, 0, wide, longer, 0, wide, padded, wide, padded, False)
         for i in range(padded):
             for j in range(wide):
                 x[i, j] = _FIRST * x[i, j] + longer[i, j]
