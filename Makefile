@@ -39,7 +39,7 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
 	@$(TIMED); snakemake --cores $(CORES) --configfile config/thorough.yaml
 
-test: env  ## all tests, about 8 minutes on 2 cores; those of a file with TESTS=tests/unit/test_tables.py
+test: env  ## all tests, about 22 minutes on 2 cores; those of a file with TESTS=tests/unit/test_tables.py
 ifdef TESTS
 	@pytest -q $(TESTS)
 else
