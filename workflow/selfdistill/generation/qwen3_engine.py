@@ -15,7 +15,7 @@ from selfdistill import models
 from selfdistill.generation.drafts import Drafts, accept
 from selfdistill.generation.picking import Uniforms, Warp, pick, warper
 from selfdistill.generation.requests import Completion, Row, Sampling
-from selfdistill.qwen3.decoding import Decoder, Weights, is_plain
+from selfdistill.qwen3.decoding import Decoder, Weights, is_plain, places_within
 
 # Rows sampled at a time. With more, two processes wait for memory, because the keys and values of all rows are read for
 # every token (128: a sixth slower); with fewer, the matrix products have too few rows (32: a tenth slower).
@@ -125,7 +125,7 @@ class _Batch:
     ) -> np.ndarray:
         """Append tokens to the responses ``numbers``, by the ``logits`` [N, V] after what was fed; which ended."""
         before, ended = self.counts[numbers], np.empty(len(numbers), bool)
-        steps = np.repeat(before, sizes) + _places(sizes)
+        steps = np.repeat(before, sizes) + places_within(sizes)
         uniforms = self.uniforms.at(steps, np.repeat(numbers, sizes))
         drawn, logps = pick(warp, torch.from_numpy(logits), uniforms, self.sampling.temperature)
         accept(drawn, logps, fed, sizes, self.is_end, numbers, self.tokens, self.logps, self.counts, ended)
@@ -135,7 +135,7 @@ class _Batch:
     def _feed(self, fed: np.ndarray, sizes: np.ndarray, numbers: np.ndarray, slots: np.ndarray) -> np.ndarray:
         """The logits [N, V] after each of the tokens ``fed`` [N]. All tokens of a response but its last are cached."""
         rows = self.decoder.start(self.prompt_of[numbers], slots)[np.repeat(np.arange(len(numbers)), sizes)]
-        rows.lengths = np.repeat(self.counts[numbers] - 1, sizes) + _places(sizes)
+        rows.lengths = np.repeat(self.counts[numbers] - 1, sizes) + places_within(sizes)
         return self.decoder.forward(fed, rows)
 
     def _completion(self, row: int, with_logps: bool) -> Completion:
@@ -149,8 +149,3 @@ class _Batch:
 def _taken(stack: list[int], count: int) -> np.ndarray:
     """Pop ``count`` members of ``stack``, the last first."""
     return np.array([stack.pop() for _ in range(count)])
-
-
-def _places(sizes: np.ndarray) -> np.ndarray:
-    """0, 1, ... within each of the pieces of ``sizes``."""
-    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -36,6 +36,11 @@ def angles(positions: int, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.cos(turns, dtype=np.float64).astype(np.float32), np.sin(turns, dtype=np.float64).astype(np.float32)
 
 
+def places_within(sizes: np.ndarray) -> np.ndarray:
+    """0, 1, ... within each of the pieces of ``sizes`` that lie end to end."""
+    return np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
 class Layer(NamedTuple):
     """Weights of a layer; matrices are packed, and those with the same input joined."""
 
@@ -136,12 +141,11 @@ class Decoder:
         """Prefill the prompts: all tokens of some of them at a time."""
         for numbers in _together(self.prompt_lengths):
             lengths = self.prompt_lengths[numbers]
-            ends = np.cumsum(lengths)
             slots = np.repeat(self.places + numbers, lengths)
-            positions = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
             none = np.zeros_like(slots)
             tokens = np.concatenate([prompts[number] for number in numbers])
-            self.logits[numbers] = self.forward(tokens, Rows(none, none, slots, positions))[ends - 1]
+            logits = self.forward(tokens, Rows(none, none, slots, places_within(lengths)))
+            self.logits[numbers] = logits[np.cumsum(lengths) - 1]
 
     def start(self, numbers: np.ndarray, places: np.ndarray) -> Rows:
         """Rows that follow the prompts ``numbers``, in the free ``places`` (from 0 on)."""

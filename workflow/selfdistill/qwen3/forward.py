@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, Qwen3ForCausalLM
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from selfdistill.qwen3 import kernels
-from selfdistill.qwen3.decoding import angles, inverse_frequencies, is_plain
+from selfdistill.qwen3.decoding import angles, inverse_frequencies, is_plain, places_within
 from selfdistill.qwen3.kernels import pack
 from selfdistill.qwen3.products import linear
 
@@ -281,7 +281,7 @@ class _Batch:
         idle = np.zeros(len(sizes), dtype=bool) if with_gradient is None else ~np.asarray(with_gradient, dtype=bool)
         by_length = np.lexsort((-sizes, idle))
         starts, sizes, idle = (np.cumsum(sizes) - sizes)[by_length], sizes[by_length], idle[by_length]
-        order = np.arange(sizes.sum()) + np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+        order = np.repeat(starts, sizes) + places_within(sizes)
         self.order, self.places = torch.from_numpy(order), torch.from_numpy(np.argsort(order))
         kinds = (sizes[(sizes > 0) & (idle == kind)].tolist() for kind in (False, True))
         self.groups: list[_Group] = []
@@ -397,9 +397,10 @@ class _Stack(torch.autograd.Function):
         batch, working, saved = ctx.batch, ctx.working, ctx.saved
         end, end_inverse, final, *weights = ctx.saved_tensors
         del ctx.saved
-        layers = [layer.packed_backward() for layer in _joined(weights)]
+        joined = _joined(weights)
+        layers = [layer.packed_backward() for layer in joined]
         last, inverse, norm, slope = _arrays([end, end_inverse, final, grad])
-        grads = [_Joined(*map(np.zeros_like, layer)) for layer in _joined(weights)]
+        grads = [_Joined(*map(np.zeros_like, layer)) for layer in joined]
         grad_x, grad_final = np.empty_like(last), np.zeros_like(norm)
         nothing_past = np.zeros((batch.largest, batch.hidden), np.float32)
         for group in batch.groups:

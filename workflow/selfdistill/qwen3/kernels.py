@@ -253,21 +253,9 @@ def add_outer(a, b, c):
         depth = min(_OUTER_TOKENS, tokens - first)
         if whole:
             _add_up(
-                left,
-                first * rows,
-                1,
-                rows,
-                right,
-                first * columns,
-                columns,
-                total,
-                0,
-                columns,
-                rows,
-                whole,
-                depth,
+                left, first * rows, 1, rows, right, first * columns, columns, total, 0, columns, rows, whole, depth,
                 True,
-            )
+            )  # fmt: skip
         for i in range(rows if rest else 0):
             for j in range(whole, columns):
                 for n in range(first, first + depth):
@@ -513,15 +501,9 @@ def attend(
             first_own = _up_to_lanes(of_prompt)
             for i in range(count * group):
                 end = first_own + lengths[row] + i // group + 1
-                for t in range(of_prompt, first_own):
-                    scores[i, t] = _LOWEST
-                for t in range(end, seen):
-                    scores[i, t] = _LOWEST
+                scores[i, of_prompt:first_own], scores[i, end:seen] = _LOWEST, _LOWEST
                 _to_powers(scores[i], _largest(scores[i, :seen]), seen)
-                for t in range(of_prompt, first_own):
-                    scores[i, t] = _ZERO
-                for t in range(end, seen):
-                    scores[i, t] = _ZERO
+                scores[i, of_prompt:first_own], scores[i, end:seen] = _ZERO, _ZERO
             mixed[:] = _ZERO
             seen = 0
             for slot, reach in ((prompts[row], of_prompt), (slots[row], last)):
@@ -608,6 +590,15 @@ def _copy_heads(source, start, length, head, width, out):
             out[i, d] = source[start + i, head * width + d]
 
 
+@_helper
+def _layout(qkv, lengths, half_head, log_sums):
+    """Numbers in a row of ``qkv``, D, KV, G, D', positions of the longest sequence up to whole lanes, 1 / root of D."""
+    stride, width, heads = qkv.shape[1], 2 * len(half_head), log_sums.shape[1]
+    kv_heads = (stride // width - heads) // 2
+    factor = _ONE / np.sqrt(np.float32(width))
+    return stride, width, kv_heads, heads // kv_heads, _up_to_lanes(width), _up_to_lanes(lengths.max()), factor
+
+
 @_kernel
 def attend_causally(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, half_head, attended, log_sums):
     """Fill ``attended`` [N, KV * G * D]: each token attends to its sequence up to itself.
@@ -615,10 +606,8 @@ def attend_causally(qkv, starts, lengths, q_weight, k_weight, eps, cos, sin, hal
     Of ``qkv`` [N, (KV * G + 2 KV) * D]. ``starts`` and ``lengths`` [S] say which rows are a sequence's. Fills
     ``log_sums`` [N, KV * G] with the logarithms of the sums of exponentials of scores.
     """
-    stride, width, heads = qkv.shape[1], 2 * len(half_head), log_sums.shape[1]
-    kv_heads, padded, longest = (stride // width - heads) // 2, _up_to_lanes(width), _up_to_lanes(lengths.max())
-    groups, factor = heads // kv_heads, _ONE / np.sqrt(np.float32(width))
-    rows = np.zeros((3, longest, padded), np.float32)
+    stride, width, kv_heads, groups, padded, longest, factor = _layout(qkv, lengths, half_head, log_sums)
+    heads, rows = kv_heads * groups, np.zeros((3, longest, padded), np.float32)
     queries, keys, values = rows[0], rows[1], rows[2]
     turned, scores = np.zeros((padded, longest), np.float32), np.empty((QUERIES, longest), np.float32)
     outputs, totals = np.empty((QUERIES, padded), np.float32), np.empty(QUERIES, np.float32)
@@ -683,10 +672,8 @@ def attend_causally_backward(
     grad_q, grad_k,
 ):  # fmt: skip
     """Fill ``grad_qkv``, of `attend_causally`, from ``grad_attended``; add to ``grad_q`` and ``grad_k`` [D]."""
-    stride, width, heads = qkv.shape[1], 2 * len(half_head), log_sums.shape[1]
-    kv_heads, padded, longest = (stride // width - heads) // 2, _up_to_lanes(width), _up_to_lanes(lengths.max())
-    groups, factor = heads // kv_heads, _ONE / np.sqrt(np.float32(width))
-    rows = np.zeros((7, longest, padded), np.float32)
+    stride, width, kv_heads, groups, padded, longest, factor = _layout(qkv, lengths, half_head, log_sums)
+    heads, rows = kv_heads * groups, np.zeros((7, longest, padded), np.float32)
     queries, keys, values, slopes = rows[0], rows[1], rows[2], rows[3]
     grad_keys, grad_values, grad_queries = rows[4], rows[5], rows[6]
     keys_turned, values_turned = np.zeros((padded, longest), np.float32), np.zeros((padded, longest), np.float32)
@@ -731,21 +718,9 @@ def attend_causally_backward(
                         grad_scores, 0, 1, longest, queries, at, padded, grad_keys, 0, padded, seen, padded, count, True
                     )
                     _add_product(
-                        grad_scores,
-                        0,
-                        longest,
-                        1,
-                        keys,
-                        0,
-                        padded,
-                        grad_queries,
-                        at,
-                        padded,
-                        count,
-                        padded,
-                        seen,
+                        grad_scores, 0, longest, 1, keys, 0, padded, grad_queries, at, padded, count, padded, seen,
                         False,
-                    )
+                    )  # fmt: skip
                 for i in range(length):
                     _head_backward(
                         flat_qkv, (start + i) * stride + head * width, q_weight, eps, cos[i], sin[i], half_head, factor,
@@ -780,9 +755,7 @@ def orthogonalise(matrix, iterations):
     norm = np.sqrt(_dot(matrix, 0, matrix, 0, rows * columns))
     x[:rows, :columns] = matrix / max(norm, _LEAST_NORM)
     for _ in range(iterations):
-        for i in range(padded):
-            for j in range(wide):
-                turned[j, i] = x[i, j]
+        _transpose(x, padded, turned)
         _add_product(x, 0, wide, 1, turned, 0, padded, gram, 0, padded, padded, padded, wide, False)
         _add_product(gram, 0, padded, 1, gram, 0, padded, change, 0, padded, padded, padded, padded, False)
         for i in range(padded):
