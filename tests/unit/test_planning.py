@@ -557,3 +557,7 @@ def test_the_paper_study_is_planned_through_its_profile(
     assert "assumed" in text
     assert "GPU-hours" in text and "money" in text
     assert files == {str(p) for folder in (".snakemake", "results", "work", "logs") for p in Path(folder).rglob("*")}
+    Path("mine.yaml").write_text("study: mine\n")
+    both = dag.read(configfiles=[Path("mine.yaml")], profiles=[Path("profiles/paper"), Path("profiles/slurm")])
+    assert {job.rule for job in both.jobs} >= {"register_model", "train_onpolicy"}
+    assert "pretrain_model" not in {job.rule for job in both.jobs}

@@ -16,7 +16,7 @@ FINISHED = (
     "results/microcosm/training/microcosm/grpo-train-lr0.0003-seed0.parquet",
 )
 # What a start says that is not ours: Snakemake's own progress.
-PROGRESS = re.compile(r"Using workflow specific profile|Config file .* is extended by|Warning: ")
+PROGRESS = re.compile(r"Using workflow specific profile|Config file .* is extended by|Warning: |Study '")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,22 @@ def test_a_real_start_says_the_same(project, monkeypatch):
     run = subprocess.run(command, env=environment(project), capture_output=True, text=True)
     (told,) = sentences(run.stdout + run.stderr)
     assert run.returncode == 1 and told.startswith(sentence)
+
+
+PROFILES = ("--profile", "profiles/paper", "--profile", "profiles/slurm")
+
+
+@pytest.mark.parametrize("own", [(), ("--configfile", "mine.yaml"), ("--config", "seed=7")])
+def test_what_is_laid_over_a_profile_leaves_its_study(own, project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    (project.folder / "mine.yaml").write_text("study: mine\nseed: 7\n")
+    target = f"results/{'mine' if 'mine.yaml' in own else 'paper'}/training/runs.parquet"
+    status, output = start(project, "--dry-run", target, *PROFILES, *own)
+    assert status == 0, output
+    (told,) = [line for line in output.splitlines() if line.startswith("Study '")]
+    files = ["config.yaml", "config/paper.yaml", *(["mine.yaml"] if "mine.yaml" in own else [])]
+    assert f"by {', '.join(files)}{' and --config' * ('--config' in own)}: " in told
+    assert "deepseek" in told and "vLLM, on GPUs" in told and "microcosm" not in told
 
 
 def test_a_start_elsewhere_says_where_it_belongs(project, monkeypatch):

@@ -14,7 +14,7 @@ from selfdistill.errors import UserError
 from selfdistill.files import sha256_meaning
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import CHOICES, GUIDANCE
-from selfdistill.opening import Start, open_study
+from selfdistill.opening import Start, headline, open_study
 from selfdistill.study import COLLECTED, SFT_SETS
 from selfdistill.training.methods import METHODS
 
@@ -44,6 +44,8 @@ except UserError as error:
     # Snakemake would set an exception's sentences among lines of its stack.
     raise SystemExit(str(error)) from error
 CONFIG, STUDY, CLAIMS = OPENED.study.config, OPENED.study, OPENED.claims
+if workflow.is_main_process:
+    print(headline(STUDY, START), file=sys.stderr)
 for warning in OPENED.warnings:
     print(f"Warning: {warning}", file=sys.stderr)
 FLAGS = Flags(STUDY)

@@ -69,12 +69,28 @@ def open_study(values: Mapping[str, Any], start: Start | None) -> Opened:
     return Opened(study, claims, checks.warnings_of(study))
 
 
+def headline(study: Study, start: Start) -> str:
+    """The first line of a start: what is about to be studied, and which files say so."""
+    files = ", ".join(map(str, map(_shown, start.files))) + (" and --config" if start.given else "")
+    models = list(study.used_models)
+    engine = "vLLM, on GPUs" if study.config.engine == "vllm" else study.config.engine
+    return (
+        f"Study '{study.config.study}', by {files}: {len(models)} model{'s' * (len(models) != 1)} "
+        f"({', '.join(models)}), sampled with {engine}; {len(study.runs)} on-policy runs"
+    )
+
+
+def _shown(file: Path) -> Path:
+    """A file as it is called from here."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+
+
 def _layers(start: Start) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
     """What each file says, by its name, and what ``--config`` does; and a sentence for each fault of a file."""
     layers: dict[str, Mapping[str, Any]] = {}
     faults: list[str] = []
     for file in start.files:
-        path = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        path = _shown(file)
         try:
             content = read_written(path)
         except UserError as error:

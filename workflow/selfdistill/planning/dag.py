@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.errors import UserError, nearest
+from selfdistill.overlays import composed
 from selfdistill.written import read_written
 
 # What is used of Snakemake beyond its documented API (`snakemake.api`), by where it stands.
@@ -127,7 +128,8 @@ def read(*, configfiles: Sequence[Path] = (), profiles: Sequence[Path] = (), cor
         read_written(path)  # Snakemake has no sentence for what is no text, or no YAML
     check_internals()
     flags = ["--profile", *map(str, profiles)] if profiles else []
-    flags += ["--configfile", *map(str, configfiles)] if configfiles else []
+    files = composed(map(str, profiles), configfiles)
+    flags += ["--configfile", *map(str, files)] if files else []
     return _build(flags if cores is None else [*flags, "--cores", str(cores)])
 
 
