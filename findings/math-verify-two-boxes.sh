@@ -2,9 +2,10 @@
 # math-verify reads two boxes that stand close together as the set of both: neither answer is right, and their pair is.
 #
 # Guess:   of several \boxed the last one counts, as in the graders of MATH; or the first; or those of "4 and 5".
-# Seen:    what is between may say the opposite of "and": "I tried \boxed{4}, then \boxed{5}." and "\boxed{4}? No: \boxed{5}"
-#          are {4, 5}, wrong for 4 and for 5, right for the gold answer 4,5. So it is below ten characters, and with a
-#          comma among them below seventy. Without the comma, or further apart, the last box counts.
+# Seen:    what is between may say the opposite of "and": "I tried \boxed{4}, then \boxed{5}." and
+#          "\boxed{4}? No: \boxed{5}" are {4, 5}, wrong for 4 and for 5, right for the gold answer 4,5.
+#          So it is below ten characters, and below seventy with a comma, a semicolon, "and" or "or" among them. Otherwise
+#          the last box counts.
 # With:    math-verify 0.9.0, latex2sympy2_extended 1.11.0, by itself and as TRL 1.16.0's accuracy_reward calls it
 # Matters: a model that corrects itself at once gets no reward for its right answer, and one that writes a long sentence
 #          between does. Keeping the last box alone before grading avoids it.
@@ -41,7 +42,7 @@ for both in (r"I tried \boxed{4}, then \boxed{5}.", r"\boxed{4}? No: \boxed{5}")
     expect(both, "4", False)
     expect(both, "4,5", True)
 expect(r"I tried \boxed{4}, which does not fit the second clue, then \boxed{5}.", "5", False)
-expect(r"I tried \boxed{4} which does not fit the second clue; then \boxed{5}.", "5", True)
+expect(r"I tried \boxed{4} which does not fit the second clue: then \boxed{5}.", "5", True)
 expect(r"I tried \boxed{4}, which does not fit the second clue because 4 is no odd number, then \boxed{5}.", "5", True)
 expect(r"It is \boxed{5}. Check: \boxed{5}.", "5", True)
 PYTHON
