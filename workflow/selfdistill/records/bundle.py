@@ -8,7 +8,7 @@ neither a size, nor a digest of themselves, nor ``left_out``.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -133,11 +133,15 @@ def bundle(root: Path) -> int:
     beside, records = tree.sidecars(), tree.all()
     if not records:
         raise UserError(f"{root}: no records (expected a folder with {SIDECAR} files, or with {BUNDLE})")
-    lines = (json.dumps(_line(place, record, root)) + "\n" for place, record in records.items())
-    write_text(root / BUNDLE, "".join(lines))
+    write_text(root / BUNDLE, lines(records, root))
     for sidecar in beside.values():
         sidecar.unlink()
     return len(records)
+
+
+def lines(records: Mapping[str, Record], root: Path) -> str:
+    """What a `BUNDLE` of the tree ``root`` says."""
+    return "".join(json.dumps(_line(place, record, root)) + "\n" for place, record in records.items())
 
 
 def _line(place: str, record: Record, root: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from selfdistill.parameters import ResultsFolder
+from selfdistill.parameters import Out, ResultsFolder
 from selfdistill.stages.registry import UPKEEP, stage
 
 Repos = Annotated[list[str], "Repositories of the hub."]
@@ -61,3 +61,11 @@ def bundle_provenance(results: ResultsFolder) -> None:
     from selfdistill.records import bundle
 
     print(f"{results / bundle.BUNDLE}: {bundle.bundle(results)} records")
+
+
+@stage(UPKEEP)
+def archive(results: ResultsFolder, *, out: Out) -> None:
+    """Put a finished study with its records and the workflow into one zip, a Workflow Run RO-Crate."""
+    from selfdistill.records import archive as archiving
+
+    print(f"{out}: {archiving.archive(results, Path.cwd(), out)} files")

@@ -1,0 +1,153 @@
+"""A finished study in one zip: a Workflow Run RO-Crate, which archives, catalogues and people can read without us.
+
+It holds results, records, configuration, lock file and the workflow that made them. Responses and models are too large;
+their records with digests are in it. Profile: https://w3id.org/ro/wfrun/workflow/0.5 (Leo et al. 2024, PLoS ONE
+19:e0309210).
+"""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from selfdistill.errors import UserError
+from selfdistill.files import atomic_path, write_text
+from selfdistill.records.bundle import BUNDLE, Record, Records, lines
+
+RESULTS = ("tables", "figures", "claims", "datasets", "curves.parquet", "config.yaml")
+# Of data sets only their cards: examples are responses.
+LEFT_OUT = ("datasets/**/*.parquet", "**/*.provenance.json")
+WORKFLOW = "Snakefile"
+SOURCES = (WORKFLOW, "workflow", "config.yaml", "config", "envs", "profiles", "LICENSE", "CITATION.cff", "README.md")
+PROFILES = {
+    "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
+    "https://w3id.org/ro/wfrun/workflow/0.5": "Workflow Run Crate",
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
+}
+TYPES = {
+    ".parquet": "application/vnd.apache.parquet", ".csv": "text/csv", ".md": "text/markdown", ".json": "application/json",
+    ".jsonl": "application/jsonl", ".yaml": "application/yaml", ".html": "text/html", ".tex": "application/x-tex",
+    ".png": "image/png", ".svg": "image/svg+xml", ".pdf": "application/pdf",
+}  # fmt: skip
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that equal contents give equal bytes
+
+
+def archive(results: Path, checkout: Path, out: Path) -> int:
+    """Write the results tree ``results`` and the workflow in ``checkout`` as the crate ``out``; returns its files.
+
+    `UserError` where the study is not finished, or its records are damaged.
+    """
+    if not (results / "claims" / "ledger.parquet").is_file():
+        raise UserError(f"{results}: not a finished study (no claims/ledger.parquet)")
+    records = Records(results).all()
+    if not records:
+        raise UserError(f"{results}: no records of how its files were made")
+    with tempfile.TemporaryDirectory() as folder:
+        crate = Path(folder)
+        _write_crate(crate, results, checkout, records)
+        return _zip(crate, out)
+
+
+def _write_crate(folder: Path, results: Path, checkout: Path, records: dict[str, Record]) -> None:
+    from rocrate.rocrate import ROCrate
+
+    study = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))["study"]
+    citation = yaml.safe_load((checkout / "CITATION.cff").read_text(encoding="utf-8"))
+    crate = ROCrate()
+    crate.name = f"Results of the study '{study}'"
+    crate.description = citation["abstract"]
+    crate.license = _licence(crate, citation["license"])
+    crate.datePublished = _last(records)
+    workflow = crate.add_workflow(checkout / WORKFLOW, WORKFLOW, main=True, lang="snakemake")
+    workflow["name"], workflow["license"] = citation["title"], crate.license
+    workflow["version"] = str(citation["version"])
+    for path in _sources(checkout):
+        if str(path) != WORKFLOW:
+            _add(crate, checkout / path, str(path))
+    made = [_add(crate, results / path, f"results/{path}") for path in _results(results)]
+    with tempfile.TemporaryDirectory() as held:
+        bundle = Path(held) / BUNDLE
+        write_text(bundle, lines(records, results))
+        made.append(_add(crate, bundle, f"results/{BUNDLE}"))
+        crate.add_action(
+            workflow,
+            identifier="#run",
+            object=[crate.dereference("results/config.yaml")],
+            result=[file for file in made if file.id != "results/config.yaml"],
+            properties=_run(study, records),
+        )
+        crate.root_dataset["conformsTo"] = [_profile(crate, *known) for known in PROFILES.items()]
+        crate.root_dataset["mentions"] = crate.dereference("#run")
+        crate.write(folder)
+
+
+def _run(study: str, records: dict[str, Record]) -> dict[str, Any]:
+    """What the run's action says of itself: from the first finished file to the last."""
+    when = sorted(record.content["finished"] for record in records.values())
+    return {
+        "name": f"Study '{study}'",
+        "description": f"{len(records)} files made, each with its command, inputs and digests in results/{BUNDLE}",
+        "startTime": when[0],
+        "endTime": when[-1],
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+    }
+
+
+def _last(records: dict[str, Record]) -> str:
+    return max(record.content["finished"] for record in records.values())
+
+
+def _licence(crate: Any, name: str) -> Any:
+    from rocrate.model.contextentity import ContextEntity
+
+    properties = {"@type": "CreativeWork", "name": name}
+    return crate.add(ContextEntity(crate, f"https://spdx.org/licenses/{name}", properties=properties))
+
+
+def _profile(crate: Any, identifier: str, name: str) -> Any:
+    from rocrate.model.contextentity import ContextEntity
+
+    properties = {"@type": "CreativeWork", "name": name, "version": identifier.rpartition("/")[2]}
+    return crate.add(ContextEntity(crate, identifier, properties=properties))
+
+
+def _add(crate: Any, path: Path, place: str) -> Any:
+    known = {"encodingFormat": TYPES[path.suffix]} if path.suffix in TYPES else {}
+    return crate.add_file(path, place, properties={"name": place, "contentSize": str(path.stat().st_size), **known})
+
+
+def _sources(checkout: Path) -> Iterator[Path]:
+    for name in SOURCES:
+        yield from (path for path in _files(checkout, checkout / name) if "__pycache__" not in path.parts)
+
+
+def _results(results: Path) -> Iterator[Path]:
+    for name in RESULTS:
+        yield from (path for path in _files(results, results / name) if not _matches(path, LEFT_OUT))
+
+
+def _matches(path: Path, patterns: Iterable[str]) -> bool:
+    return any(path.match(pattern) for pattern in patterns)
+
+
+def _files(root: Path, below: Path) -> list[Path]:
+    """A file, or all files below a folder, as paths from ``root``, in order."""
+    found = [below] if below.is_file() else sorted(path for path in below.rglob("*") if path.is_file())
+    return [path.relative_to(root) for path in found]
+
+
+def _zip(folder: Path, out: Path) -> int:
+    files = _files(folder, folder)
+    with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archived:
+        for path in files:
+            content = (folder / path).read_bytes()
+            if path.name == "ro-crate-metadata.json":
+                content = json.dumps(json.loads(content), indent=1, sort_keys=True).encode()
+            entry = zipfile.ZipInfo(str(path), EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archived.writestr(entry, content)
+    return len(files)
