@@ -19,7 +19,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report compare reference bench clean
+.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report archive compare reference bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -93,6 +93,9 @@ resolve: env  ## check that the pins of envs/*.yaml fit together (needs the pack
 
 report: reproduce  ## results/microcosm/report.zip, readable offline
 	@snakemake --report results/microcosm/report.zip
+
+archive: env  ## results/$(STUDY).zip: a finished study with its records and the workflow, as a Workflow Run RO-Crate
+	@selfdistill archive results/$(STUDY) --out results/$(STUDY).zip
 
 compare: env  ## a fresh run against the reference results, value by value
 	@selfdistill compare --fresh results/$(STUDY) --reference results/reference/$(STUDY)

@@ -29,8 +29,8 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
 TYPES = {
-    ".parquet": "application/vnd.apache.parquet", ".csv": "text/csv", ".md": "text/markdown", ".json": "application/json",
-    ".jsonl": "application/jsonl", ".yaml": "application/yaml", ".html": "text/html", ".tex": "application/x-tex",
+    ".parquet": "application/vnd.apache.parquet", ".csv": "text/csv", ".md": "text/markdown",
+    ".json": "application/json", ".jsonl": "application/jsonl", ".yaml": "application/yaml", ".html": "text/html", ".tex": "application/x-tex",
     ".png": "image/png", ".svg": "image/svg+xml", ".pdf": "application/pdf",
 }  # fmt: skip
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that equal contents give equal bytes
@@ -68,10 +68,11 @@ def _write_crate(folder: Path, results: Path, checkout: Path, records: dict[str,
     for path in _sources(checkout):
         if str(path) != WORKFLOW:
             _add(crate, checkout / path, str(path))
-    made = [_add(crate, results / path, f"results/{path}") for path in _results(results)]
+    kept = [str(path) for path in _results(results)]
+    made = [_add(crate, results / path, f"results/{path}") for path in kept]
     with tempfile.TemporaryDirectory() as held:
         bundle = Path(held) / BUNDLE
-        write_text(bundle, lines(records, results))
+        write_text(bundle, lines(records, records.keys() - set(kept)))
         made.append(_add(crate, bundle, f"results/{BUNDLE}"))
         crate.add_action(
             workflow,

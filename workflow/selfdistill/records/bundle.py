@@ -8,7 +8,7 @@ neither a size, nor a digest of themselves, nor ``left_out``.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -133,24 +133,25 @@ def bundle(root: Path) -> int:
     beside, records = tree.sidecars(), tree.all()
     if not records:
         raise UserError(f"{root}: no records (expected a folder with {SIDECAR} files, or with {BUNDLE})")
-    write_text(root / BUNDLE, lines(records, root))
+    absent = {
+        place
+        for place, record in records.items()
+        if (place in beside or record.left_out) and not (root / place).is_file()
+    }
+    write_text(root / BUNDLE, lines(records, absent))
     for sidecar in beside.values():
         sidecar.unlink()
     return len(records)
 
 
-def lines(records: Mapping[str, Record], root: Path) -> str:
-    """What a `BUNDLE` of the tree ``root`` says."""
-    return "".join(json.dumps(_line(place, record, root)) + "\n" for place, record in records.items())
+def lines(records: Mapping[str, Record], absent: Collection[str]) -> str:
+    """What a `BUNDLE` says of ``records``; ``absent``: the places of files that are not shared with them."""
+    return "".join(json.dumps(_line(place, record, place in absent)) + "\n" for place, record in records.items())
 
 
-def _line(place: str, record: Record, root: Path) -> dict[str, Any]:
+def _line(place: str, record: Record, left_out: bool) -> dict[str, Any]:
     """A record of an earlier version stays as it is."""
-    if SEAL not in record.content:
-        return {"path": place, **record.content}
-    beside = sidecar_path(root / place).is_file()
-    left_out = (beside or record.left_out) and not (root / place).is_file()
-    return {"path": place, "left_out": left_out, **record.content}
+    return {"path": place, **({"left_out": left_out} if SEAL in record.content else {}), **record.content}
 
 
 def place_in(path: Path, root: Path) -> str:
