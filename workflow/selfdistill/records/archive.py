@@ -29,9 +29,10 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
 TYPES = {
-    ".parquet": "application/vnd.apache.parquet", ".csv": "text/csv", ".md": "text/markdown", ".tex": "application/x-tex",
-    ".json": "application/json", ".jsonl": "application/jsonl", ".yaml": "application/yaml", ".html": "text/html",
-    ".png": "image/png", ".svg": "image/svg+xml", ".pdf": "application/pdf",
+    ".parquet": "application/vnd.apache.parquet", ".csv": "text/csv", ".md": "text/markdown",
+    ".json": "application/json", ".jsonl": "application/jsonl", ".yaml": "application/yaml",
+    ".html": "text/html", ".tex": "application/x-tex", ".png": "image/png", ".svg": "image/svg+xml",
+    ".pdf": "application/pdf",
 }  # fmt: skip
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that equal contents give equal bytes
 
