@@ -4,7 +4,8 @@ Made-up studies of --models base models have --alike quantities of one kind each
 arms) on --problems problems. A base model's mean has a part of its own, with `rho` times the variance that its problems
 give it. A quarter of the problems' part is common to all base models; half of the variance of a base model's part is
 common to all quantities, as arms share their base model. Base models' parts are normal or two-point: training collapses
-in one of two base models, or in one of four. Kinds are alike (one rho) or unlike (variances that differ sevenfold from the first decile to the ninth).
+in one of two base models, or in one of four. Kinds are alike (one rho) or unlike (variances that differ sevenfold from
+the first decile to the ninth).
 
 Three methods: the percentile bootstrap over base models and problems, stretched by sqrt(R / (R - 1)); the two-way t by
 a quantity's own variance; and the package's own, `selfdistill.analysis.estimates`, which shrinks that variance to those

@@ -17,7 +17,6 @@ from PIL import Image
 from selfdistill import cli, files, tables
 from selfdistill.analysis import quoted as quoted_values
 from selfdistill.analysis import responses, summaries
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.analysis.words import rate_label
 from selfdistill.artifacts import CURVES, FIGURES
 from selfdistill.code_digest import PACKAGE_ROOT
@@ -392,19 +391,20 @@ def test_figures_draw_what_the_tables_hold():
     """The metrics and rows that the scripts look for are those that `summaries` writes."""
     reduced = responses.reduce([BASE_TRACES], "made up")
     settings = {name: responses.reduce([BASE_TRACES.assign(setting=name)], "made up") for name in SETTINGS[1:]}
-    bootstrap = Bootstrap(resamples=50)
-    table = pd.concat([summaries.table_1(settings, reduced, bootstrap=bootstrap), quoted_values.table_1()])
+    shown = {"family": "m", "confidence": 0.95}
+    table_1 = summaries.table_1({"m": settings}, {"m": reduced}, **shown)
+    table = pd.concat([table_1, quoted_values.table_1()])
     figure = drawn("table_1", table).figure
     assert len(points(panel(figure, "density E / L"))) == 2 * len(SETTINGS)
     assert len(points(panel(figure, "score"), hollow=True)) == len(quoted_values.TABLE_1)
-    breakdown = drawn("marker_breakdown", summaries.table_a1(settings, bootstrap=bootstrap)).figure
+    breakdown = drawn("marker_breakdown", summaries.table_a1({"m": settings}, **shown)).figure
     assert len(points(panel(breakdown, "wait"))) == 2 * len(settings)
     runs = {(run, "easy"): reduced for run in ("base", *RUNS)}
-    table = pd.concat([summaries.table_2(runs, bootstrap=bootstrap), quoted_values.table_2()])
+    table = pd.concat([summaries.table_2({"m": runs}, **shown), quoted_values.table_2()])
     accuracy = drawn("table_2", table, runs=RUNS).figure
     assert len(points(panel(accuracy, "easy"))) == len(RUNS)
     assert len(points(panel(accuracy, "paper (quoted)"), hollow=True)) == 3 * 4
-    histogram = drawn("selection", summaries.selection_histogram(reduced), **BOUNDS).figure
+    histogram = drawn("selection", summaries.selection_histogram({"m": reduced}, **shown), **BOUNDS).figure
     assert histogram.subfigs[0].axes[0].get_title(loc="left").startswith("1 of 1 problems")
 
 

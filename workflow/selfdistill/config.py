@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.artifacts import VIEWED
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError, nearest
@@ -54,7 +53,8 @@ class Model(ModelSource):
 
     of: str | None = key(None, doc="That other entry, for source `model`.")
     family: Name | None = key(
-        None, doc="Models of one family are averaged in figures: base models of several seeds; null is the name itself."
+        None,
+        doc="What is averaged in tables and figures: base models of several seeds; null is the name itself.",
     )
     seed: Seed = key(0, doc="Seed of the pre-training, for source `microcosm`.")
     instruction: str = key(
@@ -180,6 +180,11 @@ ROLES = (
 
 
 @settings
+class Statistics:
+    confidence: float = key(0.95, doc="Level of every interval.", paper="none given", gt=0, lt=1)
+
+
+@settings
 class Claims:
     """The claims ledger."""
 
@@ -230,7 +235,7 @@ class Config:
     onpolicy: OnPolicy = key(doc="Sections 5 and 6: on-policy training.")
     figures: Figures = key(doc="Which runs the figures of Sections 5 and 6 show.")
     evaluation: Evaluation = key(doc="Accuracy on unseen problems.")
-    statistics: Bootstrap = key(factory=Bootstrap, doc="Uncertainty.")
+    statistics: Statistics = key(factory=Statistics, doc="Uncertainty.")
     claims: Claims = key(factory=Claims, doc="The claims ledger.")
     reading_room: Limits = key(factory=Limits, doc="How many responses can be read in the reading room.")
 

@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.artifacts import Figure, settings_of
 from selfdistill.cli import flag_word, words
 from selfdistill.errors import UserError
@@ -119,7 +120,10 @@ class Flags:
     # --- tables, figures and claims -----------------------------------------------------------------------------------
 
     def bootstrap(self) -> str:
-        return words("bootstrap", self.study.config.statistics)
+        return words("bootstrap", Bootstrap(confidence=self.study.config.statistics.confidence))
+
+    def confidence(self) -> str:
+        return _joined(confidence=self.study.config.statistics.confidence)
 
     def window(self) -> str:
         return _joined(window=self.study.config.onpolicy.window)

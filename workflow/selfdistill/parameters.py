@@ -29,5 +29,6 @@ Cores = Annotated[int | None, "Cores to plan for; without it, those of this mach
 ResponseTable = Annotated[Path, "Table of responses."]
 Examples = Annotated[Path, "Table of examples to train on."]
 Engine = Annotated[str, "What samples: transformers (CPU) or vllm (GPU)."]
+Confidence = Annotated[float, "Level of every interval."]
 Window = Annotated[int, "Steps that one point of a training curve averages."]
 Summary = Annotated[Path, "Table of numbers that are shown."]

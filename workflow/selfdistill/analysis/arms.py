@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from selfdistill.analysis.words import rate_label
@@ -20,6 +19,9 @@ FINAL_TRAINING = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES))
 
 
 FINAL_EVALUATION = ("avg", f"avg{DIFFERENCE}")
+
+
+INTERVAL = ("low", "high", "plain_low", "plain_high", "by_model", "confidence")  # what a plain fact has none of
 
 
 def arm_label(arm: Mapping[str, Any], usual: Mapping[str, object]) -> str:
@@ -139,7 +141,7 @@ def _summary(shown: pd.DataFrame, usual: Mapping[str, object]) -> pd.DataFrame:
         raise UserError(f"two arms would both be called '{labels[int(twice.to_numpy().argmax())]}'")
     numbers = shown.groupby(list(ARM), dropna=False, sort=False).ngroup()
     frame = shown.assign(artifact="table_onpolicy", model=shown["family"], row=[labels[number] for number in numbers])
-    once = frame.drop_duplicates(["study", "row", "benchmark"]).assign(low=np.nan, high=np.nan, confidence=np.nan)
+    once = frame.drop_duplicates(["study", "row", "benchmark"]).assign(**dict.fromkeys(INTERVAL))
     facts = [once.assign(metric=name, value=once[name].astype(float)) for name in ("runs", "step")]
     # `problems` of a curve is |D|, that of a summary the number of problems behind the value.
     return pd.concat([frame, *facts], ignore_index=True).drop(columns="problems").reindex(columns=SUMMARY.names)

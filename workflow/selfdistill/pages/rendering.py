@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from selfdistill.analysis import quoted, summaries
-from selfdistill.analysis.words import GUIDANCE
+from selfdistill.analysis.words import GUIDANCE, interval_over
 from selfdistill.pages import reading_room
 from selfdistill.pages.stamp import stamp_text
 
@@ -116,13 +116,15 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     notes = []
     if measured["low"].notna().any():
         level = measured["confidence"].dropna().iloc[0]
-        unit = "problems, and runs where there are several," if "runs" in set(measured["metric"]) else "problems"
-        notes.append(f"Brackets: {100 * level:g}% bootstrap interval with {unit} as the resampling unit.")
+        models = set(measured["models"].dropna().astype(int))
+        notes.append(f"Brackets: {100 * level:g}% interval over {interval_over(models)}.")
         if measured["sampling_low"].notna().any():
-            notes.append("Parentheses: the same with the problems held fixed and only their samples redrawn.")
+            held = "the problems" if models == {1} else "base models and problems"
+            notes.append(f"Parentheses: the same with {held} held fixed and only their samples redrawn.")
     averages = measured[measured["metric"] == "avg"]
     if len(averages):
-        samples = sorted({f"{k:g}" for k in (averages["samples"] / averages["problems"]).dropna()})
+        per_problem = averages["samples"] / averages["problems"] / averages["models"]
+        samples = sorted({f"{k:g}" for k in per_problem.dropna()})
         name = f"avg@{' or '.join(samples)}" if samples else "the mean accuracy"
         notes.append(f"avg is {name} in percent, its difference to the base model in points.")
     if (summary["origin"] == "quoted").any():
