@@ -143,7 +143,7 @@ def cases(models: Sequence[int]) -> list[Case]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", type=int, nargs="+", default=[3, 5, 8, 16])
-    parser.add_argument("--studies", type=int, default=200, help="made-up studies per line")
+    parser.add_argument("--studies", type=int, default=300, help="made-up studies per line")
     parser.add_argument("--alike", type=int, default=20, help="quantities of one kind in a study")
     parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

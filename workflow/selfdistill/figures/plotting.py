@@ -67,8 +67,15 @@ COUNTINGS: dict[str, Look] = {
 }
 QUOTED = Look("paper (quoted)", shape="D")
 
-# How a base model's own value is drawn.
-BASE_MODEL: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 2.4, "alpha": 0.45, "zorder": 1.5}
+# How a base model's own value is drawn: on top of the interval.
+BASE_MODEL: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": ".",
+    "markersize": 3.4,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.5,
+    "zorder": 3,
+}
 
 _RC = {
     "font.family": "sans-serif",
