@@ -425,7 +425,7 @@ REFUSED = {
     ),
     "resamples of a bootstrap": (
         "statistics: {confidence: 0.95, resamples: 10000}",
-        "statistics.resamples: unknown; the keys of statistics are confidence",
+        "unknown key 'statistics.resamples'; known here: confidence",
     ),
     "a confidence of 95": (
         "statistics: {confidence: 95}",
@@ -677,7 +677,7 @@ TAKEN = {
     "nothing": "{}",
     "numbers as texts": 'seed: "3"\nsft: {learning_rates: ["1e-4"]}',
     "whole numbers with a point": "onpolicy: {window: 5.0}",
-    "a large decimal with underscores": "onpolicy: {samples: 1_000}",
+    "a large decimal with underscores": "seed: 10_000",
     "a truth by another word": "onpolicy: {keep_checkpoints: yes}",
     "on in quotes": 'figures: {views: {fig_3: {thinking: "on"}}}',
     "an emoji": "models: {microcosm: {instruction: 😀 und ümlaut}}",
