@@ -222,6 +222,10 @@ def _runs(study: Study) -> Faults:
     for (model, name), run in study.runs.items():
         place = f"onpolicy.runs: {model}, {name}"
         yield from _refused(place, _settings_fit, study, run)
+
+
+def _equal_steps(study: Study) -> Faults:
+    """Runs that are averaged have equally many steps."""
     steps = [run.steps for _, run in sorted(study.runs.items())]
     rows = pd.DataFrame(study.run_rows()).assign(steps=steps)
     for _, arm in rows.groupby([*sorted(set(ARM) & set(rows))], dropna=False):
@@ -362,8 +366,9 @@ CHECKS = (
     Check(("models",), _circles),
     Check(("models", "selection", "sft", "onpolicy"), _models_there),
     Check(("study", "problem_sets"), _problems_there),
-    Check(("problem_sets", "selection", "onpolicy"), _sizes),
-    Check(("onpolicy",), _runs),
+    Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
+    Check(("models", "onpolicy"), _runs),
+    Check(("study", "models", "onpolicy"), _equal_steps),
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),
     Check(("study", "models", "onpolicy", "figures"), _views),
     Check(("engine", "models", "sampling", "selection"), _temperatures),

@@ -43,7 +43,7 @@ from selfdistill.training.sft_sets import Collection, SetSizes
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 # Keys that mean something for one source only, by section and source.
 OF_SOURCE = {
-    "models": {"microcosm": {"seed", "seeds"}, "hub": {"repo", "revision"}, "folder": {"folder"}, "model": {"of"}},
+    "models": {"microcosm": {"seed", "each_seed"}, "hub": {"repo", "revision"}, "folder": {"folder"}, "model": {"of"}},
     "problem_sets": SOURCE_KEYS,
 }
 OF_SDPO = ("context", "teacher_update_rate", "top_k")
@@ -60,10 +60,10 @@ class Model(ModelSource):
         doc="What is averaged in tables and figures: base models of several seeds; null is the name itself.",
     )
     seed: Seed = key(0, doc="Seed of the pre-training, for source `microcosm`.")
-    seeds: Distinct[Seed] | None = key(
+    each_seed: Distinct[Seed] | None = key(
         None,
-        doc="Several of them: the entry, and each that uses its weights, stands for the models `NAME_seed0`, ..., of "
-        "one family; wherever its name is listed, all of them are meant.",
+        doc="Several seeds in place of one: the entry, and each that uses its weights, stands for the models "
+        "`NAME_seed0`, ..., of one family; wherever its name is listed, all of them are meant.",
     )
     instruction: str = key(
         "Please reason step by step, and put your final answer within \\boxed{}.",
@@ -367,7 +367,7 @@ _NAMES = (
 
 def _reserved(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A place and a sentence for each entry with a name that stands for something else."""
-    if TRAINED in (_at(written, ["problem_sets"]) or [{}])[0]:
+    if isinstance(written.get("problem_sets"), Mapping) and TRAINED in written["problem_sets"]:
         yield f"problem_sets.{TRAINED}", "is what a run trains on (onpolicy.benchmarks); the set needs another name"
     if isinstance(written.get("models"), Mapping):
         yield from clashes(written["models"])

@@ -1,8 +1,8 @@
 """Base models of several seeds: one entry of the configuration that stands for a model of each.
 
-``microcosm: {source: microcosm, seeds: [0, 1]}`` stands for ``microcosm_seed0`` and ``microcosm_seed1``, and an entry
-that uses its weights (``of: microcosm``) for one model of each as well. They are one family. Where the name of such an
-entry is listed, all of its models are meant.
+``microcosm: {source: microcosm, each_seed: [0, 1]}`` stands for ``microcosm_seed0`` and ``microcosm_seed1``, and an
+entry that uses its weights (``of: microcosm``) for one model of each as well. They are one family. Where the name of
+such an entry is listed, all of its models are meant.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,7 +46,7 @@ def _seeds(models: Mapping[str, Any], name: str) -> list[int]:
     passed: list[str] = []
     while isinstance(entry := models.get(name), Mapping) and name not in passed:
         passed.append(name)
-        seeds = entry.get("seeds")
+        seeds = entry.get("each_seed")
         if seeds is not None:
             sound = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
             return seeds if sound and len(set(seeds)) == len(seeds) else []
@@ -60,7 +60,7 @@ def _entries(models: Mapping[str, Any], members: Members) -> Iterator[tuple[str,
             yield name, entry
         for seed, member in members.get(name, {}).items():
             own = {"seed": seed} if entry.get("of") is None else {"of": members[entry["of"]][seed]}
-            shared = {key: value for key, value in entry.items() if key != "seeds"}
+            shared = {key: value for key, value in entry.items() if key != "each_seed"}
             yield member, {**shared, "family": entry.get("family") or name, **own}
 
 

@@ -75,9 +75,11 @@ class Study:
         return reached
 
     def weights(self, model: str) -> Model:
-        """The entry whose weights a model uses: itself, or another."""
-        entry = self.config.models[model]
-        return entry if entry.of is None else self.weights(entry.of)
+        """The entry whose weights a model uses: itself, or another; where that leads back to itself, any of them."""
+        passed = [model]
+        while (other := self.config.models[passed[-1]].of) is not None and other not in passed:
+            passed.append(other)
+        return self.config.models[passed[-1]]
 
     def models(self, *sources: str) -> list[str]:
         """Models of one of the ``sources``, in the configuration's order."""
