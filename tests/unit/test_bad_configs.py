@@ -110,7 +110,10 @@ REFUSED = {
     "binary": ("seed: 0b11", "YAML does not read 0b11"),
     "octal of YAML 1.2": ("seed: 0o17", "seed: Input should be a valid integer"),
     "a truth for a seed": ("seed: true", "seed: a number is expected (found true)"),
-    "a truth for a number": ("statistics: {resamples: yes}", "statistics.resamples: a number is expected (found true)"),
+    "a truth for a number": (
+        "statistics: {confidence: yes}",
+        "statistics.confidence: a number is expected (found true)",
+    ),
     "a truth for a rate": ("sft: {learning_rates: [true]}", "sft.learning_rates.0: a number is expected"),
     "a truth for a share": ("selection: {high: on}", "selection.high: a number is expected (found true)"),
     "a truth for a run's size": (runs({"method": "grpo", "problems": True}), "problems: a number is expected"),
@@ -199,7 +202,10 @@ REFUSED = {
     "a benchmark": ("evaluation: {benchmarks: [hrad]}", "evaluation.benchmarks: unknown 'hrad' (did you mean 'hard'?)"),
     "a benchmark along training": ("onpolicy: {benchmarks: {train: [esay]}}", "unknown 'esay' (did you mean 'easy'?)"),
     "a set trained on": ("onpolicy: {benchmarks: {trian: [easy]}}", "onpolicy.benchmarks: unknown 'trian'"),
-    "Figure 1a's set": ("figures: {narrow: easy}", "figures.narrow: unknown 'easy'; known: train, narrow"),
+    "Figure 1a's set": (
+        "figures: {narrow: {problem_set: easy}}",
+        "figures.narrow.problem_set: unknown 'easy'; known: train, narrow",
+    ),
     "a set that is dropped": ("problem_sets: {hard: null}", "unknown 'hard'; known:"),
     "a model that is dropped": ("models: {microcosm_off: null}", "unknown 'microcosm_off' (did you mean 'microcosm'?)"),
     "weights of another entry": ("models: {microcosm_off: {of: mikrocosm}}", "models.*.of: unknown 'mikrocosm'"),
@@ -348,7 +354,7 @@ REFUSED = {
         over(
             onpolicy={
                 "runs": [
-                    {"model": "microcosm", "method": ["grpo", "sdpo"], "learning_rate": 3e-4, "seed": list(range(300))}
+                    {"model": "microcosm", "method": ["grpo", "sdpo"], "learning_rate": 3e-4, "seed": list(range(600))}
                 ]
             }
         ),
@@ -388,8 +394,62 @@ REFUSED = {
         "rates.grpo: 0.0003 stands twice",
     ),
     "two runs of one name": (
-        runs({"method": "grpo", "problems": 8, "batch_size": 16}),
-        "onpolicy.runs: two runs of 'microcosm' are called 'grpo-train-n8-draw0-lr0.0003-seed0'",
+        runs({"model": "microcosm_off", "method": "grpo", "problems": 8, "batch_size": 16}),
+        "onpolicy.runs: two runs of 'microcosm_off' are called 'grpo-train-n8-draw0-lr0.0003-seed0': they differ in "
+        "'batch_size' (8 and 16), which no name shows",
+    ),
+    "two runs of one name, of other steps": (
+        runs({"method": "grpo", "steps": 20}),
+        "two runs of 'microcosm' are called 'grpo-train-lr0.0003-seed0': they differ in 'steps' (30 and 20)",
+    ),
+    "a run without a checkpoint": (
+        runs({"method": "grpo", "seed": 1, "steps": 14}),
+        "grpo-train-lr0.0003-seed1: a run of 14 steps reaches none of onpolicy.checkpoint_steps (15, 30)",
+    ),
+    "a checkpoint that no run reaches": (
+        runs({"method": "grpo", "seed": 1, "steps": 40}, checkpoint_steps=[15, 41]),
+        "onpolicy: checkpoint_steps: 41 is not between 1 and steps (40)",
+    ),
+    "replicates of unequal length": (
+        runs({"method": "grpo", "seed": 1, "steps": 20}),
+        "onpolicy.runs: 'grpo-train-lr0.0003-seed0' has 30 steps with 'microcosm' and 20 with 'microcosm';",
+    ),
+    # --- what a run trains on ---
+    "a set called trained": (
+        "problem_sets: {trained: {source: microcosm, split: easy}}",
+        "problem_sets.trained: is what a run trains on (onpolicy.benchmarks); the set needs another name",
+    ),
+    "base models on what no run trains on": (
+        "evaluation: {benchmarks: [trained]}",
+        "evaluation.benchmarks: unknown 'trained' (did you mean 'train'?)",
+    ),
+    "a misspelt trained": ("onpolicy: {benchmarks: {train: [trainde]}}", "onpolicy.benchmarks.*: unknown 'trainde'"),
+    "the first problems without samples": (
+        "onpolicy: {evaluation_deep: {problems: 32}}",
+        "'onpolicy.evaluation_deep.samples' is missing",
+    ),
+    "a draw in words": (
+        runs({"method": "grpo", "problems": 8, "draw": "own"}),
+        ".draw: unknown 'own'; known: seed",
+    ),
+    # --- base models of several seeds ---
+    "a seed twice": ("models: {microcosm: {each_seed: [0, 0]}}", "models.microcosm.each_seed: 0 stands twice"),
+    "a seed below 0": (
+        "models: {microcosm: {each_seed: [-1]}}",
+        "models.microcosm.each_seed.0: Input should be greater",
+    ),
+    "no seed": ("models: {microcosm: {each_seed: []}}", "models.microcosm.each_seed: List should have at least 1 item"),
+    "seeds of published weights": (
+        over(models={"mine": {"source": "hub", "repo": "a/b", "revision": COMMIT, "each_seed": [0]}}),
+        "models.mine.each_seed: belongs to the source 'microcosm', not to 'hub'",
+    ),
+    "a model that another entry stands for": (
+        "models: {microcosm: {each_seed: [0, 1]}, microcosm_seed1: {source: microcosm, seed: 7}}",
+        "models.microcosm_seed1: is also one of the models that 'microcosm' stands for, by its seeds",
+    ),
+    "a misspelt one of many": (
+        "{models: {microcosm: {each_seed: [0, 1, 2, 3, 4, 5, 6, 7, 8]}}, sft: {models: [microcosm_sed3]}}",
+        "sft.models: unknown 'microcosm_sed3' (did you mean 'microcosm_seed3'?)",
     ),
     # --- bounds ---
     "a rate of 1e10": (
@@ -420,9 +480,9 @@ REFUSED = {
         f"sampling: {{collect: {{top_k: {10**10}}}}}",
         "sampling.collect.top_k: Input should be less than 2147483648",
     ),
-    "10**12 resamples": (
-        f"statistics: {{resamples: {10**12}}}",
-        "statistics.resamples: Input should be less than or equal to 100000",
+    "resamples of a bootstrap": (
+        "statistics: {confidence: 0.95, resamples: 10000}",
+        "unknown key 'statistics.resamples'; known here: confidence",
     ),
     "a confidence of 95": (
         "statistics: {confidence: 95}",
@@ -526,11 +586,11 @@ REFUSED = {
     ),
     "more problems than the set has": (
         runs({"method": "grpo", "problem_set": "narrow", "problems": 300}),
-        "draw 0 of 300 problems needs at least 300 problems, 1024 apart at most; the set has 288",
+        "draw 0 of 300 problems needs at least 300 problems, 512 apart at most; the set has 288",
     ),
     "a draw beyond the set": (
-        runs({"method": "grpo", "problems": 8, "draw": 8}),
-        "draw 8 of 8 problems needs at least 8200 problems",
+        runs({"method": "grpo", "problems": 8, "draw": 16}),
+        "draw 16 of 8 problems needs at least 8200 problems",
     ),
     "more problems than draws are apart": (runs({"method": "grpo", "problems": 2000}), "draw 0 of 2000 problems needs"),
     "a target beyond the pool": (
@@ -674,7 +734,7 @@ TAKEN = {
     "nothing": "{}",
     "numbers as texts": 'seed: "3"\nsft: {learning_rates: ["1e-4"]}',
     "whole numbers with a point": "onpolicy: {window: 5.0}",
-    "a large decimal with underscores": "statistics: {resamples: 10_000}",
+    "a large decimal with underscores": "seed: 10_000",
     "a truth by another word": "onpolicy: {keep_checkpoints: yes}",
     "on in quotes": 'figures: {views: {fig_3: {thinking: "on"}}}',
     "an emoji": "models: {microcosm: {instruction: 😀 und ümlaut}}",
@@ -713,6 +773,9 @@ TAKEN = {
     "a set of another source": over(
         problem_sets={"train": {"source": "hub", "repo": "a/b", "revision": COMMIT, "size": None}}
     ),
+    "base models of several seeds": "models: {microcosm: {each_seed: [0, 3]}}",
+    "problems of each base model's own": runs({"method": "grpo", "problems": 8, "draw": "seed", "seed": 1}),
+    "what runs train on": "onpolicy: {benchmarks: {train: [easy, trained]}}",
     "weights of weights": model(source="model", of="microcosm_off"),
     "vLLM": "engine: vllm",
     "adapters beside a fixed teacher": over(
@@ -1045,7 +1108,7 @@ def test_a_section_is_a_table(value):
     for place in sections:
         values = everything()
         put(values, place, value)
-        if value is not None or place[-1] != "evaluate":  # the one that may be null
+        if value is not None or place[-1] not in ("evaluate", "deep", "evaluation_deep"):  # those that may be null
             assert any(shown(place) in line for line in sentences_of(values)), place
 
 

@@ -32,9 +32,11 @@ def test_no_two_splits_share_a_clue_set():
 
 
 def test_pool_and_in_domain_benchmark_are_the_whole_family():
-    family = world.problem_split("train") + world.problem_split("in_domain")
-    assert len(family) == 8407
+    benchmark = world.problem_split("in_domain", 400)
+    family = world.problem_split("train") + benchmark
+    assert len({problem.identity for problem in family}) == len(family) == 8407
     assert len(world.problem_split("train")) >= 8000
+    assert world.problem_split("in_domain") == benchmark[:100]
     for problem in family:
         (anchor, _), *clues = problem.clues
         letters = {name for name, _ in clues}
@@ -79,5 +81,5 @@ def test_misremembered_entries_are_wrong_and_spread_over_all_letters():
 def test_unknown_or_too_small_splits_are_refused_in_one_sentence():
     with pytest.raises(UserError, match=r"unknown microcosm split 'in_domian' \(did you mean 'in_domain'\?\)"):
         world.problem_split("in_domian")
-    with pytest.raises(UserError, match="has 100 problems, 101 were asked for"):
-        world.problem_split("in_domain", 101)
+    with pytest.raises(UserError, match="has 400 problems, 401 were asked for"):
+        world.problem_split("in_domain", 401)

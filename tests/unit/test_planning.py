@@ -178,10 +178,11 @@ def test_few_measured_jobs_give_a_wider_range():
 
 def test_jobs_of_another_configuration_are_not_taken_for_measurements(default: plan.Plan, tmp_path: Path):
     found = planted(default, tmp_path, factor=3.0)
+    fewer = Cause(before=frozenset({"'--samples=4'"}), now=frozenset({"'--samples=16'"}))
     stale = {
-        job.id: replace(job, cause=Cause(before=frozenset({"4"}), now=frozenset({"16"})), pending=True)
+        job.id: replace(job, cause=fewer, pending=True)
         for job in found.graph.jobs
-        if job.rule == "evaluate_model" and job.params["samples"] == 16
+        if job.rule == "evaluate_model" and job.params["asked"] == "--samples=16"
     }
     jobs = tuple(stale.get(job.id, job) for job in found.graph.jobs)
     changed = plan.Plan(replace(found.graph, jobs=jobs), found.study)
@@ -244,6 +245,33 @@ def test_work_follows_the_configuration(default: plan.Plan):
     for rule, wildcards, factor in (("evaluate_model", base, 2.0), ("train_onpolicy", run, 0.5)):
         before, after = (work_of(rule, wildcards, study).tokens.typical for study in (default.study, other))
         assert after == pytest.approx(factor * before)
+
+
+def test_work_follows_what_a_run_has_of_its_own_and_what_is_asked_more_often(default: plan.Plan):
+    values = as_json(default.study.config)
+    asked = {"evaluation_samples": 4, "evaluation_problems": 50, "evaluation_deep": {"problems": 10, "samples": 20}}
+    values["onpolicy"] |= asked | {"steps": 60, "evaluation_trained": {"problems": 7, "samples": 3}}
+    values["onpolicy"]["benchmarks"]["train"] = ["easy", "trained"]
+    row = {"model": "microcosm", "method": "grpo", "learning_rate": 3e-4, "draw": 0}
+    values["onpolicy"]["runs"] = [
+        row | {"problems": None, "steps": 15},
+        row | {"problems": 2, "seed": 1},
+        row | {"model": "microcosm_off", "problems": None, "steps": 15},
+        {"model": "microcosm_off", "method": "grpo", "learning_rate": 3e-4, "problem_set": "narrow"},
+    ]
+    other = replace(default.study, config=parse(values))
+    short, small = "grpo-train-lr0.0003-seed0", "grpo-train-n2-draw0-lr0.0003-seed1"
+
+    def tokens(rule, run, **labels):
+        work = work_of(rule, {"model": "microcosm", "run": run, **labels}, other)
+        return work.tokens.typical / work.length.typical
+
+    assert tokens("train_onpolicy", short) == 15 * 8 * 8
+    assert tokens("train_onpolicy", small) == 60 * 8 * 8
+    # Per checkpoint: 40 problems with 4 samples and 10 with 20, and own ones with 3. The short run reaches one of two.
+    assert tokens("evaluate_checkpoints", short) == pytest.approx(40 * 4 + 10 * 20 + 7 * 3)
+    assert tokens("evaluate_checkpoints", small) == pytest.approx(2 * (40 * 4 + 10 * 20 + 2 * 3))
+    assert tokens("evaluate_model", "base", benchmark="trained") == (7 + 2) * 3
 
 
 def test_every_rule_has_a_cost(default: plan.Plan):
@@ -467,7 +495,7 @@ def test_a_target_limits_the_explanation_to_what_it_needs(
     text = "\n".join(explain.lines(default, ["Table 1"]))
     assert "5 jobs of sample_guidance" in text
     assert "train_onpolicy" not in text
-    assert "17 jobs of train_onpolicy" in "\n".join(explain.lines(default, []))
+    assert "19 jobs of train_onpolicy" in "\n".join(explain.lines(default, []))
 
 
 def test_an_explanation_names_only_the_claims_that_hang_on_a_job(

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import yaml
 from selfdistill import cli, config, stages, tables
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError
 from selfdistill.flags import Flags
@@ -20,8 +19,9 @@ from selfdistill.microcosm.presets import Pretraining
 from selfdistill.models import ModelSource
 from selfdistill.pages.reading_room import Limits
 from selfdistill.problems import ProblemSet
+from selfdistill.settings import as_json
 from selfdistill.study import Study
-from selfdistill.training.prompt_stream import prompt_stream, training_set
+from selfdistill.training.prompt_stream import prompt_stream, trained_problems, training_set
 from selfdistill.training.settings import DRAW_STRIDE, OnPolicySettings, Run, SdpoSettings, SftRun, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
@@ -31,7 +31,7 @@ ROW = {"model": "microcosm", "method": "sdpo", "learning_rate": 3e-4}
 
 
 def study(*rows, rates=(1e-4,), **changes) -> Study:
-    """The default study with these on-policy runs and rates of fine-tuning."""
+    """The default study with these on-policy runs and rates of fine-tuning, and other ``changes`` of its sections."""
     onpolicy = DEFAULT["onpolicy"] | {"runs": list(rows) or [ROW]}
     return Study(
         config.parse(DEFAULT | {"onpolicy": onpolicy, "sft": DEFAULT["sft"] | {"learning_rates": [*rates]}} | changes)
@@ -91,6 +91,18 @@ def test_every_field_shows_in_the_id():
 def test_runs_that_differ_only_in_what_the_id_does_not_show_are_refused():
     with pytest.raises(UserError, match="two runs of 'microcosm' are called"):
         _ = study(ROW, ROW | {"batch_size": 64}).runs
+
+
+def test_a_rows_own_steps_stand_in_place_of_the_studys_and_show_in_no_name():
+    made = study(ROW | {"steps": 20}, ROW | {"seed": 1})
+    (_, short), _ = made.runs
+    assert short == "sdpo-train-lr0.0003-k100-seed0"
+    settings = [made.onpolicy_settings(run) for run in made.runs.values()]
+    assert [(each.steps, each.checkpoint_steps) for each in settings] == [(20, [15]), (30, [15, 30])]
+    assert "--settings.steps=20" in Flags(made).onpolicy_settings("microcosm", short)
+    assert "steps" not in Flags(made).onpolicy_run("microcosm", short) and "steps" not in made.run_rows()
+    with pytest.raises(UserError, match=r"they differ in 'steps' \(30 and 20\), which no name shows"):
+        _ = study(ROW, ROW | {"steps": 20}).runs
 
 
 def test_a_run_of_sdpo_without_context_is_refused():
@@ -161,7 +173,6 @@ AWKWARD = """a "b" 'c' $HOME {x} `y` \\boxed{}\n-z"""
             OnPolicySettings([2, 30], steps=30, aggregation="token", sdpo=SdpoSettings(demonstration="first")),
         ),
         ("train-onpolicy", "sampling", Sampling(0.6, 0.95, 20, 7)),
-        ("make-curves", "bootstrap", Bootstrap(0.9, 10, 3)),
         ("build-reading-room", "limits", Limits(1, 2, 3)),
     ],
 )
@@ -192,6 +203,26 @@ def test_a_rows_own_batch_size_stands_in_place_of_the_studys():
     made = study(ROW | {"batch_size": 4, "problems": 8}, ROW)
     sizes = [made.onpolicy_settings(run).batch_size for run in made.runs.values()]
     assert sizes == [4, DEFAULT["onpolicy"]["batch_size"]]
+
+
+def test_nothing_new_is_said_where_nothing_new_is_asked():
+    """The flags of a study without own steps, samples or seeds: equal ones give equal bytes."""
+    made = study(ROW)
+    flags, run = Flags(made), next(run for _, run in made.runs)
+    assert flags.extent("easy") == "--samples=16"
+    assert flags.along_training("microcosm", run) == "--samples=16 --evaluation-problems=32"
+    assert "held-out" not in flags.pretraining("microcosm")
+    assert made.base_evaluations() == [made.evaluation("microcosm", "base", name) for name in ("easy", "hard")]
+
+
+def test_the_first_problems_may_be_asked_more_often():
+    deep = {"problems": 3, "samples": 16}
+    onpolicy = DEFAULT["onpolicy"] | {"runs": [ROW], "evaluation_samples": 4, "evaluation_deep": deep}
+    made = study(onpolicy=onpolicy, evaluation=DEFAULT["evaluation"] | {"samples": 2, "deep": deep})
+    flags, run = Flags(made), next(run for _, run in made.runs)
+    along = parsed("evaluate-checkpoints", flags.along_training("microcosm", run))
+    assert along == {"samples": 4, "evaluation_problems": 32, "deep_problems": 3, "deep_samples": 16}
+    assert parsed("evaluate-model", flags.extent("easy")) == {"samples": 2, "deep_problems": 3, "deep_samples": 16}
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -236,7 +267,7 @@ def test_training_sets_of_a_draw_are_nested_and_those_of_different_draws_disjoin
 
 
 def test_a_draw_that_the_set_does_not_hold_is_refused():
-    with pytest.raises(UserError, match="draw 3 of 8 problems needs at least 3080 problems"):
+    with pytest.raises(UserError, match="draw 3 of 8 problems needs at least 1544 problems"):
         training_set(PROBLEMS, subset=8, draw=3)
 
 
@@ -249,9 +280,68 @@ def test_a_small_set_is_repeated_to_fill_batches_evenly(questions):
     assert counts.max() - counts.min() <= -(-64 // questions)
 
 
+@pytest.mark.parametrize(("subset", "draw", "distinct"), [(8, 1, 8), (1, 0, 1), (64, 0, 24), (None, 0, 24)])
+def test_what_a_run_trains_on_first_is_what_its_steps_draw(subset, draw, distinct):
+    named = {"subset": subset, "draw": draw, "seed": 5}
+    found = trained_problems(PROBLEMS, **named, batch_size=4, steps=6, at_most=100)
+    part = training_set(PROBLEMS, subset=subset, draw=draw)["problem_id"].tolist()
+    drawn = [part[number] for number in prompt_stream(len(part), batch_size=4, steps=6, seed=5)]
+    assert found["problem_id"].tolist() == list(dict.fromkeys(drawn)) and len(found) == distinct
+    fewer = trained_problems(PROBLEMS, **named, batch_size=4, steps=6, at_most=5)
+    assert fewer["problem_id"].tolist() == list(dict.fromkeys(drawn))[:5]
+
+
+def test_a_model_is_asked_what_each_of_its_runs_trains_on_once(tmp_path):
+    rows = [ROW | {"problems": [8, None]}, ROW | {"seed": 1}, ROW | {"problem_set": "narrow"}, ROW | {"top_k": 10}]
+    benchmarks = {"train": ["easy", "trained"], "narrow": ["narrow_test"]}
+    made = study(onpolicy=DEFAULT["onpolicy"] | {"runs": rows, "benchmarks": benchmarks})
+    assert ("microcosm", "trained") in made.compared_bases and "trained" not in made.benchmarks
+    own = made.own_problems_of("microcosm")
+    assert list(own) == ["train"] and len(own["train"]) == 3  # top-k changes nothing about the problems
+    questions = pd.DataFrame({name: [str(i) for i in range(500)] for name in tables.PROBLEMS.names})
+    tables.write(questions.assign(position=range(500)), tmp_path / "train.parquet", "problems")
+    given = parsed("list-trained", Flags(made).own_problems("microcosm"))
+    stages.list_trained(problem_sets=[tmp_path / "train.parquet"], **given, out=tmp_path / "trained.parquet")
+    listed = set(tables.read(tmp_path / "trained.parquet", "problems")["problem_id"])
+    for run in made.runs.values():
+        if run.problem_set == "train":
+            asked = trained_problems(questions, **made.own_problems(run))["problem_id"]
+            assert len(asked) == (8 if run.problems else 32) and set(asked) < listed
+    narrow = next(run for run in made.runs.values() if run.problem_set == "narrow")
+    assert made.own_problems(narrow) is None
+    assert Flags(made).extent("trained") == "--samples=16"
+
+
 def test_passes_are_shuffled_anew_and_follow_from_the_seed():
     stream = prompt_stream(64, batch_size=64, steps=2, seed=0)
     assert sorted(stream[:64]) == sorted(stream[64:]) == list(range(64))
     assert stream[:64] != stream[64:]
     assert prompt_stream(64, batch_size=64, steps=2, seed=0) == stream
     assert prompt_stream(64, batch_size=64, steps=2, seed=1) != stream
+
+
+# --- base models of several seeds ---
+
+
+def test_an_entry_of_several_seeds_stands_for_a_model_of_each_wherever_it_is_named():
+    models = {name: dict(entry) for name, entry in DEFAULT["models"].items()}
+    models["microcosm"] |= {"each_seed": [0, 3]}
+    selection = DEFAULT["selection"] | {"models": ["microcosm"]}
+    rows = [ROW, ROW | {"model": ["microcosm_off", "microcosm_seed3"], "problems": 8, "draw": "seed"}]
+    made = study(*rows, models=models, selection=selection)
+    assert list(made.config.models) == [
+        "microcosm_seed0", "microcosm_seed3", "microcosm_off_seed0", "microcosm_off_seed3",
+    ]  # fmt: skip
+    assert {entry.family for entry in made.config.models.values()} == {"microcosm"}
+    assert made.config.models["microcosm_seed3"].seed == 3
+    assert made.config.models["microcosm_off_seed3"].of == "microcosm_seed3"
+    assert made.config.selection.models == made.config.sft.models == ["microcosm_seed0", "microcosm_seed3"]
+    assert sorted(made.runs) == [
+        ("microcosm_off_seed0", "sdpo-train-n8-draw0-lr0.0003-k100-seed0"),
+        ("microcosm_off_seed3", "sdpo-train-n8-draw3-lr0.0003-k100-seed0"),
+        ("microcosm_seed0", "sdpo-train-lr0.0003-k100-seed0"),
+        ("microcosm_seed3", "sdpo-train-lr0.0003-k100-seed0"),
+        ("microcosm_seed3", "sdpo-train-n8-draw3-lr0.0003-k100-seed0"),
+    ]
+    again = config.parse(as_json(made.config))  # what a study writes beside its results
+    assert again == made.config

@@ -3,7 +3,7 @@ among the rollouts drawn for each, over all problems that were tried. Shaded: th
 (in the paper 0.125 to 0.5, that is 1 to 4 of 8, both ends included). From these, in file order, the first are taken
 until the wanted number is reached (100 in the paper), so that more problems can lie in the band than are used.
 
-There are no intervals: these are counts of the problems tried, not estimates.
+There are no intervals: these are counts of the problems tried, not estimates; of several base models, their mean.
 
 *What the authors did differently.* The rule is theirs. They store only the correct responses and report the score of
 these same rollouts as that of the unguided setting; here every rollout is kept, and the selected problems are drawn
@@ -20,7 +20,7 @@ IN_BAND, OUTSIDE, BAND = plotting.UNGUIDED, "#b8b8b8", "#dbeaf5"
 
 
 def draw(table: pd.DataFrame, study: str, low: float, high: float) -> Drawn:
-    """One histogram per model of the summary ``table`` (row: number correct; metric: problems).
+    """One histogram per family of the summary ``table`` (row: number correct; metric: problems).
 
     ``low`` and ``high`` are the solve rates kept, both inclusive.
     """
@@ -51,7 +51,7 @@ def _draw_histogram(axes: Axes, counts: pd.DataFrame, low: float, high: float) -
         ax=axes,
     )
     for bars in axes.containers:
-        axes.bar_label(bars, fmt="%d", padding=1.5, fontsize=7.5)
+        axes.bar_label(bars, fmt="%.0f", padding=1.5, fontsize=7.5)
     inside, total = counts.loc[kept, "value"].sum(), counts["value"].sum()
     axes.set_title(f"{inside:.0f} of {total:.0f} problems with a solve rate from {low:g} to {high:g}", loc="left")
     axes.set(xlabel=f"correct responses of {rollouts} rollouts", ylabel="problems", xticks=counts["right"])
