@@ -1,0 +1,211 @@
+"""Means over base models with their interval: two-way analysis of variance, t, variances shrunk to those of like ones.
+
+A base model is one pre-training. Base models are drawn from what other seeds would have given, problems from a
+population of problems: an interval says what other base models and other problems could have given.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special
+
+from selfdistill.errors import UserError
+
+Array = npt.NDArray[np.float64]
+# From as many base models on, their own variance is known well enough; fewer borrow from like quantities.
+ENOUGH_MODELS = 12
+# Like quantities share base models, and often their baseline, so their variances say less together than as many
+# independent ones would, and the fit takes them for more alike than they are. Chosen by `benchmarks/coverage.py`.
+MOST_PRIOR_DF = 10.0
+# Fewer variances than this say too little of how like ones differ.
+FEWEST_ALIKE = 3
+# Variances below this share of the median count as this share: none has a logarithm of minus infinity (limma).
+LEAST_SHARE = 1e-5
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What like quantities say of the variance between base models: limma's prior, s0^2 and d0.
+
+    ``variance``: of the base models' means; ``df``: how many degrees of freedom it is worth, finite.
+    """
+
+    variance: float
+    df: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over base models of means over problems.
+
+    ``low`` and ``high``: the interval, by a t with ``df`` degrees of freedom around ``value`` with standard error
+    ``se``; ``plain_low`` and ``plain_high``: the same by this quantity's own variance alone. All null (NaN) where
+    neither base models nor problems are more than one. ``by_model``: the mean of each base model. ``problems``: how
+    many stand behind each of these means, the fewest where base models differ.
+    """
+
+    value: float
+    low: float
+    high: float
+    se: float
+    df: float
+    plain_low: float
+    plain_high: float
+    by_model: dict[str, float]
+    models: int
+    problems: int
+
+    def p_above(self, null: float = 0.0) -> float:
+        """One-sided p against "the true value is ``null`` or less"; null (NaN) without a standard error."""
+        return _tail(null - self.value, self.se, self.df)
+
+    def p_below(self, null: float = 0.0) -> float:
+        """One-sided p against "the true value is ``null`` or more"; null (NaN) without a standard error."""
+        return _tail(self.value - null, self.se, self.df)
+
+
+def estimate(values: Mapping[str, pd.Series], *, confidence: float, spread: Spread | None = None) -> Estimate:
+    """The mean over base models of ``values``, with its interval at level ``confidence``.
+
+    ``values``: by base model, one number per problem (index problem_id): a level, or the contrast of two settings on
+    the same problems. Training seeds of one base model are averaged before.
+
+    Where all base models have the same problems, base models and problems vary (two-way random effects without
+    replication): var = (MS_run + max(MS_problem - MS_residual, 0)) / (R P), degrees of freedom by Satterthwaite
+    (1946, Biometrics Bull. 2:110). Otherwise, and for a single problem, base models' means vary alone; for a single
+    base model, its problems. ``spread``: below `ENOUGH_MODELS` base models the variance between them is shrunk to it
+    (moderated t: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3).
+
+    `UserError` without base models or problems, for numbers that are not finite and for a problem that stands twice.
+    """
+    rows = _checked(values)
+    means = np.array([row.mean() for row in rows.values()])
+    first = next(iter(rows.values()))
+    shared = all(row.index.equals(first.index) for row in rows.values())
+    if len(rows) == 1:
+        plain = shown = _over_problems(first.to_numpy())
+    else:
+        table = np.stack([row.to_numpy() for row in rows.values()]) if shared and len(first) > 1 else None
+        own = Spread(float(means.var(ddof=1)), len(rows) - 1.0)
+        plain = shown = _over_models(own, table, len(rows))
+        if spread is not None and len(rows) < ENOUGH_MODELS:
+            shown = _over_models(_shrunk(own, spread), table, len(rows))
+    value = float(means.mean())
+    low, high = _bounds(value, *shown, confidence)
+    plain_low, plain_high = _bounds(value, *plain, confidence)
+    by_model = dict(zip(rows, means.tolist(), strict=True))
+    problems = min(len(row) for row in rows.values())
+    return Estimate(value, low, high, *shown, plain_low, plain_high, by_model, len(rows), problems)
+
+
+def spread_of(estimates: Iterable[Estimate]) -> Spread | None:
+    """The prior of the variance between base models that ``estimates`` of like quantities give.
+
+    Moments of the logarithms of their variances (limma's fitFDist; Smyth 2004, section 6.2), the degrees of freedom
+    at most `MOST_PRIOR_DF`. None where fewer than `FEWEST_ALIKE` have several base models, or none of them varies.
+    """
+    found = [each for each in estimates if each.models > 1]
+    variances = np.array([np.var(list(each.by_model.values()), ddof=1) for each in found])
+    df = np.array([each.models - 1.0 for each in found])
+    if len(found) < FEWEST_ALIKE or not variances.any():
+        return None
+    middle = np.median(variances) or variances.max()
+    logs = np.log(np.maximum(variances, LEAST_SHARE * middle)) - special.digamma(df / 2) + np.log(df / 2)
+    excess = logs.var(ddof=1) - special.polygamma(1, df / 2).mean()
+    prior = min(2 * _trigamma_inverse(excess), MOST_PRIOR_DF) if excess > 0 else MOST_PRIOR_DF
+    return Spread(float(np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2))), prior)
+
+
+def ratio_values(numerator: pd.Series, denominator: pd.Series) -> pd.Series:
+    """One number per problem whose mean is the ratio of the means, and whose spread is the ratio's.
+
+    The ratio made linear at its value (delta method): r + (n_i - r d_i) / mean(d). ``numerator`` and ``denominator``:
+    by problem_id, the same problems. `UserError` where they are not, or where the denominator's mean is 0.
+    """
+    if not numerator.index.sort_values().equals(denominator.index.sort_values()):
+        raise UserError("a ratio needs both its sides on the same problems")
+    below = denominator.reindex(numerator.index).astype(float)
+    if below.mean() == 0:
+        raise UserError("a ratio needs a denominator other than 0")
+    ratio = numerator.mean() / below.mean()
+    return ratio + (numerator - ratio * below) / below.mean()
+
+
+def _checked(values: Mapping[str, pd.Series]) -> dict[str, pd.Series]:
+    """``values`` in one order of base models and problems, so that equal ones give equal bytes."""
+    if not values:
+        raise UserError("an interval needs at least one base model")
+    for model, row in values.items():
+        if not len(row):
+            raise UserError(f"an interval needs at least one problem; base model '{model}' has none")
+        if not np.isfinite(row.to_numpy(dtype=float)).all():
+            raise UserError(f"an interval needs finite values; base model '{model}' has others")
+        if row.index.has_duplicates:
+            twice = row.index[row.index.duplicated()][0]
+            raise UserError(f"problem '{twice}' stands twice in the values of base model '{model}'")
+    return {model: values[model].astype(float).sort_index() for model in sorted(values)}
+
+
+def _over_problems(values: Array) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a mean of ``values`` [problems]; null (NaN) for one problem."""
+    if len(values) == 1:
+        return math.nan, math.nan
+    return float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1.0
+
+
+def _over_models(between: Spread, table: Array | None, models: int) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a mean of base models' means, whose variance is ``between``.
+
+    ``table`` [models, problems]: their values on problems that they share, None where they share none.
+    """
+    if table is None:
+        return math.sqrt(between.variance / models), between.df
+    problems = table.shape[1]
+    by_problem = table.mean(axis=0)
+    residual = table - table.mean(axis=1, keepdims=True) - by_problem + table.mean()
+    residual_df = (models - 1.0) * (problems - 1.0)
+    of_runs = problems * between.variance
+    of_problems = models * float(by_problem.var(ddof=1))
+    of_residuals = float((residual**2).sum()) / residual_df
+    parts = [(of_runs, between.df)]
+    if of_problems > of_residuals:
+        parts += [(of_problems, problems - 1.0), (-of_residuals, residual_df)]
+    total = sum(mean_square for mean_square, _ in parts)
+    # What Satterthwaite gives for a sum is never below its part with the fewest; a difference could be.
+    least = min(between.df, *(df for _, df in parts))
+    spread = sum(mean_square**2 / df for mean_square, df in parts)
+    df = max(total**2 / spread, least) if spread > 0 else least
+    return math.sqrt(total / (models * problems)), df
+
+
+def _shrunk(own: Spread, prior: Spread) -> Spread:
+    df = own.df + prior.df
+    return Spread((own.df * own.variance + prior.df * prior.variance) / df, df)
+
+
+def _bounds(value: float, se: float, df: float, confidence: float) -> tuple[float, float]:
+    reach = float(special.stdtrit(df, (1 + confidence) / 2)) * se
+    return value - reach, value + reach
+
+
+def _tail(distance: float, se: float, df: float) -> float:
+    """Probability that a t is below ``distance`` / ``se``; without any spread all of it lies on one side."""
+    if se == 0:
+        return 0.0 if distance < 0 else 1.0
+    return float(special.stdtr(df, distance / se))
+
+
+def _trigamma_inverse(value: float) -> float:
+    """The x with trigamma(x) = ``value`` > 0, by Newton's method on 1 / trigamma (limma's trigammaInverse)."""
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = special.polygamma(1, x)
+        step = trigamma * (1 - trigamma / value) / special.polygamma(2, x)
+        x += step
+        if -step / x < 1e-8:
+            break
+    return float(x)
