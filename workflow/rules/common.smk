@@ -43,7 +43,7 @@ try:
 except UserError as error:
     # Snakemake would set an exception's sentences among lines of its stack.
     raise SystemExit(str(error)) from error
-CONFIG, STUDY, CLAIMS = OPENED.study.config, OPENED.study, OPENED.claims
+CONFIG, STUDY, STATEMENTS = OPENED.study.config, OPENED.study, OPENED.statements
 for warning in OPENED.warnings:
     print(f"Warning: {warning}", file=sys.stderr)
 FLAGS = Flags(STUDY)

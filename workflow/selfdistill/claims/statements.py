@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from selfdistill.analysis.words import GUIDANCE
+from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.errors import UserError, one_of
 from selfdistill.settings import Among, Count, Distinct, key, sentences, settings
 from selfdistill.training.methods import METHODS
@@ -96,6 +97,8 @@ class Test(_Strict):
             raise ValueError("a test with 'more' or 'less' alone needs 'than', the number in place of the other")
         if (self.rising is not None or self.falling is not None) and self.along is None:
             raise ValueError("a slope needs 'along', problems or steps")
+        if self.out_of is not None and (self.claim != "more" or self.margin is not None):
+            raise ValueError("a share ('out_of') is compared with 'than', and has no margin")
         if self.claim != "more" and self.margin is None:
             raise ValueError(f"a test that claims '{self.claim}' needs a 'margin'")
         return self
@@ -110,14 +113,16 @@ class Primary(_Strict):
     """That a statement is one of the twelve, at which rate, and what is expected of it, in words."""
 
     expects: str
-    rate: Literal["matched", "highest"] | None = None  # GRPO's, or fine-tuning's highest; None where no rate plays a part
+    rate: Literal["matched", "highest"] | None = (
+        None  # GRPO's, or fine-tuning's highest; None where no rate plays a part
+    )
 
 
 class _Listed(_Strict):
     id: str
     section: str
     statement: str
-    shown_in: list[str] = []  # names of figures and tables
+    shown_in: list[Annotated[str, Among([*FIGURES, *TABLES])]] = []
 
 
 class Claim(_Listed):
@@ -164,15 +169,11 @@ class Role:
 
 def read_claims(path: Path) -> list[Claim]:
     """The statements in ``path`` that have verdicts; `UserError` with a sentence for each fault of the file."""
-    return _read(path)[0]
+    return read_statements(path)[0]
 
 
-def read_conflicts(path: Path) -> list[Conflict]:
-    """The statements in ``path`` that contradict each other as published; `UserError` as `read_claims`."""
-    return _read(path)[1]
-
-
-def _read(path: Path) -> tuple[list[Claim], list[Conflict]]:
+def read_statements(path: Path) -> tuple[list[Claim], list[Conflict]]:
+    """The same, and those that contradict each other as published."""
     content = read_written(path)
     if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
         raise UserError(f"{path}: expected a list of statements under 'claims'")
@@ -208,7 +209,8 @@ def _between(claims: Sequence[Claim]) -> Iterator[str]:
     for claim in tested.values():
         tests = repr((claim.role, sorted(map(repr, claim.tests))))
         if tests in seen:
-            yield f"claim '{claim.id}': its tests are those of '{seen[tests]}'; write 'same_as: {seen[tests]}' in their place"
+            other = seen[tests]
+            yield f"claim '{claim.id}': its tests are those of '{other}'; write 'same_as: {other}' in their place"
         seen.setdefault(tests, claim.id)
 
 
@@ -223,3 +225,68 @@ def cells_of(test: Test) -> list[Cell]:
     if test.correlation is None:
         contrasts.append(test.contrast)
     return [cell for each in contrasts for cell in (each.more, each.less) if cell is not None]
+
+
+QUANTITIES = {
+    "score": "score", "avg": "accuracy", "L": "length", "E": "markers", "density": "markers per 1,000 tokens",
+    "doubt": "markers of doubt", "kept": "share outside the thinking",
+}  # fmt: skip
+WINDOWS = {
+    "first": " at the start", "start": " in the first tenth", "middle": " at 20 to 40 %", "end": " in the last fifth",
+    "whole": " over all of training", "half": " halfway",
+}  # fmt: skip
+PLACES = {
+    "hardest": " on the harder type", "trained": " on the problems trained on",
+    "hardest_against_others": " on the harder type, less that on the others",
+}  # fmt: skip
+AXES = {"problems": "per doubling of problems seen", "steps": "per tenth of training"}
+
+
+def in_words(test: Test) -> str:
+    """A test as a line: the effect, and what is claimed of it."""
+    where = PLACES.get(test.benchmark or "", "")
+    if test.correlation is not None:
+        wanted = test.correlation
+        arms = "all arms" if wanted.among == "all" else f"arms of {wanted.among.upper()}"
+        changes = f"{QUANTITIES[wanted.of]} and {QUANTITIES[wanted.with_]}"
+        return f"rank correlation of the changes of {changes} over {arms} > 0{where}"
+    effect = f"{QUANTITIES[str(test.metric)]}{where}: {_difference(test.contrast, test)}"
+    if test.out_of is not None:
+        return f"{effect}, as a share of {_difference(test.out_of, test)} > {test.than:g}"
+    bound = f"{test.margin:g}" if isinstance(test.margin, float) else _share(test)
+    return effect + {
+        "more": " > 0", "no_less": f" > -{bound}", "same": f" within {bound} of 0", "little": f" < {bound}",
+    }[test.claim]  # fmt: skip
+
+
+def _share(test: Test) -> str:
+    margin = test.margin
+    return f"{margin.share:g} ({_difference(margin, test)})" if isinstance(margin, Share) else ""
+
+
+def _difference(contrast: Contrast, test: Test) -> str:
+    more, less = (cell and name_of(cell) + _window(cell, test) for cell in (contrast.more, contrast.less))
+    than = f"{test.than:g}" if test.than and contrast is not test.out_of and test.out_of is None else ""
+    if more is None or less is None:
+        text = f"{more or than} - {less or than}" if than else more or f"-({less})"
+    else:
+        text = f"{more} - {less}"
+    return f"slope of {text} {AXES[test.along]}" if test.along is not None else text
+
+
+def _window(cell: Cell, test: Test) -> str:
+    when = cell.when or test.when
+    return WINDOWS.get(when, "") if cell.method not in (None, "base") and test.along is None else ""
+
+
+def name_of(cell: Cell) -> str:
+    """A cell in words."""
+    if cell.setting is not None:
+        return GUIDANCE[cell.setting].short
+    if cell.data is not None:
+        return {"base": "base", "unguided": "D_ug", "guided": "D_sg"}.get(cell.data, cell.data)
+    if cell.method == "base":
+        return "base" if cell.thinking is None else f"base, thinking {cell.thinking}"
+    context = f" {GUIDANCE[cell.context].short}" if cell.context else ""
+    teacher = f" with {cell.teacher} teacher" if cell.teacher else ""
+    return str(cell.method).upper() + context + teacher + (" on the whole set" if cell.problems else "")
