@@ -54,7 +54,7 @@ VIEW = {
     "top_k": 100,
     "benchmarks": ["easy", "hard"],
 }
-NARROW = {"problem_set": "narrow", "benchmarks": ["same"]}
+NARROW = {"problem_set": "narrow", "benchmarks": ["same"], "context": "solution", "teacher_update_rate": 0.0}
 SETTINGS = {figure: {"view": VIEW} for figure in VIEWED} | {
     "fig_1": {"view": VIEW, "narrow": NARROW},
     "fig_4": {"view": VIEW | {"rates": {"grpo": 3e-4, "sdpo": 3e-3}}},

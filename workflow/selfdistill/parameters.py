@@ -6,6 +6,7 @@ from typing import Annotated
 
 Problems = Annotated[Path, "Table of problems."]
 ProblemTables = Annotated[list[Path], "Tables of problems."]
+OwnProblems = dict[str, int | None]  # the keywords of `prompt_stream.trained_problems`
 Manifest = Annotated[Path, "Manifest of the model."]
 Traces = Annotated[list[Path], "Tables of responses."]
 RunTable = Annotated[Path, "Table of the on-policy runs."]
