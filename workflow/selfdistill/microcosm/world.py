@@ -198,6 +198,6 @@ def group_of(letter: str) -> str:
 
 @cache
 def evaluation_identities(size: int) -> frozenset[tuple[Clue, ...]]:
-    """Clue sets that pre-training never sees: of the first ``size`` problems of each benchmark, all of the narrow one."""
+    """Clue sets that pre-training never sees: the first ``size`` of each benchmark, and all of the narrow one."""
     splits = {"in_domain": size, "narrow_test": None, "easy": size, "hard": size}
     return frozenset(problem.identity for split, number in splits.items() for problem in problem_split(split, number))
