@@ -262,11 +262,64 @@ def test_evaluation_by_hand():
 def test_evaluation_holds_every_metric_and_no_difference_of_the_base_to_itself(tmp_path):
     own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 10, EASY_BASE))
     table = curves.evaluation_curves(own, ONE, confidence=LEVEL)
-    plain = {"avg", "L", "E_substring", "E_word", "truncated", *summaries.DENSITIES, *summaries.MARKER_MEANS}
+    passes = {"pass@2", "pass@4"}  # of four samples
+    plain = {"avg", "L", "E_substring", "E_word", "truncated", *summaries.DENSITIES, *summaries.MARKER_MEANS, *passes}
     assert set(table.loc[table["step"] == 0, "metric"]) == plain
-    differences = {"avg", "L", "E_substring", "E_word", *summaries.MARKER_MEANS}
-    assert set(table.loc[table["step"] == 10, "metric"]) == plain | {f"{n}_difference_to_base" for n in differences}
+    differences = {"avg", "L", "E_substring", "E_word", *summaries.MARKER_MEANS, *passes}
+    changes = {f"{n}_difference_to_base" for n in differences} | {"avg_relative_to_base"}
+    assert set(table.loc[table["step"] == 10, "metric"]) == plain | changes
     tables.write(table, tmp_path / "curves.parquet", "curves")
+
+
+def test_each_run_is_set_against_its_base_model_on_the_problems_that_it_trains_on():
+    """Two base models with draws of their own, and two seeds of the first, which share one of their problems."""
+    runs = run_table(
+        {"model": "m", "run": "a"}, {"model": "m", "run": "b", "seed": 1}, {"model": "n", "run": "a", "draw": 1}
+    )
+    base_m = {"p": (0.5, 10), "q": (0.25, 10), "r": (0.0, 10)}
+    own = evaluations(
+        ("m", "base", None, base_m),
+        ("n", "base", None, {"x": (0.25, 10), "y": (0.75, 10)}),
+        ("m", "a", 10, {"p": (1.0, 10), "q": (0.75, 10)}),
+        ("m", "b", 10, {"q": (0.25, 10), "r": (0.5, 10)}),
+        ("n", "a", 10, {"x": (0.5, 10)}),
+        setting="trained",
+    )
+    table = curves.evaluation_curves(own, runs, confidence=LEVEL)
+    values = {
+        (step, metric): json.loads(line(table, step=step, metric=metric)["by_model"])
+        for step, metric in [(0, "avg"), (10, "avg"), (10, "avg_difference_to_base"), (10, "avg_relative_to_base")]
+    }
+    # Of m: p by one run, q by both, r by the other; of n: x alone, as the run does not train on y.
+    assert values[0, "avg"] == {"m": 25, "n": 25}
+    assert values[10, "avg"] == pytest.approx({"m": (100 + 50 + 50) / 3, "n": 50}, rel=1e-5)
+    assert values[10, "avg_difference_to_base"] == pytest.approx({"m": (50 + 25 + 50) / 3, "n": 25}, rel=1e-5)
+    assert values[10, "avg_relative_to_base"] == pytest.approx({"m": 100 * (200 / 75 - 1), "n": 100}, rel=1e-5)
+    assert line(table, step=10, metric="avg")["band"] == "base models"
+    lacking = own[(own["run"] != "base") | (own["problem_id"] != "p")]
+    with pytest.raises(UserError, match="not evaluated on the same problems of 'trained'"):
+        curves.evaluation_curves(lacking, runs, confidence=LEVEL)
+
+
+def test_a_change_in_percent_of_the_base_has_the_spread_of_a_ratio():
+    after = {"p": (0.25, 10), "q": (0.0, 10)}
+    own = evaluations(("m", "base", None, {"p": (0.5, 10), "q": (0.75, 10)}), ("m", "a", 10, after))
+    row = line(curves.evaluation_curves(own, ONE, confidence=LEVEL), step=10, metric="avg_relative_to_base")
+    assert row["value"] == pytest.approx(100 * (0.125 / 0.625 - 1))
+    # Around the ratio .2, in units of the base's .625: p is .25 - .2 * .5 off, q is 0 - .2 * .75.
+    assert bounds(row) == pytest.approx(t_interval([100 * (0.2 - 1 + off / 0.625) for off in (0.15, -0.15)]))
+    nothing = evaluations(("m", "base", None, {"p": (0.0, 10)}), ("m", "a", 10, {"p": (0.5, 10)}))
+    assert "avg_relative_to_base" not in set(curves.evaluation_curves(nothing, ONE, confidence=LEVEL)["metric"])
+
+
+def test_problems_with_more_samples_stand_apart_as_well():
+    own = evaluations(("m", "base", None, HARD_BASE), ("m", "a", 10, HARD_BASE))
+    fewer = own[(own["problem_id"] == "p") | (own.groupby(["run", "problem_id"]).cumcount() < 2)]
+    table = curves.evaluation_curves(fewer, ONE, confidence=LEVEL)
+    assert line(table, step=10, metric="avg")["value"] == (25 + 100) / 2
+    assert line(table, step=10, metric="avg_deep")["value"] == 25
+    assert line(table, step=10, metric="pass@4")["value"] == 100
+    assert line(table, step=10, metric="pass@2")["value"] == pytest.approx((50 + 100) / 2)
 
 
 def test_a_shift_that_all_problems_share_has_an_interval_of_no_width():
@@ -399,10 +452,20 @@ def test_final_table_holds_the_last_window_and_the_last_step(tmp_path):
         ("training", "L"): 10,
         ("training", "E_substring"): 1,
         ("training", "E_word"): 0,
+        ("training", "truncated"): 0,
         ("training", "runs"): 1,
         ("training", "step"): 3,
         ("hard", "avg"): 62.5,
         ("hard", "avg_difference_to_base"): 0,
+        ("hard", "avg_relative_to_base"): 0,
+        ("hard", "pass@2"): pytest.approx(100 * (5 / 6 + 1) / 2),
+        ("hard", "pass@2_difference_to_base"): 0,
+        ("hard", "pass@4"): 100,
+        ("hard", "pass@4_difference_to_base"): 0,
+        ("hard", "L"): 155,
+        ("hard", "E_substring"): 2,
+        ("hard", "E_word"): 1,
+        ("hard", "truncated"): 0,
         ("hard", "runs"): 1,
         ("hard", "step"): 3,
     }

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import special, stats
 from selfdistill import tables
 from selfdistill.analysis import quoted, responses, summaries
 from selfdistill.errors import UserError
@@ -115,9 +115,35 @@ def test_table_2_by_hand():
     assert average[["sampling_low", "sampling_high"]].notna().all().all()
 
 
-def test_uneven_samples_and_other_problems_are_refused():
-    with pytest.raises(UserError, match="fewer samples than others"):
-        table_2({("base", "b"): A.iloc[:3]})
+def test_problems_with_more_samples_count_alike_and_stand_apart_as_well():
+    """Problem p has 4 samples, q and r have 2: means over problems, then avg over p alone."""
+    outcomes = {"p": [1, 0, 0, 0], "q": [1, 1], "r": [1, 0]}
+    rows = [(name, n, bool(won), 10, 0, 0, "stop") for name, own in outcomes.items() for n, won in enumerate(own)]
+    base = [(name, n, n == 0 and name == "p", 10, 0, 0, "stop") for name, n, *_ in rows]
+    found = table_2({("base", "b"): traces(base), ("sft-x-lr1", "b"): traces(rows)})
+    run = found[found["row"] == "sft-x-lr1"].set_index("metric")
+    assert run.loc["avg", "value"] == pytest.approx((25 + 100 + 50) / 3)
+    assert run.loc["avg", ["problems", "samples"]].tolist() == [3, 8]
+    assert run.loc["avg_deep", ["value", "problems", "samples"]].tolist() == [25, 1, 4]
+    assert run.loc["avg_difference_to_base", "value"] == pytest.approx((0 + 100 + 50) / 3)
+    assert run.loc["avg_deep_difference_to_base", "value"] == 0
+    assert run.loc["avg_relative_to_base", "value"] == pytest.approx(100 * (175 / 25 - 1))
+    # C(3, 2) of the C(4, 2) pairs of p hold nothing correct.
+    assert run.loc["pass@2", ["value", "problems"]].tolist() == pytest.approx([(50 + 100 + 100) / 3, 3])
+    assert run.loc["pass@4", ["value", "problems", "samples"]].tolist() == [100, 1, 4]
+    assert run.loc["pass@2_difference_to_base", "value"] == pytest.approx((0 + 100 + 100) / 3)
+    assert "pass@8" not in run.index
+    # Samples redrawn: each problem's own variance over its own number of samples.
+    within = [np.var(own, ddof=1) * 100**2 / len(own) for own in outcomes.values()]
+    reach = special.stdtrit(8 - 3, 0.975) * np.sqrt(sum(within)) / 3
+    assert run.loc["avg", "sampling_high"] - run.loc["avg", "value"] == pytest.approx(reach)
+
+
+def test_missing_samples_and_other_problems_are_refused():
+    with pytest.raises(UserError, match="lack samples before their last"):
+        table_2({("base", "b"): A[A["sample"] > 0]})
+    with pytest.raises(UserError, match="not evaluated on the same problems, equally often"):
+        table_2({("base", "b"): A, ("sft-x-lr1", "b"): A.iloc[:3]})
     other = A.assign(problem_id=A["problem_id"].replace("q", "r"))
     with pytest.raises(UserError, match="not evaluated on the same problems"):
         table_2({("base", "b"): A, ("sft-x-lr1", "b"): other})

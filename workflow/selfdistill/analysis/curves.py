@@ -13,14 +13,15 @@ from selfdistill.analysis import quantities
 from selfdistill.analysis.arms import ARM, DIFFERENCE
 from selfdistill.analysis.estimates import ratio_values
 from selfdistill.analysis.quantities import Quantity
-from selfdistill.analysis.responses import MARKER_MEANS, MEANS, RUN, RUN_COLUMNS, per_problem
-from selfdistill.analysis.summaries import DENSITIES
+from selfdistill.analysis.responses import MARKER_MEANS, MEANS, PASS, RUN, RUN_COLUMNS, per_problem
+from selfdistill.analysis.summaries import DEEP, DENSITIES, RELATIVE
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, CURVES
+from selfdistill.training.settings import TRAINED
 
 BASE = "base"
-EVALUATED = ("avg", *(name for name in MEANS if name != "score"), *MARKER_MEANS)
-DIFFERENCES = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), *MARKER_MEANS)
+EVALUATED = ("avg", *(name for name in MEANS if name != "score"), *MARKER_MEANS, *PASS, DEEP)
+DIFFERENCES = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), *MARKER_MEANS, *PASS, DEEP)
 Run = tuple[str, str]  # model and run
 # Of the runs of one arm, by base model.
 Cells = Mapping[str, list[pd.DataFrame]]
@@ -56,11 +57,13 @@ def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, 
 def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
     """Evaluations of the base model (step 0) and of each checkpoint, in the `curves` schema, per arm and benchmark.
 
-    Metrics: avg (percent), L, E, densities, truncated and every marker; but for step 0 also the differences to the base
-    of avg, L, E and the markers, taken problem by problem against the base of the run's own model. ``evaluations``:
-    traces of the runs, and of run "base" of each of their models. A value is the mean over base models of the mean
-    over their runs of the mean over problems. Intervals: see `estimates`; the spread between base models is that of
-    the arms' last checkpoints, over all benchmarks.
+    Metrics: avg (percent), L, E, densities, truncated, every marker, pass@k, and avg over the problems with the most
+    samples where some have fewer; but for step 0 also the differences to the base of avg, L, E, markers and pass@k,
+    taken problem by problem against the base of the run's own model, and the change of avg in percent of the base's.
+    ``evaluations``: traces of the runs, and of run "base" of each of their models. On the problems that it trains on
+    (benchmark `TRAINED`) each run is set against the base on its own ones. A value is the mean over base models of the
+    mean over their runs of the mean over problems. Intervals: see `estimates`; the spread between base models is that
+    of the arms' last checkpoints, over all benchmarks.
     `UserError` for unknown or missing runs, a missing base, or runs evaluated on other problems or at other steps.
     """
     is_base = evaluations["run"] == BASE
@@ -72,7 +75,11 @@ def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, confiden
     units = _units(
         evaluations[RUN_COLUMNS].assign(step=steps, benchmark=evaluations["setting"]), [*RUN, "benchmark", "step"]
     )
-    units["avg"] = 100 * units["score"]
+    units = units.assign(avg=100 * units["score"], **{name: 100 * units[name] for name in PASS})
+    most = units.groupby([*RUN, "benchmark", "step"])["rollouts"].agg(["min", "max"])
+    most = units[[*RUN, "benchmark", "step"]].merge(most.reset_index())
+    is_deep = (units["rollouts"].to_numpy() == most["max"]) & (most["min"] < most["max"])
+    units[DEEP] = units["avg"].where(is_deep.to_numpy())
     cells = dict(list(units.groupby([*RUN, "benchmark", "step"])))
     found: list[Quantity] = []
     for arm, members in _arms(runs):
@@ -111,7 +118,11 @@ def _steps(cells: Mapping[tuple, pd.DataFrame], members: list[Run]) -> list[int]
 def _base(cells: Mapping[tuple, pd.DataFrame], model: str, run: str, benchmark: str) -> pd.DataFrame:
     if (model, BASE, benchmark, 0) not in cells:
         raise UserError(f"run '{run}' was evaluated on '{benchmark}', its base model '{model}' was not")
-    return cells[model, BASE, benchmark, 0]
+    base = cells[model, BASE, benchmark, 0]
+    if benchmark != TRAINED:
+        return base
+    asked = next(cell["problem_id"] for key, cell in cells.items() if key[:3] == (model, run, benchmark))
+    return base[base["problem_id"].isin(asked)]
 
 
 def _at(cells: Mapping[tuple, pd.DataFrame], member: Run, step: int, benchmark: str) -> pd.DataFrame:
@@ -174,10 +185,10 @@ def _totals(runs: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _evaluation(labels: dict[str, object], parts: Cells, bases: Cells | None, *, standard: bool) -> Iterator[Quantity]:
     """Metrics of the runs ``parts`` and, given their ``bases``, the paired differences to these."""
-    _check_problems([cell for each in (parts, bases or {}) for own in each.values() for cell in own])
+    _check_problems(parts, bases, own=labels["benchmark"] == TRAINED)
     means = _means(parts)
     for metric in EVALUATED:
-        yield _quantity(labels, metric, {model: own[metric] for model, own in means.items()}, standard)
+        yield from _known(labels, metric, {model: own[metric] for model, own in means.items()}, standard)
     for metric, (top, bottom, factor) in DENSITIES.items():
         if all(own[bottom].mean() for own in means.values()):
             values = {model: factor * ratio_values(own[top], own[bottom]) for model, own in means.items()}
@@ -186,16 +197,33 @@ def _evaluation(labels: dict[str, object], parts: Cells, bases: Cells | None, *,
         before = _means(bases)
         for metric in DIFFERENCES:
             changes = {model: own[metric] - before[model][metric] for model, own in means.items()}
-            yield _quantity(labels, metric + DIFFERENCE, changes, standard)
+            yield from _known(labels, metric + DIFFERENCE, changes, standard)
+        if all(own["avg"].mean() for own in before.values()):
+            shares = {model: ratio_values(own["avg"], before[model]["avg"]) for model, own in means.items()}
+            yield _quantity(labels, RELATIVE, {model: 100 * (own - 1) for model, own in shares.items()}, standard)
+
+
+def _known(labels: dict[str, object], metric: str, values: dict[str, pd.Series], standard: bool) -> Iterator[Quantity]:
+    """A metric over the problems that have it; nothing where a base model has none of them."""
+    known = {model: own.dropna() for model, own in values.items()}
+    if all(len(own) for own in known.values()):
+        yield _quantity(labels, metric, known, standard)
 
 
 def _means(parts: Cells) -> dict[str, pd.DataFrame]:
     """By base model: means over its runs, by problem_id."""
-    cells = {model: [cell.set_index("problem_id")[list(EVALUATED)] for cell in own] for model, own in parts.items()}
-    return {model: sum(own[1:], own[0]) / len(own) for model, own in cells.items()}
+    cells = {model: pd.concat(own).set_index("problem_id")[list(EVALUATED)] for model, own in parts.items()}
+    return {model: own.groupby(level=0).mean() for model, own in cells.items()}
 
 
-def _check_problems(cells: list[pd.DataFrame]) -> None:
+def _check_problems(parts: Cells, bases: Cells | None, *, own: bool) -> None:
+    """`UserError` unless all runs and their bases have the same problems; with ``own``, each run those of its base."""
+    after, before = ([cell for cells in each.values() for cell in cells] for each in (parts, bases or parts))
+    for pair in zip(after, before, strict=True) if own else [(*after, *before)]:
+        _check_same(list(pair))
+
+
+def _check_same(cells: list[pd.DataFrame]) -> None:
     first = cells[0]
     for cell in cells:
         if cell["problem_id"].tolist() != first["problem_id"].tolist():

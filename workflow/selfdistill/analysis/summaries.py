@@ -11,15 +11,18 @@ import pandas as pd
 from scipy import special
 
 from selfdistill.analysis import quantities
+from selfdistill.analysis.arms import DIFFERENCE
 from selfdistill.analysis.estimates import ratio_values
 from selfdistill.analysis.quantities import Quantity
-from selfdistill.analysis.responses import MARKER_MEANS, MEANS, Responses
+from selfdistill.analysis.responses import MARKER_MEANS, MEANS, PASS, Responses
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, SUMMARY
 
 SELECTION_DRAW = "selection draw"
 # Metric -> (numerator, denominator, factor): ratios of totals over problems, so that long responses count by length.
 DENSITIES = {f"E_per_1000_tokens_{mode}": (f"E_{mode}", "L", 1000.0) for mode in COUNT_MODES}
+DEEP = "avg_deep"  # over the problems with the most samples
+RELATIVE = "avg_relative_to_base"
 REFERENCE = "unguided"
 # Ratio to the setting `REFERENCE` -> what is divided.
 RATIOS = {f"{name}_ratio": name for name in ("L", *(f"E_{mode}" for mode in COUNT_MODES), *DENSITIES)}
@@ -93,6 +96,7 @@ def table_2(
 ) -> pd.DataFrame:
     """Table 2: avg@k (percent), L and E of every run on every benchmark, and its paired difference to the base.
 
+    Also pass@k, with its difference, and the change of avg in percent of the base's.
     ``evaluations``: by base model, responses by (run, benchmark); run ``base`` must be among them for every benchmark.
     """
     found: list[Quantity] = []
@@ -100,12 +104,16 @@ def table_2(
         labels = {**_labels(responses, "table_2", family, run), "benchmark": benchmark}
         problems = {model: each.means for model, each in responses.items()}
         found += [each for each in _measure(problems, labels) if each.labels["metric"] != "score"]
-        points = {model: each.points for model, each in responses.items()}
-        found.append(_accuracy(labels, "avg", points, confidence))
+        found += _accuracies(labels, "", {model: each.points for model, each in responses.items()}, confidence)
+        found += _passes(labels, "", responses, {model: own[[*PASS]] for model, own in problems.items()})
         bases = {model: _base(evaluations[model], run, benchmark, model) for model in responses}
         if run != "base":
+            before = {model: base.means for model, base in bases.items()}
             changes = {model: _difference(responses[model], bases[model]) for model in responses}
-            found.append(_accuracy(labels, "avg_difference_to_base", changes, confidence))
+            found += _accuracies(labels, DIFFERENCE, changes, confidence)
+            gained = {model: own[[*PASS]] - before[model][[*PASS]] for model, own in problems.items()}
+            found += _passes(labels, DIFFERENCE, responses, gained)
+            found += relative(labels, _column(problems, "score"), _column(before, "score"))
     return _frame(quantities.rows(found, confidence))
 
 
@@ -167,6 +175,39 @@ def _divided(above: Values, below: Values) -> Values | None:
     return {model: ratio_values(own, below[model]) for model, own in above.items()}
 
 
+def relative(labels: Mapping[str, object], after: Values, before: Values) -> Iterator[Quantity]:
+    """The change of accuracy in percent of the base model's; nothing where one has none to lose."""
+    shares = _divided(after, before)
+    if shares:
+        yield _quantity(labels, RELATIVE, {model: 100 * (own - 1) for model, own in shares.items()})
+
+
+def _accuracies(
+    labels: Mapping[str, object], suffix: str, points: Mapping[str, pd.DataFrame], confidence: float
+) -> Iterator[Quantity]:
+    """avg over all problems and, where some have fewer samples than others, over those with the most."""
+    yield _accuracy(labels, "avg" + suffix, points, confidence)
+    deep = {model: own.dropna() for model, own in points.items()}
+    if any(len(deep[model]) < len(own) for model, own in points.items()):
+        behind = {"problems": min(map(len, deep.values())), "samples": sum(own.size for own in deep.values())}
+        yield _accuracy({**labels, **behind}, DEEP + suffix, deep, confidence)
+
+
+def _passes(
+    labels: Mapping[str, object],
+    suffix: str,
+    responses: Mapping[str, Responses],
+    problems: Mapping[str, pd.DataFrame],
+) -> Iterator[Quantity]:
+    """pass@k in percent, or its change, over the problems with so many samples; none where there are none."""
+    for name in PASS:
+        values = {model: 100 * own[name].dropna() for model, own in problems.items()}
+        if all(len(own) for own in values.values()):
+            behind = {model: responses[model].sums.loc[own.index, "samples"] for model, own in values.items()}
+            counts = {"problems": min(map(len, behind.values())), "samples": int(sum(map(sum, behind.values())))}
+            yield _quantity({**labels, **counts}, name + suffix, values)
+
+
 def _accuracy(
     labels: Mapping[str, object], metric: str, points: Mapping[str, pd.DataFrame], confidence: float
 ) -> Quantity:
@@ -179,14 +220,19 @@ def _accuracy(
 def sampling_interval(points: Sequence[np.ndarray], confidence: float) -> tuple[float, float]:
     """Interval of the mean over base models of the mean of ``points``, each [problems, samples], for redrawn samples.
 
-    Base models and problems are held fixed: the variance is that within problems, by a t. Null (NaN) for one sample.
+    Base models and problems are held fixed: the variance is that within problems, by a t. A problem with fewer samples
+    has null (NaN) in place of others. Null where a problem has one sample.
     """
-    df = sum(own.shape[0] * (own.shape[1] - 1) for own in points)
-    if df == 0:
+    numbers = [(~np.isnan(own)).sum(axis=1) for own in points]
+    if any(number.min() < 2 for number in numbers):
         return math.nan, math.nan
-    variances = [own.var(axis=1, ddof=1).sum() / (own.shape[1] * own.shape[0] ** 2) for own in points]
+    df = sum(int((number - 1).sum()) for number in numbers)
+    variances = [
+        (np.nanvar(own, axis=1, ddof=1) / number).sum() / len(own) ** 2
+        for own, number in zip(points, numbers, strict=True)
+    ]
     reach = float(special.stdtrit(df, (1 + confidence) / 2)) * math.sqrt(sum(variances)) / len(points)
-    value = float(np.mean([own.mean() for own in points]))
+    value = float(np.mean([np.nanmean(own, axis=1).mean() for own in points]))
     return value - reach, value + reach
 
 
@@ -199,7 +245,7 @@ def _base(own: Mapping[tuple[str, str], Responses], run: str, benchmark: str, mo
 def _difference(responses: Responses, base: Responses) -> pd.DataFrame:
     """The difference to the base model in points, problem by problem and sample by sample."""
     run, baseline = responses.points, base.points
-    if not run.index.equals(baseline.index) or not run.columns.equals(baseline.columns):
+    if not run.index.equals(baseline.index) or not run.notna().equals(baseline.notna()):
         raise UserError("a run and the base model were not evaluated on the same problems, equally often")
     return run - baseline
 
