@@ -23,13 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from selfdistill import stages, tables
 from selfdistill.analysis import responses, summaries
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.generation import selection
 
 SETTINGS = ("selection", "unguided", "solution", "solution_without_thinking", "regeneration", "regeneration_unselected")
 RUNS = ("base", *(f"sft-unguided-lr{rate}" for rate in range(5)))
 BENCHMARK, SAMPLES, ROW_GROUP = "hard", 64, 2**20
-BOOTSTRAP = Bootstrap(confidence=0.95, resamples=1_000, seed=0)
+CONFIDENCE = 0.95
+MODELS = {"m": {"family": "m", "thinking": "on"}}
 
 
 # --- traces ---------------------------------------------------------------------------------------------------------
@@ -92,26 +92,29 @@ def solved(sampled: pd.DataFrame) -> None:
 def table_1(folder: Path) -> None:
     first, *others = traces(folder)
     outs = {name: folder / f"{name}.parquet" for name in ("out", "out_a1", "out_selection")}
-    stages.make_table_1(selection=[first], traces=others, bootstrap=BOOTSTRAP, **outs)
+    stages.make_table_1(selection=[first], traces=others, models=MODELS, confidence=CONFIDENCE, **outs)
 
 
 def table_1_whole(folder: Path) -> None:
     everything = whole(traces(folder))
     settings = {name: reduced(part) for name, part in everything.groupby("setting", sort=False)}
     selection_traces = settings.pop(SETTINGS[0])
-    summaries.table_1(settings, selection_traces, bootstrap=BOOTSTRAP)
-    summaries.table_a1(settings, bootstrap=BOOTSTRAP)
-    summaries.selection_histogram(selection_traces, bootstrap=BOOTSTRAP)
+    shown = {"family": "m", "confidence": CONFIDENCE}
+    summaries.table_1({"m": settings}, {"m": selection_traces}, **shown)
+    summaries.table_a1({"m": settings}, **shown)
+    summaries.selection_histogram({"m": selection_traces}, **shown)
 
 
 def table_2(folder: Path) -> None:
-    stages.make_table_2(traces=evaluations(folder), bootstrap=BOOTSTRAP, out=folder / "table_2.parquet")
+    stages.make_table_2(
+        traces=evaluations(folder), models=MODELS, confidence=CONFIDENCE, out=folder / "table_2.parquet"
+    )
 
 
 def table_2_whole(folder: Path) -> None:
     held = {(path.parent.name, path.stem): whole([path]) for path in evaluations(folder)}
     by_run = {key: reduced(part) for key, part in held.items()}
-    summaries.table_2(by_run, bootstrap=BOOTSTRAP)
+    summaries.table_2({"m": by_run}, family="m", confidence=CONFIDENCE)
 
 
 def traces(folder: Path) -> list[Path]:

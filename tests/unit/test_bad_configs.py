@@ -110,7 +110,10 @@ REFUSED = {
     "binary": ("seed: 0b11", "YAML does not read 0b11"),
     "octal of YAML 1.2": ("seed: 0o17", "seed: Input should be a valid integer"),
     "a truth for a seed": ("seed: true", "seed: a number is expected (found true)"),
-    "a truth for a number": ("statistics: {resamples: yes}", "statistics.resamples: a number is expected (found true)"),
+    "a truth for a number": (
+        "statistics: {confidence: yes}",
+        "statistics.confidence: a number is expected (found true)",
+    ),
     "a truth for a rate": ("sft: {learning_rates: [true]}", "sft.learning_rates.0: a number is expected"),
     "a truth for a share": ("selection: {high: on}", "selection.high: a number is expected (found true)"),
     "a truth for a run's size": (runs({"method": "grpo", "problems": True}), "problems: a number is expected"),
@@ -420,9 +423,9 @@ REFUSED = {
         f"sampling: {{collect: {{top_k: {10**10}}}}}",
         "sampling.collect.top_k: Input should be less than 2147483648",
     ),
-    "10**12 resamples": (
-        f"statistics: {{resamples: {10**12}}}",
-        "statistics.resamples: Input should be less than or equal to 100000",
+    "resamples of a bootstrap": (
+        "statistics: {confidence: 0.95, resamples: 10000}",
+        "statistics.resamples: unknown; the keys of statistics are confidence",
     ),
     "a confidence of 95": (
         "statistics: {confidence: 95}",
@@ -674,7 +677,7 @@ TAKEN = {
     "nothing": "{}",
     "numbers as texts": 'seed: "3"\nsft: {learning_rates: ["1e-4"]}',
     "whole numbers with a point": "onpolicy: {window: 5.0}",
-    "a large decimal with underscores": "statistics: {resamples: 10_000}",
+    "a large decimal with underscores": "onpolicy: {samples: 1_000}",
     "a truth by another word": "onpolicy: {keep_checkpoints: yes}",
     "on in quotes": 'figures: {views: {fig_3: {thinking: "on"}}}',
     "an emoji": "models: {microcosm: {instruction: 😀 und ümlaut}}",

@@ -173,7 +173,7 @@ def test_the_overview_lists_every_command_in_a_group(capsys):
 
 def test_a_list_that_is_required_may_not_be_empty(capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["make-table-2", "--traces", "--bootstrap.confidence", "0.9"])
+        cli.main(["make-table-2", "--traces", "--confidence", "0.9"])
     assert stop.value.code == 2
     assert "--traces: expected at least one argument" in capsys.readouterr().err
 

@@ -54,7 +54,7 @@ VIEW = {
     "top_k": 100,
     "benchmarks": ["easy", "hard"],
 }
-NARROW = {"problem_set": "narrow", "benchmarks": ["same"]}
+NARROW = {"problem_set": "narrow", "benchmarks": ["same"], "context": "solution", "teacher_update_rate": 0.0}
 SETTINGS = {figure: {"view": VIEW} for figure in VIEWED} | {
     "fig_1": {"view": VIEW, "narrow": NARROW},
     "fig_4": {"view": VIEW | {"rates": {"grpo": 3e-4, "sdpo": 3e-3}}},
@@ -72,7 +72,7 @@ ROOMS = {
 }
 
 
-def curves(runs: int = 1) -> pd.DataFrame:
+def curves(models: int = 1) -> pd.DataFrame:
     rows = []
     for number, arm in enumerate(ARMS):
         benchmarks = ("same",) if arm["problem_set"] == "narrow" else ("easy", "hard")
@@ -81,9 +81,11 @@ def curves(runs: int = 1) -> pd.DataFrame:
         for benchmark, step, metric in points:
             value = 50.0 if step == 0 else number + step / 100
             place = {"benchmark": benchmark, "step": step, "metric": metric, "value": value}
-            rows.append({**arm, **place, "low": value - 1, "high": value + 2})
-    band = "problems" if runs == 1 else "runs and problems"
-    frame = pd.DataFrame(rows).assign(confidence=0.95, band=band, runs=runs, samples=64, origin="measured")
+            own = {f"m{number}": value + number - (models - 1) / 2 for number in range(models)}
+            bounds = {"low": value - 1, "high": value + 2, "plain_low": value - 2, "plain_high": value + 3}
+            rows.append({**arm, **place, **bounds, "by_model": json.dumps(own)})
+    behind = {"band": "problems" if models == 1 else "base models and problems", "models": models, "runs": models}
+    frame = pd.DataFrame(rows).assign(confidence=0.95, samples=64, origin="measured", **behind)
     return frame.astype({"top_k": "Int32", "teacher_update_rate": "float64", "problems": "int32"})
 
 
@@ -109,7 +111,7 @@ def test_every_figure_is_drawn_and_stamped(figure):
     made.draw_without_rendering()
     text = made.get_supxlabel()
     assert "not the paper's models" in text
-    assert "95 % intervals over problems, one run each" in text
+    assert "95 % intervals over problems; this base model only" in text
     assert f"reading_room/index.html#view={ROOMS.get(figure, 'training/train/m-on')}" in text
 
 
@@ -175,8 +177,26 @@ def test_marker_changes_are_those_of_the_last_checkpoint():
     assert points == pytest.approx(sorted(ARMS.index(arm) + 0.3 for arm in shown))
 
 
-def test_replicates_are_said_below_the_figure():
-    assert "over runs and problems, 3 runs each" in draw("fig_6", curves(runs=3)).get_supxlabel()
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (1, "Bands: 95 % intervals over problems; this base model only."),
+        (3, "over 3 base models and their problems; provisional: fewer than five base models."),
+        (16, "over 16 base models and their problems."),
+    ],
+)
+def test_what_bands_rest_on_is_said_below_the_figure(models, said):
+    assert said in draw("fig_6", curves(models)).get_supxlabel()
+
+
+def test_each_base_model_is_a_thin_line_of_its_own():
+    axes = panel(draw("fig_3", curves(models=3)), "training score")
+    thick, thin = ([line for line in axes.lines if (line.get_linewidth() > 1) == wide] for wide in (True, False))
+    assert len(thin) == 3 * len(thick)
+    first = [line for line in thin if line.get_color() == thick[0].get_color()]
+    assert sorted(line.get_ydata()[0] - thick[0].get_ydata()[0] for line in first) == pytest.approx([-1, 0, 1])
+    alone = panel(draw("fig_3", curves()), "training score")
+    assert len(alone.lines) == len(thick)
 
 
 @pytest.mark.parametrize("figure", VIEWED)

@@ -5,11 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from selfdistill import tables
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.errors import UserError
 from selfdistill.records.diff import diff, flat
-
-BOOTSTRAP = Bootstrap(resamples=500)
 
 
 def tree(folder: Path, *, steps: int = 30, longer: int = 0, correct: int = 4, verdict: str = "holds") -> Path:
@@ -39,14 +36,14 @@ def tree(folder: Path, *, steps: int = 30, longer: int = 0, correct: int = 4, ve
 
 
 def test_equal_trees_have_no_difference(tmp_path: Path):
-    lines = diff(tree(tmp_path / "a"), tree(tmp_path / "b"), bootstrap=BOOTSTRAP)
+    lines = diff(tree(tmp_path / "a"), tree(tmp_path / "b"))
     assert lines.count("  no difference") == 3 and len(lines) == 6
 
 
 def test_what_changed_is_named_with_its_interval(tmp_path: Path):
     first = tree(tmp_path / "a")
     second = tree(tmp_path / "b", steps=20, longer=7, verdict="contradicted")
-    lines = diff(first, second, bootstrap=BOOTSTRAP)
+    lines = diff(first, second)
     assert "  onpolicy.steps: 30 -> 20" in lines
     assert "  c lr 1: holds -> contradicted" in lines
     (changed,) = [line for line in lines if "easy.parquet" in line]
@@ -57,14 +54,14 @@ def test_what_changed_is_named_with_its_interval(tmp_path: Path):
 def test_a_table_on_one_side_only_is_said(tmp_path: Path):
     first, second = tree(tmp_path / "a"), tree(tmp_path / "b")
     (second / "evaluations/m/base/easy.parquet").rename(second / "evaluations/m/base/hard.parquet")
-    lines = diff(first, second, bootstrap=BOOTSTRAP)
+    lines = diff(first, second)
     assert "  evaluations/m/base/easy.parquet: only in the first" in lines
     assert "  evaluations/m/base/hard.parquet: only in the second" in lines
 
 
 def test_a_missing_tree_is_told(tmp_path: Path):
     with pytest.raises(UserError, match="no such results tree"):
-        diff(tmp_path / "nowhere", tmp_path, bootstrap=BOOTSTRAP)
+        diff(tmp_path / "nowhere", tmp_path)
 
 
 def test_keys_are_joined_by_dots():

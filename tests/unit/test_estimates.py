@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import special, stats
 from selfdistill.analysis.estimates import (
     ENOUGH_MODELS,
-    MOST_PRIOR_DF,
+    MOST_INDEPENDENT,
     Estimate,
     Spread,
     estimate,
@@ -154,12 +154,14 @@ def test_a_level_asks_for_more_room():
 
 
 # --- moderation -------------------------------------------------------------------------------------------------------
-def test_few_base_models_borrow_from_like_quantities():
-    table = drawn(11, 3, 20, between=0.5, shared=0.0)
+@pytest.mark.parametrize("variance", [0.3, 4.0, 900.0])
+def test_few_base_models_borrow_from_like_quantities(variance):
+    table = drawn(11, 3, 20, between=3.0, shared=0.0)
     means, number = table.mean(axis=1), 20
-    spread = Spread(variance=4.0, df=8.0)
+    assert 0.3 < means.var(ddof=1) < 900
+    spread = Spread(variance=variance, df=8.0)
     found, plain = (estimate(crossed(table), confidence=LEVEL, spread=each) for each in (spread, None))
-    run = number * (8 * 4.0 + 2 * means.var(ddof=1)) / (8 + 2)
+    run = number * max(variance, (8 * variance + 2 * means.var(ddof=1)) / (8 + 2))
     problem = 3 * table.mean(axis=0).var(ddof=1)
     left = ((table - means[:, None] - table.mean(axis=0) + table.mean()) ** 2).sum() / (2 * 19)
     extra = max(problem - left, 0)
@@ -167,7 +169,14 @@ def test_few_base_models_borrow_from_like_quantities():
     below = run**2 / 10 + (problem**2 / 19 + left**2 / 38 if extra else 0)
     assert (found.se, found.df) == pytest.approx((math.sqrt(total / 60), total**2 / below))
     assert (found.plain_low, found.plain_high) == (plain.low, plain.high)
-    assert found.low < plain.low < plain.high < found.high  # this prior is wider than what these base models show
+
+
+def test_base_models_that_happen_to_agree_do_not_count_as_alike():
+    agreeing = {model: row + 1 - row.mean() for model, row in crossed(drawn(1, 3, 50, between=0.0)).items()}
+    found = estimate(agreeing, confidence=LEVEL, spread=Spread(9.0, 4.0))
+    assert found.plain_low > 0
+    assert found.se >= math.sqrt(9 / 3)
+    assert found.low < 0
 
 
 def test_enough_base_models_borrow_nothing():
@@ -184,34 +193,31 @@ def test_the_spread_of_like_quantities_is_found_again(prior_df, models):
     rng = np.random.default_rng(int(prior_df))
     variances = 9.0 * prior_df / rng.chisquare(prior_df, 1500)
     found = spread_of(with_means(*means) for means in np.sqrt(variances)[:, None] * rng.standard_normal((1500, models)))
-    assert found.variance == pytest.approx(9.0, rel=0.1)
+    assert found.variance == pytest.approx(9.0 * prior_df / (prior_df - 2), rel=0.15)
     assert found.df == pytest.approx(prior_df, rel=0.25)
 
 
-def test_the_spread_meets_limmas_equations():
-    """The fitted d0 and s0^2 give the logarithms of the variances the mean and the variance that they have."""
-    from scipy.special import digamma, polygamma
-
-    sets = [(1.0, 2.0, 3.0), (0.0, 9.0, 1.0, 2.0), (4.0, 4.1, 4.3), (0.0, 40.0), (2.0, 1.0, 7.0, 3.0, 3.0)]
+def test_the_spread_meets_limmas_equation():
+    """The fitted d0 gives the logarithms of the variances the variance that they have; s^2 is their mean."""
+    sets = [(1.0, 2.0, 3.0), (0.0, 9.0, 1.0, 2.0), (4.0, 4.1, 4.3), (0.0, 40.0, 0.0), (2.0, 1.0, 7.0, 3.0, 3.0)]
     found = spread_of(with_means(*means) for means in sets)
-    assert 0 < found.df < MOST_PRIOR_DF
-    half = np.array([len(means) - 1 for means in sets]) / 2
-    logs = np.log([np.var(means, ddof=1) for means in sets])
-    centred = logs - digamma(half) + np.log(half)
-    assert centred.mean() == pytest.approx(np.log(found.variance) - digamma(found.df / 2) + np.log(found.df / 2))
-    assert centred.var(ddof=1) == pytest.approx(polygamma(1, half).mean() + polygamma(1, found.df / 2))
+    df = np.array([len(means) - 1 for means in sets])
+    variances = np.array([np.var(means, ddof=1) for means in sets])
+    assert 0 < found.df < MOST_INDEPENDENT * 2
+    logs = np.log(variances) - special.digamma(df / 2) + np.log(df / 2)
+    assert logs.var(ddof=1) == pytest.approx(special.polygamma(1, df / 2).mean() + special.polygamma(1, found.df / 2))
+    assert found.variance == pytest.approx((df * variances).sum() / df.sum())
 
 
-def test_equal_variances_are_worth_the_most():
+def test_equal_variances_are_worth_two_of_them():
     alike = spread_of([with_means(0, 2, 4), with_means(1, 3, 5), with_means(5, 3, 1)])
-    assert alike.df == MOST_PRIOR_DF
-    assert 2 < alike.variance < 8
+    assert alike == Spread(pytest.approx(4.0), MOST_INDEPENDENT * 2.0)
 
 
 def test_a_variance_of_nothing_does_not_make_the_spread_nothing():
     found = spread_of([with_means(1, 1, 1), with_means(0, 2, 4), with_means(0, 3, 6)])
     assert 0 < found.df < 2
-    assert found.variance > 0
+    assert found.variance == pytest.approx((0 + 4 + 9) / 3)
 
 
 def test_too_few_like_quantities_give_no_spread():

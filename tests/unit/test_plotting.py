@@ -17,7 +17,6 @@ from PIL import Image
 from selfdistill import cli, files, tables
 from selfdistill.analysis import quoted as quoted_values
 from selfdistill.analysis import responses, summaries
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.analysis.words import rate_label
 from selfdistill.artifacts import CURVES, FIGURES
 from selfdistill.code_digest import PACKAGE_ROOT
@@ -32,11 +31,15 @@ SETTINGS = list(plotting.SETTINGS)
 RUNS = {f"sft-{name}-lr{rate:g}": (name, rate) for name in list(plotting.DATASETS)[1:] for rate in (1e-4, 3e-4)}
 
 
+NO_MODEL = {"models": np.nan, "by_model": None, "confidence": np.nan}
+ONE_MODEL = {"models": 1, "by_model": "{}", "confidence": 0.95}
+
+
 def summary(*rows: dict) -> pd.DataFrame:
     empty = {"study": "microcosm", "artifact": "a", "model": "m", "row": "", "benchmark": "", "metric": ""}
-    numbers = dict.fromkeys(["value", "low", "high", "sampling_low", "sampling_high", "confidence"], np.nan)
+    bounds = [f"{kind}{side}" for kind in ("", "plain_", "sampling_") for side in ("low", "high")]
     counts = {"problems": 100, "samples": 8, "origin": "measured"}
-    return pd.DataFrame([empty | numbers | counts | row for row in rows])
+    return pd.DataFrame([empty | dict.fromkeys(["value", *bounds]) | counts | ONE_MODEL | row for row in rows])
 
 
 def measured(row: str, metric: str, value: float, **more: object) -> dict:
@@ -44,7 +47,7 @@ def measured(row: str, metric: str, value: float, **more: object) -> dict:
 
 
 def quoted(row: str, metric: str, value: float, **more: object) -> dict:
-    return {"row": row, "metric": metric, "value": value, "origin": "quoted", "model": "R1"} | more
+    return {"row": row, "metric": metric, "value": value, "origin": "quoted", "model": "R1", **NO_MODEL} | more
 
 
 def table_1() -> pd.DataFrame:
@@ -178,11 +181,23 @@ def panel(figure, title: str):
 def test_points_and_intervals_are_those_of_the_table(along):
     axes = plotting.new_figure(2).subplots()
     frame = pd.DataFrame({"value": [1.0, 2, 3], "low": [0.5, np.nan, 2.5], "high": [1.5, np.nan, 4]})
+    frame = frame.assign(**ONE_MODEL)
     plotting.draw_points(axes, [0, 1, 2], frame, plotting.SETTINGS["solution"], along=along)
     shown = points(axes) if along == "x" else [(value, place) for place, value in points(axes)]
     assert shown == [(1, 0), (2, 1), (3, 2)]
     ends = [segment[:, 0 if along == "x" else 1].tolist() for segment in axes.collections[0].get_segments()]
     assert ends == [[0.5, 1.5], [2.5, 4.0]]
+
+
+@pytest.mark.parametrize("along", ["x", "y"])
+def test_base_models_are_small_points_beside_their_mean(along):
+    axes = plotting.new_figure(2).subplots()
+    own = {"models": [2, 1], "by_model": ['{"a": 0.5, "b": 1.5}', '{"a": 2.0}']}
+    frame = pd.DataFrame({"value": [1.0, 2.0], "low": [0.5, 1.0], "high": [1.5, 3.0], **own})
+    plotting.draw_points(axes, [0, 1], frame, plotting.SETTINGS["solution"], along=along)
+    small = [line for line in axes.lines if line.get_marker() == "."]
+    values, places = (np.concatenate([line.get_data()[n] for line in small]).tolist() for n in (0, 1))
+    assert (values, places) == (([0.5, 1.5], [0, 0]) if along == "x" else ([0, 0], [0.5, 1.5]))
 
 
 def test_quoted_values_are_hollow_and_have_no_interval():
@@ -392,19 +407,20 @@ def test_figures_draw_what_the_tables_hold():
     """The metrics and rows that the scripts look for are those that `summaries` writes."""
     reduced = responses.reduce([BASE_TRACES], "made up")
     settings = {name: responses.reduce([BASE_TRACES.assign(setting=name)], "made up") for name in SETTINGS[1:]}
-    bootstrap = Bootstrap(resamples=50)
-    table = pd.concat([summaries.table_1(settings, reduced, bootstrap=bootstrap), quoted_values.table_1()])
+    shown = {"family": "m", "confidence": 0.95}
+    table_1 = summaries.table_1({"m": settings}, {"m": reduced}, **shown)
+    table = pd.concat([table_1, quoted_values.table_1()])
     figure = drawn("table_1", table).figure
     assert len(points(panel(figure, "density E / L"))) == 2 * len(SETTINGS)
     assert len(points(panel(figure, "score"), hollow=True)) == len(quoted_values.TABLE_1)
-    breakdown = drawn("marker_breakdown", summaries.table_a1(settings, bootstrap=bootstrap)).figure
+    breakdown = drawn("marker_breakdown", summaries.table_a1({"m": settings}, **shown)).figure
     assert len(points(panel(breakdown, "wait"))) == 2 * len(settings)
     runs = {(run, "easy"): reduced for run in ("base", *RUNS)}
-    table = pd.concat([summaries.table_2(runs, bootstrap=bootstrap), quoted_values.table_2()])
+    table = pd.concat([summaries.table_2({"m": runs}, **shown), quoted_values.table_2()])
     accuracy = drawn("table_2", table, runs=RUNS).figure
     assert len(points(panel(accuracy, "easy"))) == len(RUNS)
     assert len(points(panel(accuracy, "paper (quoted)"), hollow=True)) == 3 * 4
-    histogram = drawn("selection", summaries.selection_histogram(reduced), **BOUNDS).figure
+    histogram = drawn("selection", summaries.selection_histogram({"m": reduced}, **shown), **BOUNDS).figure
     assert histogram.subfigs[0].axes[0].get_title(loc="left").startswith("1 of 1 problems")
 
 

@@ -16,8 +16,8 @@ SFT_RUNS = pd.DataFrame(columns=tables.SFT_RUNS.names)
 HOSTILE = r"a|b_c%d&e\f{g}$#~^<i>*"
 
 
-def summary(rows=ROWS, *, study="smoke", model="a_b", confidence=0.95):
-    frame = pd.DataFrame(rows).assign(study=study, model=model, benchmark="", artifact="table_1")
+def summary(rows=ROWS, *, study="smoke", model="a_b", confidence=0.95, models=1):
+    frame = pd.DataFrame(rows).assign(study=study, model=model, benchmark="", artifact="table_1", models=models)
     frame["confidence"] = confidence
     frame.loc[frame["origin"] == "quoted", ["study", "model"]] = ["paper", "100% & more"]
     return frame.reindex(columns=tables.SUMMARY.names)
@@ -31,7 +31,7 @@ MARKDOWN = r"""**smoke study: a tiny model trained from scratch on CPU; not the 
 | a\_b | solution |  | 1,234.6 [1,200.0, 1,300.0] |
 | 100% \& more | unguided (quoted) | 0.30 |  |
 
-Brackets: 95% bootstrap interval with problems as the resampling unit.
+Brackets: 95% interval over problems; this base model only.
 
 Quoted: Table 1 of the paper, second-hand (three independent notes agree); E per 1,000 tokens is derived.
 
@@ -47,7 +47,7 @@ a\_b & solution &  & 1,234.6 [1,200.0, 1,300.0] \\
 100\% \& more & unguided (quoted) & 0.30 &  \\
 \bottomrule
 \multicolumn{4}{p{0.95\textwidth}}{smoke study: a tiny model trained from scratch on CPU; not the paper's models} \\
-\multicolumn{4}{p{0.95\textwidth}}{Brackets: 95\% bootstrap interval with problems as the resampling unit.} \\
+\multicolumn{4}{p{0.95\textwidth}}{Brackets: 95\% interval over problems; this base model only.} \\
 \multicolumn{4}{p{0.95\textwidth}}{@NOTE@} \\
 \end{tabular}
 """.replace("@NOTE@", quoted.NOTE["table_1"])
@@ -123,7 +123,7 @@ def test_small_negative_numbers_are_not_minus_zero():
 
 @pytest.mark.parametrize(("confidence", "shown"), [(0.9, "90%"), (0.995, "99.5%")])
 def test_the_level_is_said(confidence, shown):
-    assert f"Brackets: {shown} bootstrap" in rendering.markdown(summary(confidence=confidence), SFT_RUNS)
+    assert f"Brackets: {shown} interval" in rendering.markdown(summary(confidence=confidence), SFT_RUNS)
 
 
 def test_accuracies_show_both_intervals_and_say_how_many_samples():
@@ -132,6 +132,21 @@ def test_accuracies_show_both_intervals_and_say_how_many_samples():
     text = rendering.markdown(summary(rows), SFT_RUNS)
     assert "| -2.5 [-5.0, 0.5] (-4.0, -1.0) | -2.5 [-5.0, 0.5] (-4.0, -1.0) |" in text
     assert "Parentheses: the same with the problems held fixed and only their samples redrawn." in text
+    assert "avg is avg@16 in percent" in text
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (3, "95% interval over 3 base models and their problems; provisional: fewer than five base models."),
+        (16, "95% interval over 16 base models and their problems."),
+    ],
+)
+def test_what_numbers_rest_on_is_said(models, said):
+    both = {"sampling_low": -4.0, "sampling_high": -1.0, "problems": 10, "samples": 160 * models}
+    text = rendering.markdown(summary([{**ROWS[1], **both, "metric": "avg"}], models=models), SFT_RUNS)
+    assert f"Brackets: {said}\n" in text
+    assert "Parentheses: the same with base models and problems held fixed and only their samples redrawn." in text
     assert "avg is avg@16 in percent" in text
 
 

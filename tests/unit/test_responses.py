@@ -1,5 +1,7 @@
 """Responses read in batches give what responses held together give."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,16 +50,26 @@ def by_hand(traces):
     return frame.groupby("problem_id")[[*responses.MEANS, *responses.MARKER_MEANS]].mean().astype(float)
 
 
+def by_subsets(k, correct):
+    """The share of all sets of ``k`` responses that hold a correct one."""
+    return np.mean([any(chosen) for chosen in itertools.combinations(correct, k)])
+
+
+def plain(means):
+    """Without pass@k."""
+    return means.drop(columns=list(responses.PASS))
+
+
 @pytest.mark.parametrize("rows", [1, 3, 7, 34, 35, 1000])
 def test_batches_may_part_a_problem_anywhere(traces, rows):
     parts = [traces[start : start + rows] for start in range(0, len(traces), rows)]
     found = responses.reduce(parts, "here")
-    pd.testing.assert_frame_equal(found.means, by_hand(traces), check_exact=True)
+    pd.testing.assert_frame_equal(plain(found.means), by_hand(traces), check_exact=True)
     points = traces.pivot(index="problem_id", columns="sample", values="correct")
     assert np.array_equal(found.points, 100.0 * points.to_numpy())
     assert found.points.index.equals(points.index) and list(found.points.columns) == list(points.columns)
     assert (found.study, found.model, found.setting) == ("s", "m", "unguided")
-    pd.testing.assert_frame_equal(responses.per_problem(traces), by_hand(traces), check_exact=True)
+    pd.testing.assert_frame_equal(plain(responses.per_problem(traces)), by_hand(traces), check_exact=True)
 
 
 def test_a_file_is_read_in_batches(traces, tmp_path, monkeypatch):
@@ -65,7 +77,9 @@ def test_a_file_is_read_in_batches(traces, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "BATCH_ROWS", 4)
     sizes = [len(batch) for batch in tables.batches(tmp_path / "t.parquet", "traces", responses.READ)]
     assert max(sizes) == 4 and sum(sizes) == len(traces)
-    pd.testing.assert_frame_equal(responses.read(tmp_path / "t.parquet").means, by_hand(traces), check_exact=True)
+    pd.testing.assert_frame_equal(
+        plain(responses.read(tmp_path / "t.parquet").means), by_hand(traces), check_exact=True
+    )
 
 
 def test_some_problems_alone(traces):
@@ -89,8 +103,35 @@ def test_what_belongs_to_several_settings_or_to_none_is_refused(traces):
         responses.reduce([traces[:0]], "here")
 
 
-def test_problems_with_fewer_samples_have_means_but_no_points(traces):
-    found = responses.reduce([traces[1:]], "here")
-    pd.testing.assert_frame_equal(found.means, by_hand(traces[1:]), check_exact=True)
-    with pytest.raises(UserError, match="fewer samples than others"):
-        _ = found.points
+def test_problems_may_have_fewer_samples_than_others_but_none_in_between_missing(traces):
+    fewer = traces[(traces["problem_id"] != "p2") | (traces["sample"] < 3)]
+    found = responses.reduce([fewer], "here")
+    pd.testing.assert_frame_equal(plain(found.means), by_hand(fewer), check_exact=True)
+    assert found.points.notna().sum(axis=1).to_dict() == {f"p{n}": 3 if n == 2 else SAMPLES for n in range(PROBLEMS)}
+    assert (found.points.mean(axis=1) / 100).to_dict() == pytest.approx(found.means["score"].to_dict())
+    gone = traces[(traces["problem_id"] != "p2") | (traces["sample"] != 1)]
+    with pytest.raises(UserError, match="lack samples before their last"):
+        _ = responses.reduce([gone], "here").points
+
+
+def test_pass_at_k_is_the_share_of_all_sets_of_k_that_hold_a_correct_response(traces):
+    assert not traces["correct"].groupby(traces["problem_id"]).sum().isin([0, SAMPLES]).all()
+    means = responses.per_problem(traces)
+    for name, k in responses.PASS.items():
+        if k > SAMPLES:
+            assert means[name].isna().all()
+            continue
+        wanted = {problem: by_subsets(k, own) for problem, own in traces.groupby("problem_id")["correct"]}
+        assert means[name].to_dict() == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 8])
+def test_pass_at_k_by_counting_for_every_number_of_correct_responses(k):
+    for samples in range(1, 9):
+        for correct in range(samples + 1):
+            found = responses.pass_at(k, pd.Series([float(samples)]), pd.Series([float(correct)]))[0]
+            if samples < k:
+                assert np.isnan(found)
+            else:
+                drawn = [True] * correct + [False] * (samples - correct)
+                assert found == pytest.approx(by_subsets(k, drawn), abs=1e-12)

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import yaml
 from selfdistill import cli, config, stages, tables
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError
 from selfdistill.flags import Flags
@@ -161,7 +160,6 @@ AWKWARD = """a "b" 'c' $HOME {x} `y` \\boxed{}\n-z"""
             OnPolicySettings([2, 30], steps=30, aggregation="token", sdpo=SdpoSettings(demonstration="first")),
         ),
         ("train-onpolicy", "sampling", Sampling(0.6, 0.95, 20, 7)),
-        ("make-curves", "bootstrap", Bootstrap(0.9, 10, 3)),
         ("build-reading-room", "limits", Limits(1, 2, 3)),
     ],
 )

@@ -1,14 +1,16 @@
 """Tables 1, A.1.1 and 2 against numbers worked out by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special, stats
 from selfdistill import tables
 from selfdistill.analysis import quoted, responses, summaries
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.errors import UserError
 
-BOOTSTRAP = Bootstrap(resamples=200)
+SHOWN = {"family": "f", "confidence": 0.95}
 
 
 def traces(rows, *, setting="unguided", model="m"):
@@ -33,13 +35,23 @@ def reduced(frame):
     return responses.reduce([frame], "made up")
 
 
-def table_1(settings, selection):
-    settings = {name: reduced(frame) for name, frame in settings.items()}
-    return summaries.table_1(settings, reduced(selection), bootstrap=BOOTSTRAP)
+def every(frames):
+    return {key: reduced(frame) for key, frame in frames.items()}
 
 
-def table_2(evaluations):
-    return summaries.table_2({key: reduced(frame) for key, frame in evaluations.items()}, bootstrap=BOOTSTRAP)
+def table_1(settings, selection, **others):
+    """Of base model "m"; ``others``: settings of more base models, whose selection draw is their unguided one."""
+    more = {model: every(own) for model, own in others.items()}
+    draws = {"m": reduced(selection)} | {model: own["unguided"] for model, own in more.items()}
+    return summaries.table_1({"m": every(settings), **more}, draws, **SHOWN)
+
+
+def table_2(evaluations, **others):
+    return summaries.table_2({"m": every(evaluations)} | {m: every(own) for m, own in others.items()}, **SHOWN)
+
+
+def t_interval(values):
+    return tuple(stats.ttest_1samp(values, 0).confidence_interval(0.95))
 
 
 def value(frame, **labels):
@@ -76,7 +88,7 @@ def test_the_selection_draw_covers_the_selected_problems_only():
 
 
 def test_table_a1_counts_each_marker():
-    table = summaries.table_a1({"unguided": reduced(A)}, bootstrap=BOOTSTRAP)
+    table = summaries.table_a1({"m": {"unguided": reduced(A)}}, **SHOWN)
     assert value(table, metric="substring_wait") == 3
     assert value(table, metric="word_wait") == 1.5
     assert value(table, metric="word_hmm") == 0
@@ -84,10 +96,12 @@ def test_table_a1_counts_each_marker():
 
 
 def test_selection_histogram_counts_problems_by_correct_rollouts():
-    table = summaries.selection_histogram(reduced(A))
-    assert table.set_index("row")["value"].to_dict() == {"0": 0, "1": 1, "2": 1}
-    # Another two problems like these would have been 0, 1 or 2 of either kind.
-    assert table.set_index("row")[["low", "high"]].to_numpy().tolist() == [[0, 0], [0, 2], [0, 2]]
+    table = summaries.selection_histogram({"m": reduced(A)}, **SHOWN).set_index("row")
+    assert table["value"].to_dict() == {"0": 0, "1": 1, "2": 1}
+    assert table.loc["0", ["low", "high"]].tolist() == [0, 0]
+    assert tuple(table.loc["1", ["low", "high"]]) == pytest.approx(t_interval([0, 2]))
+    both = {"m": reduced(A), "n": reduced(A.assign(correct=True, model="n"))}
+    assert summaries.selection_histogram(both, **SHOWN)["value"].tolist() == [0, 0.5, 1.5]
 
 
 def test_table_2_by_hand():
@@ -101,9 +115,35 @@ def test_table_2_by_hand():
     assert average[["sampling_low", "sampling_high"]].notna().all().all()
 
 
-def test_uneven_samples_and_other_problems_are_refused():
-    with pytest.raises(UserError, match="fewer samples than others"):
-        table_2({("base", "b"): A.iloc[:3]})
+def test_problems_with_more_samples_count_alike_and_stand_apart_as_well():
+    """Problem p has 4 samples, q and r have 2: means over problems, then avg over p alone."""
+    outcomes = {"p": [1, 0, 0, 0], "q": [1, 1], "r": [1, 0]}
+    rows = [(name, n, bool(won), 10, 0, 0, "stop") for name, own in outcomes.items() for n, won in enumerate(own)]
+    base = [(name, n, n == 0 and name == "p", 10, 0, 0, "stop") for name, n, *_ in rows]
+    found = table_2({("base", "b"): traces(base), ("sft-x-lr1", "b"): traces(rows)})
+    run = found[found["row"] == "sft-x-lr1"].set_index("metric")
+    assert run.loc["avg", "value"] == pytest.approx((25 + 100 + 50) / 3)
+    assert run.loc["avg", ["problems", "samples"]].tolist() == [3, 8]
+    assert run.loc["avg_deep", ["value", "problems", "samples"]].tolist() == [25, 1, 4]
+    assert run.loc["avg_difference_to_base", "value"] == pytest.approx((0 + 100 + 50) / 3)
+    assert run.loc["avg_deep_difference_to_base", "value"] == 0
+    assert run.loc["avg_relative_to_base", "value"] == pytest.approx(100 * (175 / 25 - 1))
+    # C(3, 2) of the C(4, 2) pairs of p hold nothing correct.
+    assert run.loc["pass@2", ["value", "problems"]].tolist() == pytest.approx([(50 + 100 + 100) / 3, 3])
+    assert run.loc["pass@4", ["value", "problems", "samples"]].tolist() == [100, 1, 4]
+    assert run.loc["pass@2_difference_to_base", "value"] == pytest.approx((0 + 100 + 100) / 3)
+    assert "pass@8" not in run.index
+    # Samples redrawn: each problem's own variance over its own number of samples.
+    within = [np.var(own, ddof=1) * 100**2 / len(own) for own in outcomes.values()]
+    reach = special.stdtrit(8 - 3, 0.975) * np.sqrt(sum(within)) / 3
+    assert run.loc["avg", "sampling_high"] - run.loc["avg", "value"] == pytest.approx(reach)
+
+
+def test_missing_samples_and_other_problems_are_refused():
+    with pytest.raises(UserError, match="lack samples before their last"):
+        table_2({("base", "b"): A[A["sample"] > 0]})
+    with pytest.raises(UserError, match="not evaluated on the same problems, equally often"):
+        table_2({("base", "b"): A, ("sft-x-lr1", "b"): A.iloc[:3]})
     other = A.assign(problem_id=A["problem_id"].replace("q", "r"))
     with pytest.raises(UserError, match="not evaluated on the same problems"):
         table_2({("base", "b"): A, ("sft-x-lr1", "b"): other})
@@ -137,8 +177,8 @@ def test_ratios_divide_means_of_the_same_problems():
     density = value(table, metric="E_per_1000_tokens_substring_ratio", **row)
     assert density == pytest.approx((4.5 / 40) / (6 / 50))
     length = line(table, metric="L_ratio", **row)
-    # Resamples hold p twice (10 / 20), p and q (40 / 50) or q twice (30 / 30): both sides always the same problems.
-    assert (length["low"], length["high"]) == (0.5, 1.0)
+    # Problem p has 10 of 20 tokens, q 30 of 30: around 40 / 50, in units of 25 tokens, 10 - 16 and 30 - 24.
+    assert (length["low"], length["high"]) == pytest.approx(t_interval([0.8 - 6 / 25, 0.8 + 6 / 25]))
     for metric in summaries.RATIOS:
         own = line(table, metric=metric, row="unguided")
         assert own[["value", "low", "high"]].tolist() == [1, 1, 1]
@@ -152,19 +192,59 @@ def test_what_has_no_ratio_is_left_out_and_the_rest_stays():
     assert np.isfinite(table["value"]).all()
 
 
-def test_a_ratio_that_some_resamples_lack_has_no_interval():
-    rare = A.assign(word_wait=[0, 0, 0, 1])  # problem p has none: a resample of p alone has no ratio
-    table = table_1({"unguided": rare, "solution": B}, rare)
-    row = line(table, metric="E_word_ratio", row="solution")
-    assert row["value"] == 2 / 0.5
-    assert row[["low", "high"]].isna().all()
+def test_a_density_ratio_is_linear_in_both_its_sides():
+    """The delta method by hand: d log(ratio) is the sum of each side's own relative deviations."""
+    table = table_1({"unguided": A, "solution": B}, A)
+    row = line(table, metric="E_per_1000_tokens_substring_ratio", row="solution")
+    markers, tokens = np.array([1.5, 3.0]), np.array([10.0, 30.0])
+    before_markers, before_tokens = np.array([3.0, 3.0]), np.array([20.0, 30.0])
+    relative = sum(sign * side / side.mean() for sign, side in zip(
+        (1, -1, -1, 1), (markers, before_markers, tokens, before_tokens), strict=True
+    ))  # fmt: skip
+    assert (row["low"], row["high"]) == pytest.approx(t_interval(row["value"] * (1 + relative)))
+
+
+def test_base_models_of_a_family_are_averaged_and_shown():
+    other = {"unguided": A.assign(model="n", response_tokens=[20, 40, 30, 50], problem_id=list("rrss"))}
+    table = table_1({"unguided": A}, A, n=other)
+    length = line(table, metric="L", row="unguided")
+    assert length[["model", "value", "models", "problems", "samples"]].tolist() == ["f", 30, 2, 2, 8]
+    assert json.loads(length["by_model"]) == {"m": 25, "n": 35}
+    # Each base model selected problems of its own: their means alone vary.
+    assert (length["low"], length["high"]) == pytest.approx(t_interval([25, 35]))
+    assert set(table["model"]) == {"f"}
+
+
+def test_like_quantities_lend_their_spread_to_few_base_models():
+    rng = np.random.default_rng(0)
+
+    def own(model, shifts):
+        run = lambda share: A.assign(model=model, correct=rng.random(4) < share)  # noqa: E731
+        return {("base", "b"): run(0.5)} | {(f"sft-x-lr{n}", "b"): run(0.5 + shift) for n, shift in enumerate(shifts)}
+
+    found = table_2(own("m", [0.5, -0.5, 0.5]), n=own("n", [-0.5, 0.5, 0.5]), o=own("o", [0.5, 0.5, -0.5]))
+    changes = found[found["metric"] == "avg_difference_to_base"]
+    widths = changes["high"] - changes["low"]
+    assert set(changes["models"]) == {3}
+    assert (widths != changes["plain_high"] - changes["plain_low"]).all()
+    assert widths.max() / widths.min() < 1.5  # none is taken for far better known than the others
+    single = table_2(own("m", [0.5, -0.5, 0.5]))
+    assert (single["low"] == single["plain_low"]).all()
+
+
+def test_families_part_what_thinks_from_what_does_not():
+    models = {
+        name: {"family": family, "thinking": thinking}
+        for name, family, thinking in [("b", "f", "on"), ("a", "f", "on"), ("c", "f", "off"), ("d", "g", "on")]
+    }
+    assert summaries.families(["d", "c", "b", "a"], models) == {"f": ["a", "b"], "f, thinking off": ["c"], "g": ["d"]}
 
 
 def test_table_1_refuses_what_it_cannot_compare():
     other = B.assign(problem_id=B["problem_id"].replace("q", "r"))
     with pytest.raises(UserError, match="'solution' was not sampled on the same problems as 'unguided'"):
         table_1({"unguided": A, "solution": other}, A)
-    with pytest.raises(UserError, match="needs traces of the setting 'unguided'; found: solution"):
+    with pytest.raises(UserError, match="needs traces of the setting 'unguided'; found of 'm': solution"):
         table_1({"solution": B}, A)
     with pytest.raises(UserError, match="'selection draw' was not sampled on the same problems as 'unguided'"):
         table_1({"unguided": A}, A.assign(problem_id="r", sample=range(4)))
@@ -179,10 +259,22 @@ def test_the_paired_difference_is_taken_problem_by_problem():
     table = table_2({("base", "b"): base, ("sft-x-lr1", "b"): run})
     difference = line(table, metric="avg_difference_to_base")
     assert difference[["value", "low", "high"]].tolist() == [-50, -50, -50]
-    # Of each problem's two samples one lost 100 points: other samples could have lost all or nothing.
-    assert difference[["sampling_low", "sampling_high"]].tolist() == [-100, 0]
+    # Of each problem's two samples one lost 100 points: a variance of 5,000 within both, over two samples each.
+    reach = stats.t.ppf(0.975, 2) * np.sqrt(2 * 5000 / 2 / 2**2)
+    assert difference[["sampling_low", "sampling_high"]].tolist() == pytest.approx([-50 - reach, -50 + reach])
     average = line(table, metric="avg", row="base")
-    assert average[["value", "low", "high"]].tolist() == [75, 50, 100]
+    assert average["value"] == 75 and average[["low", "high"]].tolist() == pytest.approx(t_interval([50, 100]))
+
+
+def test_the_sampling_interval_covers_what_redrawn_samples_give():
+    rng = np.random.default_rng(3)
+    rates, covered = rng.random((3, 20)), 0
+    for _ in range(400):
+        drawn = [100.0 * (rng.random((20, 8)) < own[:, None]) for own in rates]
+        low, high = summaries.sampling_interval(drawn, 0.9)
+        covered += low <= 100 * rates.mean() <= high
+    assert covered / 400 == pytest.approx(0.9, abs=0.04)
+    assert np.isnan(summaries.sampling_interval([np.ones((5, 1))], 0.9)).all()
 
 
 def test_table_2_needs_the_base_model():
@@ -231,5 +323,16 @@ def test_quoted_differences_are_to_the_quoted_base():
 @pytest.mark.parametrize("table", [quoted.table_1(), quoted.table_2()])
 def test_quoted_rows_are_marked_and_have_no_interval(table):
     assert set(table["origin"]) == {"quoted"} and set(table["study"]) == {"paper"}
-    numbers = ["low", "high", "sampling_low", "sampling_high", "confidence", "problems", "samples"]
+    numbers = [
+        "low",
+        "high",
+        "plain_low",
+        "by_model",
+        "models",
+        "sampling_low",
+        "sampling_high",
+        "confidence",
+        "problems",
+        "samples",
+    ]
     assert table[numbers].isna().all(axis=None)

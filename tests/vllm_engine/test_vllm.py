@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from selfdistill import models
-from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.analysis.estimates import estimate
 from selfdistill.errors import UserError
 from selfdistill.generation import Prompt, Sampling, generate, traces, vllm_engine
 from selfdistill.generation.contexts import build_prompts
@@ -57,10 +57,16 @@ def both(trained: Path, prompts: list[Prompt], work: Path):
     return get
 
 
-def solve_rates(table: pd.DataFrame, problems: pd.DataFrame) -> np.ndarray:
+def solve_rates(table: pd.DataFrame, problems: pd.DataFrame) -> pd.Series:
     labels = {"study": "s", "model": "m", "run": "base", "stage": "evaluation", "setting": "x", "step": None}
     graded = traces.annotate(table, problems, **labels, opened=False)
-    return graded.groupby("problem_id", sort=True)["correct"].mean().to_numpy(dtype=float)
+    return graded.groupby("problem_id", sort=True)["correct"].mean()
+
+
+def difference(rates: pd.Series, others: pd.Series) -> tuple[float, float]:
+    """The 99 % interval, over problems, of the paired difference."""
+    found = estimate({"": rates - others}, confidence=0.99)
+    return found.low, found.high
 
 
 def test_greedy_responses_are_identical_token_by_token(both, prompts: list[Prompt]):
@@ -93,12 +99,12 @@ def test_what_vllm_refuses_is_told_in_a_sentence(trained: Path, prompts: list[Pr
 def test_solve_rates_agree_and_a_wrong_temperature_would_show(both, problems: pd.DataFrame):
     """The interval of the paired difference over problems holds 0 for equal settings, and does not for others."""
     ours, theirs = (solve_rates(both(engine, WARM, SAMPLES), problems) for engine in ("transformers", "vllm"))
-    low, high = Bootstrap(confidence=0.99).difference(theirs, ours)
+    low, high = difference(theirs, ours)
     print(f"solve rate: transformers {ours.mean():.3f}, vllm {theirs.mean():.3f}, difference [{low:.3f}, {high:.3f}]")
     assert 0.05 < ours.mean() < 0.95
     assert low <= 0 <= high and high - low < 0.15
     hot = solve_rates(both("vllm", Sampling(2.0, max_tokens=100), SAMPLES), problems)
-    low, high = Bootstrap(confidence=0.99).difference(hot, ours)
+    low, high = difference(hot, ours)
     assert high < 0
 
 

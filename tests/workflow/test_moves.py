@@ -8,8 +8,8 @@ def test_a_moved_module_reruns_nothing(project):
     package = project.folder / "workflow" / "selfdistill"
     (package / "uncertainty").mkdir()
     (package / "uncertainty" / "__init__.py").write_text('"""Intervals."""\n')
-    (package / "analysis" / "intervals.py").rename(package / "uncertainty" / "bootstrap.py")
-    old, new = "selfdistill.analysis.intervals", "selfdistill.uncertainty.bootstrap"
+    (package / "analysis" / "estimates.py").rename(package / "uncertainty" / "base_models.py")
+    old, new = "selfdistill.analysis.estimates", "selfdistill.uncertainty.base_models"
     renamed = replace(project.folder / "workflow", old, new)
     assert renamed > 5
     assert project.pending() == {}

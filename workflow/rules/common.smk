@@ -17,6 +17,7 @@ from selfdistill.generation.contexts import CHOICES, GUIDANCE
 from selfdistill.opening import Start, open_study
 from selfdistill.study import COLLECTED, SFT_SETS
 from selfdistill.training.methods import METHODS
+from selfdistill.training.settings import TRAINED
 
 if workflow.output_settings.dryrun:
     spare_collector()  # a tenth of a dry run
@@ -152,8 +153,19 @@ def run_problems(model, run):
 
 
 def run_benchmarks(model, run):
-    """What an on-policy run is evaluated on along training."""
-    return [STUDY.problems(name) for name in STUDY.benchmarks_of(RUNS[model, run])]
+    """The problem sets that an on-policy run is evaluated on along training."""
+    return [STUDY.problems(name) for name in STUDY.sets_of(RUNS[model, run])]
+
+
+def run_own_problems(model, run):
+    """The problem set that a run trains on, where it is evaluated on its problems as well."""
+    own = STUDY.own_problems(RUNS[model, run])
+    return [] if own is None else [run_problems(model, run)]
+
+
+def given_as(flag, files):
+    """A flag with its files; none without a file."""
+    return f"--{flag} {files}" if files else ""
 
 
 def sft_dataset(model, run):

@@ -5,10 +5,31 @@ Microcosm: 10 s each. Paper: 16 x 38,912 tokens per problem on one GPU node.
 """
 
 
+rule list_trained:
+    """The problems that a model's runs train on first, for the model itself to be asked as well."""
+    input:
+        problems=lambda wildcards: [
+            STUDY.problems(name) for name in STUDY.own_problems_of(wildcards.model)
+        ],
+    output:
+        STUDY.asked(MODEL, TRAINED),
+    log:
+        f"{LOGS}/list_trained/{{model}}.log",
+    benchmark:
+        f"{LOGS}/list_trained/{{model}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("list_trained"),
+        own=by(FLAGS.own_problems, "model"),
+    shell:
+        "python -m selfdistill list-trained --problem-sets {input.problems} {params.own} --out {output} 2>&1 | tee {log}"
+
+
 rule evaluate_model:
     """All responses of one model to one benchmark."""
     input:
-        problems=STUDY.problems("{benchmark}"),
+        problems=by(STUDY.asked, "model", "benchmark"),
         model=STUDY.manifest(MODEL, RUN),
     output:
         STUDY.evaluation(MODEL, RUN, "{benchmark}"),
@@ -17,16 +38,16 @@ rule evaluate_model:
     benchmark:
         f"{LOGS}/evaluate_model/{{model}}/{{run}}/{{benchmark}}.benchmark.tsv"
     wildcard_constraints:
-        benchmark="|".join(STUDY.benchmarks),
+        benchmark="|".join([*STUDY.benchmarks, TRAINED]),
         run="base|sft-[^/]+",
     conda:
         ENVIRONMENT
     params:
         code=code("evaluate_model"),
-        samples=CONFIG.evaluation.samples,
+        asked=by(FLAGS.extent, "benchmark"),
         sampling=by(FLAGS.evaluate, "model"),
         sampler=by(FLAGS.sampler, "model"),
     shell:
         "python -m selfdistill evaluate-model --problems {input.problems} --model {input.model} "
-        "--samples {params.samples} {params.sampling} --benchmark {wildcards.benchmark} --run {wildcards.run} {params.sampler} "
+        "{params.asked} {params.sampling} --benchmark {wildcards.benchmark} --run {wildcards.run} {params.sampler} "
         "--workers {threads} --out {output} 2>&1 | tee {log}"

@@ -44,9 +44,10 @@ rule train_onpolicy:
 
 
 rule evaluate_checkpoints:
-    """avg@k of a run's checkpoints on benchmarks of unseen types."""
+    """avg@k of a run's checkpoints on benchmarks of unseen types, and perhaps on the problems that it trains on."""
     input:
         benchmarks=by(run_benchmarks, "model", "run"),
+        trained_on=by(run_own_problems, "model", "run"),
         checkpoints=rules.train_onpolicy.output.checkpoints,
     output:
         STUDY.along_training(MODEL, RUN),
@@ -60,13 +61,13 @@ rule evaluate_checkpoints:
         ENVIRONMENT
     params:
         code=code("evaluate_checkpoints"),
-        samples=CONFIG.onpolicy.evaluation_samples,
-        first=FLAGS.first_problems(),
+        asked=by(FLAGS.along_training, "model", "run"),
+        trained=lambda wildcards, input: given_as("trained-on", input.trained_on),
         sampling=by(FLAGS.evaluate, "model"),
         sampler=by(FLAGS.sampler, "model"),
     shell:
         "python -m selfdistill evaluate-checkpoints --benchmarks {input.benchmarks} --model {input.checkpoints} "
-        "--samples {params.samples} {params.first} {params.sampling} "
+        "{params.asked} {params.trained} {params.sampling} "
         "--run {wildcards.run} {params.sampler} --workers {threads} --out {output} 2>&1 | tee {log}"
 
 

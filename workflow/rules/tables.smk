@@ -23,10 +23,11 @@ rule make_table_1:
         ENVIRONMENT
     params:
         code=code("make_table_1"),
-        flags=FLAGS.bootstrap(),
+        flags=FLAGS.confidence(),
+        models=by(FLAGS.models),
     shell:
-        "python -m selfdistill make-table-1 --selection {input.selection} --traces {input.traces} {params.flags} "
-        "--out {output.table} --out-a1 {output.breakdown} --out-selection {output.selection} 2>&1 | tee {log}"
+        "python -m selfdistill make-table-1 --selection {input.selection} --traces {input.traces} {params.models} "
+        "{params.flags} --out {output.table} --out-a1 {output.breakdown} --out-selection {output.selection} 2>&1 | tee {log}"
 
 
 rule make_table_2:
@@ -45,9 +46,11 @@ rule make_table_2:
         ENVIRONMENT
     params:
         code=code("make_table_2"),
-        flags=FLAGS.bootstrap(),
+        flags=FLAGS.confidence(),
+        models=by(FLAGS.models),
     shell:
-        "python -m selfdistill make-table-2 --traces {input} {params.flags} --out {output} 2>&1 | tee {log}"
+        "python -m selfdistill make-table-2 --traces {input} {params.models} {params.flags} --out {output} 2>&1 "
+        "| tee {log}"
 
 
 rule make_curves:
@@ -71,7 +74,7 @@ rule make_curves:
         ENVIRONMENT
     params:
         code=code("make_curves"),
-        flags=FLAGS.bootstrap(),
+        flags=FLAGS.confidence(),
         window=FLAGS.window(),
     shell:
         "python -m selfdistill make-curves --runs {input.runs} --rollouts {input.rollouts} "

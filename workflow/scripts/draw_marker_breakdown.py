@@ -4,7 +4,8 @@ markers in the settings of Table 1, on the selected problems. Every panel has it
 *Circles* count substrings (the authors' way), *triangles* whole words: a gap between the two is a marker found
 inside other words, such as *check* in *checking*. A marker that the model does not use stays at zero in both.
 
-*Intervals:* 95 %, percentile bootstrap over problems, of the mean over the responses to a problem, then over problems.
+*Intervals:* 95 % (docs/statistics.md), of the mean over the responses to a problem, then over problems, then over base
+models, which are the small points.
 
 *What the authors did differently.* They count substrings only and give no intervals. No values of their
 breakdown were at hand to quote.
@@ -27,7 +28,7 @@ def draw(table: pd.DataFrame, study: str) -> Drawn:
     for block, of_model in blocks:
         _draw_block(block, of_model, settings)
     plotting.draw_legend(figure, [plotting.legend_entry(look, interval=True) for look in plotting.COUNTINGS.values()])
-    plotting.stamp(figure, study, view="guidance")
+    plotting.stamp(figure, study, f"Lines: {plotting.interval_text(table)}.", view="guidance")
     return Drawn(figure, table)
 
 

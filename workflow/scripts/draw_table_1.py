@@ -9,9 +9,10 @@ might, likely and check; E is their sum over the whole response, thinking includ
 the hollow diamonds are the paper's quoted values for DeepSeek-R1-Distill-Qwen-7B, divided by its own unguided
 value. Score is compared as it is.
 
-*Intervals:* lines and table entries give 95 % intervals from a percentile bootstrap over problems. L, E and score are
-means over the responses to a problem, then over problems; the density is total markers over total tokens. Ratios
-divide the same responses' totals, both sides over the same resampled problems.
+*Intervals:* lines and table entries give 95 % intervals (docs/statistics.md): what other base models and other problems
+could have given; of one base model, other problems only. Small points are the base models. L, E and score are means
+over the responses to a problem, then over problems, then over base models; the density is total markers over total
+tokens. Ratios divide the same responses' totals, both sides over the same problems.
 
 *What the authors did differently.* They count markers as substrings, so that *check* is found in *checked* and
 *likely* in *unlikely*; we report that count and the count by whole words. Their unguided score comes from
@@ -41,20 +42,20 @@ PANELS = [
 
 
 def draw(table: pd.DataFrame, study: str) -> Drawn:
-    """Two rows of panels for each model measured in the summary ``table``."""
+    """Two rows of panels for each family of base models measured in the summary ``table``."""
     plotting.use_style()
     settings = plotting.in_order(table["row"], plotting.SETTINGS)
     figure, blocks = plotting.blocks_by_model(table, height=1.3 + 0.56 * len(settings))
     for block, of_model in blocks:
         _draw_block(block, of_model, settings)
-    plotting.stamp(figure, study, view="guidance")
+    plotting.stamp(figure, study, f"Lines: {plotting.interval_text(table)}.", view="guidance")
     return Drawn(figure, table)
 
 
 def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> None:
     axes = block.subplots(2, len(PANELS), sharey=True)
     quoted = plotting.relative_to(frame[frame["origin"] == "quoted"], "unguided")
-    # Measured ratios stand in the table, with intervals that resample both their sides together.
+    # Measured ratios stand in the table, with intervals in which both their sides vary together.
     ratios = pd.concat([plotting.measured(frame), quoted.assign(metric=quoted["metric"] + "_ratio")])
     for (title, unit, metrics), above, below in zip(PANELS, *axes, strict=True):
         is_score = title == "score"

@@ -7,9 +7,10 @@ of the size of D_ug drawn without regard to correctness (*unfiltered*). No conte
 on the same problems. *Right:* the paper's quoted values on the same scales, hollow, without intervals; its learning
 rate is not published, and its benchmarks are not ours unless they bear the same name.
 
-*Intervals:* 95 %, percentile bootstrap over problems; for differences, paired: both models' responses to a problem
-are resampled together. An interval of a difference that excludes zero is a change that other problems of
-the benchmark would be expected to show; a difference must not be read off two overlapping intervals above.
+*Intervals:* 95 % (docs/statistics.md): what other base models and other problems could have given; of one base model,
+other problems only. Small points are the base models. Differences are taken problem by problem within a base model: one
+whose interval excludes zero is a change that others would be expected to show; it must not be read off two overlapping
+intervals above.
 
 *What the authors did differently.* They report one unpublished training recipe; we show every rate of a grid that was
 fixed beforehand. Their script takes one response per problem, at most 100 where the paper says 800, repeats
@@ -41,7 +42,7 @@ def draw(table: pd.DataFrame, runs: plotting.Runs, study: str) -> Drawn:
     present = plotting.in_order(frame["dataset"], plotting.DATASETS)
     entries = [plotting.legend_entry(plotting.DATASETS[name], interval=True) for name in present]
     plotting.draw_legend(figure, entries)
-    plotting.stamp(figure, study, view="sft")
+    plotting.stamp(figure, study, f"Lines: {plotting.interval_text(table)}.", view="sft")
     return Drawn(figure, table)
 
 

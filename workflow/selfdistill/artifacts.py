@@ -71,13 +71,18 @@ EXAMPLES = Source(_examples)
 def _view(figure: str, study: Study) -> dict[str, Any]:
     """Which on-policy runs a figure shows, with the benchmarks of the problem set that they were trained on."""
     chosen = study.config.figures.views[figure]
-    return {**vars(chosen), "benchmarks": study.config.onpolicy.benchmarks[chosen.problem_set]}
+    return {**vars(chosen), "benchmarks": _sets(study, chosen.problem_set)}
+
+
+def _sets(study: Study, trained_on: str) -> list[str]:
+    """The problem sets that runs on one are evaluated on."""
+    return [name for name in study.config.onpolicy.benchmarks[trained_on] if name in study.benchmarks]
 
 
 def _narrow(figure: str, study: Study) -> dict[str, Any]:
-    """The problem set whose problems in training and test are of the same types, and its benchmarks."""
-    problem_set = study.config.figures.narrow
-    return {"problem_set": problem_set, "benchmarks": study.config.onpolicy.benchmarks[problem_set]}
+    """The runs on problems that are of the same types in training and test, and their benchmarks."""
+    chosen = study.config.figures.narrow
+    return {**vars(chosen), "benchmarks": _sets(study, chosen.problem_set)}
 
 
 def _sft_runs(figure: str, study: Study) -> dict[str, tuple[str, float]]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from selfdistill.analysis.arms import ARM
 from selfdistill.analysis.views import DRAWN, in_view
 from selfdistill.claims.statements import Claim, Role, cells_of, role_of
-from selfdistill.config import Config, Model
+from selfdistill.config import Config
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
 from selfdistill.generation.requests import check_engine
@@ -23,7 +24,7 @@ from selfdistill.problems import ProblemSet, pinned_revision
 from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
 from selfdistill.settings import keys
 from selfdistill.study import Study
-from selfdistill.training.settings import Run, check_mirrors, check_teacher, draw_part
+from selfdistill.training.settings import TRAINED, Run, check_mirrors, check_teacher, draw_part
 
 SHIPPED = "reference"  # results that the repository holds
 LONGEST_WORD = 100_000  # bytes of a command that one flag may take: Linux takes 128 KiB for the whole of it
@@ -99,16 +100,18 @@ def warnings_of(study: Study) -> list[str]:
     found += [
         f"models.{name}.instruction: the microcosm has no words for {model.instruction!r:.40}; leave it empty"
         for name, model in study.used_models.items()
-        if model.instruction and _weights(study, model).source == "microcosm"
+        if model.instruction and study.weights(name).source == "microcosm"
+    ]
+    held_out = config.pretraining.held_out or world.EVALUATION_SIZE
+    found += [
+        f"problem_sets.{name}.size: of {problem_set.size} problems, pre-training may have seen all but the first "
+        f"{held_out} (pretraining.held_out)"
+        for name, problem_set in config.problem_sets.items()
+        if name in study.benchmarks and problem_set.source == "microcosm" and (problem_set.size or 0) > held_out
     ]
     return [f"config: {told}" for told in found] + [
         told for name in config.problem_sets for told in absent(study, name)
     ]
-
-
-def _weights(study: Study, model: Model) -> Model:
-    """The entry whose weights a model uses: itself, or another."""
-    return model if model.of is None else _weights(study, study.config.models[model.of])
 
 
 def absent(study: Study, problem_set: str) -> Faults:
@@ -205,7 +208,8 @@ def _most(problem_set: ProblemSet) -> int | None:
     """The problems that a set can have at most; None where that is not known."""
     if problem_set.source == "microcosm":
         whole = world.SPLIT_SIZES.get(problem_set.split)
-        return problem_set.size or (world.EVALUATION_SIZE if problem_set.split in ("easy", "hard") else whole)
+        of_default_size = problem_set.split in ("in_domain", "easy", "hard")
+        return problem_set.size or (world.EVALUATION_SIZE if of_default_size else whole)
     rows = None
     if problem_set.file is not None and problem_set.file.is_file() and kind_of(problem_set.file) in KINDS:
         rows = rows_at_most(problem_set.file)
@@ -217,10 +221,19 @@ def _runs(study: Study) -> Faults:
     for (model, name), run in study.runs.items():
         place = f"onpolicy.runs: {model}, {name}"
         yield from _refused(place, _settings_fit, study, run)
+    steps = [run.steps for _, run in sorted(study.runs.items())]
+    rows = pd.DataFrame(study.run_rows()).assign(steps=steps)
+    for _, arm in rows.groupby([*sorted(set(ARM) & set(rows))], dropna=False):
+        if arm["steps"].nunique() > 1:
+            one, other = (arm.loc[arm["steps"] == step].iloc[0] for step in arm["steps"].unique()[:2])
+            yield (
+                f"onpolicy.runs: '{one['run']}' has {one['steps']} steps with '{one['model']}' and {other['steps']} "
+                f"with '{other['model']}'; runs that are averaged have equally many"
+            )
 
 
 def _settings_fit(study: Study, run: Run) -> None:
-    """`UserError` for a run whose own batch, or teacher, does not go with the settings of all."""
+    """`UserError` for a run whose own batch, steps, or teacher, does not go with the settings of all."""
     check_teacher(run, study.onpolicy_settings(run))
 
 
@@ -234,7 +247,7 @@ def _trained_and_tested(study: Study) -> Faults:
     config = study.config
     for trained, tested in config.onpolicy.benchmarks.items():
         for name in tested:
-            if _same(config.problem_sets, trained, name):
+            if name != TRAINED and _same(config.problem_sets, trained, name):
                 yield f"onpolicy.benchmarks.{trained}: '{name}' is the set trained on; a benchmark holds other problems"
     for name in config.evaluation.benchmarks:
         if _same(config.problem_sets, config.selection.problem_set, name):
@@ -260,7 +273,7 @@ def _views(study: Study) -> Faults:
             *_rates_not_among(place, {method: [rate] for method, rate in view.rates.items()}, runs),
         ]
         yield from unknown
-        narrow = [{"problem_set": study.config.figures.narrow, "context": None}] if figure == "fig_1" else []
+        narrow = [vars(study.config.figures.narrow)] if figure == "fig_1" else []
         for conditions in () if unknown else (*narrow, *DRAWN.get(figure, ({},))):
             asked = repr((view, conditions))  # most figures share a view
             if asked not in refusals:

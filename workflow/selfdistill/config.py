@@ -10,17 +10,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.artifacts import VIEWED
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError, nearest
-from selfdistill.generation.requests import Sampling
+from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.microcosm.presets import Pretraining
 from selfdistill.models import ModelSource
 from selfdistill.pages.reading_room import Limits
 from selfdistill.problems.sets import SOURCE_KEYS, ProblemSet
+from selfdistill.seeds import clashes, each_seed
 from selfdistill.settings import (
+    LISTED,
     Among,
     Count,
     Distinct,
@@ -35,17 +36,18 @@ from selfdistill.settings import (
     settings,
     sweep,
 )
-from selfdistill.training.settings import MethodName, OnPolicySettings, Rate, Run, SftSettings
+from selfdistill.training.settings import TRAINED, Context, MethodName, OnPolicySettings, Rate, Run, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
 # Names become parts of paths and of run ids.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 # Keys that mean something for one source only, by section and source.
 OF_SOURCE = {
-    "models": {"microcosm": {"seed"}, "hub": {"repo", "revision"}, "folder": {"folder"}, "model": {"of"}},
+    "models": {"microcosm": {"seed", "seeds"}, "hub": {"repo", "revision"}, "folder": {"folder"}, "model": {"of"}},
     "problem_sets": SOURCE_KEYS,
 }
 OF_SDPO = ("context", "teacher_update_rate", "top_k")
+DRAW_OF_MODEL = "seed"  # a draw of problems that is numbered as the base model is
 
 
 @settings
@@ -54,9 +56,15 @@ class Model(ModelSource):
 
     of: str | None = key(None, doc="That other entry, for source `model`.")
     family: Name | None = key(
-        None, doc="Models of one family are averaged in figures: base models of several seeds; null is the name itself."
+        None,
+        doc="What is averaged in tables and figures: base models of several seeds; null is the name itself.",
     )
     seed: Seed = key(0, doc="Seed of the pre-training, for source `microcosm`.")
+    seeds: Distinct[Seed] | None = key(
+        None,
+        doc="Several of them: the entry, and each that uses its weights, stands for the models `NAME_seed0`, ..., of "
+        "one family; wherever its name is listed, all of them are meant.",
+    )
     instruction: str = key(
         "Please reason step by step, and put your final answer within \\boxed{}.",
         doc="Line added below each problem; the microcosm has no words for it and leaves it empty.",
@@ -106,7 +114,7 @@ class Sft(SftSettings, Collection, SetSizes):
     learning_rates: Distinct[Rate] = key(doc="Grid; every rate is run on every data set.", paper="not published")
 
 
-RunRow = sweep(Run, "RunRow")  # a list stands for a run with each member
+RunRow = sweep(Run, "RunRow", {"draw": DRAW_OF_MODEL})  # a list stands for a run with each member
 
 
 @settings
@@ -117,13 +125,20 @@ class OnPolicy(OnPolicySettings):
         doc="The runs. A list, in any of their keys, stands for a run with each member.", min_length=1
     )
     benchmarks: dict[str, Distinct[str]] = key(
-        doc="Benchmarks along training by problem set trained on: unseen types; null drops one.",
+        doc="Benchmarks along training by problem set trained on: unseen types; null drops one. `trained` among them "
+        "stands for the first problems that the run itself trains on.",
         paper="AIME24, AMC23 (Section 5)",
         min_length=1,
     )
     evaluation_samples: Count = key(16, doc="Responses per problem and checkpoint.", paper="16")
     evaluation_problems: Count | None = key(
         None, doc="Only so many problems of each benchmark, in file order; null takes all.", paper="all"
+    )
+    evaluation_deep: Extent | None = key(
+        None, doc="Of each benchmark, the first so many problems with more samples; null: all alike.", paper="all alike"
+    )
+    evaluation_trained: Extent = key(
+        factory=lambda: Extent(32, 16), doc="How much of its own problems a run is evaluated on (`trained`)."
     )
     keep_checkpoints: bool = key(
         True,
@@ -134,6 +149,10 @@ class OnPolicy(OnPolicySettings):
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(
         factory=list, doc="Services that step metrics are also sent to; tables hold them in any case."
     )
+
+    def _longest(self) -> int:
+        own = [steps for row in self.runs for steps in (row.steps if isinstance(row.steps, list) else [row.steps])]
+        return max(steps or self.steps for steps in own)
 
 
 @settings
@@ -148,10 +167,21 @@ class View:
 
 
 @settings
+class Narrow:
+    """The runs that Figure 1a shows, as its view has them otherwise."""
+
+    problem_set: str = key(doc="A problem set whose training and test problems are of the same types.")
+    context: Context = key("solution", doc="SDPO's context.", paper="without thinking (SDPO's published runs)")
+    teacher_update_rate: Annotated[float, Field(ge=0, le=1)] = key(
+        0.0, doc="SDPO's runs whose teacher moves so much.", paper="0.05 (the same)"
+    )
+
+
+@settings
 class Figures:
     """Which runs the figures of Sections 5 and 6 show."""
 
-    narrow: str = key(doc="Figure 1a: a problem set whose training and test problems are of the same types.")
+    narrow: Narrow = key(doc="Figure 1a: runs on a problem set of one type.")
     views: dict[Annotated[str, Among(VIEWED)], View] = key(
         doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...).",
         paper="3: DeepSeek-R1-Distill-Qwen-7B; 4: Qwen3-8B, thinking on; 5, 7, 8, D.1: Qwen3-8B, thinking off",
@@ -171,12 +201,20 @@ class Evaluation:
 
     benchmarks: Distinct[str] = key(doc="Problem sets to evaluate on.", paper="AIME24, AIME25, AMC23, MATH500")
     samples: Count = key(16, doc="Responses per problem (avg@k).", paper="16 (authors' eval_examples.sh)")
+    deep: Extent | None = key(
+        None, doc="Of each benchmark, the first so many problems with more samples; null: all alike.", paper="all alike"
+    )
 
 
 ROLES = (
     "guidance", "sft", "high_reasoning", "long_thinking", "no_thinking", "moving_teacher", "coverage", "chemistry",
     "instruct",
 )  # fmt: skip
+
+
+@settings
+class Statistics:
+    confidence: float = key(0.95, doc="Level of every interval.", paper="none given", gt=0, lt=1)
 
 
 @settings
@@ -230,7 +268,7 @@ class Config:
     onpolicy: OnPolicy = key(doc="Sections 5 and 6: on-policy training.")
     figures: Figures = key(doc="Which runs the figures of Sections 5 and 6 show.")
     evaluation: Evaluation = key(doc="Accuracy on unseen problems.")
-    statistics: Bootstrap = key(factory=Bootstrap, doc="Uncertainty.")
+    statistics: Statistics = key(factory=Statistics, doc="Uncertainty.")
     claims: Claims = key(factory=Claims, doc="The claims ledger.")
     reading_room: Limits = key(factory=Limits, doc="How many responses can be read in the reading room.")
 
@@ -245,9 +283,10 @@ def parse(values: dict[str, Any]) -> Config:
 
 def read_sections(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The validated sections (and keys) at the top that are without fault, and a sentence for each fault."""
-    given = _cleaned(values)
+    cleaned = _cleaned(values)
+    given = each_seed(cleaned)
     found = [(place, f"config: {'.'.join(map(str, place))}: {fault}") for place, fault in misread(given, Config)]
-    for place, fault in [*_unknown_names(given), *_of_other_methods(given)]:
+    for place, fault in [*_reserved(cleaned), *_unknown_names(given), *_of_other_methods(given)]:
         found.append((place.split("."), f"config: {place.replace('.[]', '')}: {fault}"))
     faults = [sentence for _, sentence in found]
     faulty = {str(place[0]) for place, _ in found if place}
@@ -311,18 +350,27 @@ def _of_other_methods(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"onpolicy.runs.{number}.draw", "is a draw of so many 'problems', which this run does not name"
 
 
+ALONG = "onpolicy.benchmarks.*"
 # Where a configuration names entries of another part of it. "*" is any key of a table, "[]" any entry of a list.
 _NAMES = (
     ("selection.models", "models"),
     ("sft.models", "selection.models"),
     ("selection.problem_set", "problem_sets"),
     ("evaluation.benchmarks", "problem_sets"),
-    ("onpolicy.benchmarks.*", "problem_sets"),
+    (ALONG, "problem_sets"),
     ("models.*.of", "models"),
     ("onpolicy.runs.[].model", "models"),
     ("onpolicy.runs.[].problem_set", "onpolicy.benchmarks"),
-    ("figures.narrow", "onpolicy.benchmarks"),
+    ("figures.narrow.problem_set", "onpolicy.benchmarks"),
 )
+
+
+def _reserved(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A place and a sentence for each entry with a name that stands for something else."""
+    if TRAINED in (_at(written, ["problem_sets"]) or [{}])[0]:
+        yield f"problem_sets.{TRAINED}", "is what a run trains on (onpolicy.benchmarks); the set needs another name"
+    if isinstance(written.get("models"), Mapping):
+        yield from clashes(written["models"])
 
 
 def _unknown_names(values: Any) -> Iterator[tuple[str, str]]:
@@ -336,8 +384,10 @@ def _unknown_names(values: Any) -> Iterator[tuple[str, str]]:
         for name in _strings(_at(values, ["onpolicy", "benchmarks"]))
     ]
     for place, name, known in dict.fromkeys((place, name, tuple(known)) for place, name, known in uses):
-        if known and name not in known:
-            yield place, f"unknown '{name}'{nearest(name, known)}; known: {', '.join(known)}"
+        if known and name not in known and not (place == ALONG and name == TRAINED):
+            near = nearest(name, known)
+            listed = "" if near and len(known) > LISTED else f"; known: {', '.join(known)}"
+            yield place, f"unknown '{name}'{near}{listed}"
 
 
 def _at(values: Any, place: list[str]) -> list[Any]:

@@ -4,10 +4,12 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
+from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.artifacts import Figure, settings_of
 from selfdistill.cli import flag_word, words
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE
+from selfdistill.generation.requests import Extent
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import ModelSource
 from selfdistill.pages.stamp import PAPER_STUDY
@@ -15,7 +17,7 @@ from selfdistill.problems import pinned_revision
 from selfdistill.settings import as_json
 from selfdistill.study import Study
 from selfdistill.training.methods import METHODS
-from selfdistill.training.settings import SftSettings
+from selfdistill.training.settings import OWN, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
 # Settings that a job takes as a resource: a matter of memory and speed, which reruns nothing.
@@ -70,6 +72,11 @@ class Flags:
         """How a model is sampled on benchmarks."""
         return words("sampling", self.study.config.models[model].evaluate or self.study.config.sampling.evaluate)
 
+    def extent(self, benchmark: str) -> str:
+        """How often a base or fine-tuned model is asked each problem of a benchmark."""
+        samples, deep = self.study.extent(benchmark)
+        return f"{_joined(samples=samples)} {_deep(deep)}".strip()
+
     def selection(self) -> str:
         return words("selection", self.study.config.selection, SelectionSettings)
 
@@ -95,7 +102,7 @@ class Flags:
         return _joined(model_name=model, enable_thinking=thinking, seed=self.study.config.seed, work_dir=work_dir)
 
     def onpolicy_run(self, model: str, run: str) -> str:
-        return words("run", self.study.runs[model, run], leave_out=("batch_size",))
+        return words("run", self.study.runs[model, run], leave_out=OWN)
 
     def onpolicy_settings(self, model: str, run: str) -> str:
         """The shared settings and those of the run's own method: another method's do not touch it."""
@@ -114,13 +121,25 @@ class Flags:
         mirrors = self.study.config.onpolicy.mirrors
         return shlex.join(["--mirrors", *mirrors]) if mirrors else ""
 
-    def first_problems(self) -> str:
-        return _joined(evaluation_problems=self.study.config.onpolicy.evaluation_problems)
+    def along_training(self, model: str, run: str) -> str:
+        """How many problems a run is evaluated on, and how often each is asked; what says which are its own."""
+        row, onpolicy = self.study.runs[model, run], self.study.config.onpolicy
+        extent = _joined(samples=onpolicy.evaluation_samples, evaluation_problems=onpolicy.evaluation_problems)
+        own = self.study.own_problems(row)
+        trained = _joined(own=own, own_samples=None if own is None else onpolicy.evaluation_trained.samples)
+        return " ".join(filter(None, [extent, _deep(onpolicy.evaluation_deep), trained]))
+
+    def own_problems(self, model: str) -> str:
+        """What says which problems the runs of a model train on."""
+        return _joined(own=self.study.own_problems_of(model))
 
     # --- tables, figures and claims -----------------------------------------------------------------------------------
 
     def bootstrap(self) -> str:
-        return words("bootstrap", self.study.config.statistics)
+        return words("bootstrap", Bootstrap(confidence=self.study.config.statistics.confidence))
+
+    def confidence(self) -> str:
+        return _joined(confidence=self.study.config.statistics.confidence)
 
     def window(self) -> str:
         return _joined(window=self.study.config.onpolicy.window)
@@ -139,9 +158,6 @@ class Flags:
     def rollouts_per_prompt(self) -> str:
         return _joined(rollouts_per_prompt=self.study.config.onpolicy.rollouts)
 
-    def confidence(self) -> str:
-        return _joined(confidence=self.study.config.statistics.confidence)
-
     def roles(self) -> str:
         return _joined(roles=as_json(self.study.config.claims)["roles"])
 
@@ -155,6 +171,10 @@ class Flags:
 
     def config(self) -> str:
         return _joined(values=as_json(self.study.config))
+
+
+def _deep(deep: Extent | None) -> str:
+    return "" if deep is None else _joined(deep_problems=deep.problems, deep_samples=deep.samples)
 
 
 def _joined(**values: object) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 Problems = Annotated[Path, "Table of problems."]
 ProblemTables = Annotated[list[Path], "Tables of problems."]
+OwnProblems = dict[str, int | None]  # the keywords of `prompt_stream.trained_problems`
 Manifest = Annotated[Path, "Manifest of the model."]
 Traces = Annotated[list[Path], "Tables of responses."]
 RunTable = Annotated[Path, "Table of the on-policy runs."]
@@ -29,5 +30,6 @@ Cores = Annotated[int | None, "Cores to plan for; without it, those of this mach
 ResponseTable = Annotated[Path, "Table of responses."]
 Examples = Annotated[Path, "Table of examples to train on."]
 Engine = Annotated[str, "What samples: transformers (CPU) or vllm (GPU)."]
+Confidence = Annotated[float, "Level of every interval."]
 Window = Annotated[int, "Steps that one point of a training curve averages."]
 Summary = Annotated[Path, "Table of numbers that are shown."]

@@ -9,8 +9,8 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -104,13 +104,21 @@ def annotation_of(declared: FieldInfo) -> Any:
     return Annotated[(declared.annotation, *declared.metadata)] if declared.metadata else declared.annotation
 
 
-def sweep(kind: type, name: str) -> type:
-    """A class of settings with the keys of ``kind``, each of which may hold a list of values: all of them are meant."""
+def sweep(kind: type, name: str, words: Mapping[str, str]) -> type:
+    """A class of settings with the keys of ``kind``, each of which may hold a list of values: all of them are meant.
+
+    ``words``: by key of numbers, a word that it may hold instead.
+    """
     annotations, defaults = {}, {}
     for key_name, declared in keys(kind).items():
         one = annotation_of(declared)
         several = Annotated[list[one], Field(min_length=1), Tag("list")]
-        annotations[key_name] = Annotated[Annotated[one, Tag("value")] | several, Discriminator(_list_or_value)]
+        allowed = Annotated[one, Tag("value")] | several
+        told = _list_or_value
+        if key_name in words:
+            allowed |= Annotated[Literal[words[key_name]], Tag("word")]
+            told = _list_word_or_value
+        annotations[key_name] = Annotated[allowed, Discriminator(told)]
         defaults[key_name] = Field(
             default=declared.default, description=declared.description, json_schema_extra=declared.json_schema_extra
         )
@@ -119,6 +127,10 @@ def sweep(kind: type, name: str) -> type:
 
 def _list_or_value(value: object) -> str:
     return "list" if isinstance(value, list) else "value"
+
+
+def _list_word_or_value(value: object) -> str:
+    return "word" if isinstance(value, str) else _list_or_value(value)
 
 
 def validated(kind: Any, values: Any, where: str) -> Any:

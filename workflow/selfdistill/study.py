@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import Any
 
 from selfdistill.analysis import words
-from selfdistill.config import Config, Model
+from selfdistill.config import DRAW_OF_MODEL, Config, Model
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE
+from selfdistill.generation.requests import Extent
 from selfdistill.models import files_of
 from selfdistill.settings import keys
-from selfdistill.training.settings import OnPolicySettings, Run, SftRun
+from selfdistill.training.settings import OWN, TRAINED, OnPolicySettings, Run, SftRun
 
 BASE = "base"  # the run of a model that nothing was trained on
 SFT_SETS = ("unguided", "guided", "unguided_unfiltered")
@@ -33,15 +34,23 @@ class Study:
 
     @cached_property
     def runs(self) -> dict[tuple[str, str], Run]:
-        """On-policy runs by model and id, each with its batch size; `UserError` where two have one name."""
+        """On-policy runs by model and id, each with its batch size and steps; `UserError` where two have one name."""
         found: dict[tuple[str, str], Run] = {}
         for row in self.config.onpolicy.runs:
             listed = [value if isinstance(value, list) else [value] for value in vars(row).values()]
             for values in itertools.product(*listed):
-                run = Run(**dict(zip(keys(Run), values, strict=True))).plain()
-                run = replace(run, batch_size=run.batch_size or self.config.onpolicy.batch_size)
-                if found.setdefault((run.model, run.id), run) != run:
-                    raise UserError(f"config: onpolicy.runs: two runs of '{run.model}' are called '{run.id}'")
+                given = dict(zip(keys(Run), values, strict=True))
+                if given["draw"] == DRAW_OF_MODEL:
+                    given["draw"] = self.weights(given["model"]).seed
+                run = Run(**given).plain()
+                run = replace(run, **{name: getattr(run, name) or getattr(self.config.onpolicy, name) for name in OWN})
+                other = found.setdefault((run.model, run.id), run)
+                if run != other:
+                    differ = next(name for name in OWN if getattr(run, name) != getattr(other, name))
+                    raise UserError(
+                        f"config: onpolicy.runs: two runs of '{run.model}' are called '{run.id}': they differ in "
+                        f"'{differ}' ({getattr(other, differ)} and {getattr(run, differ)}), which no name shows"
+                    )
         return found
 
     @cached_property
@@ -51,9 +60,24 @@ class Study:
         return {run.id: run for run in runs}
 
     def onpolicy_settings(self, run: Run) -> OnPolicySettings:
-        """What a run is trained with: the study's settings, at the run's own batch size."""
-        own = {name: getattr(self.config.onpolicy, name) for name in keys(OnPolicySettings)}
-        return OnPolicySettings(**own | {"batch_size": run.batch_size})
+        """What a run is trained with: the study's settings, at the run's own batch size and steps."""
+        shared = {name: getattr(self.config.onpolicy, name) for name in keys(OnPolicySettings)}
+        own = {name: getattr(run, name) for name in OWN}
+        return OnPolicySettings(**shared | own | {"checkpoint_steps": self.evaluated_steps(run)})
+
+    def evaluated_steps(self, run: Run) -> list[int]:
+        """The steps after which a run is evaluated: those of all that it reaches; `UserError` where it reaches none."""
+        asked = self.config.onpolicy.checkpoint_steps
+        reached = [step for step in asked if step <= run.steps]
+        if not reached:
+            listed = ", ".join(map(str, sorted(asked)))
+            raise UserError(f"a run of {run.steps} steps reaches none of onpolicy.checkpoint_steps ({listed})")
+        return reached
+
+    def weights(self, model: str) -> Model:
+        """The entry whose weights a model uses: itself, or another."""
+        entry = self.config.models[model]
+        return entry if entry.of is None else self.weights(entry.of)
 
     def models(self, *sources: str) -> list[str]:
         """Models of one of the ``sources``, in the configuration's order."""
@@ -99,11 +123,41 @@ class Study:
     def benchmarks(self) -> list[str]:
         """Every problem set that a model is evaluated on."""
         along = itertools.chain(*self.config.onpolicy.benchmarks.values())
-        return list(dict.fromkeys([*self.config.evaluation.benchmarks, *along]))
+        return [name for name in dict.fromkeys([*self.config.evaluation.benchmarks, *along]) if name != TRAINED]
 
     def benchmarks_of(self, run: Run) -> list[str]:
-        """What an on-policy run is evaluated on along training."""
+        """What an on-policy run is evaluated on along training: problem sets, perhaps its own problems (`TRAINED`)."""
         return self.config.onpolicy.benchmarks[run.problem_set]
+
+    def sets_of(self, run: Run) -> list[str]:
+        """The problem sets among what a run is evaluated on."""
+        return [name for name in self.benchmarks_of(run) if name != TRAINED]
+
+    def own_problems(self, run: Run) -> dict[str, int | None] | None:
+        """What says which problems a run trains on first, for `prompt_stream.trained_problems`.
+
+        None where it is not evaluated on them.
+        """
+        if TRAINED not in self.benchmarks_of(run):
+            return None
+        at_most = self.config.onpolicy.evaluation_trained.problems
+        named = {"subset": run.problems, "draw": run.draw, "seed": run.seed}
+        return named | {name: getattr(run, name) for name in OWN} | {"at_most": at_most}
+
+    def own_problems_of(self, model: str) -> dict[str, list[dict[str, int | None]]]:
+        """By problem set, `own_problems` of all runs of a model, for the model itself to be asked as well."""
+        found: dict[str, list[dict[str, int | None]]] = {}
+        for run in self.runs.values():
+            own = self.own_problems(run) if run.model == model else None
+            if own is not None and own not in found.setdefault(run.problem_set, []):
+                found[run.problem_set].append(own)
+        return found
+
+    def extent(self, benchmark: str) -> tuple[int, Extent | None]:
+        """Responses of a base or fine-tuned model to each problem, and which first ones have more of them."""
+        if benchmark == TRAINED:
+            return self.config.onpolicy.evaluation_trained.samples, None
+        return self.config.evaluation.samples, self.config.evaluation.deep
 
     @cached_property
     def compared_bases(self) -> list[tuple[str, str]]:
@@ -127,19 +181,17 @@ class Study:
 
     # --- rows of its tables -------------------------------------------------------------------------------------------
 
-    def run_rows(self) -> list[dict[str, Any]]:
-        """On-policy runs in the `runs` schema, but for the number of problems of a whole set, which is null."""
-        return [
-            {
-                **{name: value for name, value in vars(run).items() if name != "batch_size"},
-                "study": self.config.study,
-                "run": run.id,
-                **self.labels[run.model],
-                "context": run.context or "none",
-                "whole_set": run.problems is None,
-            }
-            for _, run in sorted(self.runs.items())  # in which order they are configured reruns nothing
-        ]
+    def run_rows(self) -> dict[str, list[Any]]:
+        """On-policy runs by column of the `runs` schema, but for the number of problems of a whole set: null."""
+        runs = [run for _, run in sorted(self.runs.items())]  # in which order they are configured reruns nothing
+        return {
+            **{name: [getattr(run, name) for run in runs] for name in keys(Run) if name not in OWN},
+            "study": [self.config.study for _ in runs],
+            "run": [run.id for run in runs],
+            **{label: [self.labels[run.model][label] for run in runs] for label in ("family", "thinking")},
+            "context": [run.context or "none" for run in runs],
+            "whole_set": [run.problems is None for run in runs],
+        }
 
     def sft_rows(self) -> list[dict[str, Any]]:
         """Fine-tuning runs in the `sft_runs` schema."""
@@ -168,6 +220,10 @@ class Study:
 
     def problems(self, problem_set: str) -> str:
         return f"{self.results}/problems/{problem_set}.parquet"
+
+    def asked(self, model: str, benchmark: str) -> str:
+        """The problems of a benchmark; a model has its own ones that its runs train on."""
+        return self.problems(f"{model}/{TRAINED}" if benchmark == TRAINED else benchmark)
 
     def problem_files(self, problem_set: str) -> list[str]:
         """The user's own file that a problem set is read from; none that is not there: the stage says so."""

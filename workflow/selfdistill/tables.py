@@ -118,7 +118,15 @@ SFT_RUNS = _schema(
     learning_rate=pa.float64(),
 )
 
-# Curves over training steps: one row per arm, benchmark, step and metric, averaged over the arm's runs.
+# Beside every interval.
+_PLAIN = dict(
+    plain_low=pa.float64(),  # the interval by this number's own variance between base models alone
+    plain_high=pa.float64(),
+    models=pa.int32(),  # base models averaged
+    by_model=pa.string(),  # JSON: the value of each base model
+)
+
+# Curves over training steps: one row per arm, benchmark, step and metric, averaged over base models.
 CURVES = _schema(
     study=pa.string(),
     **_ARM,
@@ -128,8 +136,9 @@ CURVES = _schema(
     value=pa.float64(),
     low=pa.float64(),
     high=pa.float64(),
+    **_PLAIN,
     confidence=pa.float64(),
-    band=pa.string(),  # what was resampled for low and high: "problems", or "runs and problems"
+    band=pa.string(),  # what low and high say that another draw could give: "problems", "base models", or both
     runs=pa.int32(),
     samples=pa.int32(),
     origin=pa.string(),
@@ -139,14 +148,15 @@ CURVES = _schema(
 SUMMARY = _schema(
     study=pa.string(),
     artifact=pa.string(),  # "table_1", "table_2", ...
-    model=pa.string(),
+    model=pa.string(),  # the family of base models that is averaged
     row=pa.string(),  # the setting or training run
     benchmark=pa.string(),
     metric=pa.string(),
     value=pa.float64(),
-    low=pa.float64(),  # interval with problems as the resampling unit; null for a quoted number
+    low=pa.float64(),  # what other base models and other problems could have given; null for a quoted number
     high=pa.float64(),
-    sampling_low=pa.float64(),  # interval from redrawing samples, problems held fixed
+    **_PLAIN,
+    sampling_low=pa.float64(),  # what other samples could have given, base models and problems held fixed
     sampling_high=pa.float64(),
     confidence=pa.float64(),
     problems=pa.int32(),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from selfdistill.analysis.words import rate_label
@@ -16,10 +15,13 @@ ARM = tuple(name for name in RUNS.names if name in CURVES.names)  # what replica
 DIFFERENCE = "_difference_to_base"
 
 
-FINAL_TRAINING = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES))
+FINAL_TRAINING = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
 
 
-FINAL_EVALUATION = ("avg", f"avg{DIFFERENCE}")
+FINAL_EVALUATION = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
+
+
+INTERVAL = ("low", "high", "plain_low", "plain_high", "by_model", "confidence")  # what a plain fact has none of
 
 
 def arm_label(arm: Mapping[str, Any], usual: Mapping[str, object]) -> str:
@@ -62,13 +64,15 @@ def final_table(
 ) -> pd.DataFrame:
     """What every arm ends at, as a `summary` (artifact "table_onpolicy"): one row label per arm, see `arm_label`.
 
-    Benchmark "training": score, L and E of the last window of rollouts; each other benchmark: avg and its difference
-    to the base at the last step. The metrics "runs" and "step" say how many runs the numbers average, and where.
-    ``training`` and ``evaluation``: curves; ``usual``: what labels leave out, by default `usual_values` of both.
+    Benchmark "training": score, L, E and share truncated of the last window of rollouts; each other benchmark, at the
+    last step: L, E, share truncated, and avg and pass@k with their changes from the base. The metrics "runs" and "step"
+    say how many runs the numbers average, and where. ``training`` and ``evaluation``: curves; ``usual``: what labels
+    leave out, by default `usual_values` of both.
     """
     curves = pd.concat([training.assign(benchmark="training"), evaluation], ignore_index=True)
     wanted = curves["metric"].isin(FINAL_TRAINING).where(curves["benchmark"] == "training", False)
-    wanted |= curves["metric"].isin(FINAL_EVALUATION) & (curves["benchmark"] != "training")
+    shown = curves["metric"].isin(FINAL_EVALUATION) | curves["metric"].str.match(r"(avg_|pass@)")
+    wanted |= shown & (curves["benchmark"] != "training")
     last = curves.groupby([*ARM, "benchmark"], dropna=False)["step"].transform("max")
     shown = curves[wanted & (curves["step"] == last)]
     return _summary(shown, usual_values(shown) if usual is None else usual)
@@ -78,7 +82,7 @@ def rate_scores(training: pd.DataFrame, *, family: str, problem_set: str) -> pd.
     """Mean training score over the last third of its windows (rounded up) of each learning rate of GRPO.
 
     Columns learning_rate, score and windows, by rate. Compared are the arms of ``family`` that train on the whole
-    ``problem_set`` with thinking on. `UserError` if there are none.
+    ``problem_set`` with thinking on, over the steps that all of them have. `UserError` if there are none.
     """
     arms = training[
         (training["metric"] == "score")
@@ -92,6 +96,7 @@ def rate_scores(training: pd.DataFrame, *, family: str, problem_set: str) -> pd.
         raise UserError(
             f"no GRPO run of '{family}' on the whole of '{problem_set}' with thinking on to choose a rate by"
         )
+    arms = arms[arms["step"] <= arms.groupby("learning_rate")["step"].max().min()]
     rows = []
     for rate, curve in arms.groupby("learning_rate"):
         scores = curve.sort_values("step")["value"].to_numpy()
@@ -139,7 +144,7 @@ def _summary(shown: pd.DataFrame, usual: Mapping[str, object]) -> pd.DataFrame:
         raise UserError(f"two arms would both be called '{labels[int(twice.to_numpy().argmax())]}'")
     numbers = shown.groupby(list(ARM), dropna=False, sort=False).ngroup()
     frame = shown.assign(artifact="table_onpolicy", model=shown["family"], row=[labels[number] for number in numbers])
-    once = frame.drop_duplicates(["study", "row", "benchmark"]).assign(low=np.nan, high=np.nan, confidence=np.nan)
+    once = frame.drop_duplicates(["study", "row", "benchmark"]).assign(**dict.fromkeys(INTERVAL))
     facts = [once.assign(metric=name, value=once[name].astype(float)) for name in ("runs", "step")]
     # `problems` of a curve is |D|, that of a summary the number of problems behind the value.
     return pd.concat([frame, *facts], ignore_index=True).drop(columns="problems").reindex(columns=SUMMARY.names)

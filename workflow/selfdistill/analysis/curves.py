@@ -1,44 +1,39 @@
 """On-policy runs as curves (Sections 5 and 6): training and evaluation against trainer steps, and what they end at.
 
-Runs that differ only by model (of one family), draw of problems or seed are replicates: one arm, one curve.
+Runs that differ only by model (of one family), draw of problems or seed are replicates: one arm, one curve. Those of
+one base model are averaged before anything else; a curve is the mean over base models.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
+from selfdistill.analysis import quantities
 from selfdistill.analysis.arms import ARM, DIFFERENCE
-from selfdistill.analysis.intervals import Array, Bootstrap
-from selfdistill.analysis.responses import MARKER_MEANS, MEANS, RUN, RUN_COLUMNS, per_problem
-from selfdistill.analysis.summaries import DENSITIES
+from selfdistill.analysis.estimates import ratio_values
+from selfdistill.analysis.quantities import Quantity
+from selfdistill.analysis.responses import MARKER_MEANS, MEANS, PASS, RUN, RUN_COLUMNS, per_problem
+from selfdistill.analysis.summaries import DEEP, DENSITIES, RELATIVE
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, CURVES
+from selfdistill.training.settings import TRAINED
 
 BASE = "base"
-EVALUATED = ("avg", *(name for name in MEANS if name != "score"), *MARKER_MEANS)
-DIFFERENCES = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), *MARKER_MEANS)
+EVALUATED = ("avg", *(name for name in MEANS if name != "score"), *MARKER_MEANS, *PASS, DEEP)
+DIFFERENCES = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), *MARKER_MEANS, *PASS, DEEP)
+Run = tuple[str, str]  # model and run
+# Of the runs of one arm, by base model.
+Cells = Mapping[str, list[pd.DataFrame]]
 
 
-@dataclass(frozen=True)
-class _Point:
-    """One arm at one step: means [metrics], their resamples [resamples, metrics] and what stands behind them."""
-
-    metrics: Sequence[str]
-    means: Array
-    resamples: Array
-    runs: int
-    samples: int
-
-
-def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, bootstrap: Bootstrap) -> pd.DataFrame:
+def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, confidence: float) -> pd.DataFrame:
     """Means over the rollouts of every ``window`` steps, in the `curves` schema: score, L, E, densities, truncated.
 
     ``rollouts``: traces of training; ``runs``: the `runs` schema. Windows cover steps 1 to ``window`` and so on, are
-    labelled by their last step, and the last may be shorter. A value is the mean over an arm's runs of the mean over
-    rollouts. Intervals: over the window's problems for one run, else over runs and problems. `UserError` if a run has
-    no rollouts, or rollouts have no run.
+    labelled by their last step, and the last may be shorter. A value is the mean over base models of the mean over
+    their runs of the mean over rollouts: problems weigh by their rollouts. Intervals: see `estimates`; the spread
+    between base models is that of the arms' last windows. `UserError` if a run has no rollouts, or rollouts no run.
     """
     if window < 1:
         raise UserError(f"window is {window}; it must be 1 step or more")
@@ -49,21 +44,26 @@ def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, 
     numbers = rollouts["step"].astype(int) * (rollouts["sample"].max() + 1) + rollouts["sample"]
     units = _units(rollouts[RUN_COLUMNS].assign(step=np.minimum(ends, last), sample=numbers), [*RUN, "step"])
     cells = dict(list(units.groupby([*RUN, "step"])))
-    rows: list[dict[str, object]] = []
+    found: list[Quantity] = []
     for arm, members in _arms(runs):
-        for step in _steps(cells, members):
-            parts = [cells[*member, step] for member in members if (*member, step) in cells]
-            rows += _rows({**arm, "benchmark": "", "step": step}, _training_point(parts, bootstrap), bootstrap)
-    return _frame(rows)
+        steps = _steps(cells, members)
+        for step in steps:
+            parts = _by_model(members, lambda member, step=step: cells.get((*member, step)))
+            labels = {**arm, "benchmark": "", "step": step} | _behind(parts)
+            found += _training(labels, parts, standard=step == steps[-1])
+    return _frame(found, confidence)
 
 
-def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, bootstrap: Bootstrap) -> pd.DataFrame:
+def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
     """Evaluations of the base model (step 0) and of each checkpoint, in the `curves` schema, per arm and benchmark.
 
-    Metrics: avg (percent), L, E, densities, truncated and every marker; but for step 0 also the differences to the base
-    of avg, L, E and the markers, taken problem by problem against the base of the run's own model. ``evaluations``:
-    traces of the runs, and of run "base" of each of their models. A value is the mean over runs of the mean over
-    problems. Intervals: over problems for one run, else over runs and problems; all runs share the drawn problems.
+    Metrics: avg (percent), L, E, densities, truncated, every marker, pass@k, and avg over the problems with the most
+    samples where some have fewer; but for step 0 also the differences to the base of avg, L, E, markers and pass@k,
+    taken problem by problem against the base of the run's own model, and the change of avg in percent of the base's.
+    ``evaluations``: traces of the runs, and of run "base" of each of their models. On the problems that it trains on
+    (benchmark `TRAINED`) each run is set against the base on its own ones. A value is the mean over base models of the
+    mean over their runs of the mean over problems. Intervals: see `estimates`; the spread between base models is that
+    of the arms' last checkpoints, over all benchmarks.
     `UserError` for unknown or missing runs, a missing base, or runs evaluated on other problems or at other steps.
     """
     is_base = evaluations["run"] == BASE
@@ -75,19 +75,24 @@ def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, bootstra
     units = _units(
         evaluations[RUN_COLUMNS].assign(step=steps, benchmark=evaluations["setting"]), [*RUN, "benchmark", "step"]
     )
-    units["avg"] = 100 * units["score"]
+    units = units.assign(avg=100 * units["score"], **{name: 100 * units[name] for name in PASS})
+    most = units.groupby([*RUN, "benchmark", "step"])["rollouts"].agg(["min", "max"])
+    most = units[[*RUN, "benchmark", "step"]].merge(most.reset_index())
+    is_deep = (units["rollouts"].to_numpy() == most["max"]) & (most["min"] < most["max"])
+    units[DEEP] = units["avg"].where(is_deep.to_numpy())
     cells = dict(list(units.groupby([*RUN, "benchmark", "step"])))
-    rows: list[dict[str, object]] = []
+    found: list[Quantity] = []
     for arm, members in _arms(runs):
         for benchmark in sorted({key[2] for key in cells if key[:2] in members}):
-            bases = [_base(cells, model, run, benchmark) for model, run in members]
             here = {(*key[:2], key[3]): cell for key, cell in cells.items() if key[2] == benchmark}
-            here |= {(*member, 0): base for member, base in zip(members, bases, strict=True)}
-            for step in _steps(here, members):
-                parts = [_at(here, member, step, benchmark) for member in members]
-                point = _evaluation_point(parts, bases if step else None, benchmark, bootstrap)
-                rows += _rows({**arm, "benchmark": benchmark, "step": step}, point, bootstrap)
-    return _frame(rows)
+            bases = _by_model(members, lambda member: _base(cells, *member, benchmark))  # noqa: B023 (called at once)
+            here |= {(*member, 0): _base(cells, *member, benchmark) for member in members}
+            steps_here = _steps(here, members)
+            for step in steps_here:
+                parts = _by_model(members, lambda member: _at(here, member, step, benchmark))  # noqa: B023
+                labels = {**arm, "benchmark": benchmark, "step": step} | _behind(parts)
+                found += _evaluation(labels, parts, bases if step else None, standard=step == steps_here[-1])
+    return _frame(found, confidence)
 
 
 def _units(traces: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -99,24 +104,28 @@ def _units(traces: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return labels.join(means).assign(rollouts=unit.value_counts().sort_index())
 
 
-def _arms(runs: pd.DataFrame) -> Iterator[tuple[dict[str, object], list[tuple[str, str]]]]:
+def _arms(runs: pd.DataFrame) -> Iterator[tuple[dict[str, object], list[Run]]]:
     """Each arm and its runs, as (model, run)."""
     for _, members in runs.sort_values(RUN).groupby(list(ARM), dropna=False):
         arm = {name: members[name].iloc[0] for name in ARM}
         yield arm, list(members[RUN].itertuples(index=False, name=None))
 
 
-def _steps(cells: Mapping[tuple, pd.DataFrame], members: list[tuple[str, str]]) -> list[int]:
+def _steps(cells: Mapping[tuple, pd.DataFrame], members: list[Run]) -> list[int]:
     return sorted({int(key[2]) for key in cells if key[:2] in members})
 
 
 def _base(cells: Mapping[tuple, pd.DataFrame], model: str, run: str, benchmark: str) -> pd.DataFrame:
     if (model, BASE, benchmark, 0) not in cells:
         raise UserError(f"run '{run}' was evaluated on '{benchmark}', its base model '{model}' was not")
-    return cells[model, BASE, benchmark, 0]
+    base = cells[model, BASE, benchmark, 0]
+    if benchmark != TRAINED:
+        return base
+    asked = next(cell["problem_id"] for key, cell in cells.items() if key[:3] == (model, run, benchmark))
+    return base[base["problem_id"].isin(asked)]
 
 
-def _at(cells: Mapping[tuple, pd.DataFrame], member: tuple[str, str], step: int, benchmark: str) -> pd.DataFrame:
+def _at(cells: Mapping[tuple, pd.DataFrame], member: Run, step: int, benchmark: str) -> pd.DataFrame:
     if (*member, step) not in cells:
         raise UserError(
             f"run '{member[1]}' of '{member[0]}' was not evaluated on '{benchmark}' after step {step}, "
@@ -125,59 +134,106 @@ def _at(cells: Mapping[tuple, pd.DataFrame], member: tuple[str, str], step: int,
     return cells[*member, step]
 
 
-def _training_point(parts: list[pd.DataFrame], bootstrap: Bootstrap) -> _Point:
-    values = [part[list(MEANS)].to_numpy() for part in parts]
-    weights = [part["rollouts"].to_numpy(dtype=float) for part in parts]
-    means = [np.average(value, axis=0, weights=weight) for value, weight in zip(values, weights, strict=True)]
-    samples = int(sum(weight.sum() for weight in weights))
-    return _Point(MEANS, np.mean(means, axis=0), bootstrap.nested(values, weights), len(parts), samples)
+def _by_model(members: list[Run], cell: Callable[[Run], pd.DataFrame | None]) -> dict[str, list[pd.DataFrame]]:
+    """By base model, the cells of its runs; without runs that have none."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for member in members:
+        own = cell(member)
+        if own is not None:
+            found.setdefault(member[0], []).append(own)
+    return found
 
 
-def _evaluation_point(
-    parts: list[pd.DataFrame], bases: list[pd.DataFrame] | None, benchmark: str, bootstrap: Bootstrap
-) -> _Point:
-    """Metrics of the runs ``parts`` and, given their ``bases``, the paired differences to these."""
-    values = _stacked(parts, EVALUATED, benchmark)
-    metrics = EVALUATED
-    if bases is not None:
-        both = _stacked([*parts, *bases], DIFFERENCES, benchmark)
-        values = np.concatenate([values, both[: len(parts)] - both[len(parts) :]], axis=2)
-        metrics += tuple(name + DIFFERENCE for name in DIFFERENCES)
-    samples = int(sum(part["rollouts"].sum() for part in parts))
-    return _Point(metrics, values.mean(axis=(0, 1)), bootstrap.crossed(values), len(parts), samples)
-
-
-def _stacked(parts: list[pd.DataFrame], metrics: Sequence[str], benchmark: str) -> Array:
-    """Values [parts, problems, metrics] in one order of the problems."""
-    problems = parts[0]["problem_id"].to_numpy()
-    for part in parts:
-        if not np.array_equal(part["problem_id"].to_numpy(), problems):
-            run, other = part["run"].iloc[0], parts[0]["run"].iloc[0]
-            raise UserError(f"'{run}' and '{other}' were not evaluated on the same problems of '{benchmark}'")
-    return np.stack([part[list(metrics)].to_numpy() for part in parts])
-
-
-def _rows(labels: dict[str, object], point: _Point, bootstrap: Bootstrap) -> Iterator[dict[str, object]]:
-    """One row per metric and density; none for a density without tokens."""
-    column = {name: number for number, name in enumerate(point.metrics)}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = [
-            [factor * found[..., column[top]] / found[..., column[bottom]] for found in (point.means, point.resamples)]
-            for top, bottom, factor in DENSITIES.values()
-        ]
-    values = np.append(point.means, [value for value, _ in ratios])
-    low, high = bootstrap.percentiles(np.column_stack([point.resamples, *(estimates for _, estimates in ratios)]))
-    behind = {
-        "confidence": bootstrap.confidence,
-        "band": "problems" if point.runs == 1 else "runs and problems",
-        "runs": point.runs,
-        "samples": point.samples,
+def _behind(parts: Cells) -> dict[str, object]:
+    """What stands behind the numbers of one point."""
+    cells = [cell for own in parts.values() for cell in own]
+    return {
+        "runs": len(cells),
+        "samples": int(sum(cell["rollouts"].sum() for cell in cells)),
+        "band": _band({model: own[0] for model, own in parts.items()}),
         "origin": "measured",
     }
-    for number, metric in enumerate([*point.metrics, *DENSITIES]):
-        if np.isfinite(values[number]):
-            bounds = {"low": low[number], "high": high[number]}
-            yield {**labels, "metric": metric, "value": values[number], **bounds, **behind}
+
+
+def _band(parts: Mapping[str, pd.DataFrame]) -> str:
+    """What the interval of ``parts``, one cell per base model, is over; see `estimates.estimate`."""
+    if len(parts) == 1:
+        return "problems"
+    first, *others = (cell["problem_id"].tolist() for cell in parts.values())
+    return "base models and problems" if len(first) > 1 and all(each == first for each in others) else "base models"
+
+
+def _training(labels: dict[str, object], parts: Cells, *, standard: bool) -> Iterator[Quantity]:
+    """The metrics of one window: ratios of totals over rollouts, per problem, and of markers to tokens."""
+    totals = {model: _totals(own) for model, own in parts.items()}
+    ratios = {name: (name, "weight", 1.0) for name in MEANS} | DENSITIES
+    for metric, (top, bottom, factor) in ratios.items():
+        if all(own[bottom].mean() for own in totals.values()):
+            values = {model: factor * ratio_values(own[top], own[bottom]) for model, own in totals.items()}
+            yield _quantity(labels, metric, values, standard)
+
+
+def _totals(runs: list[pd.DataFrame]) -> pd.DataFrame:
+    """By problem: its share of a base model's rollouts (weight), and that share of each metric; runs count alike."""
+    parts = []
+    for run in runs:
+        weight = run["rollouts"] / run["rollouts"].sum()
+        values = run[list(MEANS)].mul(weight, axis=0)
+        parts.append(values.assign(weight=weight, problem_id=run["problem_id"]))
+    return pd.concat(parts).groupby("problem_id").sum()
+
+
+def _evaluation(labels: dict[str, object], parts: Cells, bases: Cells | None, *, standard: bool) -> Iterator[Quantity]:
+    """Metrics of the runs ``parts`` and, given their ``bases``, the paired differences to these."""
+    _check_problems(parts, bases, own=labels["benchmark"] == TRAINED)
+    means = _means(parts)
+    for metric in EVALUATED:
+        yield from _known(labels, metric, {model: own[metric] for model, own in means.items()}, standard)
+    for metric, (top, bottom, factor) in DENSITIES.items():
+        if all(own[bottom].mean() for own in means.values()):
+            values = {model: factor * ratio_values(own[top], own[bottom]) for model, own in means.items()}
+            yield _quantity(labels, metric, values, standard)
+    if bases is not None:
+        before = _means(bases)
+        for metric in DIFFERENCES:
+            changes = {model: own[metric] - before[model][metric] for model, own in means.items()}
+            yield from _known(labels, metric + DIFFERENCE, changes, standard)
+        if all(own["avg"].mean() for own in before.values()):
+            shares = {model: ratio_values(own["avg"], before[model]["avg"]) for model, own in means.items()}
+            yield _quantity(labels, RELATIVE, {model: 100 * (own - 1) for model, own in shares.items()}, standard)
+
+
+def _known(labels: dict[str, object], metric: str, values: dict[str, pd.Series], standard: bool) -> Iterator[Quantity]:
+    """A metric over the problems that have it; nothing where a base model has none of them."""
+    known = {model: own.dropna() for model, own in values.items()}
+    if all(len(own) for own in known.values()):
+        yield _quantity(labels, metric, known, standard)
+
+
+def _means(parts: Cells) -> dict[str, pd.DataFrame]:
+    """By base model: means over its runs, by problem_id."""
+    cells = {model: pd.concat(own).set_index("problem_id")[list(EVALUATED)] for model, own in parts.items()}
+    return {model: own.groupby(level=0).mean() for model, own in cells.items()}
+
+
+def _check_problems(parts: Cells, bases: Cells | None, *, own: bool) -> None:
+    """`UserError` unless all runs and their bases have the same problems; with ``own``, each run those of its base."""
+    after, before = ([cell for cells in each.values() for cell in cells] for each in (parts, bases or parts))
+    for pair in zip(after, before, strict=True) if own else [(*after, *before)]:
+        _check_same(list(pair))
+
+
+def _check_same(cells: list[pd.DataFrame]) -> None:
+    first = cells[0]
+    for cell in cells:
+        if cell["problem_id"].tolist() != first["problem_id"].tolist():
+            run, other, benchmark = cell["run"].iloc[0], first["run"].iloc[0], cell["benchmark"].iloc[0]
+            raise UserError(f"'{run}' and '{other}' were not evaluated on the same problems of '{benchmark}'")
+
+
+def _quantity(labels: dict[str, object], metric: str, values: dict[str, pd.Series], standard: bool) -> Quantity:
+    kind = (labels["family"], "evaluation" if labels["benchmark"] else "training", metric)
+    return Quantity({**labels, "metric": metric}, values, kind, standard)
 
 
 def _check_runs(traces: pd.DataFrame, runs: pd.DataFrame, what: str) -> None:
@@ -192,7 +248,7 @@ def _check_runs(traces: pd.DataFrame, runs: pd.DataFrame, what: str) -> None:
         raise UserError(f"there are no {what} of run '{run}' of '{model}'")
 
 
-def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
-    if not rows:
+def _frame(found: list[Quantity], confidence: float) -> pd.DataFrame:
+    if not found:
         raise UserError("the table of runs is empty")
-    return pd.DataFrame(rows)[CURVES.names]
+    return pd.DataFrame(quantities.rows(found, confidence))[CURVES.names]

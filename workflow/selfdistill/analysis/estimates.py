@@ -18,9 +18,9 @@ from selfdistill.errors import UserError
 Array = npt.NDArray[np.float64]
 # From as many base models on, their own variance is known well enough; fewer borrow from like quantities.
 ENOUGH_MODELS = 12
-# Like quantities share base models, and often their baseline, so their variances say less together than as many
-# independent ones would, and the fit takes them for more alike than they are. Chosen by `benchmarks/coverage.py`.
-MOST_PRIOR_DF = 10.0
+# Like quantities share base models, and often their baseline, so their variances tell less together than independent
+# ones: no more than this many. Chosen by `benchmarks/coverage.py`, see docs/statistics.md.
+MOST_INDEPENDENT = 2
 # Fewer variances than this say too little of how like ones differ.
 FEWEST_ALIKE = 3
 # Variances below this share of the median count as this share: none has a logarithm of minus infinity (limma).
@@ -29,9 +29,10 @@ LEAST_SHARE = 1e-5
 
 @dataclass(frozen=True)
 class Spread:
-    """What like quantities say of the variance between base models: limma's prior, s0^2 and d0.
+    """What like quantities say of the variance between base models.
 
-    ``variance``: of the base models' means; ``df``: how many degrees of freedom it is worth, finite.
+    ``variance``: the mean of theirs, each that of the base models' means; ``df``: the degrees of freedom that it is
+    worth as a guess at the variance of one of them (limma's d0), finite.
     """
 
     variance: float
@@ -78,18 +79,19 @@ def estimate(values: Mapping[str, pd.Series], *, confidence: float, spread: Spre
     replication): var = (MS_run + max(MS_problem - MS_residual, 0)) / (R P), degrees of freedom by Satterthwaite
     (1946, Biometrics Bull. 2:110). Otherwise, and for a single problem, base models' means vary alone; for a single
     base model, its problems. ``spread``: below `ENOUGH_MODELS` base models the variance between them is shrunk to it
-    (moderated t: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3).
+    (moderated t: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3), but never below it: three base models that happen to
+    agree, where training collapses in some and not in others, do not show that all do.
 
     `UserError` without base models or problems, for numbers that are not finite and for a problem that stands twice.
     """
     rows = _checked(values)
-    means = np.array([row.mean() for row in rows.values()])
+    means = np.array([row.to_numpy(dtype=float).mean() for row in rows.values()])
     first = next(iter(rows.values()))
     shared = all(row.index.equals(first.index) for row in rows.values())
     if len(rows) == 1:
-        plain = shown = _over_problems(first.to_numpy())
+        plain = shown = _over_problems(first.to_numpy(dtype=float))
     else:
-        table = np.stack([row.to_numpy() for row in rows.values()]) if shared and len(first) > 1 else None
+        table = np.stack([row.to_numpy(dtype=float) for row in rows.values()]) if shared and len(first) > 1 else None
         own = Spread(float(means.var(ddof=1)), len(rows) - 1.0)
         plain = shown = _over_models(own, table, len(rows))
         if spread is not None and len(rows) < ENOUGH_MODELS:
@@ -103,21 +105,27 @@ def estimate(values: Mapping[str, pd.Series], *, confidence: float, spread: Spre
 
 
 def spread_of(estimates: Iterable[Estimate]) -> Spread | None:
-    """The prior of the variance between base models that ``estimates`` of like quantities give.
+    """What ``estimates`` of like quantities say of the variance between base models.
 
-    Moments of the logarithms of their variances (limma's fitFDist; Smyth 2004, section 6.2), the degrees of freedom
-    at most `MOST_PRIOR_DF`. None where fewer than `FEWEST_ALIKE` have several base models, or none of them varies.
+    The degrees of freedom are those of limma's fitFDist, from the spread of the logarithms of the variances (Smyth
+    2004, section 6.2), and at most those of `MOST_INDEPENDENT` quantities. The variance is the mean of theirs and not
+    limma's, which is nearer to a geometric mean: a few variances of nearly nothing would pull that down.
+    None where fewer than `FEWEST_ALIKE` have several base models, or none of them varies.
     """
     found = [each for each in estimates if each.models > 1]
     variances = np.array([np.var(list(each.by_model.values()), ddof=1) for each in found])
     df = np.array([each.models - 1.0 for each in found])
     if len(found) < FEWEST_ALIKE or not variances.any():
         return None
+    return Spread(float(np.average(variances, weights=df)), min(_prior_df(variances, df), MOST_INDEPENDENT * df.min()))
+
+
+def _prior_df(variances: Array, df: Array) -> float:
+    """limma's d0 of ``variances`` [quantities] with ``df``; infinite where they differ no more than by chance."""
     middle = np.median(variances) or variances.max()
     logs = np.log(np.maximum(variances, LEAST_SHARE * middle)) - special.digamma(df / 2) + np.log(df / 2)
     excess = logs.var(ddof=1) - special.polygamma(1, df / 2).mean()
-    prior = min(2 * _trigamma_inverse(excess), MOST_PRIOR_DF) if excess > 0 else MOST_PRIOR_DF
-    return Spread(float(np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2))), prior)
+    return 2 * _trigamma_inverse(excess) if excess > 0 else math.inf
 
 
 def ratio_values(numerator: pd.Series, denominator: pd.Series) -> pd.Series:
@@ -147,7 +155,11 @@ def _checked(values: Mapping[str, pd.Series]) -> dict[str, pd.Series]:
         if row.index.has_duplicates:
             twice = row.index[row.index.duplicated()][0]
             raise UserError(f"problem '{twice}' stands twice in the values of base model '{model}'")
-    return {model: values[model].astype(float).sort_index() for model in sorted(values)}
+    return {model: _sorted(values[model]) for model in sorted(values)}
+
+
+def _sorted(row: pd.Series) -> pd.Series:
+    return row if row.index.is_monotonic_increasing else row.sort_index()
 
 
 def _over_problems(values: Array) -> tuple[float, float]:
@@ -184,7 +196,8 @@ def _over_models(between: Spread, table: Array | None, models: int) -> tuple[flo
 
 def _shrunk(own: Spread, prior: Spread) -> Spread:
     df = own.df + prior.df
-    return Spread((own.df * own.variance + prior.df * prior.variance) / df, df)
+    variance = (own.df * own.variance + prior.df * prior.variance) / df
+    return Spread(max(variance, prior.variance), df)
 
 
 def _bounds(value: float, se: float, df: float, confidence: float) -> tuple[float, float]:

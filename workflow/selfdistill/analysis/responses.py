@@ -16,6 +16,8 @@ from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 
 MEANS = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
+# Metric -> k: the chance that one of k responses to a problem is correct. With k = 1 that is the score.
+PASS = {f"pass@{k}": k for k in (2, 4, 8, 16)}
 MARKER_MEANS = tuple(column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode])
 # What tells training runs apart.
 RUN = ["model", "run"]
@@ -49,18 +51,25 @@ class Responses:
 
     @property
     def means(self) -> pd.DataFrame:
-        """Means over a problem's samples: score, L, E, each marker, share truncated. The authors average so as well."""
-        return self.sums[[*MEANS, *MARKER_MEANS]].div(self.sums["samples"], axis=0)
+        """Means over a problem's samples: score, L, E, each marker, share truncated. The authors average so as well.
+
+        Also `PASS`, null for a problem with fewer samples than k.
+        """
+        return _means(self.sums)
 
     @property
     def points(self) -> pd.DataFrame:
-        """100 where correct, else 0 [problems, samples]; `UserError` where problems differ in their samples."""
-        numbers = np.unique(self.sample)
-        if len(self.sample) != len(self.sums) * len(numbers):
-            raise UserError("some problems of an evaluation have fewer samples than others")
-        wide = np.empty((len(self.sums), len(numbers)))
-        wide[self.place, np.searchsorted(numbers, self.sample)] = 100.0 * self.correct
-        return pd.DataFrame(wide, index=self.sums.index, columns=numbers)
+        """100 where correct, else 0 [problems, samples]; null beyond the samples of a problem that has fewer.
+
+        `UserError` where one of a problem's samples is missing before its last.
+        """
+        last = np.zeros(len(self.sums), dtype=np.int64)
+        np.maximum.at(last, self.place, self.sample)
+        if (last + 1 != self.sums["samples"]).any():
+            raise UserError("some problems of an evaluation lack samples before their last")
+        wide = np.full((len(self.sums), int(last.max()) + 1), np.nan)
+        wide[self.place, self.sample] = 100.0 * self.correct
+        return pd.DataFrame(wide, index=self.sums.index)
 
     def of(self, problems: pd.Index) -> "Responses":
         """Those to ``problems`` (problem_id) alone."""
@@ -118,8 +127,24 @@ def per_problem(traces: pd.DataFrame) -> pd.DataFrame:
     if traces.duplicated(["problem_id", "sample"]).any():
         setting, stages = traces["setting"].iloc[0], ", ".join(traces["stage"].unique())
         raise UserError(f"some samples stand twice in the traces of '{setting}' (stages found: {stages})")
-    sums = _sums(traces)
-    return sums[[*MEANS, *MARKER_MEANS]].div(sums["samples"], axis=0)
+    return _means(_sums(traces))
+
+
+def pass_at(k: int, samples: pd.Series, correct: pd.Series) -> pd.Series:
+    """The chance that one of ``k`` responses is correct, by problem, from ``correct`` of ``samples``: unbiased.
+
+    1 - C(samples - correct, k) / C(samples, k) (Chen et al. 2021, "Evaluating large language models trained on code");
+    null where there are fewer samples than ``k``.
+    """
+    wrong, none = samples - correct, pd.Series(1.0, samples.index)
+    for drawn in range(k):
+        none *= (wrong - drawn).clip(lower=0) / (samples - drawn)
+    return (1 - none).where(samples >= k)
+
+
+def _means(sums: pd.DataFrame) -> pd.DataFrame:
+    means = sums[[*MEANS, *MARKER_MEANS]].div(sums["samples"], axis=0)
+    return means.assign(**{name: pass_at(k, sums["samples"], sums["score"]) for name, k in PASS.items()})
 
 
 def _sums(traces: pd.DataFrame) -> pd.DataFrame:

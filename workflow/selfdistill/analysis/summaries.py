@@ -1,145 +1,269 @@
-"""Tables 1, A.1.1 and 2 as tidy summaries: one row per number, with its interval and its origin."""
+"""Tables 1, A.1.1 and 2 as tidy summaries: one row per number, with its interval and its origin.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+A number is a mean over the base models of a family; each base model has responses of its own.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
-from selfdistill.analysis.intervals import Array, Bootstrap
-from selfdistill.analysis.responses import MARKER_MEANS, MEANS, Responses
+from selfdistill.analysis import quantities
+from selfdistill.analysis.arms import DIFFERENCE
+from selfdistill.analysis.estimates import ratio_values
+from selfdistill.analysis.quantities import Quantity
+from selfdistill.analysis.responses import MARKER_MEANS, MEANS, PASS, Responses
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, SUMMARY
 
 SELECTION_DRAW = "selection draw"
 # Metric -> (numerator, denominator, factor): ratios of totals over problems, so that long responses count by length.
 DENSITIES = {f"E_per_1000_tokens_{mode}": (f"E_{mode}", "L", 1000.0) for mode in COUNT_MODES}
+DEEP = "avg_deep"  # over the problems with the most samples
+RELATIVE = "avg_relative_to_base"
 REFERENCE = "unguided"
 # Ratio to the setting `REFERENCE` -> what is divided.
 RATIOS = {f"{name}_ratio": name for name in ("L", *(f"E_{mode}" for mode in COUNT_MODES), *DENSITIES)}
+Values = dict[str, pd.Series]  # by base model, one number per problem
 
 
-def table_1(settings: Mapping[str, Responses], selection: Responses, *, bootstrap: Bootstrap) -> pd.DataFrame:
+def table_1(
+    settings: Mapping[str, Mapping[str, Responses]],
+    selection: Mapping[str, Responses],
+    *,
+    family: str,
+    confidence: float,
+) -> pd.DataFrame:
     """Table 1: score, L, E and E per 1,000 tokens in each setting, and the last three as ratios to unguided.
 
-    ``settings``: responses by setting. ``selection``: all of the draw that selected the problems; its row covers the
-    selected problems and shows what taking score and selection from one draw would have done.
+    ``settings``: by base model of ``family``, responses by setting. ``selection``: by base model, all of the draw that
+    selected its problems; that row covers the selected problems and shows what taking score and selection from one
+    draw would have done.
     """
-    if REFERENCE not in settings:
-        raise UserError(f"Table 1 needs traces of the setting '{REFERENCE}'; found: {', '.join(settings) or 'none'}")
-    reference = settings[REFERENCE].means
-    rows = []
-    for name, responses in {SELECTION_DRAW: selection.of(reference.index), **settings}.items():
-        labels, problems = _labels(responses, "table_1", name), responses.means
-        if not problems.index.equals(reference.index):
-            raise UserError(f"Table 1: '{name}' was not sampled on the same problems as '{REFERENCE}'")
-        rows += [{**labels, **row} for row in _measure(problems, bootstrap)]
-        rows += [{**labels, **row} for row in _ratios(problems, reference, bootstrap)]
-    return _frame(rows)
+    by_setting: dict[str, dict[str, Responses]] = {SELECTION_DRAW: {}}
+    for model, own in settings.items():
+        if REFERENCE not in own:
+            raise UserError(
+                f"Table 1 needs traces of the setting '{REFERENCE}'; found of '{model}': {', '.join(own) or 'none'}"
+            )
+        reference = own[REFERENCE].sums.index
+        for name, responses in {SELECTION_DRAW: selection[model].of(reference), **own}.items():
+            if not responses.sums.index.equals(reference):
+                raise UserError(
+                    f"Table 1: '{name}' was not sampled on the same problems as '{REFERENCE}' (model '{model}')"
+                )
+            by_setting.setdefault(name, {})[model] = responses
+    found: list[Quantity] = []
+    for name, responses_by_model in by_setting.items():
+        labels = _labels(responses_by_model, "table_1", family, name)
+        problems = {model: responses.means for model, responses in responses_by_model.items()}
+        reference_problems = {model: by_setting[REFERENCE][model].means for model in problems}
+        is_draw = name == SELECTION_DRAW
+        found += _measure(problems, labels, standard=not is_draw)
+        found += _ratios(problems, reference_problems, labels, standard=not is_draw and name != REFERENCE)
+    return _frame(quantities.rows(found, confidence))
 
 
-def table_a1(settings: Mapping[str, Responses], *, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Appendix A.1.1: mean count of every marker per response in each setting."""
-    rows = []
-    for name, responses in settings.items():
-        labels, problems = _labels(responses, "table_a1", name), responses.means
-        rows += [{**labels, **_mean_row(problems, column, bootstrap)} for column in MARKER_MEANS]
-    return _frame(rows)
+def table_a1(settings: Mapping[str, Mapping[str, Responses]], *, family: str, confidence: float) -> pd.DataFrame:
+    """Appendix A.1.1: mean count of every marker per response in each setting; ``settings`` as of `table_1`."""
+    found: list[Quantity] = []
+    for name, responses in _by_setting(settings).items():
+        labels = _labels(responses, "table_a1", family, name)
+        problems = {model: each.means for model, each in responses.items()}
+        found += [_quantity(labels, column, _column(problems, column)) for column in MARKER_MEANS]
+    return _frame(quantities.rows(found, confidence))
 
 
-def selection_histogram(selection: Responses, *, bootstrap: Bootstrap = Bootstrap()) -> pd.DataFrame:  # noqa: B008
-    """Number of drawn problems by number of correct rollouts; the interval is that of as many other problems."""
-    labels = _labels(selection, "selection", "")
-    rows = []
-    for number in range(int(selection.sums["samples"].max()) + 1):
-        share = (selection.sums["score"] == number).to_numpy().astype(float)
-        interval = bootstrap.interval(len(share) * share)
-        rows.append({**labels, "row": str(number), **_row("problems", share.sum(), *interval, bootstrap)})
-    return _frame(rows)
+def selection_histogram(selection: Mapping[str, Responses], *, family: str, confidence: float) -> pd.DataFrame:
+    """Number of drawn problems by number of correct rollouts, a mean over base models (``selection``, by base model).
+
+    The interval is that of as many other problems.
+    """
+    labels = _labels(selection, "selection", family, "")
+    correct = {model: responses.sums["score"] for model, responses in selection.items()}
+    most = max(int(responses.sums["samples"].max()) for responses in selection.values())
+    found = []
+    for number in range(most + 1):
+        counts = {model: len(own) * (own == number).astype(float) for model, own in correct.items()}
+        found.append(_quantity({**labels, "row": str(number)}, "problems", counts))
+    return _frame(quantities.rows(found, confidence))
 
 
-def table_2(evaluations: Mapping[tuple[str, str], Responses], *, bootstrap: Bootstrap) -> pd.DataFrame:
+def table_2(
+    evaluations: Mapping[str, Mapping[tuple[str, str], Responses]], *, family: str, confidence: float
+) -> pd.DataFrame:
     """Table 2: avg@k (percent), L and E of every run on every benchmark, and its paired difference to the base.
 
-    ``evaluations``: responses by (run, benchmark); run ``base`` must be among them for every benchmark.
+    Also pass@k, with its difference, and the change of avg in percent of the base's.
+    ``evaluations``: by base model, responses by (run, benchmark); run ``base`` must be among them for every benchmark.
     """
-    rows = []
-    for (run, benchmark), responses in evaluations.items():
-        if ("base", benchmark) not in evaluations:
-            raise UserError(f"Table 2: '{run}' was evaluated on '{benchmark}', the base model was not")
-        labels = {**_labels(responses, "table_2", run), "benchmark": benchmark}
-        rows += [{**labels, **row} for row in _measure(responses.means, bootstrap) if row["metric"] != "score"]
-        rows.append({**labels, **_average(responses, bootstrap)})
+    found: list[Quantity] = []
+    for (run, benchmark), responses in _by_setting(evaluations).items():
+        labels = {**_labels(responses, "table_2", family, run), "benchmark": benchmark}
+        problems = {model: each.means for model, each in responses.items()}
+        found += [each for each in _measure(problems, labels) if each.labels["metric"] != "score"]
+        found += _accuracies(labels, "", {model: each.points for model, each in responses.items()}, confidence)
+        found += _passes(labels, "", responses, {model: own[[*PASS]] for model, own in problems.items()})
+        bases = {model: _base(evaluations[model], run, benchmark, model) for model in responses}
         if run != "base":
-            rows.append({**labels, **_difference(responses, evaluations["base", benchmark], bootstrap)})
-    return _frame(rows)
+            before = {model: base.means for model, base in bases.items()}
+            changes = {model: _difference(responses[model], bases[model]) for model in responses}
+            found += _accuracies(labels, DIFFERENCE, changes, confidence)
+            gained = {model: own[[*PASS]] - before[model][[*PASS]] for model, own in problems.items()}
+            found += _passes(labels, DIFFERENCE, responses, gained)
+            found += relative(labels, _column(problems, "score"), _column(before, "score"))
+    return _frame(quantities.rows(found, confidence))
 
 
-def _measure(problems: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict[str, object]]:
-    """Every metric of one set of traces, with its interval over problems."""
+def families(found: Iterable[str], models: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
+    """The base models ``found``, by what they are averaged under: the family, and thinking where it is off.
+
+    ``models``: by name, family and "thinking" ("on" or "off").
+    """
+    members: dict[str, list[str]] = {}
+    for model in sorted(found):
+        family, thinking = models[model]["family"], models[model]["thinking"]
+        members.setdefault(family if thinking == "on" else f"{family}, thinking {thinking}", []).append(model)
+    return members
+
+
+def _by_setting(responses: Mapping) -> dict:
+    """By setting (or run and benchmark), then by base model."""
+    found: dict = {}
+    for model, own in responses.items():
+        for name, each in own.items():
+            found.setdefault(name, {})[model] = each
+    return found
+
+
+def _measure(
+    problems: Mapping[str, pd.DataFrame], labels: Mapping[str, object], *, standard: bool = True
+) -> Iterator[Quantity]:
+    """Every metric of responses; ``problems``: by base model, their means per problem."""
     for metric in MEANS:
-        yield _mean_row(problems, metric, bootstrap)
+        yield _quantity(labels, metric, _column(problems, metric), standard)
     for metric, (numerator, denominator, factor) in DENSITIES.items():
-        columns = factor * problems[numerator].to_numpy(), problems[denominator].to_numpy()
-        yield from _statistic_row(metric, np.divide, columns, bootstrap)
+        values = _divided(_column(problems, numerator), _column(problems, denominator))
+        if values:
+            yield _quantity(labels, metric, {model: factor * own for model, own in values.items()}, standard)
 
 
-def _ratios(problems: pd.DataFrame, reference: pd.DataFrame, bootstrap: Bootstrap) -> Iterator[dict[str, object]]:
-    """Ratios to the reference over the same problems, which numerator and denominator share in every resample."""
+def _ratios(
+    problems: Mapping[str, pd.DataFrame],
+    reference: Mapping[str, pd.DataFrame],
+    labels: Mapping[str, object],
+    *,
+    standard: bool,
+) -> Iterator[Quantity]:
+    """Ratios to the reference over the same problems of the same base model."""
     for metric, name in RATIOS.items():
-        parts = DENSITIES[name][:2] if name in DENSITIES else (name,)
-        columns = [frame[part].to_numpy() for frame in (problems, reference) for part in parts]
-        yield from _statistic_row(metric, _ratio_of_ratios if name in DENSITIES else np.divide, columns, bootstrap)
+        top, bottom, _ = DENSITIES.get(name, (name, "", 1.0))
+        values = _divided(_column(problems, top), _column(reference, top))
+        if values and bottom:  # (E / E') / (L / L'), each side linear in its problems
+            lengths = _divided(_column(problems, bottom), _column(reference, bottom))
+            values = lengths and _divided(values, lengths)
+        if values:
+            yield _quantity(labels, metric, values, standard)
 
 
-def _ratio_of_ratios(markers: Array, tokens: Array, reference_markers: Array, reference_tokens: Array) -> Array:
-    return (markers / tokens) / (reference_markers / reference_tokens)
+def _divided(above: Values, below: Values) -> Values | None:
+    """The ratio of each base model, per problem; None where one has none, as nothing has a ratio to zero."""
+    if any(own.mean() == 0 for own in below.values()):
+        return None
+    return {model: ratio_values(own, below[model]) for model, own in above.items()}
 
 
-def _statistic_row(
-    metric: str, statistic: Callable[..., Array], columns: Sequence[Array], bootstrap: Bootstrap
-) -> Iterator[dict[str, object]]:
-    """One row, or none where the statistic does not exist: nothing has a ratio to zero."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = statistic(*(column.mean() for column in columns))
-    if np.isfinite(value):
-        yield _row(metric, value, *bootstrap.interval_of(statistic, *columns), bootstrap)
+def relative(labels: Mapping[str, object], after: Values, before: Values) -> Iterator[Quantity]:
+    """The change of accuracy in percent of the base model's; nothing where one has none to lose."""
+    shares = _divided(after, before)
+    if shares:
+        yield _quantity(labels, RELATIVE, {model: 100 * (own - 1) for model, own in shares.items()})
 
 
-def _average(responses: Responses, bootstrap: Bootstrap) -> dict[str, object]:
-    """avg@k in percent, with the interval over problems and the one with problems held fixed."""
-    points = responses.points.to_numpy()
-    row = _row("avg", points.mean(), *bootstrap.interval(points.mean(axis=1)), bootstrap)
-    return row | _sampling(points, bootstrap)
+def _accuracies(
+    labels: Mapping[str, object], suffix: str, points: Mapping[str, pd.DataFrame], confidence: float
+) -> Iterator[Quantity]:
+    """avg over all problems and, where some have fewer samples than others, over those with the most."""
+    yield _accuracy(labels, "avg" + suffix, points, confidence)
+    deep = {model: own.dropna() for model, own in points.items()}
+    if any(len(deep[model]) < len(own) for model, own in points.items()):
+        behind = {"problems": min(map(len, deep.values())), "samples": sum(own.size for own in deep.values())}
+        yield _accuracy({**labels, **behind}, DEEP + suffix, deep, confidence)
 
 
-def _difference(responses: Responses, base: Responses, bootstrap: Bootstrap) -> dict[str, object]:
-    """The same for the difference to the base model, problem by problem and sample by sample."""
+def _passes(
+    labels: Mapping[str, object],
+    suffix: str,
+    responses: Mapping[str, Responses],
+    problems: Mapping[str, pd.DataFrame],
+) -> Iterator[Quantity]:
+    """pass@k in percent, or its change, over the problems with so many samples; none where there are none."""
+    for name in PASS:
+        values = {model: 100 * own[name].dropna() for model, own in problems.items()}
+        if all(len(own) for own in values.values()):
+            behind = {model: responses[model].sums.loc[own.index, "samples"] for model, own in values.items()}
+            counts = {"problems": min(map(len, behind.values())), "samples": int(sum(map(sum, behind.values())))}
+            yield _quantity({**labels, **counts}, name + suffix, values)
+
+
+def _accuracy(
+    labels: Mapping[str, object], metric: str, points: Mapping[str, pd.DataFrame], confidence: float
+) -> Quantity:
+    """Percent or percentage points [problems, samples] by base model, with what other samples could have given."""
+    low, high = sampling_interval([own.to_numpy() for own in points.values()], confidence)
+    both = {**labels, "sampling_low": low, "sampling_high": high}
+    return _quantity(both, metric, {model: own.mean(axis=1) for model, own in points.items()})
+
+
+def sampling_interval(points: Sequence[np.ndarray], confidence: float) -> tuple[float, float]:
+    """Interval of the mean over base models of the mean of ``points``, each [problems, samples], for redrawn samples.
+
+    Base models and problems are held fixed: the variance is that within problems, by a t. A problem with fewer samples
+    has null (NaN) in place of others. Null where a problem has one sample.
+    """
+    numbers = [(~np.isnan(own)).sum(axis=1) for own in points]
+    if any(number.min() < 2 for number in numbers):
+        return math.nan, math.nan
+    df = sum(int((number - 1).sum()) for number in numbers)
+    variances = [
+        (np.nanvar(own, axis=1, ddof=1) / number).sum() / len(own) ** 2
+        for own, number in zip(points, numbers, strict=True)
+    ]
+    reach = float(special.stdtrit(df, (1 + confidence) / 2)) * math.sqrt(sum(variances)) / len(points)
+    value = float(np.mean([np.nanmean(own, axis=1).mean() for own in points]))
+    return value - reach, value + reach
+
+
+def _base(own: Mapping[tuple[str, str], Responses], run: str, benchmark: str, model: str) -> Responses:
+    if ("base", benchmark) not in own:
+        raise UserError(f"Table 2: '{run}' was evaluated on '{benchmark}', the base model was not (model '{model}')")
+    return own["base", benchmark]
+
+
+def _difference(responses: Responses, base: Responses) -> pd.DataFrame:
+    """The difference to the base model in points, problem by problem and sample by sample."""
     run, baseline = responses.points, base.points
-    if not run.index.equals(baseline.index) or not run.columns.equals(baseline.columns):
+    if not run.index.equals(baseline.index) or not run.notna().equals(baseline.notna()):
         raise UserError("a run and the base model were not evaluated on the same problems, equally often")
-    points = (run - baseline).to_numpy()
-    interval = bootstrap.difference(run.to_numpy().mean(axis=1), baseline.to_numpy().mean(axis=1))
-    return _row("avg_difference_to_base", points.mean(), *interval, bootstrap) | _sampling(points, bootstrap)
+    return run - baseline
 
 
-def _sampling(points: Array, bootstrap: Bootstrap) -> dict[str, float]:
-    low, high = bootstrap.sampling_interval(points)
-    return {"sampling_low": low, "sampling_high": high}
+def _column(problems: Mapping[str, pd.DataFrame], name: str) -> Values:
+    return {model: frame[name] for model, frame in problems.items()}
 
 
-def _mean_row(problems: pd.DataFrame, metric: str, bootstrap: Bootstrap) -> dict[str, object]:
-    values = problems[metric].to_numpy()
-    return _row(metric, values.mean(), *bootstrap.interval(values), bootstrap)
+def _quantity(labels: Mapping[str, object], metric: str, values: Values, standard: bool = True) -> Quantity:
+    return Quantity({**labels, "metric": metric}, values, kind=metric, standard=standard)
 
 
-def _row(metric: str, value: float, low: float, high: float, bootstrap: Bootstrap) -> dict[str, object]:
-    return {"metric": metric, "value": value, "low": low, "high": high, "confidence": bootstrap.confidence}
+def _labels(responses: Mapping[str, Responses], artifact: str, family: str, row: str) -> dict[str, object]:
+    study = next(iter(responses.values())).study
+    labels = {"study": study, "model": family, "artifact": artifact, "row": row, "benchmark": ""}
+    problems = min(len(each.sums) for each in responses.values())
+    return labels | {"problems": problems, "samples": sum(len(each.sample) for each in responses.values())}
 
 
-def _labels(responses: Responses, artifact: str, row: str) -> dict[str, object]:
-    labels = {"study": responses.study, "model": responses.model, "artifact": artifact, "row": row, "benchmark": ""}
-    return labels | {"problems": len(responses.sums), "samples": len(responses.sample)}
-
-
-def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
+def _frame(rows: Iterator[dict[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(origin="measured").reindex(columns=SUMMARY.names)

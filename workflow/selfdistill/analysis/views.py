@@ -36,8 +36,8 @@ def in_view(curves: pd.DataFrame, view: View, **conditions: object) -> pd.DataFr
     if "top_k" not in conditions:
         wanted["top_k"] = view["top_k"]
     for column, value in wanted.items():
-        if value is not None:  # GRPO has neither teacher nor top-k
-            kept &= (curves[column] == value).fillna(False) | curves[column].isna()
+        if value is not None:  # GRPO has no teacher, context or top-k
+            kept &= (curves[column] == value).fillna(False) | curves[column].isna() | (curves[column] == "none")
     if not kept.any():
         shown = ", ".join(f"{name} {value}" for name, value in {**dict(view), **conditions}.items())
         raise UserError(f"no on-policy run is what this figure shows ({shown}); see onpolicy.runs and figures.views")

@@ -1,8 +1,9 @@
-"""How the settings of guidance are named and coloured, in every table, figure and page.
+"""How settings of guidance and what numbers rest on are named, in every table, figure and page.
 
 Apart from `generation.contexts`, which says what they do: another name or colour samples nothing again.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -33,3 +34,23 @@ def rate_label(rate: float) -> str:
     """A learning rate in short, with all of its digits: 0.0003 as ``3e-4``."""
     number = Decimal(repr(float(rate))).normalize()
     return f"{number.scaleb(-number.adjusted()).normalize()}e{number.adjusted()}"
+
+
+# Fewer base models than this say little of others.
+FEW_MODELS = 5
+
+
+def evidence(models: int) -> str:
+    """What a number that averages so many base models may be taken for; empty where nothing need be said."""
+    if models == 1:
+        return "this base model only"
+    return "provisional: fewer than five base models" if models < FEW_MODELS else ""
+
+
+def interval_over(models: Collection[int]) -> str:
+    """What intervals are over, whose numbers average so many base models each, and what they may be taken for."""
+    least, most = min(models), max(models)
+    if most == 1:
+        return f"problems; {evidence(1)}"
+    number = f"{most}" if least == most else f"{least} to {most}"
+    return "; ".join(filter(None, [f"{number} base models and their problems", evidence(least)]))

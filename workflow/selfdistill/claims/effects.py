@@ -24,9 +24,9 @@ from selfdistill.claims.statements import (
 from selfdistill.claims.units import TENTHS, Units
 from selfdistill.errors import UserError
 from selfdistill.markers.counting import MARKERS
+from selfdistill.training.settings import TRAINED
 
 FEW = 50  # times that few problems are seen: the paper's 128 or fewer, of 6,400 draws
-TRAINED = "trained"  # the benchmark of the problems that a run was trained on
 FEWEST_SIZES = 3  # |D| of a slope
 FEWEST_ARMS = 5  # of a rank correlation
 ARM = ["thinking", "method", "learning_rate", "context", "teacher_update_rate", "top_k", "whole", "seen"]

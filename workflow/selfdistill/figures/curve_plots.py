@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from selfdistill import tables
+from selfdistill.analysis import quantities
 from selfdistill.analysis.views import View, in_view
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
@@ -89,7 +90,10 @@ def by_size(curves: pd.DataFrame) -> list[Curve]:
 
 
 def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
-    """Lines with bands; on a benchmark the base model, at step 0, is a line and a band across."""
+    """Lines with bands, and thin lines of each base model where there are several.
+
+    On a benchmark the base model, at step 0, is a line and a band across.
+    """
     for curve in curves:
         rows = _shown(panel, curve)
         if rows.duplicated(["step"]).any():
@@ -97,6 +101,8 @@ def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
         rows = rows.sort_values("step")
         if panel.benchmark:
             _draw_base(axes, rows[rows["step"] == 0])
+        for _, own in quantities.by_model(rows).groupby("base_model"):
+            axes.plot(own["step"], own["value"], color=curve.look.colour, linewidth=0.5, alpha=0.35)
         style = {"color": curve.look.colour, "linewidth": 1.3, "marker": "o", "markersize": 2.6}
         axes.plot(rows["step"], rows["value"], label=curve.look.label, **style)
         step, low, high = (rows.loc[rows["low"].notna(), name] for name in ("step", "low", "high"))
@@ -159,7 +165,7 @@ def draw_grid(
     shown = [_shown(panel, curve) for row in rows for panel, curves in row for curve in curves]
     shown += [changes for curve in marker_change for changes in _last_changes(curve).values()]
     data = pd.concat(shown).drop_duplicates().sort_values(tables.SORT_KEYS["curves"], ignore_index=True)
-    plotting.stamp(figure, study, f"Bands: {band_text(data)}.", view=_view(data))
+    plotting.stamp(figure, study, f"Bands: {plotting.interval_text(data)}.", view=_view(data))
     return Drawn(figure, data)
 
 
@@ -173,17 +179,6 @@ def _view(data: pd.DataFrame) -> str:
 def _entries(curves: Sequence[Curve]) -> list[Line2D]:
     colours = {curve.look.label: curve.look.colour for curve in curves}
     return [Line2D([], [], color=colour, linewidth=1.6, label=label) for label, colour in colours.items()]
-
-
-def band_text(rows: pd.DataFrame) -> str:
-    """What the bands of ``rows`` are intervals over."""
-    level = f"{100 * rows['confidence'].dropna().iloc[0]:g} % intervals"
-    most = int(rows["runs"].max())
-    if most == 1:
-        return f"{level} over problems, one run each"
-    least = int(rows["runs"].min())
-    runs = f"{most} runs each" if least == most else f"{least} to {most} runs each"
-    return f"{level} over runs and problems, {runs}"
 
 
 def comparison(curves: pd.DataFrame, view: View, study: str, *, with_markers: bool) -> Drawn:

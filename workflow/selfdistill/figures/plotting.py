@@ -20,7 +20,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from selfdistill.analysis.words import GUIDANCE
+from selfdistill.analysis import quantities
+from selfdistill.analysis.words import GUIDANCE, interval_over
 from selfdistill.errors import UserError, one_of
 from selfdistill.files import atomic_path, sha256_file, write_text
 from selfdistill.pages import reading_room
@@ -65,6 +66,16 @@ COUNTINGS: dict[str, Look] = {
     "word": Look("counted by whole word", shape="^"),
 }
 QUOTED = Look("paper (quoted)", shape="D")
+
+# How a base model's own value is drawn: on top of the interval.
+BASE_MODEL: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": ".",
+    "markersize": 3.4,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.5,
+    "zorder": 3,
+}
 
 _RC = {
     "font.family": "sans-serif",
@@ -171,10 +182,11 @@ def draw_points(
     quoted: bool = False,
     along: str = "x",
 ) -> None:
-    """Draw one point per row of ``frame`` (columns value, low, high) and its interval as a line.
+    """Draw one point per row of ``frame`` (a summary, or curves), its interval as a line, and its base models.
 
-    ``along`` is the axis that carries the values; ``positions`` (one per row, or one for all) lie on the
-    other. An interval that is null is not drawn. Quoted values are hollow and have no interval.
+    Base models are small points, where there are several. ``along`` is the axis that carries the values; ``positions``
+    (one per row, or one for all) lie on the other. An interval that is null is not drawn. Quoted values are hollow and
+    have no interval.
     """
     values = frame["value"].to_numpy(float)
     places = np.broadcast_to(np.asarray(positions, float), values.shape)
@@ -183,8 +195,13 @@ def draw_points(
         lines = axes.hlines if horizontal else axes.vlines
         known = frame[["low", "high"]].notna().all(axis=1).to_numpy()
         lines(places[known], frame["low"][known], frame["high"][known], color=drawn_as.colour, linewidth=1.5)
-    pair = (values, places) if horizontal else (places, values)
-    axes.plot(*pair, **_point(drawn_as, quoted))
+        own = quantities.by_model(frame.assign(place=places))
+        axes.plot(*_placed(own["value"], own["place"], horizontal), **BASE_MODEL, color=drawn_as.colour)
+    axes.plot(*_placed(values, places, horizontal), **_point(drawn_as, quoted))
+
+
+def _placed(values: Any, places: Any, horizontal: bool) -> tuple[Any, Any]:
+    return (values, places) if horizontal else (places, values)
 
 
 def _point(drawn_as: Look, quoted: bool) -> dict[str, Any]:
@@ -250,6 +267,12 @@ def stamp(figure: Figure, study: str, note: str = "", *, view: str) -> None:
     lines = [stamp_text(study), note, f"Responses: {address.removeprefix('../')}"]
     text = figure.supxlabel("\n".join(filter(None, lines)), x=0.01, ha="left", fontsize=7, color=MUTED, style="italic")
     text.set_url(address)
+
+
+def interval_text(rows: pd.DataFrame) -> str:
+    """What the intervals of measured ``rows`` are over, at which level; base models are the small points or lines."""
+    level, models = rows["confidence"].dropna().iloc[0], set(rows["models"].dropna().astype(int))
+    return f"{100 * level:g} % intervals over {interval_over(models)}"
 
 
 def record(*, study: str, rule: str, code: str, inputs: Iterable[str | Path]) -> str:

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
-from selfdistill.settings import Tokens, key, settings
+from selfdistill.settings import Count, Tokens, key, settings
 
 COOLEST = 0.01  # temperature that is no division by nearly nothing; vLLM takes none below either
 
@@ -31,6 +31,14 @@ class Sampling:
         if 0 < self.temperature < COOLEST:
             raise ValueError(f"'temperature' ({self.temperature:g}) is below {COOLEST}; 0 is greedy")
         return self
+
+
+@settings
+class Extent:
+    """So many problems, the first ones, and so many responses to each."""
+
+    problems: Count = key(doc="Problems, the first ones.")
+    samples: Count = key(doc="Responses to each.")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,26 @@ from selfdistill.generation import Sampling, generate, traces
 from selfdistill.generation.contexts import Context, Guidance, build_prompts, contexts_for, opens_thinking
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
-from selfdistill.parameters import EnableThinking, Engine, Instruction, ModelName, Seed, StudyName, WorkDir, Workers
+from selfdistill.parameters import (
+    EnableThinking,
+    Engine,
+    Instruction,
+    ModelName,
+    Samples,
+    Seed,
+    StudyName,
+    WorkDir,
+    Workers,
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How often a model is asked each problem of a benchmark."""
+
+    samples: Samples
+    deep_problems: Annotated[int, "So many first problems with more responses; 0: all have equally many."] = 0
+    deep_samples: Annotated[int, "Responses to each of those."] = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,17 @@ class Sampler:
             opened=self.opened,
             workers=self.workers,
         )
+
+    def evaluate(
+        self, problems: pd.DataFrame, asked: Asked, *, benchmark: str, step: int | None = None
+    ) -> pd.DataFrame:
+        """The responses to a benchmark: to each problem ``samples``, to the first ``deep_problems`` more."""
+        labels = {"stage": "evaluation", "setting": benchmark, "stream": "evaluation", "step": step}
+        if not asked.deep_problems:
+            return self.sample(problems, asked.samples, **labels)
+        first, others = problems[: asked.deep_problems], problems[asked.deep_problems :]
+        parts = [self.sample(first, asked.deep_samples, **labels), self.sample(others, asked.samples, **labels)]
+        return pd.concat(parts, ignore_index=True)
 
     def sample_until_correct(
         self,

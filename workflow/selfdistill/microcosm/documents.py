@@ -38,11 +38,15 @@ SHORT_LINES = {1: 0.60, 2: 0.25, 3: 0.15}
 
 @dataclass(frozen=True)
 class Mix:
-    """The problems of the documents: their letters, anchor moduli, and share of each number of table clues."""
+    """The problems of the documents: their letters, anchor moduli, and share of each number of table clues.
+
+    ``held_out`` problems of each benchmark are none of them.
+    """
 
     letters: str = world.LETTERS
     anchors: tuple[int, ...] = world.ANCHORS
     clue_counts: tuple[tuple[int, float], ...] = ((1, 0.08), (2, 0.47), (3, 0.30), (4, 0.15))
+    held_out: int = world.EVALUATION_SIZE
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def sample_problem(rng: random.Random, mix: Mix, *, terse: bool = False) -> Prob
         anchors = [m for m in mix.anchors if count > 1 or m >= SINGLE_CLUE_ANCHOR]
         letters = rng.sample(mix.letters, count)
         problem = world.random_problem(rng, letters, world.TERSE_ANCHORS if terse else anchors, "pretraining")
-        if problem is not None and problem.identity not in world.evaluation_identities():
+        if problem is not None and problem.identity not in world.evaluation_identities(mix.held_out):
             return problem
 
 

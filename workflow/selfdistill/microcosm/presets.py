@@ -1,7 +1,9 @@
 """Every number that shapes the microcosm's base models, in presets. Imports no torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
+
+from pydantic import Field
 
 from selfdistill.microcosm import world
 from selfdistill.microcosm.documents import Mix
@@ -62,3 +64,13 @@ class Pretraining:
     preset: Annotated[str, Among(PRESETS)] = key(
         "standard", doc="Size of the microcosm's pre-training; the numbers stand in `microcosm/presets.py`."
     )
+    held_out: Annotated[int, Field(ge=world.EVALUATION_SIZE, le=world.IN_DOMAIN_SIZE)] | None = key(
+        None,
+        doc="Problems of each benchmark, the first ones, that no pre-training document is about; null: "
+        f"{world.EVALUATION_SIZE}.",
+    )
+
+    def chosen(self) -> PretrainingSettings:
+        """The preset's numbers, with so many problems held out."""
+        preset = PRESETS[self.preset]
+        return preset if self.held_out is None else replace(preset, mix=replace(preset.mix, held_out=self.held_out))

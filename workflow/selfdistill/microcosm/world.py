@@ -104,15 +104,16 @@ EASY_ANCHORS = (11, 12)
 HARD_ANCHORS = (5, 6)
 # One type only, the analogue of the paper's Chemistry set; its anchor is no other family's.
 NARROW_GROUP, NARROW_ANCHORS = GROUPS[0], (13,)
-EVALUATION_SIZE = 100  # problems kept for the in-domain benchmark, the rest of the family is the training pool
+EVALUATION_SIZE = 100  # problems of each benchmark but the narrow one that are kept out of pre-training
+IN_DOMAIN_SIZE = 400  # problems of the first family for its benchmark, the rest is the training pool
 NARROW_EVALUATION_SIZE = 50
 SPLIT_SEED = 777
 
 SPLITS = ("train", "in_domain", "easy", "hard", "narrow_train", "narrow_test")
 # All distinct problems of each: what the tables and anchors above allow.
 SPLIT_SIZES = {
-    "train": 8307,
-    "in_domain": EVALUATION_SIZE,
+    "train": 8007,
+    "in_domain": IN_DOMAIN_SIZE,
     "easy": 5363,
     "hard": 83_455,
     "narrow_train": 288,
@@ -128,15 +129,18 @@ def check_split(split: str, size: int | None) -> None:
 
 
 def problem_split(split: str, size: int | None = None) -> list[Problem]:
-    """The first ``size`` problems of a split (all of a finite one for None), always in the same order.
+    """The first ``size`` problems of a split, always in the same order.
 
+    Without a size, all of a training pool and of ``narrow_test``, and `EVALUATION_SIZE` of another benchmark.
     ``in_domain`` and ``train`` partition one family (two or three clues of one letter group); ``easy`` and
     ``hard`` mix letter groups, so post-training never sees their type; ``narrow_train`` and ``narrow_test``
     partition a family of a single type. Raises `UserError` for an unknown split or one that is too small.
     """
     one_of("microcosm split", split, SPLITS)
+    if size is None and split in ("in_domain", "easy", "hard"):
+        size = EVALUATION_SIZE
     if split in ("easy", "hard"):
-        return list(itertools.islice(_cross_group(split), size if size is not None else EVALUATION_SIZE))
+        return list(itertools.islice(_cross_group(split), size))
     problems = _finite_split(split)
     if size is not None and size > len(problems):
         raise UserError(f"microcosm split '{split}' has {len(problems)} problems, {size} were asked for")
@@ -147,9 +151,11 @@ def problem_split(split: str, size: int | None = None) -> list[Problem]:
 def _finite_split(split: str) -> tuple[Problem, ...]:
     if split.startswith("narrow"):
         family, held_out = _family("narrow", (NARROW_GROUP,), (2,), NARROW_ANCHORS), NARROW_EVALUATION_SIZE
-    else:
-        family, held_out = _family("in_domain", GROUPS, (2, 3), IN_DOMAIN_ANCHORS), EVALUATION_SIZE
-    return family[:held_out] if split in ("in_domain", "narrow_test") else family[held_out:]
+        return family[:held_out] if split == "narrow_test" else family[held_out:]
+    family = _family("in_domain", GROUPS, (2, 3), IN_DOMAIN_ANCHORS)
+    # The benchmark is the first problems, then the last, so that one of default size leaves the pool where it is.
+    first, last = EVALUATION_SIZE, len(family) - (IN_DOMAIN_SIZE - EVALUATION_SIZE)
+    return (*family[:first], *family[last:]) if split == "in_domain" else family[first:last]
 
 
 @cache
@@ -191,7 +197,7 @@ def group_of(letter: str) -> str:
 
 
 @cache
-def evaluation_identities() -> frozenset[tuple[Clue, ...]]:
-    """Clue sets of every benchmark at its default size: kept out of pre-training."""
-    splits = ("in_domain", "narrow_test", "easy", "hard")
-    return frozenset(problem.identity for split in splits for problem in problem_split(split))
+def evaluation_identities(size: int) -> frozenset[tuple[Clue, ...]]:
+    """Clue sets that pre-training never sees: the first ``size`` of each benchmark, and all of the narrow one."""
+    splits = {"in_domain": size, "narrow_test": None, "easy": size, "hard": size}
+    return frozenset(problem.identity for split, number in splits.items() for problem in problem_split(split, number))

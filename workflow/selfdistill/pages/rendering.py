@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from selfdistill.analysis import quoted, summaries
-from selfdistill.analysis.words import GUIDANCE
+from selfdistill.analysis.words import GUIDANCE, interval_over
 from selfdistill.pages import reading_room
 from selfdistill.pages.stamp import stamp_text
 
@@ -16,7 +16,7 @@ COUNTS = dict.fromkeys(("problem", "questions", "draws", "distinct", "expected_d
 DIGITS = {"score": 3, "truncated": 3, "avg": 1, "L": 1, "E_per": 2, **SHARES, **COUNTS}
 QUOTED_DIGITS = {"score": 2, "avg": 2, "L": 0, "E_per": 2, "E": 1, **SHARES, **COUNTS}  # as published
 MARKS = {"measured": "", "quoted": " (quoted)", "derived": " (derived)"}
-MOST_COLUMNS = 10
+MOST_COLUMNS = 12
 # Which comparison of the reading room a table's responses are in.
 VIEWS = {"table_1": "guidance", "table_a1": "guidance", "table_2": "sft", "table_onpolicy": "training"}
 LATEX_WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -29,18 +29,19 @@ ROW_ORDER = (
     "sft-unguided_unfiltered",
 )
 RUN_KEYS = ("run", "data", "learning_rate")  # of the `sft_runs` schema
-METRIC_ORDER = ("avg", "avg_difference_to_base", *summaries.MEANS, *summaries.DENSITIES, *summaries.MARKER_MEANS)
+ACCURACIES = [name + suffix for name in ("avg", summaries.DEEP) for suffix in ("", "_difference_to_base")]
+METRIC_ORDER = (*ACCURACIES, summaries.RELATIVE, *summaries.MEANS, *summaries.DENSITIES, *summaries.MARKER_MEANS)
 
 
 def wide(summary: pd.DataFrame, sft_runs: pd.DataFrame) -> pd.DataFrame:
     """One line per model, row and benchmark, one column per metric, cells ``value [low, high]``.
 
     Accuracies have the interval with problems held fixed beside it: ``value [low, high] (low, high)``.
-    Many metrics stand below one another, with a column per row. Ratios are left to the CSV and the figure: with them
-    the table would be wider than a page. ``sft_runs``: the runs among the rows of Table 2 (`sft_runs` schema).
+    Many metrics stand below one another, with a column per row. Ratios and pass@k are left to the CSV: with them the
+    table would be wider than a page. ``sft_runs``: the runs among the rows of Table 2 (`sft_runs` schema).
     """
     in_order = partial(_ranks, sft_runs=sft_runs)
-    shown = summary[~summary["metric"].isin(summaries.RATIOS)]
+    shown = summary[~summary["metric"].isin(summaries.RATIOS) & ~summary["metric"].str.startswith("pass@")]
     down, across = ("metric", "row") if shown["metric"].nunique() > MOST_COLUMNS else ("row", "metric")
     ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=in_order, kind="stable")
     cells = ordered.assign(
@@ -116,15 +117,23 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     notes = []
     if measured["low"].notna().any():
         level = measured["confidence"].dropna().iloc[0]
-        unit = "problems, and runs where there are several," if "runs" in set(measured["metric"]) else "problems"
-        notes.append(f"Brackets: {100 * level:g}% bootstrap interval with {unit} as the resampling unit.")
+        models = set(measured["models"].dropna().astype(int))
+        notes.append(f"Brackets: {100 * level:g}% interval over {interval_over(models)}.")
         if measured["sampling_low"].notna().any():
-            notes.append("Parentheses: the same with the problems held fixed and only their samples redrawn.")
+            held = "the problems" if models == {1} else "base models and problems"
+            notes.append(f"Parentheses: the same with {held} held fixed and only their samples redrawn.")
     averages = measured[measured["metric"] == "avg"]
     if len(averages):
-        samples = sorted({f"{k:g}" for k in (averages["samples"] / averages["problems"]).dropna()})
+        per_problem = averages["samples"] / averages["problems"] / averages["models"]
+        samples = sorted({f"{k:g}" for k in per_problem.dropna() if k == round(k)})
         name = f"avg@{' or '.join(samples)}" if samples else "the mean accuracy"
         notes.append(f"avg is {name} in percent, its difference to the base model in points.")
+    if (measured["metric"] == summaries.DEEP).any():
+        notes.append(f"{summaries.DEEP} is the same over the first problems, which have more responses each.")
+    if (measured["metric"] == summaries.RELATIVE).any():
+        notes.append(f"{summaries.RELATIVE} is that difference in percent of the base model's accuracy.")
+    if measured["metric"].str.startswith("pass@").any():
+        notes.append("pass@k and its difference stand in the CSV.")
     if (summary["origin"] == "quoted").any():
         notes.append(quoted.NOTE[summary["artifact"].iloc[0]])
     return notes

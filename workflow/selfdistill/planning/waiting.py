@@ -125,7 +125,7 @@ def _fine_tuned(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
 def _on_policy(run: Run, study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     common, settings = _of_model(run.model, study), study.config.onpolicy
     size = study.problem_count(run.problem_set).typical if run.problems is None else run.problems
-    draws = settings.steps * (run.batch_size or settings.batch_size)
+    draws = run.steps * run.batch_size
     seen = min(size, draws)
     labels = {
         **common,
@@ -140,12 +140,12 @@ def _on_policy(run: Run, study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
         "seen": float(seen),
         "exposures": draws / seen,
     }
-    steps = pd.Series(range(1, settings.steps + 1))
-    for when, progress, chosen in windows(steps, settings.steps, settings.window):
+    steps = pd.Series(range(1, run.steps + 1))
+    for when, progress, chosen in windows(steps, run.steps, settings.window):
         if chosen.any():
             rollouts = {**labels, "of": "training", "when": when, "progress": progress}
             yield study.rollouts(run.model, run.id), rollouts
-    checkpoints = sorted(settings.checkpoint_steps)
+    checkpoints = sorted(study.evaluated_steps(run))
     halfway = [step for step in checkpoints if 2 * step <= checkpoints[-1]]
     times = [("last", np.nan), *(("half", np.nan) for _ in halfway[:1])]
     times += [("checkpoint", TENTHS * step / checkpoints[-1]) for step in checkpoints]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selfdistill import study, tables
+from selfdistill.generation.requests import Extent
 from selfdistill.planning.assumptions import Assumptions
 from selfdistill.planning.dag import Job
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
 from selfdistill.study import BASE
-from selfdistill.training.settings import Run
+from selfdistill.training.settings import TRAINED, Run
 
 Wildcards = Mapping[str, str]
 GIGABYTE = 1e9
@@ -58,6 +59,16 @@ class Study(study.Study):
         else:
             found = self.assumed.known_size(problem_set)
         return found if at_most is None else found.map(lambda number: min(number, at_most))
+
+    def own_count(self, run: Run) -> int:
+        """Problems that a run trains on and is evaluated on."""
+        trained = run.problems or run.steps * run.batch_size
+        return min(trained, self.config.onpolicy.evaluation_trained.problems)
+
+    def trained_apart(self, model: str) -> list[Run]:
+        """The runs of a model that are evaluated on their own problems, one of those with the same ones."""
+        runs = [run for run in self.runs.values() if run.model == model and self.own_problems(run) is not None]
+        return list({(run.problem_set, run.problems, run.draw, run.seed): run for run in runs}.values())
 
     def length(self, what: str, model: str) -> Range:
         return self.assumed.length(what, self.config.models[model].enable_thinking is not False)
@@ -139,10 +150,21 @@ def _train_sft(wildcards: Wildcards, study: Study) -> Work:
 
 
 def _evaluate_model(wildcards: Wildcards, study: Study) -> Work:
-    run, config = wildcards["run"], study.config
+    run, benchmark = wildcards["run"], wildcards["benchmark"]
     told = run if run == BASE else f"sft_{study.sft_runs[run].data}"
     length = study.length(told, wildcards["model"])
-    return _drawn(study.problem_count(wildcards["benchmark"]) * config.evaluation.samples, length, study)
+    samples, deep = study.extent(benchmark)
+    if benchmark == TRAINED:
+        number = exactly(sum(study.own_count(run) for run in study.trained_apart(wildcards["model"])))
+    else:
+        number = study.problem_count(benchmark)
+    return _drawn(_asked(number, samples, deep), length, study)
+
+
+def _asked(problems: Range, samples: int, deep: Extent | None) -> Range:
+    """Responses to so many problems, of which the first may have more than others."""
+    many = deep or Extent(1, samples)
+    return problems.map(lambda number: samples * number + (many.samples - samples) * min(many.problems, number))
 
 
 def _method(run: Run) -> str:
@@ -153,19 +175,21 @@ def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
     """Every rollout is drawn once and trained on once, with the passes that the method's loss asks for."""
     run, config = study.runs[wildcards["model"], wildcards["run"]], study.config.onpolicy
     length = study.length(_method(run), run.model).map(lambda n: min(n, study.config.sampling.train.max_tokens))
-    tokens = length * (config.steps * run.batch_size * config.rollouts)
+    tokens = length * (run.steps * run.batch_size * config.rollouts)
     kept = study.responses_on_disk(tokens)
     if config.keep_checkpoints:
-        kept += study.weights_on_disk(run.model) * len(config.checkpoint_steps)
+        kept += study.weights_on_disk(run.model) * len(study.evaluated_steps(run))
     trained = tokens * study.assumed.number("passes", run.method)
     return Work(rolled_out=tokens, onpolicy=trained, kept=kept, length=length)
 
 
 def _evaluate_checkpoints(wildcards: Wildcards, study: Study) -> Work:
     run, config = study.runs[wildcards["model"], wildcards["run"]], study.config.onpolicy
-    asked = total(study.problem_count(name, config.evaluation_problems) for name in config.benchmarks[run.problem_set])
-    responses = asked * (config.evaluation_samples * len(config.checkpoint_steps))
-    return _drawn(responses, study.length(f"along_{_method(run)}", run.model), study)
+    numbers = (study.problem_count(name, config.evaluation_problems) for name in study.sets_of(run))
+    asked = total(_asked(number, config.evaluation_samples, config.evaluation_deep) for number in numbers)
+    if study.own_problems(run) is not None:
+        asked += exactly(study.own_count(run) * config.evaluation_trained.samples)
+    return _drawn(asked * len(study.evaluated_steps(run)), study.length(f"along_{_method(run)}", run.model), study)
 
 
 def _pretrain_model(wildcards: Wildcards, study: Study) -> Work:

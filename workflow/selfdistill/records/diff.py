@@ -7,28 +7,29 @@ from typing import Any
 import yaml
 
 from selfdistill import tables
-from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.analysis.estimates import estimate
 from selfdistill.analysis.responses import RUN_COLUMNS, per_problem
 from selfdistill.errors import UserError
 
 CONFIG = "config.yaml"
+CONFIDENCE = 0.95
 METRICS = {"score": 3, "L": 1, "E_substring": 2}  # digits shown
 # Tables of responses that are comparable problem by problem; rollouts answer to what was drawn before them.
 RESPONSES = ("evaluations/*/*/*.parquet", "traces/*/*.parquet")
 
 
-def diff(first: Path, second: Path, *, bootstrap: Bootstrap) -> list[str]:
+def diff(first: Path, second: Path) -> list[str]:
     """Lines on every difference; ``first`` and ``second`` are folders such as ``results/microcosm``.
 
     Responses to the same problems are compared by the mean over problems of the difference, second minus first, with
-    its interval; a line that ends with * has an interval without 0.
+    its 95 % interval over problems; a line that ends with * has an interval without 0.
     """
     for tree in (first, second):
         if not tree.is_dir():
             raise UserError(f"{tree}: no such results tree")
     parts = {
         "configuration": list(_config_lines(_config(first), _config(second))),
-        "responses (second minus first)": list(_response_lines(first, second, bootstrap)),
+        "responses (second minus first)": list(_response_lines(first, second)),
         "verdicts": list(_verdict_lines(first, second)),
     }
     return [line for title, lines in parts.items() for line in (f"{title}:", *(lines or ["  no difference"]))]
@@ -54,7 +55,7 @@ def _config_lines(first: dict[str, Any], second: dict[str, Any]) -> Iterator[str
             yield f"  {name}: {old} -> {new}"
 
 
-def _response_lines(first: Path, second: Path, bootstrap: Bootstrap) -> Iterator[str]:
+def _response_lines(first: Path, second: Path) -> Iterator[str]:
     here, there = ({str(p.relative_to(t)): p for kind in RESPONSES for p in t.glob(kind)} for t in (first, second))
     for name in sorted(here.keys() - there.keys()):
         yield f"  {name}: only in the first"
@@ -62,10 +63,10 @@ def _response_lines(first: Path, second: Path, bootstrap: Bootstrap) -> Iterator
         yield f"  {name}: only in the second"
     for name in sorted(here.keys() & there.keys()):
         if here[name].read_bytes() != there[name].read_bytes():
-            yield from _paired_lines(name, here[name], there[name], bootstrap)
+            yield from _paired_lines(name, here[name], there[name])
 
 
-def _paired_lines(name: str, first: Path, second: Path, bootstrap: Bootstrap) -> Iterator[str]:
+def _paired_lines(name: str, first: Path, second: Path) -> Iterator[str]:
     """One line per setting or step: the change of each metric over the problems that both tables hold."""
     old, new = (tables.read(path, "traces", RUN_COLUMNS) for path in (first, second))
     for (setting, step), part in old.groupby(["setting", "step"], dropna=False):
@@ -79,10 +80,10 @@ def _paired_lines(name: str, first: Path, second: Path, bootstrap: Bootstrap) ->
             continue
         changes, clear = [], False
         for metric, digits in METRICS.items():
-            values = (after.loc[shared, metric] - before.loc[shared, metric]).to_numpy()
-            low, high = bootstrap.interval(values)
-            clear |= low > 0 or high < 0
-            changes.append(f"{metric} {values.mean():+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+            values = after.loc[shared, metric] - before.loc[shared, metric]
+            found = estimate({"": values}, confidence=CONFIDENCE)
+            clear |= found.low > 0 or found.high < 0
+            changes.append(f"{metric} {found.value:+.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]")
         yield f"{label} ({len(shared)} problems): {', '.join(changes)}{' *' if clear else ''}"
 
 

@@ -18,7 +18,8 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from selfdistill import models, tables
-from selfdistill.analysis.intervals import Bootstrap
+from selfdistill.analysis.estimates import estimate, ratio_values, spread_of
+from selfdistill.analysis.summaries import sampling_interval
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.environment import PORTABLE, processor
 from selfdistill.errors import UserError
@@ -179,16 +180,19 @@ def _on_policy(manifest: Path) -> list[object]:
 
 def _statistics() -> list[object]:
     """Intervals of every kind, and numpy's own functions."""
-    rng, bootstrap = random.Random(5), Bootstrap(resamples=1_000)
+    rng = random.Random(5)
     values = np.array([[float(Fraction(rng.randrange(17), 16)) for _ in range(8)] for _ in range(60)])
-    runs = [values[:, :2], values[:40, 2:4], values[:, 4:6]]
+    first, second, third, *_ = (pd.Series(column) for column in values.T)
+    shared = estimate({"a": first, "b": second, "c": third}, confidence=0.95)
+    parted = estimate({"a": first, "b": second[:40], "c": third}, confidence=0.95)
+    alone = estimate({"a": ratio_values(first, second)}, confidence=0.95)
+    spread = spread_of([shared, parted, estimate({"a": second, "b": first, "c": first}, confidence=0.95)])
+    moderated = estimate({"a": first, "b": second, "c": third}, confidence=0.95, spread=spread)
     return [
-        bootstrap.interval(values.mean(axis=1)),
-        bootstrap.sampling_interval(values),
-        bootstrap.interval_of(lambda first, second: first / second, values[:, 0], values[:, 1]),
-        bootstrap.nested(runs),
-        bootstrap.crossed(np.stack([values[:, :2], values[:, 2:4]])),
+        [[found.low, found.high, found.df, found.p_above()] for found in (shared, parted, alone, moderated)],
+        sampling_interval([values], 0.95),
         [function(values + 1 / 16) for function in (np.log2, np.log1p, np.expm1)],
+        values.T @ values,
     ]
 
 

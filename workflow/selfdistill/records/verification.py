@@ -20,9 +20,11 @@ from selfdistill.records.bundle import BUNDLE, Record, Records, place_in
 from selfdistill.records.lineage import FIGURES, from_metadata, located
 from selfdistill.records.provenance import SIDECAR
 from selfdistill.records.standing import ROOM
+from selfdistill.training.settings import TRAINED
 
 RESPONSE = ["model", "run", "setting", "step", "problem_id", "sample"]  # what identifies one
-# Stages that draw the same number of responses to every problem, and the parameter that says how many.
+# Stages that draw the same number of responses to every problem (more to the first ones, where that is asked), and the
+# parameter that says how many.
 DRAWN_PER_PROBLEM = {
     "sample-guidance": "samples",
     "evaluate-model": "samples",
@@ -204,13 +206,25 @@ def _number_problems(keys: pd.DataFrame, record: Record, name: str, tree: _Tree)
     if each is None:
         return
     samples = keys.groupby([c for c in RESPONSE if c != "sample"], dropna=False)["sample"].agg(["size", "max"])
-    if ((samples["size"] != each) | (samples["max"] != each - 1)).any():
-        yield f"{name}: not every problem has {each} responses"
+    for place, found in samples.groupby(["setting", "step"], dropna=False):
+        wanted = _wanted(record, each, str(place[0]), len(found))
+        if sorted(found["size"]) != wanted or (found["max"] != found["size"] - 1).any():
+            yield f"{name}: not every problem has {' or '.join(map(str, sorted(set(wanted))))} responses"
+            break
     if record.maker == "evaluate-model":
         inputs = (located(place, tree.root) for place in record.inputs)
-        (problems,) = [path for path in inputs if path.parent.name == "problems"]
+        (problems,) = [path for path in inputs if path.suffix == ".parquet"]
         if len(samples) != (_rows(problems) or len(samples)):
             yield f"{name}: holds responses to {len(samples)} problems, not to all of {place_in(problems, tree.root)}"
+
+
+def _wanted(record: Record, each: int, setting: str, problems: int) -> list[int]:
+    """How many responses each of so many problems should have, in ascending order."""
+    own, deep = record.parameter("own_samples"), record.parameter("deep_problems") or 0
+    if own and setting == TRAINED:
+        return [own] * problems
+    many = min(deep, problems)
+    return sorted([record.parameter("deep_samples")] * many + [each] * (problems - many))
 
 
 def _rows(problems: Path) -> int | None:

@@ -10,7 +10,7 @@ from selfdistill.stages.problems import load_problems
 from selfdistill.stages.models import pretrain_model, register_model, share_model
 from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
 from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
-from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, train_onpolicy
+from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
 from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import build_reading_room, export_claims, make_ledger, record_config, render_ledger
@@ -39,6 +39,7 @@ __all__ = [
     "export_claims",
     "fingerprint",
     "list_runs",
+    "list_trained",
     "load_problems",
     "make_curves",
     "make_ledger",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from selfdistill.claims.statements import Role
 from selfdistill.pages.reading_room import Limits
 from selfdistill.parameters import (
+    Confidence,
     Models,
     Out,
     ProblemTables,
@@ -39,7 +40,7 @@ def make_ledger(
     models: Models,
     window: Window,
     rollouts_per_prompt: Annotated[int, "Rollouts per prompt and step."],
-    confidence: Annotated[float, "Level of the intervals."],
+    confidence: Confidence,
     out: Out,
     out_effects: Annotated[Path, "Where the effects of each base model go."],
 ) -> None:

@@ -56,10 +56,9 @@ def fingerprint(
 @stage(QUESTION)
 def diff(first: ResultsFolder, second: ResultsFolder) -> None:
     """Print what differs between two results trees: configuration, responses with paired intervals, verdicts."""
-    from selfdistill.analysis.intervals import Bootstrap
     from selfdistill.records import diff as comparison
 
-    print("\n".join(comparison.diff(first, second, bootstrap=Bootstrap())))
+    print("\n".join(comparison.diff(first, second)))
 
 
 @stage(QUESTION)

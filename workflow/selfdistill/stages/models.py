@@ -21,10 +21,9 @@ def pretrain_model(
 ) -> None:
     """Pre-train a model of the microcosm from scratch."""
     from selfdistill import models, tables
-    from selfdistill.microcosm.presets import PRESETS
     from selfdistill.microcosm.pretrain import pretrain
 
-    steps = pretrain(out.parent, work_dir, seed=seed, settings=PRESETS[pretraining.preset], workers=workers)
+    steps = pretrain(out.parent, work_dir, seed=seed, settings=pretraining.chosen(), workers=workers)
     tables.write(steps.assign(model=model_name), out_steps, "training_steps")
     models.save_manifest(out.parent)
 

@@ -1,25 +1,26 @@
 """Sections 5 and 6: training by GRPO and SDPO, and the evaluation of checkpoints."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from selfdistill import processes
 from selfdistill.generation.requests import Sampling
-from selfdistill.generation.sampler import Sampler
+from selfdistill.generation.sampler import Asked, Sampler
 from selfdistill.parameters import (
     EnableThinking,
     Engine,
     Instruction,
     Manifest,
     Out,
+    OwnProblems,
     Problems,
     ProblemTables,
-    Samples,
     StudyName,
     WorkDir,
 )
 from selfdistill.stages.registry import STEP, stage
-from selfdistill.training.settings import OnPolicySettings, Run
+from selfdistill.training.settings import TRAINED, OnPolicySettings, Run
 
 
 @stage(STEP)
@@ -72,29 +73,59 @@ def evaluate_checkpoints(
     *,
     benchmarks: ProblemTables,
     sampler: Sampler,
-    samples: Samples,
+    asked: Asked,
     evaluation_problems: Annotated[int | None, "Only so many problems of each benchmark; without it, all."] = None,
+    trained_on: Annotated[
+        Path | None, "Table of problems that the run trained on, to evaluate it on these too."
+    ] = None,
+    own: Annotated[OwnProblems | None, "Which of them it did, as JSON."] = None,
+    own_samples: Annotated[int, "Responses to each of those."] = 0,
     out: Out,
 ) -> None:
-    """Sample the first problems of benchmarks with every model step-N in the folder that ``sampler`` names."""
+    """Sample the first problems of benchmarks with every model step-N in the folder that ``sampler`` names.
+
+    With ``trained_on``, also the problems that the run trained on first, as the benchmark "trained".
+    """
     import pandas as pd
 
     from selfdistill import tables
+    from selfdistill.training.prompt_stream import trained_problems
 
-    asked = {path.stem: tables.read(path, "problems")[:evaluation_problems] for path in benchmarks}
-    labels = {"stage": "evaluation", "stream": "evaluation"}
+    sets = [(path.stem, tables.read(path, "problems")[:evaluation_problems], asked) for path in benchmarks]
+    if trained_on is not None and own is not None:
+        trained = trained_problems(tables.read(trained_on, "problems"), **own)
+        sets.append((TRAINED, trained, Asked(own_samples)))
     traces = [
-        model.sample(questions, samples, step=step, setting=benchmark, **labels)
+        model.evaluate(questions, extent, benchmark=benchmark, step=step)
         for step, model in sampler.along_training()
-        for benchmark, questions in asked.items()
+        for benchmark, questions, extent in sets
     ]
     tables.write(pd.concat(traces), out, "traces")
 
 
 @stage(STEP)
+def list_trained(
+    *,
+    problem_sets: ProblemTables,
+    own: Annotated[dict[str, list[OwnProblems]], "By problem set, which of it each run trains on, as JSON."],
+    out: Out,
+) -> None:
+    """List the problems that the runs of a model train on first, each once, for the model itself to be evaluated on."""
+    import pandas as pd
+
+    from selfdistill import tables
+    from selfdistill.training.prompt_stream import trained_problems
+
+    sets = {path.stem: tables.read(path, "problems") for path in problem_sets}
+    found = [trained_problems(sets[name], **run) for name, runs in own.items() for run in runs]
+    together = pd.concat(found).drop_duplicates("problem_id", ignore_index=True)
+    tables.write(together, out, "problems")
+
+
+@stage(STEP)
 def list_runs(
     *,
-    rows: Annotated[list[dict[str, Any]], "On-policy runs, as JSON."],
+    rows: Annotated[dict[str, list[Any]], "On-policy runs by column, as JSON."],
     sft_rows: Annotated[list[dict[str, Any]], "Fine-tuning runs, as JSON."],
     problem_sets: ProblemTables,
     out: Out,
@@ -106,7 +137,7 @@ def list_runs(
     from selfdistill import tables
 
     sizes = {path.stem: len(tables.read(path, "problems")) for path in problem_sets}
-    runs = [row | ({"problems": sizes[row["problem_set"]]} if row["whole_set"] else {}) for row in rows]
-    frame = pd.DataFrame(runs).astype({"top_k": "Int32", "teacher_update_rate": "float64"})
-    tables.write(frame, out, "runs")
+    runs = pd.DataFrame(rows).astype({"top_k": "Int32", "teacher_update_rate": "float64"})
+    problems = runs["problems"].where(~runs["whole_set"], runs["problem_set"].map(sizes))
+    tables.write(runs.assign(problems=problems.astype(int)), out, "runs")
     tables.write(pd.DataFrame(sft_rows), out_sft, "sft_runs")

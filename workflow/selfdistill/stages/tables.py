@@ -2,16 +2,32 @@
 
 from typing import Annotated
 
-from selfdistill.analysis.intervals import Bootstrap
-from selfdistill.parameters import Out, ProblemTables, RunTable, SftRunTable, Summary, Traces, Window
+from selfdistill.parameters import (
+    Confidence,
+    Models,
+    Out,
+    ProblemTables,
+    RunTable,
+    SftRunTable,
+    Summary,
+    Traces,
+    Window,
+)
 from selfdistill.stages.registry import STEP, stage
 
 
 @stage(STEP)
 def make_table_1(
-    *, selection: Traces, traces: Traces, bootstrap: Bootstrap, out: Out, out_a1: Out, out_selection: Out
+    *,
+    selection: Traces,
+    traces: Traces,
+    models: Models,
+    confidence: Confidence,
+    out: Out,
+    out_a1: Out,
+    out_selection: Out,
 ) -> None:
-    """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates, for every model."""
+    """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates, for every family of models."""
     import pandas as pd
 
     from selfdistill import tables
@@ -21,28 +37,34 @@ def make_table_1(
     settings: dict[str, dict[str, responses.Responses]] = {}
     for found in map(responses.read, traces):
         settings.setdefault(found.model, {})[found.setting] = found
-    models = list(settings)
-    table_1 = [summaries.table_1(settings[m], selected[m], bootstrap=bootstrap) for m in models]
-    table_a1 = [summaries.table_a1(settings[m], bootstrap=bootstrap) for m in models]
-    histogram = [summaries.selection_histogram(selected[m], bootstrap=bootstrap) for m in models]
+    table_1, table_a1, histogram = [], [], []
+    for family, members in summaries.families(settings, models).items():
+        shown = {"family": family, "confidence": confidence}
+        own, draws = ({model: each[model] for model in members} for each in (settings, selected))
+        table_1.append(summaries.table_1(own, draws, **shown))
+        table_a1.append(summaries.table_a1(own, **shown))
+        histogram.append(summaries.selection_histogram(draws, **shown))
     tables.write(pd.concat([*table_1, quoted.table_1()]), out, "summary")
     tables.write(pd.concat(table_a1), out_a1, "summary")
     tables.write(pd.concat(histogram), out_selection, "summary")
 
 
 @stage(STEP)
-def make_table_2(*, traces: Traces, bootstrap: Bootstrap, out: Out) -> None:
-    """Table 2 for every model; runs and benchmarks are read off the paths model/run/benchmark.parquet."""
+def make_table_2(*, traces: Traces, models: Models, confidence: Confidence, out: Out) -> None:
+    """Table 2 for every family of models; runs and benchmarks are read off the paths model/run/benchmark.parquet."""
     import pandas as pd
 
     from selfdistill import tables
     from selfdistill.analysis import quoted, responses, summaries
 
-    by_model: dict[str, dict[tuple[str, str], responses.Responses]] = {}
+    evaluations: dict[str, dict[tuple[str, str], responses.Responses]] = {}
     for path in traces:
         run, model = path.parent.name, path.parent.parent.name
-        by_model.setdefault(model, {})[run, path.stem] = responses.read(path)
-    measured = [summaries.table_2(evaluations, bootstrap=bootstrap) for evaluations in by_model.values()]
+        evaluations.setdefault(model, {})[run, path.stem] = responses.read(path)
+    measured = [
+        summaries.table_2({model: evaluations[model] for model in members}, family=family, confidence=confidence)
+        for family, members in summaries.families(evaluations, models).items()
+    ]
     tables.write(pd.concat([*measured, quoted.table_2()]), out, "summary")
 
 
@@ -54,7 +76,7 @@ def make_curves(
     evaluations: Traces,
     bases: Traces,
     window: Window,
-    bootstrap: Bootstrap,
+    confidence: Confidence,
     out: Out,
     out_final: Out,
     out_rates: Out,
@@ -68,8 +90,8 @@ def make_curves(
     rows = tables.read(runs, "runs")
     rolled_out, along, before = (responses.read_runs(paths) for paths in (rollouts, evaluations, bases))
     before = responses.same_questions(before, along)
-    training = curves.training_curves(rolled_out, rows, window=window, bootstrap=bootstrap)
-    evaluation = curves.evaluation_curves(pd.concat([before, along]), rows, bootstrap=bootstrap)
+    training = curves.training_curves(rolled_out, rows, window=window, confidence=confidence)
+    evaluation = curves.evaluation_curves(pd.concat([before, along]), rows, confidence=confidence)
     tables.write(pd.concat([training, evaluation]), out, "curves")
     tables.write(arms.final_table(training, evaluation), out_final, "summary")
     tables.write(arms.rate_table(training), out_rates, "summary")

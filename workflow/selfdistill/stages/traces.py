@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from selfdistill.generation.contexts import Guidance
-from selfdistill.generation.sampler import Sampler
+from selfdistill.generation.sampler import Asked, Sampler
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.parameters import Contexts, Out, Problems, Samples, Setting
 from selfdistill.stages.registry import STEP, stage
@@ -54,13 +54,12 @@ def evaluate_model(
     *,
     problems: Problems,
     sampler: Sampler,
-    samples: Samples,
+    asked: Asked,
     benchmark: Annotated[str, "Name of the benchmark, written into every row."],
     out: Out,
 ) -> None:
     """Sample every problem of one benchmark with one model."""
     from selfdistill import tables
 
-    questions = tables.read(problems, "problems")
-    traces = sampler.sample(questions, samples, stage="evaluation", setting=benchmark, stream="evaluation")
+    traces = sampler.evaluate(tables.read(problems, "problems"), asked, benchmark=benchmark)
     tables.write(traces, out, "traces")

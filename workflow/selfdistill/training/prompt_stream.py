@@ -13,6 +13,22 @@ def training_set(problems: pd.DataFrame, *, subset: int | None, draw: int) -> pd
     return problems if subset is None else problems.iloc[draw_part(len(problems), subset=subset, draw=draw)]
 
 
+def trained_problems(
+    problems: pd.DataFrame,
+    *,
+    subset: int | None,
+    draw: int,
+    batch_size: int,
+    steps: int,
+    seed: int,
+    at_most: int,
+) -> pd.DataFrame:
+    """The problems of a set that a run trains on, each once, in the order in which it first does; at most so many."""
+    part = training_set(problems, subset=subset, draw=draw)
+    order = dict.fromkeys(prompt_stream(len(part), batch_size=batch_size, steps=steps, seed=seed))
+    return part.iloc[list(order)[:at_most]]
+
+
 def prompt_stream(questions: int, *, batch_size: int, steps: int, seed: int) -> list[int]:
     """Numbers (0 to ``questions`` - 1) of the prompts of all ``steps``, ``batch_size`` each.
 

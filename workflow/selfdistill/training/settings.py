@@ -16,9 +16,10 @@ MethodName = Annotated[str, Among(METHODS)]
 Context = Literal["solution", "solution_without_thinking"]
 Rate = Annotated[float, Field(gt=0, le=1)]
 AGGREGATIONS = ("authors", "token")
-# Draws of a small training set start this far apart: larger than every |D| but the whole set (Section 6.2: up to 512),
-# so that the sets of one draw are nested, as the authors' files are, and those of different draws disjoint.
-DRAW_STRIDE = 1024
+TRAINED = "trained"  # among benchmarks along training: the problems that the run itself trains on
+# Draws of a small training set start this far apart: the largest |D| but the whole set (Section 6.2), so that the sets
+# of one draw are nested, as the authors' files are, and those of different draws disjoint.
+DRAW_STRIDE = 512
 
 
 def rate_digits(rate: float) -> str:
@@ -99,11 +100,22 @@ class Run:
         paper="1, 8, 64, 128, 512, all (6.2)",
     )
     draw: int = key(
-        0, doc="Which of the disjoint parts of the set, of that size, D is.", paper="one", ge=0, le=1_000_000
+        0,
+        doc="Which of the disjoint parts of the set, of that size, D is; `seed`: the one with the number of the base "
+        "model's seed.",
+        paper="one",
+        ge=0,
+        le=1_000_000,
     )
     seed: Seed = key(0, doc="Seed of rollouts and order of problems.", paper="one run each")
     batch_size: Count | None = key(
         None, doc="Prompts per step, where other than `onpolicy.batch_size`.", paper="64 for small D"
+    )
+    steps: Count | None = key(
+        None,
+        doc="Trainer steps, where other than `onpolicy.steps`; the run is evaluated at the `checkpoint_steps` up to "
+        "there.",
+        paper="100 (user.yaml)",
     )
 
     @model_validator(mode="after")
@@ -137,6 +149,10 @@ class Run:
             f"seed{self.seed}",
         ]
         return "-".join(part for part in parts if part)
+
+
+# Keys of a run that stand in place of a setting that all share, and that its name does not show.
+OWN = ("batch_size", "steps")
 
 
 @settings
@@ -230,10 +246,11 @@ class OnPolicySettings:
 
     @model_validator(mode="after")
     def _steps_and_sizes_fit(self) -> "OnPolicySettings":
+        longest = self._longest()
         faults = [
-            f"checkpoint_steps: {step} is not between 1 and steps ({self.steps})"
+            f"checkpoint_steps: {step} is not between 1 and steps ({longest})"
             for step in self.checkpoint_steps
-            if step > self.steps
+            if step > longest
         ][:1]
         try:
             self.share(1)
@@ -242,6 +259,10 @@ class OnPolicySettings:
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _longest(self) -> int:
+        """The most steps of any run that the settings are for."""
+        return self.steps
 
     def share(self, processes: int) -> int:
         """Sequences per update on each of ``processes``; `UserError` with the nearest sizes if none fits."""
