@@ -334,6 +334,7 @@ class Effects:
         self.units = units
         self.confidence = confidence
         self._spreads: dict[tuple[str, str, str], Spread | None] = {}
+        self._levels: dict[tuple[int, str], pd.Series] = {}
 
     def effect(self, instance: Instance, role: Role) -> tuple[Estimate, dict[str, pd.Series]]:
         """The effect, as claimed above 0 (``out_of``: above ``than``), and its values by base model and problem."""
@@ -403,6 +404,11 @@ class Effects:
 
     def level(self, row: int, metric: str) -> pd.Series:
         """A metric of one set of responses, by problem; their mean is that of the set."""
+        if (row, metric) not in self._levels:
+            self._levels[row, metric] = self._level(row, metric)
+        return self._levels[row, metric]
+
+    def _level(self, row: int, metric: str) -> pd.Series:
         values = self.units.values[row]
         weights = values["rollouts"] if self.units.cells["of"].iloc[row] in ("training", "sets") else 1.0
         above = {"avg": 100 * values.get("score", 0.0), "density": 1000 * values.get("E", 0.0)}.get(metric)

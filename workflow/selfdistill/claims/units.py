@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from selfdistill import tables
-from selfdistill.analysis.responses import per_problem, read_runs, same_questions
+from selfdistill.analysis.responses import read_runs, same_questions
+from selfdistill.errors import UserError
 from selfdistill.generation.contexts import first_correct
 from selfdistill.markers.counting import MARKERS
 from selfdistill.prompts import remove_thinking
@@ -165,12 +166,11 @@ def training_parts(
     labels = _of_run(*_run_of(rollouts), runs, models) | {"of": "training"}
     distinct = rollouts["problem_id"].nunique()
     labels |= {"seen": float(distinct), "exposures": len(rollouts) / rollouts_per_prompt / distinct}
-    steps = rollouts["step"].astype(int)
-    # Samples are numbered within a step.
-    part = rollouts.assign(sample=steps * (rollouts["sample"].max() + 1) + rollouts["sample"])
+    sums = _sums(rollouts, ["step", "problem_id"])
+    steps = sums.index.get_level_values("step").to_series(index=sums.index).astype(int)
     for when, progress, chosen in windows(steps, int(steps.max()), window):
         if chosen.any():
-            yield labels | {"when": when, "progress": progress}, values_of(part[chosen])
+            yield labels | {"when": when, "progress": progress}, _means(sums[chosen].groupby("problem_id").sum())
 
 
 def windows(steps: pd.Series, last: int, window: int) -> Iterator[tuple[str, float, pd.Series]]:
@@ -226,8 +226,25 @@ def _of_run(model: str, run: str, runs: pd.DataFrame, models: Mapping[str, Mappi
 
 
 def values_of(traces: pd.DataFrame) -> pd.DataFrame:
-    """By problem_id, the number of responses and the means over them."""
-    means = per_problem(traces)
-    found = means[["score", "L"]].assign(E=means["E_substring"], rollouts=traces["problem_id"].value_counts())
-    found = pd.concat([found, means[list(MARKS)].rename(columns=MARKS)], axis=1)
-    return found.assign(doubt=found[DOUBT].sum(axis=1)).astype(float)
+    """By problem_id, the number of responses and the means over them; `UserError` for a response that stands twice."""
+    return _means(_sums(traces, ["problem_id"]))
+
+
+def _sums(traces: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """By ``by``: the number of responses, and the sums of what `Units.values` holds means of. Whole numbers: exact."""
+    if traces.duplicated([*by, "sample"]).any():
+        raise UserError(f"some samples stand twice in the traces of '{traces['setting'].iloc[0]}'")
+    counted = traces[[*by, *MARKS]].rename(columns=MARKS)
+    frame = counted.assign(
+        score=traces["correct"].astype(int),
+        L=traces["response_tokens"].astype(int),
+        E=counted[list(MARKERS)].sum(axis=1),
+        doubt=counted[DOUBT].sum(axis=1),
+        rollouts=1,
+    )
+    return frame.groupby(by).sum()
+
+
+def _means(sums: pd.DataFrame) -> pd.DataFrame:
+    rollouts = sums["rollouts"].astype(float)
+    return sums.drop(columns="rollouts").div(rollouts, axis=0).assign(rollouts=rollouts)
