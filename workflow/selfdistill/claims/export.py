@@ -45,7 +45,7 @@ def exported(
     """
     one_of("scale", scale, SCALES)
     each = {key: rows for key, rows in effects.groupby(["id", "variant", "test", "benchmark", "part"])}
-    files = sorted({name for names in ledger["files"] if names is not None for name in names})
+    files = sorted({name for names in ledger["files"] for name in names})
     return {
         "format": FORMAT,
         "paper": PAPER,
@@ -69,11 +69,11 @@ def public_word(verdict: str, scale: str) -> str:
 def _statement(rows: pd.DataFrame, each: dict[Any, pd.DataFrame], scale: str, logs: Path) -> dict[str, Any]:
     first = rows.iloc[0]
     names = ("id", "section", "statement", "variant", "verdict", "taught", "primary", "expects", "same_as")
-    files = sorted({name for listed in rows["files"] if listed is not None for name in listed})
+    files = sorted({name for listed in rows["files"] for name in listed})
     return {
         **{name: _plain(first[name]) for name in names},
         "public": public_word(first["verdict"], scale),
-        "correction": {name: _plain(first[of]) for name, of in (("name", "correction"), ("statements", "family"))},
+        "correction": {"name": _plain(first["correction"]), "statements": _count(first["family"])},
         **{name: _plain(first[name]) for name in ("p", "p_adjusted", "p_no_effect", "published", "note")},
         "tests": [_test(row, each) for _, row in rows.iterrows()] if not first["same_as"] else [],
         "cost": cost(files, logs),
@@ -88,9 +88,9 @@ def _test(row: pd.Series, each: dict[Any, pd.DataFrame]) -> dict[str, Any]:
     return {
         **{name: _plain(row[name]) for name in names},
         "effect": {**effect, "unit": UNITS.get(str(row["metric"]), "")},
-        "base_models": _plain(row["models"]),
-        "problems": _plain(row["problems"]),
-        "models_needed": _plain(row["models_needed"]),
+        "base_models": _count(row["models"]),
+        "problems": _count(row["problems"]),
+        "models_needed": _count(row["models_needed"]),
         "by_base_model": {} if by_model is None else dict(zip(by_model["model"], by_model["value"], strict=True)),
         "remark": _plain(row["remark"]) or "",
     }
@@ -147,6 +147,10 @@ def _measured(path: Path) -> tuple[float, float] | None:
     row = pd.read_csv(path, sep="\t").iloc[-1]
     wall, processor = (float(pd.to_numeric(row[name], errors="coerce")) for name in ("s", "cpu_time"))
     return None if pd.isna(wall) or pd.isna(processor) else (wall, processor)
+
+
+def _count(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)
 
 
 def _plain(value: Any) -> Any:

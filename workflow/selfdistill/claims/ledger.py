@@ -77,7 +77,7 @@ def ledger(
 
 def _tested(place: int, claim: Claim, effects: Effects, roles: Mapping[str, Role | None]) -> Iterator[_Statement]:
     """A claim at each of its rates; those of which no test can be made are left out where others can be."""
-    labels = {"place": place, "confidence": effects.confidence} | claim.model_dump(
+    labels = {"place": place, "confidence": effects.confidence, "files": []} | claim.model_dump(
         include={"id", "section", "statement", "taught", "published", "note", "same_as"}
     )
     labels |= {"variant": "", "primary": False, "expects": "" if claim.primary is None else claim.primary.expects}
