@@ -21,6 +21,8 @@ rule make_ledger:
     input:
         claims=ancient("config/claims.yaml"),  # what it says is a parameter: its time and comments rerun nothing
         guidance=STUDY.guidance_traces(STUDY.tested_settings),
+        selection=STUDY.guidance_traces(["selection"]),
+        sets=[STUDY.dataset(m, data) for m in CONFIG.sft.models for data in SFT_SETS],
         sft=STUDY.sft_evaluations(),
         sft_runs=STUDY.sft_runs_table,
         runs=STUDY.runs_table,
@@ -28,7 +30,8 @@ rule make_ledger:
         evaluations=STUDY.run_evaluations(),
         bases=STUDY.base_evaluations(),
     output:
-        STUDY.ledger(),
+        ledger=STUDY.ledger(),
+        effects=STUDY.effects,
     log:
         f"{LOGS}/make_ledger.log",
     benchmark:
@@ -38,15 +41,41 @@ rule make_ledger:
     params:
         code=code("make_ledger"),
         statements=sha256_meaning("config/claims.yaml"),
-        flags=FLAGS.bootstrap(),
+        confidence=FLAGS.confidence(),
         window=FLAGS.window(),
+        rollouts=FLAGS.rollouts_per_prompt(),
         roles=by(FLAGS.roles),
         models=by(FLAGS.models),
     shell:
-        "python -m selfdistill make-ledger --claims {input.claims} --guidance {input.guidance} --sft {input.sft} "
-        "--sft-runs {input.sft_runs} --runs {input.runs} --rollouts {input.rollouts} --evaluations {input.evaluations} --bases {input.bases} "
-        "{params.roles} {params.models} {params.window} {params.flags} "
-        "--out {output} 2>&1 | tee {log}"
+        "python -m selfdistill make-ledger --claims {input.claims} --guidance {input.guidance} --selection {input.selection} "
+        "--sets {input.sets} --sft {input.sft} --sft-runs {input.sft_runs} --runs {input.runs} --rollouts {input.rollouts} "
+        "--evaluations {input.evaluations} --bases {input.bases} {params.roles} {params.models} {params.window} "
+        "{params.rollouts} {params.confidence} --out {output.ledger} --out-effects {output.effects} 2>&1 | tee {log}"
+
+
+rule export_claims:
+    """The ledger for other programs, with what its runs cost."""
+    input:
+        ledger=rules.make_ledger.output.ledger,
+        effects=rules.make_ledger.output.effects,
+        claims=ancient("config/claims.yaml"),
+    output:
+        f"{RESULTS}/claims/claims.json",
+    log:
+        f"{LOGS}/export_claims.log",
+    benchmark:
+        f"{LOGS}/export_claims.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("export_claims"),
+        statements=sha256_meaning("config/claims.yaml"),
+        scale=FLAGS.scale(),
+        study=CONFIG.study,
+    shell:
+        "python -m selfdistill export-claims --ledger {input.ledger} --effects {input.effects} --claims {input.claims} "
+        f"--results {RESULTS} --logs {LOGS} "
+        "--study {params.study} {params.scale} --out {output} 2>&1 | tee {log}"
 
 
 rule record_config:
@@ -69,7 +98,8 @@ rule record_config:
 rule render_ledger:
     """The ledger as a page, which is the front page of the report."""
     input:
-        rules.make_ledger.output,
+        ledger=rules.make_ledger.output.ledger,
+        claims=ancient("config/claims.yaml"),
     output:
         markdown=STUDY.ledger("md"),
         html=report(
@@ -87,9 +117,11 @@ rule render_ledger:
         ENVIRONMENT
     params:
         code=code("render_ledger"),
+        statements=sha256_meaning("config/claims.yaml"),
+        scale=FLAGS.scale(),
         study=CONFIG.study,
     shell:
-        "python -m selfdistill render-ledger --ledger {input} --study {params.study} "
+        "python -m selfdistill render-ledger --ledger {input.ledger} --claims {input.claims} --study {params.study} {params.scale} "
         "--out-markdown {output.markdown} --out-html {output.html} --out-front {output.front} 2>&1 | tee {log}"
 
 

@@ -44,7 +44,7 @@ try:
 except UserError as error:
     # Snakemake would set an exception's sentences among lines of its stack.
     raise SystemExit(str(error)) from error
-CONFIG, STUDY, CLAIMS = OPENED.study.config, OPENED.study, OPENED.claims
+CONFIG, STUDY, STATEMENTS = OPENED.study.config, OPENED.study, OPENED.statements
 if workflow.is_main_process:
     print(headline(STUDY, START), file=sys.stderr)
 for warning in OPENED.warnings:

@@ -3,7 +3,7 @@
 
 def shown(artifact, form):
     """How the report lists a table or figure: with the statements of the ledger that it is about."""
-    ids = [claim.id for claim in CLAIMS if artifact in claim.shown_in]
+    ids = [each.id for each in STATEMENTS if artifact in each.shown_in]
     return {"shows": artifact, "as": form, "claims": ", ".join(ids)}
 
 

@@ -13,8 +13,7 @@ import pandas as pd
 
 from selfdistill.analysis.arms import ARM
 from selfdistill.analysis.views import DRAWN, in_view
-from selfdistill.artifacts import FIGURES, TABLES
-from selfdistill.claims.statements import Claim, Role, _cells, role_of
+from selfdistill.claims.statements import Claim, Role, cells_of, role_of
 from selfdistill.config import Config
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
@@ -306,7 +305,6 @@ def _rates_not_among(place: str, rates: Mapping[str, Iterable[float]], runs: pd.
 def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
     roles, by_role = study.config.claims.roles, {}
     for claim in claims:
-        yield from _not_among(f"claims: claim '{claim.id}': shown_in", claim.shown_in, [*FIGURES, *TABLES])
         if claim.tests:
             yield from _refused("claims.roles", role_of, claim, roles)
             by_role.setdefault(claim.role, []).extend(claim.tests)
@@ -319,9 +317,9 @@ def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
             yield from _rates_not_among(place, role.rates, runs)
             if any(test.of in ("training", "evaluation") for test in tests):
                 yield from _not_among(f"{place}.problem_set", [role.problem_set], study.config.onpolicy.benchmarks)
-            if any(test.each == "hardest" for test in tests):
+            if any(test.benchmark in ("hardest", "hardest_against_others") for test in tests):
                 yield from _not_among(f"{place}.hardest", [role.hardest], study.benchmarks)
-            yield from _lacks_runs(place, role, {cell.method for test in tests for cell in _cells(test)}, runs)
+            yield from _lacks_runs(place, role, {cell.method for test in tests for cell in cells_of(test)}, runs)
 
 
 def _lacks_runs(place: str, role: Role, methods: set[str | None], runs: pd.DataFrame) -> Faults:

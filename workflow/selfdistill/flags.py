@@ -12,6 +12,7 @@ from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.requests import Extent
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import ModelSource
+from selfdistill.pages.stamp import PAPER_STUDY
 from selfdistill.problems import pinned_revision
 from selfdistill.settings import as_json
 from selfdistill.study import Study
@@ -151,10 +152,19 @@ class Flags:
         return _joined(settings=settings_of(figure, self.study), study=self.study.config.study)
 
     def models(self) -> str:
-        return _joined(models={name: self.study.labels[name] for name in self.study.used_models})
+        labels, base_of = self.study.labels, self.study.base_of
+        return _joined(models={name: {**labels[name], "base": base_of(name)} for name in self.study.used_models})
+
+    def rollouts_per_prompt(self) -> str:
+        return _joined(rollouts_per_prompt=self.study.config.onpolicy.rollouts)
 
     def roles(self) -> str:
         return _joined(roles=as_json(self.study.config.claims)["roles"])
+
+    def scale(self) -> str:
+        """At which scale the paper's statements are tested."""
+        other = "paper" if self.study.config.study == PAPER_STUDY else "one GPU"
+        return _joined(scale="microcosm" if self.study.pretrained else other)
 
     def limits(self) -> str:
         return words("limits", self.study.config.reading_room)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from selfdistill import checks
-from selfdistill.claims.statements import Claim, read_claims
+from selfdistill.claims.statements import Claim, Conflict, read_statements
 from selfdistill.config import OF_SOURCE, Config, Model, ProblemSet, parse, read_sections, without_other_sources
 from selfdistill.errors import UserError
 from selfdistill.settings import keys
@@ -34,10 +34,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Opened:
-    """A study without fault, the statements that it tests, and what is unusual about it."""
+    """A study without fault, the statements that its ledger lists, and what is unusual about it."""
 
     study: Study
-    claims: list[Claim]
+    statements: list[Claim | Conflict]
     warnings: list[str]
 
 
@@ -47,7 +47,8 @@ def open_study(values: Mapping[str, Any], start: Start | None) -> Opened:
     Without a ``start``, what does not lie in the values themselves is taken as checked.
     """
     if start is None:
-        return Opened(Study(parse(values)), read_claims(CLAIMS), [])
+        claims, conflicts = read_statements(CLAIMS)
+        return Opened(Study(parse(values)), [*claims, *conflicts], [])
     if Path.cwd().resolve() != start.checkout.resolve():
         raise UserError(
             f"{Path.cwd()}: not the folder of the checkout, where configuration, data and results lie; start Snakemake "
@@ -57,16 +58,16 @@ def open_study(values: Mapping[str, Any], start: Start | None) -> Opened:
     sections, wrong = read_sections(values)
     faults += [*_of_other_sources(values, layers), *wrong]
     try:
-        claims = read_claims(CLAIMS)
+        claims, conflicts = read_statements(CLAIMS)
     except UserError as error:
-        claims, faults = [], [*faults, *str(error).splitlines()]
+        claims, conflicts, faults = [], [], [*faults, *str(error).splitlines()]
     # Checks look at the sections that are sound.
     whole = Config(**sections) if sections.keys() == keys(Config).keys() else SimpleNamespace(**sections)
     study = Study(cast(Config, whole))
     faults += checks.faults_of(study, sections, claims, own_environments=start.own_environments)
     if faults:
         raise UserError("\n".join(dict.fromkeys(faults)))
-    return Opened(study, claims, checks.warnings_of(study))
+    return Opened(study, [*claims, *conflicts], checks.warnings_of(study))
 
 
 def headline(study: Study, start: Start) -> str:

@@ -116,6 +116,11 @@ class Study:
             for name, model in self.config.models.items()
         }
 
+    def base_of(self, model: str) -> str:
+        """The base model of a model: the entry whose weights it uses, or itself."""
+        other = self.config.models[model].of
+        return model if other is None else self.base_of(other)
+
     @cached_property
     def benchmarks(self) -> list[str]:
         """Every problem set that a model is evaluated on."""
@@ -293,6 +298,11 @@ class Study:
 
     def ledger(self, kind: str = "parquet") -> str:
         return f"{self.results}/claims/ledger.{kind}"
+
+    @property
+    def effects(self) -> str:
+        """The effects of each base model behind the claims ledger."""
+        return f"{self.results}/claims/effects.parquet"
 
     # --- groups of them -----------------------------------------------------------------------------------------------
 

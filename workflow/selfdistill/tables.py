@@ -165,30 +165,60 @@ SUMMARY = _schema(
 )
 
 # The claims ledger: one row per test of a statement of the paper.
+# The claims ledger: one row per test of each statement and rate.
 LEDGER = _schema(
     place=pa.int32(),  # of the statement in the list
     id=pa.string(),
     section=pa.string(),
     statement=pa.string(),
     variant=pa.string(),  # the learning rate, where several are tested
+    primary=pa.bool_(),  # one of those under Holm's correction
+    taught=pa.bool_(),  # pre-training teaches the microcosm's models to behave so
+    same_as=pa.string(),  # the statement that says the same, whose verdict this is
     verdict=pa.string(),  # of the statement, from all its tests
+    correction=pa.string(),  # "Holm" or "Benjamini-Hochberg"
+    family=pa.int32(),  # statements that are corrected together
+    p=pa.float64(),  # of the statement
+    p_adjusted=pa.float64(),
+    p_no_effect=pa.float64(),  # corrected: that some effect reaches its margin
     test=pa.string(),
-    of=pa.string(),  # "guidance", "sft", "training" or "evaluation"
+    of=pa.string(),  # "guidance", "solutions", "sets", "sft", "training" or "evaluation"
     metric=pa.string(),
     benchmark=pa.string(),
-    sizes=pa.string(),  # |D|, where the test is about one
-    within=pa.float64(),  # of a claim that nothing changes: by more than this
-    value=pa.float64(),  # the effect, above 0 where it is as claimed
+    part=pa.string(),  # the tenth of training, marker or |D| that the test is about
+    claim=pa.string(),  # of the effect: "more", "no_less", "same" or "little"
+    margin=pa.float64(),  # the mean over base models, where it is a share of another effect
+    value=pa.float64(),  # the effect
     low=pa.float64(),
     high=pa.float64(),
+    plain_low=pa.float64(),  # without what like quantities say of the variance between base models
+    plain_high=pa.float64(),
     confidence=pa.float64(),
-    p=pa.float64(),
-    p_adjusted=pa.float64(),  # by Holm, over all tests of the ledger
-    test_verdict=pa.string(),
-    would_decide=pa.string(),  # how much more data an inconclusive effect of this size needs
-    runs=pa.int32(),
+    se=pa.float64(),
+    df=pa.float64(),
+    p_for=pa.float64(),  # one-sided: against the opposite of what is claimed
+    p_against=pa.float64(),  # one-sided: against what is claimed
+    p_within=pa.float64(),  # that the effect reaches its margin, of two one-sided tests; 1 without margin
+    models=pa.int32(),  # base models
     problems=pa.int32(),
+    models_needed=pa.int32(),  # at which an open effect of this size is found with 80 % power; null: > 1,000
+    remark=pa.string(),  # what is missing or left out
+    expects=pa.string(),  # of a primary statement
     published=pa.string(),  # quoted from the paper
+    note=pa.string(),  # where the test differs from the paper's setting
+    files=pa.list_(pa.string()),  # responses compared, by their place in the results folder
+)
+
+# The effects behind the claims ledger: one row per test and base model.
+EFFECTS = _schema(
+    id=pa.string(),
+    variant=pa.string(),
+    test=pa.string(),
+    benchmark=pa.string(),
+    part=pa.string(),
+    model=pa.string(),  # the base model
+    value=pa.float64(),
+    problems=pa.int32(),
 )
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -201,6 +231,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "curves": CURVES,
     "summary": SUMMARY,
     "ledger": LEDGER,
+    "effects": EFFECTS,
 }
 
 # Rows are written in this order, whatever order they were computed in.
@@ -213,7 +244,8 @@ SORT_KEYS: dict[str, list[str]] = {
     "sft_runs": ["study", "model", "run"],
     "curves": ["study", *_ARM, "benchmark", "metric", "step"],
     "summary": ["study", "artifact", "model", "row", "benchmark", "metric", "origin"],
-    "ledger": ["place", "variant", "test", "benchmark", "sizes"],
+    "ledger": ["place", "variant", "test", "benchmark", "part"],
+    "effects": ["id", "variant", "test", "benchmark", "part", "model"],
 }
 
 

@@ -1,251 +1,257 @@
 """The claims ledger: every empirical statement of the paper, tested on a study's responses, with a verdict.
 
 `config/claims.yaml` says what is claimed and how it is tested; roles say which of a study's models a statement is
-about. A test compares means over responses; problems are resampled, together wherever two means share them, and runs
-where there are several. A statement holds when all its tests do.
-`verdicts` says what follows from the effects.
+about. `effects` finds what a test compares, `analysis.estimates` gives its interval over base models and problems, and
+`verdicts` says what follows. All rules were fixed beforehand: docs/preregistration.md.
 """
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from selfdistill.analysis.intervals import Array, Bootstrap
-from selfdistill.claims.statements import Cell, Claim, Role, Test, _cells, _in_words, _listed, role_of
+from selfdistill.analysis.estimates import Estimate
+from selfdistill.claims.effects import Effects, Instance, instances, mean_of, rests_on_one_problem, shifted, variants
+from selfdistill.claims.statements import PRIMARIES, Claim, Role, in_words, role_of
+from selfdistill.claims.units import Units
 from selfdistill.claims.verdicts import (
-    CONFLICT,
-    INCONCLUSIVE,
+    LEVEL,
     NOT_TESTABLE,
-    Effect,
+    ONE_MODEL,
+    OPEN,
+    Evidence,
+    benjamini_hochberg,
     holm,
-    overall_verdict,
-    p_value,
+    models_needed,
+    p_contradicted,
+    p_holds,
+    p_no_effect,
+    plain,
     verdict_of,
-    would_decide,
 )
-from selfdistill.errors import UserError
-from selfdistill.tables import LEDGER
+from selfdistill.tables import EFFECTS, LEDGER
 
-FEW = 128  # |D| that Section 6.2 calls small: "when |D| <= 128"
+HOLM, BH = "Holm", "Benjamini-Hochberg"
+
+
+KEYS = ["place", "id", "variant"]  # of a statement at one rate
+TEXTS = ["of", "metric", "benchmark", "part", "claim", "remark"]  # empty where a test has none
+JUDGED = ["verdict", "correction", "family", "p", "p_adjusted", "p_no_effect"]
+
+
+@dataclass
+class _Statement:
+    """A statement at one rate: its rows in the ledger, and the effects of each base model."""
+
+    labels: dict[str, Any]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    by_model: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def tested(self) -> bool:
+        """Whether any of its tests could be made."""
+        return any("value" in row for row in self.rows)
 
 
 def ledger(
-    claims: Sequence[Claim], units: pd.DataFrame, roles: Mapping[str, Role | None], *, bootstrap: Bootstrap
-) -> pd.DataFrame:
-    """One row per test of each claim, in the `ledger` schema; ``units`` are those of `claims.units`.
+    claims: Sequence[Claim], units: Units, roles: Mapping[str, Role | None], *, confidence: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row per test of each claim, in the `ledger` schema, and one per test and base model, in that of `effects`.
 
-    A claim about SDPO is tested once for each of its role's rates, as a variant with a verdict of its own.
+    A claim about SDPO, or fine-tuning, is tested once for each rate, as a variant with a verdict of its own.
     `UserError` when a claim names an unknown role.
     """
-    rows: list[dict[str, Any]] = []
-    for place, claim in enumerate(claims):
-        labels = {"place": place} | claim.model_dump(include={"id", "section", "statement", "published"})
-        if claim.conflict:
-            rows.append({**labels, "variant": "", "test": claim.conflict, "test_verdict": CONFLICT})
-            continue
-        role = role_of(claim, roles)
-        found = [
-            [{**labels, "variant": variant, **row} for row in _results(claim, role, units, rate, bootstrap)]
-            for variant, rate in ([("", None)] if role is None else _variants(claim, role, units))
-        ]
-        testable = [tests for tests in found if any("effect" in row for row in tests)]
-        rows += itertools.chain(*(testable or [[{**row, "variant": ""} for row in found[0]]]))
-    return _judged(rows, bootstrap)
+    effects = Effects(units, confidence)
+    found = [each for place, claim in enumerate(claims) for each in _tested(place, claim, effects, roles)]
+    rows = pd.DataFrame([row for statement in found for row in statement.rows])
+    frame = rows.reindex(columns=[*LEDGER.names, "distance", "decisive_se"])
+    frame[TEXTS] = frame[TEXTS].fillna("")
+    frame = judged(frame)
+    frame["models_needed"] = _needed(frame)
+    each = pd.DataFrame([row for statement in found for row in statement.by_model], columns=EFFECTS.names)
+    return frame[LEDGER.names], each
 
 
-def compared(claim: Claim, role: Role | None, units: pd.DataFrame) -> list[pd.DataFrame]:
-    """What a claim's tests compare: one frame per mean, the tested metric as ``value``; none where not testable."""
-    if role is None:
-        return []
-    variants = [rate for _, rate in _variants(claim, role, units)]
-    instances = [_instances(test, role, units, rate) for test in claim.tests for rate in variants]
-    return [cell for found in instances for instance in found if instance is not None for cell in instance.cells]
-
-
-def _results(
-    claim: Claim, role: Role | None, units: pd.DataFrame, rate: float | None, bootstrap: Bootstrap
-) -> Iterator[dict[str, Any]]:
-    """One row per test, and per benchmark or number of problems where a test is about each."""
-    for test in claim.tests:
-        for instance in [None] if role is None else _instances(test, role, units, rate):
-            yield _result(test, instance, bootstrap)
-
-
-# --- which responses ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Instance:
-    """A test on one benchmark or number of problems: the cells' values and their weights in the effect."""
-
-    benchmark: str
-    problems: str
-    cells: list[pd.DataFrame]
-    weights: list[float]
-
-
-def _variants(claim: Claim, role: Role, units: pd.DataFrame) -> list[tuple[str, float | None]]:
-    """The rates at which a claim is tested: fine-tuning's, or SDPO's; one without name where neither plays a part."""
-    cells = [cell for test in claim.tests for cell in _cells(test)]
-    if any(cell.data not in (None, "base") for cell in cells):
-        sft = units[(units["of"] == "sft") & (units["family"] == role.family)]
-        rates = sorted(sft["learning_rate"].dropna().unique())
-    elif any(cell.method == "sdpo" for cell in cells):
-        rates = list(role.rates["sdpo"])
-    else:
-        return [("", None)]
-    return [(f"lr {rate:g}", float(rate)) for rate in rates] or [("", None)]
-
-
-def _instances(test: Test, role: Role, units: pd.DataFrame, rate: float | None) -> Iterator[_Instance | None]:
-    """The test once per benchmark or number of problems that ``each`` asks for; None where the study lacks runs."""
-    own = units[(units["of"] == test.of) & (units["family"] == role.family) & (units["thinking"] == role.thinking)]
-    if test.of in ("training", "evaluation"):
-        own = own[own["problem_set"].isin([role.problem_set, ""])]
-    asked = own if test.of == "sft" else own[own["method"] != "base"]
-    benchmarks = sorted(asked["benchmark"].unique()) if test.each == "benchmark" else [""]
-    if test.each == "hardest":
-        benchmarks = [role.hardest]
-    sizes: list[float] = [math.inf]
-    if test.each in ("few", "many"):
-        sizes = sorted(size for size in own["size"].dropna().unique() if (size <= FEW) == (test.each == "few"))
-    for benchmark, size in itertools.product(benchmarks, sizes) if benchmarks and sizes else []:
-        there = own[own["benchmark"] == benchmark] if benchmark else own
-        yield _instance(test, role, there, rate, benchmark, size)
-    if not benchmarks or not sizes:
-        yield None
-
-
-def _instance(
-    test: Test, role: Role, own: pd.DataFrame, rate: float | None, benchmark: str, size: float
-) -> _Instance | None:
-    if test.rising is not None:
-        sizes = sorted(own.loc[_matches(own, test.rising, test, role, rate), "size"].unique())
-        if len(sizes) < 3:
-            return None
-        cells = [_values(own, test.rising, test, role, rate, each) for each in sizes]
-        # The largest size is the whole set, whose number of problems is that of the problem set.
-        logs = np.log2([own["whole_size"].max() if math.isinf(each) else each for each in sizes])
-        centred = logs - logs.mean()
-        return _Instance(benchmark, "", cells, list(centred / (centred**2).sum()))
-    groups = [test.same[:1], test.same[1:]] if test.same else [[test.more], _listed(test.less)]
-    cells = [_values(own, cell, test, role, rate, size) for group in groups for cell in group if cell is not None]
-    if any(cell.empty for cell in cells):
-        return None
-    weights = [sign / len(group) for sign, group in zip((1.0, -1.0), groups, strict=True) for _ in group]
-    problems = "" if test.each not in ("few", "many") else "all" if math.isinf(size) else f"{size:g}"
-    return _Instance(benchmark, problems, cells, weights)
-
-
-def _matches(own: pd.DataFrame, cell: Cell, test: Test, role: Role, rate: float | None) -> pd.Series:
-    """Rows of ``own`` that a cell means, of whatever number of problems."""
-    if test.of == "guidance":
-        return own["setting"] == cell.setting
-    if test.of == "sft":
-        return (own["data"] == cell.data) & ((cell.data == "base") | (own["learning_rate"] == rate))
-    if cell.method == "base":
-        return own["method"] == "base"
-    rates = [rate] if cell.method == "sdpo" else list(role.rates["grpo"])
-    wanted = (own["method"] == cell.method) & own["learning_rate"].isin(rates)
-    if test.of == "training":
-        wanted &= own["when"] == (cell.when or test.when)
-    if cell.method == "sdpo":
-        moving = own["teacher_update_rate"] > 0
-        wanted &= (
-            (own["context"] == cell.context) & (moving == (cell.teacher == "moving")) & (own["top_k"] == role.top_k)
-        )
-    return wanted
-
-
-def _values(own: pd.DataFrame, cell: Cell, test: Test, role: Role, rate: float | None, size: float) -> pd.DataFrame:
-    """Columns replicate, problem_id, rollouts, value of a cell."""
-    wanted = _matches(own, cell, test, role, rate)
-    if test.of in ("training", "evaluation") and cell.method != "base":
-        wanted &= own["size"] == size
-    found = own[wanted]
-    if found.duplicated(["replicate", "benchmark", "problem_id"]).any():
-        raise UserError(f"claims: several runs of one model fit {cell.model_dump(exclude_none=True)}")
-    return found[["replicate", "problem_id", "rollouts"]].assign(value=found[test.metric])
-
-
-# --- effects ------------------------------------------------------------------------------------------------------
-
-
-def _result(test: Test, instance: _Instance | None, bootstrap: Bootstrap) -> dict[str, Any]:
-    row: dict[str, Any] = {"test": _in_words(test), "of": test.of, "metric": test.metric, "within": test.within}
-    effect = None if instance is None else _effect(instance, bootstrap)
-    if instance is not None:
-        row |= {"benchmark": instance.benchmark, "sizes": instance.problems}
-    if effect is None:
-        return row
-    low, high = bootstrap.percentiles(effect.resamples[:, None])
-    counts = {"runs": effect.runs, "problems": effect.problems}
-    return {**row, "value": effect.value, "low": low[0], "high": high[0], **counts, "effect": effect}
-
-
-def _effect(instance: _Instance, bootstrap: Bootstrap) -> Effect | None:
-    """The weighted sum of the cells' means, over the replicates (models, seeds) that all cells have."""
-    replicates = sorted(set.intersection(*(set(cell["replicate"]) for cell in instance.cells)))
-    if not replicates:
-        return None
-    tables = [[_of(cell, replicate) for replicate in replicates] for cell in instance.cells]
-    paired = all(
-        table["problem_id"].equals(first["problem_id"])
-        for cell in tables
-        for table, first in zip(cell, tables[0], strict=True)
+def _tested(place: int, claim: Claim, effects: Effects, roles: Mapping[str, Role | None]) -> Iterator[_Statement]:
+    """A claim at each of its rates; those of which no test can be made are left out where others can be."""
+    labels = {"place": place, "confidence": effects.confidence, "files": []} | claim.model_dump(
+        include={"id", "section", "statement", "taught", "published", "note", "same_as"}
     )
-    weights = np.array(instance.weights)
-    if paired:
-        runs = [np.column_stack([cell[r]["value"] for cell in tables]) @ weights for r in range(len(replicates))]
-        estimates = _resampled([run[:, None] for run in runs], tables[0], bootstrap)[:, 0]
+    labels |= {"variant": "", "primary": False, "expects": "" if claim.primary is None else claim.primary.expects}
+    if not claim.tests:
+        said = claim.untestable or f"says the same as '{claim.same_as}'"
+        yield _Statement(labels, [{**labels, "test": said, "remark": said}])
+        return
+    role = role_of(claim, roles)
+    if role is None:
+        tests = [{"test": in_words(test), "of": test.of, "metric": _metric(test)} for test in claim.tests]
+        remark = "no model of this study plays the part that the statement is about"
+        yield _Statement(labels, [{**labels, **test, "remark": remark} for test in tests])
+        return
+    cells = effects.units.cells
+    rates = variants(claim, role, cells)
+    found = []
+    for name, rate in rates:
+        primary = claim.primary is not None and rate == _primary_rate(claim, role, [each for _, each in rates])
+        statement = _Statement({**labels, "variant": name, "primary": primary})
+        for test in claim.tests:
+            for instance in instances(test, role, cells, rate):
+                _test(statement, instance, role, effects)
+        found.append(statement)
+    some = [statement for statement in found if statement.tested]
+    if some:
+        yield from some
     else:
-        # Each with random numbers of its own, as other problems are no less other for having the same row number.
-        parts = [
-            _resampled(
-                [table[["value"]].to_numpy() for table in cell], cell, replace(bootstrap, seed=bootstrap.seed + n)
-            )
-            for n, cell in enumerate(tables)
-        ]
-        estimates = np.column_stack(parts) @ weights
-    means = np.array([np.mean([np.average(t["value"], weights=t["rollouts"]) for t in cell]) for cell in tables])
-    value = float(means @ weights)
-    problems = min(sum(len(table) for table in cell) // len(cell) for cell in tables)
-    return Effect(value, _inflated(estimates, value, len(replicates)), len(replicates), problems)
+        yield _Statement(labels, [{**row, "variant": ""} for row in found[0].rows])
 
 
-def _of(cell: pd.DataFrame, replicate: str) -> pd.DataFrame:
-    return cell[cell["replicate"] == replicate].sort_values("problem_id").reset_index(drop=True)
+def _primary_rate(claim: Claim, role: Role, rates: Sequence[float | None]) -> float | None:
+    """The rate at which a statement is primary: GRPO's, the highest, or none where no rate plays a part."""
+    if claim.primary is None or claim.primary.rate is None:
+        return None
+    return role.rates["grpo"][0] if claim.primary.rate == "matched" else max(rate for rate in rates if rate is not None)
 
 
-def _resampled(runs: list[Array], tables: list[pd.DataFrame], bootstrap: Bootstrap) -> Array:
-    """Resampled means [resamples, 1] over runs and problems: crossed where all runs share their problems."""
-    shared = all(table["problem_id"].equals(tables[0]["problem_id"]) for table in tables)
-    if shared and len(runs) > 1:
-        return bootstrap.crossed(np.stack(runs))
-    return bootstrap.nested(runs, [table["rollouts"].to_numpy(dtype=float) for table in tables])
+def _metric(test: Any) -> str:
+    return "correlation" if test.correlation is not None else str(test.metric)
 
 
-def _inflated(estimates: Array, value: float, runs: int) -> Array:
-    """Resampling R runs leaves their variance too small by (R - 1) / R; with few runs that would decide verdicts."""
-    return estimates if runs == 1 else value + (estimates - value) * math.sqrt(runs / (runs - 1))
+def _test(statement: _Statement, instance: Instance, role: Role, effects: Effects) -> None:
+    """Add a row, and where it can be tested its evidence, to a statement."""
+    test = instance.test
+    row: dict[str, Any] = {
+        **statement.labels, "test": in_words(test), "of": test.of, "metric": _metric(test), "claim": test.claim,
+        "benchmark": instance.benchmark, "part": instance.part, "remark": "",
+    }  # fmt: skip
+    statement.rows.append(row)
+    if instance.missing:
+        row["remark"] = instance.missing
+        return
+    found, values = effects.effect(instance, role)
+    margin = effects.margin(instance)
+    if instance.lacking:
+        row["remark"] = f"without {', '.join(instance.lacking)}, which lack some of the runs compared"
+    row |= {
+        "value": found.value, "low": found.low, "high": found.high, "plain_low": found.plain_low,
+        "plain_high": found.plain_high, "se": found.se, "df": found.df, "models": found.models,
+        "problems": effects.problems(instance, found), "margin": mean_of(margin),
+        "files": sorted(set(effects.units.cells.loc[list(instance.rows), "file"])),
+    }  # fmt: skip
+    keys = {name: row[name] for name in ("id", "variant", "test", "benchmark", "part")}
+    statement.by_model += [
+        {**keys, "model": base, "value": value, "problems": len(values[base])} for base, value in found.by_model.items()
+    ]
+    if rests_on_one_problem(values) and _metric(test) != "correlation":
+        row["remark"] = "rests on one problem, from which nothing follows about others"
+        return
+    evidence, distance, se = _evidence(instance, found, values, margin, role, effects)
+    row |= {"p_for": evidence.supports, "p_against": evidence.opposes, "p_within": evidence.within}
+    row |= {"distance": distance, "decisive_se": se}
 
 
-def _judged(rows: list[dict[str, Any]], bootstrap: Bootstrap) -> pd.DataFrame:
-    """The `ledger` table: with p-values, verdicts of the tests and of the claims, and what would decide."""
-    tested = [row for row in rows if row.get("effect") is not None]
-    p = np.array([p_value(row["effect"].resamples, row["within"]) for row in tested])
-    for row, plain, adjusted in zip(tested, p, holm(p), strict=True):
-        row |= {"p": plain, "p_adjusted": adjusted, "confidence": bootstrap.confidence}
-        row["test_verdict"] = verdict_of(row["value"], row["within"], adjusted <= 1 - bootstrap.confidence)
-        if row["test_verdict"] == INCONCLUSIVE:
-            row["would_decide"] = would_decide(row["effect"], row["within"], bootstrap, len(tested))
-    frame = pd.DataFrame(rows).reindex(columns=LEDGER.names)
-    frame["test_verdict"] = frame["test_verdict"].fillna(NOT_TESTABLE)
-    together = frame.groupby(["id", "variant"], sort=False)["test_verdict"]
-    frame["verdict"] = together.transform(lambda verdicts: overall_verdict(list(verdicts)))
-    return frame
+def _evidence(
+    instance: Instance,
+    found: Estimate,
+    values: Mapping[str, pd.Series],
+    margin: Mapping[str, pd.Series] | float | None,
+    role: Role,
+    effects: Effects,
+) -> tuple[Evidence, float, float]:
+    """The p-values of a test, and distance from the null and standard error of what decides it."""
+
+    def beside(sign: float) -> Estimate:
+        assert margin is not None
+        return effects.estimated(shifted(values, sign, margin), instance, role)
+
+    test = instance.test
+    above_margin = beside(1.0) if margin is not None else None  # effect + margin
+    below_margin = beside(-1.0) if margin is not None else None  # margin - effect
+    if test.claim == "more":
+        null = test.than if test.out_of is not None else 0.0
+        within = 1.0
+        if above_margin is not None and below_margin is not None:
+            within = _known(max(above_margin.p_above(), below_margin.p_above()))
+        return (
+            Evidence(_known(found.p_above(null)), _known(found.p_below(null)), within),
+            found.value - null,
+            found.se,
+        )
+    assert above_margin is not None and below_margin is not None
+    if test.claim == "same":
+        sides = [above_margin, below_margin]
+        nearest = min(sides, key=lambda side: side.value)
+        supports = max(_known(side.p_above()) for side in sides)
+        opposes = min(1.0, 2 * min(_known(side.p_below()) for side in sides))
+        return Evidence(supports, opposes), nearest.value, nearest.se
+    side = above_margin if test.claim == "no_less" else below_margin
+    return Evidence(_known(side.p_above()), _known(side.p_below())), side.value, side.se
+
+
+def _known(p: float) -> float:
+    """A p-value; 1 where there is none, as from one base model with one problem."""
+    return 1.0 if np.isnan(p) else float(p)
+
+
+def judged(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The ledger with the columns `JUDGED`, which follow from the p-values of its tests and from nothing else."""
+    own = ledger[ledger["same_as"] == ""]
+    groups = {key: rows for key, rows in own.groupby(KEYS, sort=False)}
+    told = {key: {"verdict": NOT_TESTABLE} for key in groups}
+    testable = {key: rows for key, rows in groups.items() if rows["p_for"].notna().all()}
+    told |= {key: {"verdict": ONE_MODEL} for key, rows in testable.items() if rows["models"].min() == 1}
+    for primary, correct, name in ((True, holm, HOLM), (False, benjamini_hochberg, BH)):
+        family = {
+            key: rows
+            for key, rows in testable.items()
+            if rows["models"].min() > 1 and bool(rows["primary"].iloc[0]) == primary
+        }
+        told |= {key: {**verdict, "correction": name} for key, verdict in _corrected(family, correct).items()}
+    for key, pointer in ledger[ledger["same_as"] != ""].groupby(KEYS):
+        ids = [other for other in told if other[1] == pointer["same_as"].iloc[0]]
+        ids.sort(key=lambda other: not groups[other]["primary"].iloc[0])  # the primary rate speaks for a statement
+        told[key] = {"verdict": told[ids[0]]["verdict"] if ids else NOT_TESTABLE}
+    rows = [told[key] for key in ledger[KEYS].itertuples(index=False, name=None)]
+    return ledger.assign(**pd.DataFrame(rows, index=ledger.index).reindex(columns=JUDGED))
+
+
+def _corrected(
+    family: Mapping[Any, pd.DataFrame], correct: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+) -> dict[Any, dict[str, Any]]:
+    """Verdicts and p-values of statements that are corrected together, by their keys."""
+    evidence = {
+        key: [Evidence(*found) for found in rows[["p_for", "p_against", "p_within"]].itertuples(index=False, name=None)]
+        for key, rows in family.items()
+    }
+    sides = {key: (p_holds(found), p_contradicted(found)) for key, found in evidence.items()}
+    adjusted = _by_key({key: min(pair) for key, pair in sides.items()}, correct)
+    bounded = {key: p_no_effect(found) for key, found in evidence.items() if all(test.within < 1 for test in found)}
+    no_effect = _by_key(bounded, correct)
+    return {
+        key: {
+            "verdict": verdict_of(*pair, adjusted[key], no_effect.get(key, 1.0), int(family[key]["models"].min())),
+            "family": len(family),
+            "p": min(pair),
+            "p_adjusted": adjusted[key],
+            "p_no_effect": no_effect.get(key, 1.0),
+        }
+        for key, pair in sides.items()
+    }
+
+
+def _by_key(
+    p: Mapping[Any, float], correct: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+) -> dict[Any, float]:
+    return dict(zip(p, correct(np.array(list(p.values()), dtype=float)).tolist(), strict=True))
+
+
+def _needed(frame: pd.DataFrame) -> list[int | None]:
+    """Per row, base models at which an open test would decide."""
+    return [
+        models_needed(row.distance, row.decisive_se, int(row.models), LEVEL / PRIMARIES if row.primary else LEVEL)
+        if plain(str(row.verdict)) == OPEN
+        else None
+        for row in frame.itertuples()
+    ]

@@ -1,23 +1,24 @@
 """The statements of `config/claims.yaml`: what is claimed, and how it is tested."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from selfdistill.analysis.words import GUIDANCE
+from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.errors import UserError, one_of
 from selfdistill.settings import Among, Count, Distinct, key, sentences, settings
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import Context, MethodName, Rate
 from selfdistill.written import read_written
 
-Of = Literal["guidance", "sft", "training", "evaluation"]
-
-
-Metric = Literal["score", "avg", "L", "E"]
+Of = Literal["guidance", "solutions", "sets", "sft", "training", "evaluation"]
+Metric = Literal["score", "avg", "L", "E", "density", "doubt", "kept"]
+When = Literal["first", "last", "start", "middle", "end", "whole", "half"]
+PRIMARIES = 12  # as many are pre-registered
 
 
 class _Strict(BaseModel):
@@ -25,61 +26,133 @@ class _Strict(BaseModel):
 
 
 class Cell(_Strict):
-    """Which responses a mean is taken over; what is not said is as usual (the whole set, a fixed teacher, the end)."""
+    """Which responses a mean is taken over; what is not said is the role's, or as usual (the whole set, the end)."""
 
     setting: Annotated[str, Among(GUIDANCE)] | None = None
     data: Literal["base", "unguided", "guided", "unguided_unfiltered"] | None = None
     method: Annotated[str, Among(("base", *METHODS))] | None = None
     context: Context | None = None
-    teacher: Literal["fixed", "moving"] = "fixed"
-    when: Literal["first", "last", "whole"] | None = None
+    teacher: Literal["fixed", "moving"] | None = None
+    thinking: Literal["on", "off"] | None = None
+    problems: Literal["whole"] | None = None  # the whole set, where the test is about runs on parts of it
+    when: When | None = None
+
+
+class Contrast(_Strict):
+    """The mean of ``more`` less that of ``less``, either of which may be absent."""
+
+    more: Cell | None = None
+    less: Cell | None = None
+
+    @model_validator(mode="after")
+    def _one_side(self) -> "Contrast":
+        if self.more is None and self.less is None:
+            raise ValueError("expected 'more' or 'less'")
+        return self
+
+
+class Share(Contrast):
+    """A share of another effect."""
+
+    share: float = Field(gt=0)
+
+
+class Correlation(_Strict):
+    """Of the changes of two metrics over a base model's arms."""
+
+    of: Metric
+    with_: Metric = Field(alias="with")
+    among: Annotated[str, Among(("all", *METHODS))]
 
 
 class Test(_Strict):
     """One comparison; see the head of `config/claims.yaml`."""
 
     of: Of
-    metric: Metric
-    each: Literal["benchmark", "hardest", "few", "many"] | None = None
-    when: Literal["first", "last", "whole"] = "last"
+    metric: Metric | None = None
+    benchmark: Literal["hardest", "trained", "hardest_against_others"] | None = None
+    each: Literal["tenth", "marker"] | None = None
+    over: Literal["few", "many"] | None = None
+    when: When = "last"
     more: Cell | None = None
-    less: Cell | list[Cell] | None = None
-    same: list[Cell] | None = None
-    within: float | None = None
+    less: Cell | None = None
+    than: float = 0.0
+    out_of: Contrast | None = None
     rising: Cell | None = None
+    falling: Cell | None = None
+    along: Literal["problems", "steps"] | None = None
+    correlation: Correlation | None = None
+    claim: Literal["more", "no_less", "same", "little"] = "more"
+    margin: float | Share | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> "Test":
-        forms = [self.more is not None and self.less is not None, self.same is not None, self.rising is not None]
-        if sum(forms) != 1 or (self.more is None) != (self.less is None):
-            raise ValueError("a test has 'more' and 'less', or 'same', or 'rising'")
-        if (self.same is not None) != (self.within is not None) or (self.same is not None and len(self.same) != 2):
-            raise ValueError("'same' names two means and needs 'within'")
+        compared = self.more is not None or self.less is not None
+        forms = [compared, self.rising is not None, self.falling is not None, self.correlation is not None]
+        if sum(forms) != 1:
+            raise ValueError("a test has 'more' and 'less', or 'rising', or 'falling', or a 'correlation'")
+        if (self.metric is None) != (self.correlation is not None):
+            raise ValueError("a test has a 'metric', unless it is a correlation of two")
+        if (self.more is None or self.less is None) and compared and not self.than:
+            raise ValueError("a test with 'more' or 'less' alone needs 'than', the number in place of the other")
+        if (self.rising is not None or self.falling is not None) and self.along is None:
+            raise ValueError("a slope needs 'along', problems or steps")
+        if self.out_of is not None and (self.claim != "more" or self.margin is not None):
+            raise ValueError("a share ('out_of') is compared with 'than', and has no margin")
+        if self.claim != "more" and self.margin is None:
+            raise ValueError(f"a test that claims '{self.claim}' needs a 'margin'")
         return self
 
+    @property
+    def contrast(self) -> Contrast:
+        """The effect, as claimed above 0; of a correlation there is none."""
+        return Contrast(more=self.more or self.rising, less=self.less or self.falling)
 
-class Claim(_Strict):
-    """A statement of the paper."""
 
+class Primary(_Strict):
+    """That a statement is one of the twelve, at which rate, and what is expected of it, in words."""
+
+    expects: str
+    rate: Literal["matched", "highest"] | None = (
+        None  # GRPO's, or fine-tuning's highest; None where no rate plays a part
+    )
+
+
+class _Listed(_Strict):
     id: str
     section: str
     statement: str
-    shown_in: list[str] = []  # names of figures and tables
+    shown_in: list[Annotated[str, Among([*FIGURES, *TABLES])]] = []
+
+
+class Claim(_Listed):
+    """A statement of the paper."""
+
     role: str | None = None
+    taught: bool = False  # pre-training teaches the microcosm's models to behave so
+    primary: Primary | None = None
     published: str = ""
+    note: str = ""
     tests: list[Test] = []
-    conflict: str = ""
+    untestable: str = ""
+    same_as: str = ""
 
     @model_validator(mode="after")
-    def _testable_or_conflict(self) -> "Claim":
-        if bool(self.tests) == bool(self.conflict) or bool(self.tests) != (self.role is not None):
-            raise ValueError("a claim has a role and tests, or a conflict")
+    def _testable_or_why_not(self) -> "Claim":
+        if sum(map(bool, (self.tests, self.untestable, self.same_as))) != 1 or bool(self.tests) != bool(self.role):
+            raise ValueError("a claim has a role and tests, or says why it is untestable, or which other is the same")
         return self
+
+
+class Conflict(_Listed):
+    """Statements, or arithmetic, that contradict each other as published."""
+
+    conflict: str
 
 
 @settings
 class Role:
-    """Which models of a study play one of the paper's parts, and at which learning rates they were trained."""
+    """Which models of a study play one of the paper's parts, and how they were trained."""
 
     family: str = key(doc="Family of models.", min_length=1)
     thinking: Literal["on", "off"] = key("on", doc="With thinking on or off.")
@@ -88,28 +161,57 @@ class Role:
         factory=dict,
         doc="Learning rates tested of each method; each of SDPO's is a variant with a verdict of its own.",
     )
+    context: Context = key("solution", doc="Context of SDPO where a statement names none.")
+    teacher: Literal["fixed", "moving"] = key("fixed", doc="Teacher of SDPO where a statement names none.")
     top_k: Count = key(100, doc="Runs of SDPO with this top-k.")
     hardest: str = key("hard", doc="The harder of the unseen benchmarks.", paper="AIME24")
 
 
 def read_claims(path: Path) -> list[Claim]:
-    """The statements in ``path``; `UserError` with a sentence for each fault."""
+    """The statements in ``path`` that have verdicts; `UserError` with a sentence for each fault of the file."""
+    return read_statements(path)[0]
+
+
+def read_statements(path: Path) -> tuple[list[Claim], list[Conflict]]:
+    """The same, and those that contradict each other as published."""
     content = read_written(path)
-    entries = content.get("claims") if isinstance(content, dict) else None
-    if not isinstance(entries, list):
+    if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
         raise UserError(f"{path}: expected a list of statements under 'claims'")
-    claims, faults = [], []
-    for number, entry in enumerate(entries, start=1):
-        name = f"'{entry['id']}'" if isinstance(entry, dict) and "id" in entry else f"{number} of the list"
-        try:
-            claims.append(Claim.model_validate(entry))
-        except ValidationError as error:
-            faults += sentences(error, Claim, f"{path}: claim {name}")
-    counts = Counter(claim.id for claim in claims)
-    faults += [f"{path}: {count} claims are called '{name}'" for name, count in counts.items() if count > 1]
+    claims: list[Claim] = []
+    conflicts: list[Conflict] = []
+    faults = list(_parsed(path, content["claims"], Claim, "claim", claims))
+    faults += _parsed(path, content.get("conflicts") or [], Conflict, "conflict", conflicts)
+    counts = Counter(each.id for each in [*claims, *conflicts])
+    faults += [f"{path}: {count} statements are called '{name}'" for name, count in counts.items() if count > 1]
+    faults += [f"{path}: {fault}" for fault in _between(claims)]
     if faults:
         raise UserError("\n".join(faults))
-    return claims
+    return claims, conflicts
+
+
+def _parsed(path: Path, entries: Any, kind: type[_Listed], word: str, found: list[Any]) -> Iterator[str]:
+    """The faults of ``entries``; those without are added to ``found``."""
+    for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
+        name = f"'{entry['id']}'" if isinstance(entry, dict) and "id" in entry else f"{number} of the list"
+        try:
+            found.append(kind.model_validate(entry))
+        except ValidationError as error:
+            yield from sentences(error, kind, f"{path}: {word} {name}")
+
+
+def _between(claims: Sequence[Claim]) -> Iterator[str]:
+    """Faults between statements: what ``same_as`` names is not there, and tests that stand twice."""
+    tested = {claim.id: claim for claim in claims if claim.tests}
+    for claim in claims:
+        if claim.same_as and claim.same_as not in tested:
+            yield f"claim '{claim.id}': same_as: no statement with tests is called '{claim.same_as}'"
+    seen: dict[str, str] = {}
+    for claim in tested.values():
+        tests = repr((claim.role, sorted(map(repr, claim.tests))))
+        if tests in seen:
+            other = seen[tests]
+            yield f"claim '{claim.id}': its tests are those of '{other}'; write 'same_as: {other}' in their place"
+        seen.setdefault(tests, claim.id)
 
 
 def role_of(claim: Claim, roles: Mapping[str, Role | None]) -> Role | None:
@@ -117,32 +219,74 @@ def role_of(claim: Claim, roles: Mapping[str, Role | None]) -> Role | None:
     return one_of("role", str(claim.role), roles, where=f"claim '{claim.id}'")
 
 
-def _cells(test: Test) -> list[Cell]:
-    less = test.less if isinstance(test.less, list) else [test.less]
-    return [cell for cell in (test.more, *less, *(test.same or []), test.rising) if cell is not None]
+def cells_of(test: Test) -> list[Cell]:
+    """Every cell that a test names, its margin's and its denominator's too."""
+    contrasts = [each for each in (test.out_of, test.margin) if isinstance(each, Contrast)]
+    if test.correlation is None:
+        contrasts.append(test.contrast)
+    return [cell for each in contrasts for cell in (each.more, each.less) if cell is not None]
 
 
-def _listed(cell: Cell | list[Cell] | None) -> list[Cell | None]:
-    return list(cell) if isinstance(cell, list) else [cell]
+QUANTITIES = {
+    "score": "score", "avg": "accuracy", "L": "length", "E": "markers", "density": "markers per 1,000 tokens",
+    "doubt": "markers of doubt", "kept": "share outside the thinking",
+}  # fmt: skip
+WINDOWS = {
+    "first": " at the start", "start": " in the first tenth", "middle": " at 20 to 40 %", "end": " in the last fifth",
+    "whole": " over all of training", "half": " halfway",
+}  # fmt: skip
+PLACES = {
+    "hardest": " on the harder type", "trained": " on the problems trained on",
+    "hardest_against_others": " on the harder type, less that on the others",
+}  # fmt: skip
+AXES = {"problems": "per doubling of problems seen", "steps": "per tenth of training"}
 
 
-def _in_words(test: Test) -> str:
-    quantity = {"score": "score", "avg": "accuracy", "L": "length", "E": "markers"}[test.metric]
-    if test.rising is not None:
-        return f"{quantity} of {_name(test.rising)} per doubling of |D| > 0"
-    if test.same is not None:
-        return f"|{quantity} of {_name(test.same[0])} - {_name(test.same[1])}| <= {test.within:g}"
-    less = [_name(cell) for cell in _listed(test.less) if cell is not None]
-    other = less[0] if len(less) == 1 else f"mean of {' and '.join(less)}"
-    return f"{quantity} of {_name(test.more)} > {other}"
+def in_words(test: Test) -> str:
+    """A test as a line: the effect, and what is claimed of it."""
+    where = PLACES.get(test.benchmark or "", "")
+    if test.correlation is not None:
+        wanted = test.correlation
+        arms = "all arms" if wanted.among == "all" else f"arms of {wanted.among.upper()}"
+        changes = f"{QUANTITIES[wanted.of]} and {QUANTITIES[wanted.with_]}"
+        return f"rank correlation of the changes of {changes} over {arms} > 0{where}"
+    effect = f"{QUANTITIES[str(test.metric)]}{where}: {_difference(test.contrast, test)}"
+    if test.out_of is not None:
+        return f"{effect}, as a share of {_difference(test.out_of, test)} > {test.than:g}"
+    bound = f"{test.margin:g}" if isinstance(test.margin, float) else _share(test)
+    return effect + {
+        "more": " > 0", "no_less": f" > -{bound}", "same": f" within {bound} of 0", "little": f" < {bound}",
+    }[test.claim]  # fmt: skip
 
 
-def _name(cell: Cell) -> str:
+def _share(test: Test) -> str:
+    margin = test.margin
+    return f"{margin.share:g} ({_difference(margin, test)})" if isinstance(margin, Share) else ""
+
+
+def _difference(contrast: Contrast, test: Test) -> str:
+    more, less = (cell and name_of(cell) + _window(cell, test) for cell in (contrast.more, contrast.less))
+    than = f"{test.than:g}" if test.than and contrast is not test.out_of and test.out_of is None else ""
+    if more is None or less is None:
+        text = f"{more or than} - {less or than}" if than else more or f"-({less})"
+    else:
+        text = f"{more} - {less}"
+    return f"slope of {text} {AXES[test.along]}" if test.along is not None else text
+
+
+def _window(cell: Cell, test: Test) -> str:
+    when = cell.when or test.when
+    return WINDOWS.get(when, "") if cell.method not in (None, "base") and test.along is None else ""
+
+
+def name_of(cell: Cell) -> str:
+    """A cell in words."""
     if cell.setting is not None:
         return GUIDANCE[cell.setting].short
     if cell.data is not None:
-        return {"base": "base", "unguided": "SFT on D_ug", "guided": "SFT on D_sg"}.get(cell.data, cell.data)
+        return {"base": "base", "unguided": "D_ug", "guided": "D_sg"}.get(cell.data, cell.data)
+    if cell.method == "base":
+        return "base" if cell.thinking is None else f"base, thinking {cell.thinking}"
     context = f" {GUIDANCE[cell.context].short}" if cell.context else ""
-    teacher = " with moving teacher" if cell.teacher == "moving" else ""
-    when = {"first": " at the start", "whole": " over all of training"}.get(cell.when or "", "")
-    return (cell.method.upper() if cell.method != "base" else "base") + context + teacher + when
+    teacher = f" with {cell.teacher} teacher" if cell.teacher else ""
+    return str(cell.method).upper() + context + teacher + (" on the whole set" if cell.problems else "")

@@ -1,26 +1,62 @@
-"""What the claims ledger is tested on: means per problem of every set of responses, side by side in one frame."""
+"""What the claims ledger is tested on: every set of responses of a study, as means per problem."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from selfdistill import tables
-from selfdistill.analysis.responses import RUN_COLUMNS, per_problem, read_runs, same_questions
+from selfdistill.analysis.responses import read_runs, same_questions
+from selfdistill.errors import UserError
+from selfdistill.generation.contexts import first_correct
+from selfdistill.markers.counting import MARKERS
+from selfdistill.prompts import remove_thinking
 
-LABELS = {  # of a unit, and what it has where a label does not apply
-    "of": "", "family": "", "thinking": "on", "problem_set": "", "replicate": "", "setting": "", "data": "",
-    "learning_rate": np.nan, "method": "", "context": "", "teacher_update_rate": 0.0, "top_k": 0, "size": np.nan,
-    "whole_size": np.nan, "when": "", "benchmark": "",
+LABELS: dict[str, Any] = {  # of a set of responses, and what it has where a label does not apply
+    "of": "", "family": "", "thinking": "on", "base": "", "seed": 0, "problem_set": "", "setting": "", "data": "",
+    "learning_rate": np.nan, "method": "", "context": "", "teacher_update_rate": 0.0, "top_k": 0,
+    "whole": True, "seen": np.nan, "exposures": np.nan, "when": "last", "progress": np.nan, "benchmark": "", "file": "",
 }  # fmt: skip
-VALUES = ["rollouts", "score", "avg", "L", "E"]
+MARKS = {f"substring_{marker}": marker for marker in MARKERS}
+# In the microcosm these two are steps of the procedure: "likely" closes what is given up, "check" announces a check.
+PROCEDURE = ("likely", "check")
+DOUBT = [marker for marker in MARKERS if marker not in PROCEDURE]
+SELECTION = "selection"  # the setting whose responses are the solutions that are shown
+TENTHS = 10
+
+
+@dataclass(frozen=True)
+class Units:
+    """Sets of responses.
+
+    ``cells``: one row per set, columns `LABELS`; ``base`` is the base model, the model whose weights were trained, and
+    ``seed`` that of the training. ``values``: per row, in that order, by problem_id the number of responses
+    (``rollouts``) and means over them: score, L, E, doubt, each marker, and ``kept`` of solutions.
+    """
+
+    cells: pd.DataFrame
+    values: Sequence[pd.DataFrame]
+
+
+Part = tuple[dict[str, Any], pd.DataFrame]
+
+
+def units(parts: Iterable[Part]) -> Units:
+    """`Units` of sets of responses: their labels and values."""
+    found = list(parts)
+    cells = pd.DataFrame([{**LABELS, **labels} for labels, _ in found], columns=list(LABELS))
+    return Units(cells, [values for _, values in found])
 
 
 def read_units(
     *,
     guidance: Sequence[Path],
+    selection: Sequence[Path],
+    sets: Sequence[Path],
     sft: Sequence[Path],
     sft_runs: Path,
     runs: Path,
@@ -29,105 +65,186 @@ def read_units(
     bases: Sequence[Path],
     models: Mapping[str, Mapping[str, str]],
     window: int,
-) -> pd.DataFrame:
-    """All units of a study, read from its tables; model, run and benchmark of ``sft`` are read off the paths.
+    rollouts_per_prompt: int,
+) -> Units:
+    """All sets of responses of a study, read from its tables; files are named by their place in the results folder.
 
-    ``models``: by name, the family, and "thinking" ("on" or "off").
+    Model and data of ``sets``, and model, run and benchmark of ``sft`` are read off the paths. ``models``: by name, the
+    family, "thinking" ("on" or "off") and "base", the model whose weights it uses. ``window``: steps of the first and
+    last window of training; ``rollouts_per_prompt``: responses per prompt and step.
     """
-    rows, along = tables.read(runs, "runs"), read_runs(evaluations)
-    tuned = [(path.parent.parent.name, path.parent.name, path.stem, read_runs([path])) for path in sft]
-    units = [
-        guidance_units(read_runs(guidance), models),
-        sft_units(tuned, tables.read(sft_runs, "sft_runs"), models),
-        training_units(read_runs(rollouts), rows, window=window),
-        evaluation_units(along, read_runs(bases), rows, models=models),
-    ]
-    return pd.concat(units)
+    root = runs.parent.parent
+    rows = tables.read(runs, "runs")
+    tuned = tables.read(sft_runs, "sft_runs").set_index(["model", "run"])
+    parts: list[Part] = []
+    shown: dict[str, set[str]] = {}
+    for path in guidance:
+        traces = read_runs([path])
+        parts += _placed(path, root, guidance_parts(traces, models))
+        shown.setdefault(_run_of(traces)[0], set()).update(traces["problem_id"])
+    for path in selection:
+        traces = tables.read(path, "traces", ["model", "problem_id", "sample", "response", "correct"])
+        traces = traces[traces["problem_id"].isin(shown.get(str(traces["model"].iloc[0]), set()))]
+        parts += _placed(path, root, solution_parts(traces, models))
+    for path in sets:
+        parts += _placed(path, root, [set_part(path, models)])
+    for path in sft:
+        model, run, benchmark = path.parent.parent.name, path.parent.name, path.stem
+        labels = {"data": "base"} if run == "base" else tuned.loc[(model, run), ["data", "learning_rate"]].to_dict()
+        known = _of_model(model, models) | {"of": "sft", "benchmark": benchmark}
+        parts += _placed(path, root, [(known | labels, values_of(read_runs([path])))])
+    seen: dict[tuple[str, str], dict[str, float]] = {}
+    for path in rollouts:
+        traces = read_runs([path])
+        found = list(training_parts(traces, rows, models, window=window, rollouts_per_prompt=rollouts_per_prompt))
+        seen |= {_run_of(traces): {name: found[0][0][name] for name in ("seen", "exposures")}}
+        parts += _placed(path, root, found)
+    asked: dict[str, list[pd.DataFrame]] = {}
+    for path in evaluations:
+        traces = read_runs([path])
+        parts += _placed(path, root, evaluation_parts(traces, rows, models, seen[_run_of(traces)]))
+        questions = traces[["model", "setting", "problem_id", "sample"]].drop_duplicates()
+        asked.setdefault(_run_of(traces)[0], []).append(questions)
+    for path in bases:
+        traces = read_runs([path])
+        model = str(traces["model"].iloc[0])
+        if model in asked:
+            parts += _placed(path, root, base_parts(same_questions(traces, pd.concat(asked[model])), models))
+    return units(parts)
 
 
-def guidance_units(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """Section 3: one unit per setting, model and problem."""
-    return pd.concat(
-        [
-            _units(part, of="guidance", setting=setting, replicate=model, family=models[model]["family"])
-            for (model, setting), part in traces.groupby(["model", "setting"])
-        ]
+def _placed(path: Path, root: Path, parts: Iterable[Part]) -> Iterator[Part]:
+    place = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    return ((labels | {"file": place}, values) for labels, values in parts)
+
+
+def _of_model(model: str, models: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    return {name: models[model][name] for name in ("family", "thinking", "base")}
+
+
+def _run_of(traces: pd.DataFrame) -> tuple[str, str]:
+    return str(traces["model"].iloc[0]), str(traces["run"].iloc[0])
+
+
+def guidance_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
+    """Section 3: one set per setting and model."""
+    for (model, setting), part in traces.groupby(["model", "setting"]):
+        yield _of_model(model, models) | {"of": "guidance", "setting": setting}, values_of(part)
+
+
+def solution_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
+    """The solutions that c = s shows: each problem's first correct response, and what its thinking leaves of it."""
+    for model, part in traces.groupby("model"):
+        shown = first_correct(part)
+        kept = {
+            problem: len(remove_thinking(solution.text, opened=True).strip()) / max(1, len(solution.text))
+            for problem, solution in shown.items()
+        }
+        values = pd.DataFrame({"kept": pd.Series(kept, dtype=float)}).rename_axis("problem_id").sort_index()
+        yield _of_model(str(model), models) | {"of": "solutions", "setting": "solution"}, values.assign(rollouts=1.0)
+
+
+def set_part(path: Path, models: Mapping[str, Mapping[str, str]]) -> Part:
+    """Section 4: the data set in ``path``, whose folder is its model and whose name is its data."""
+    columns = ["problem_id", "response_tokens", "E_substring"]
+    examples = tables.read(path, "sft_examples", columns)
+    values = examples.groupby("problem_id").agg(
+        rollouts=("response_tokens", "size"), L=("response_tokens", "mean"), E=("E_substring", "mean")
     )
+    return _of_model(path.parent.name, models) | {"of": "sets", "data": path.stem}, values.astype(float)
 
 
-def sft_units(
-    evaluations: Iterable[tuple[str, str, str, pd.DataFrame]],
+def training_parts(
+    rollouts: pd.DataFrame,
     runs: pd.DataFrame,
     models: Mapping[str, Mapping[str, str]],
-) -> pd.DataFrame:
-    """Section 4: ``evaluations`` are model, run ("base" or one of ``runs``), benchmark and traces."""
-    known = runs.set_index(["model", "run"])[["data", "learning_rate"]]
-    parts = []
-    for model, run, benchmark, traces in evaluations:
-        labels = {"data": "base"} if run == "base" else known.loc[(model, run)].to_dict()
-        family = models[model]["family"]
-        parts.append(_units(traces, of="sft", benchmark=benchmark, replicate=model, family=family, **labels))
-    return pd.concat(parts)
+    *,
+    window: int,
+    rollouts_per_prompt: int,
+) -> Iterator[Part]:
+    """Sections 5 and 6: the rollouts of one run in each window of its training."""
+    labels = _of_run(*_run_of(rollouts), runs, models) | {"of": "training"}
+    distinct = rollouts["problem_id"].nunique()
+    labels |= {"seen": float(distinct), "exposures": len(rollouts) / rollouts_per_prompt / distinct}
+    sums = _sums(rollouts, ["step", "problem_id"])
+    steps = sums.index.get_level_values("step").to_series(index=sums.index).astype(int)
+    for when, progress, chosen in windows(steps, int(steps.max()), window):
+        if chosen.any():
+            yield labels | {"when": when, "progress": progress}, _means(sums[chosen].groupby("problem_id").sum())
 
 
-def training_units(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int) -> pd.DataFrame:
-    """Sections 5 and 6: the rollouts of the first and of the last ``window`` steps, and of all."""
-    parts = []
-    for labels, part in _by_run(rollouts, runs):
-        steps = part["step"].astype(int)
-        # Samples are numbered within a step.
-        part = part.assign(sample=steps * (part["sample"].max() + 1) + part["sample"])
-        windows = {"first": steps <= window, "last": steps > steps.max() - window, "whole": steps > 0}
-        parts += [_units(part[chosen], of="training", when=when, **labels) for when, chosen in windows.items()]
-    return pd.concat(parts)
+def windows(steps: pd.Series, last: int, window: int) -> Iterator[tuple[str, float, pd.Series]]:
+    """Name, progress (of a tenth: its middle, in tenths of training) and steps of every window of ``last`` steps."""
+    share = steps / last
+    yield "first", math.nan, steps <= window
+    yield "last", math.nan, steps > last - window
+    yield "whole", math.nan, steps > 0
+    yield "start", math.nan, steps <= max(1, last // TENTHS)
+    yield "middle", math.nan, (share > 0.2) & (share <= 0.4)
+    yield "end", math.nan, share > 0.8
+    tenth = -(-steps * TENTHS // last)  # rounded up
+    for number in range(1, TENTHS + 1):
+        yield "tenth", number - 0.5, tenth == number
 
 
-def evaluation_units(
-    evaluations: pd.DataFrame, bases: pd.DataFrame, runs: pd.DataFrame, *, models: Mapping[str, Mapping[str, str]]
-) -> pd.DataFrame:
-    """Sections 5 and 6: every run's last checkpoint, and the base models on the same questions."""
-    parts = []
-    for labels, part in _by_run(evaluations, runs):
-        last = part[part["step"] == part["step"].max()]
-        parts += [
-            _units(found, of="evaluation", benchmark=benchmark, **labels)
-            for benchmark, found in last.groupby("setting")
-        ]
-    before = same_questions(bases, evaluations)
-    for (model, benchmark), part in before.groupby(["model", "setting"]):
-        known = {**models[model], "benchmark": benchmark, "method": "base"}
-        for seed in sorted(runs.loc[runs["model"] == model, "seed"].unique()):
-            parts.append(_units(part, of="evaluation", replicate=f"{model}/{seed}", **known))
-    return pd.concat(parts)
+def evaluation_parts(
+    traces: pd.DataFrame, runs: pd.DataFrame, models: Mapping[str, Mapping[str, str]], seen: Mapping[str, float]
+) -> Iterator[Part]:
+    """Sections 5 and 6: one run's checkpoints, on each benchmark; ``seen`` says how many problems it saw, how often."""
+    labels = _of_run(*_run_of(traces), runs, models) | {"of": "evaluation"} | dict(seen)
+    last = int(traces["step"].max())
+    halves = [step for step in traces["step"].unique() if 2 * step <= last]
+    for (benchmark, step), part in traces.groupby(["setting", "step"]):
+        values = values_of(part)
+        known = labels | {"benchmark": benchmark}
+        yield known | {"when": "checkpoint", "progress": TENTHS * step / last}, values
+        if step == last:
+            yield known | {"when": "last"}, values
+        if halves and step == max(halves):
+            yield known | {"when": "half"}, values
 
 
-def _by_run(traces: pd.DataFrame, runs: pd.DataFrame) -> Iterable[tuple[dict[str, object], pd.DataFrame]]:
-    """The responses of every run, and its labels."""
-    rows = runs.set_index(["model", "run"])
-    whole = runs[runs["whole_set"]].groupby("problem_set")["problems"].max()
-    for (model, run), part in traces.groupby(["model", "run"]):
-        row = rows.loc[(model, run)]
-        yield (
-            {
-                "family": row["family"],
-                "thinking": row["thinking"],
-                "problem_set": row["problem_set"],
-                "replicate": f"{model}/{row['seed']}",
-                "learning_rate": row["learning_rate"],
-                "method": row["method"],
-                "context": row["context"],
-                "teacher_update_rate": 0.0 if pd.isna(row["teacher_update_rate"]) else row["teacher_update_rate"],
-                "top_k": 0 if pd.isna(row["top_k"]) else row["top_k"],
-                "size": math.inf if row["whole_set"] else float(row["problems"]),
-                "whole_size": float(whole.get(row["problem_set"], np.nan)),
-            },
-            part,
-        )
+def base_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
+    """The base models, on the questions that their runs were asked."""
+    for (model, benchmark), part in traces.groupby(["model", "setting"]):
+        known = _of_model(model, models) | {"of": "evaluation", "benchmark": benchmark, "method": "base"}
+        yield known, values_of(part)
 
 
-def _units(traces: pd.DataFrame, **labels: object) -> pd.DataFrame:
-    """One row per problem with its means, and the labels."""
-    means = per_problem(traces[[name for name in RUN_COLUMNS if name in traces]])
-    number = traces["problem_id"].value_counts().reindex(means.index)
-    values = means.assign(avg=100 * means["score"], E=means["E_substring"], rollouts=number)[VALUES]
-    return values.reset_index().assign(**{**LABELS, **labels})
+def _of_run(model: str, run: str, runs: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    row = runs[(runs["model"] == model) & (runs["run"] == run)].iloc[0]
+    return _of_model(model, models) | {
+        "problem_set": row["problem_set"],
+        "seed": int(row["seed"]),
+        "learning_rate": row["learning_rate"],
+        "method": row["method"],
+        "context": row["context"],
+        "teacher_update_rate": 0.0 if pd.isna(row["teacher_update_rate"]) else row["teacher_update_rate"],
+        "top_k": 0 if pd.isna(row["top_k"]) else int(row["top_k"]),
+        "whole": bool(row["whole_set"]),
+    }
+
+
+def values_of(traces: pd.DataFrame) -> pd.DataFrame:
+    """By problem_id, the number of responses and the means over them; `UserError` for a response that stands twice."""
+    return _means(_sums(traces, ["problem_id"]))
+
+
+def _sums(traces: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """By ``by``: the number of responses, and the sums of what `Units.values` holds means of. Whole numbers: exact."""
+    if traces.duplicated([*by, "sample"]).any():
+        raise UserError(f"some samples stand twice in the traces of '{traces['setting'].iloc[0]}'")
+    counted = traces[[*by, *MARKS]].rename(columns=MARKS)
+    frame = counted.assign(
+        score=traces["correct"].astype(int),
+        L=traces["response_tokens"].astype(int),
+        E=counted[list(MARKERS)].sum(axis=1),
+        doubt=counted[DOUBT].sum(axis=1),
+        rollouts=1,
+    )
+    return frame.groupby(by).sum()
+
+
+def _means(sums: pd.DataFrame) -> pd.DataFrame:
+    rollouts = sums["rollouts"].astype(float)
+    return sums.drop(columns="rollouts").div(rollouts, axis=0).assign(rollouts=rollouts)

@@ -1,88 +1,117 @@
-"""From the effects that the claims ledger finds to verdicts, and to how much more data would decide.
+"""From p-values of tests to verdicts of statements, and to how many base models would decide.
 
-"holds" and "contradicted": an effect has the claimed or the opposite sign and is significant after Holm's correction
-over all tests of the ledger; "inconclusive" otherwise; "not testable": the study lacks the runs; "conflict": statements
-that contradict each other as published.
+The rules are those of docs/preregistration.md. A statement holds when all its tests do; it is contradicted when one of
+them is.
 """
 
+import bisect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
+from scipy import stats
 
-from selfdistill.analysis.intervals import Array, Bootstrap
+Array = npt.NDArray[np.float64]
 
-HOLDS, CONTRADICTED, INCONCLUSIVE = "holds", "contradicted", "inconclusive"
-NOT_TESTABLE, CONFLICT = "not testable in this study", "conflict as published"
-# How many times as much data is still worth a number; beyond it the effect is as good as absent.
-FURTHEST = 1000
+HOLDS, CONTRADICTED, NO_EFFECT, OPEN = "holds", "contradicted", "no effect beyond the margin", "open"
+NOT_TESTABLE, ONE_MODEL = "not testable in this study", "this base model only"
+PROVISIONAL = "provisional"  # said of verdicts from fewer base models than
+FIRM = 5
+LEVEL = 0.05  # of all families of statements
+POWER = 0.8
+FURTHEST = 1000  # base models that are still worth a number
 
 
 @dataclass(frozen=True)
-class Effect:
-    """An effect with its resamples, oriented so that the claim says that it is above 0."""
+class Evidence:
+    """The one-sided p-values of one test: for the claim, against it, and that the effect lies within the margin.
 
-    value: float
-    resamples: Array
-    runs: int
-    problems: int
-
-
-def p_value(resamples: Array, within: float | None = None) -> float:
-    """Two-sided, that an effect is 0; with ``within``, one-sided, that it lies on the other side of that margin.
-
-    From the share of resamples beyond the null, with one added so that no p is 0. 1 where the effect has no interval.
+    ``within`` is 1 where the test names no smallest effect.
     """
-    if not np.isfinite(resamples).all():
-        return 1.0
-    number = len(resamples)
-    if within is None:
-        below, above = (resamples <= 0).sum(), (resamples >= 0).sum()
-        return min(1.0, 2 * (min(below, above) + 1) / (number + 1))
-    inside = np.abs(resamples) <= within
-    if np.abs(resamples.mean()) > within:
-        return (inside.sum() + 1) / (number + 1)
-    return (max((resamples > within).sum(), (resamples < -within).sum()) + 1) / (number + 1)
+
+    supports: float
+    opposes: float
+    within: float = 1.0
+
+
+def p_holds(tests: Sequence[Evidence]) -> float:
+    """That not all tests are as claimed: the largest of their p-values, doubled, as a verdict may fall either way."""
+    return min(1.0, 2 * max(test.supports for test in tests))
+
+
+def p_contradicted(tests: Sequence[Evidence]) -> float:
+    """That none of the tests is the other way: the smallest of their opposite p-values times their number, doubled."""
+    return min(1.0, 2 * len(tests) * min(test.opposes for test in tests))
+
+
+def p_no_effect(tests: Sequence[Evidence]) -> float:
+    """That an effect reaches its margin: the largest of the p-values of two one-sided tests each."""
+    return max(test.within for test in tests)
 
 
 def holm(p: Array) -> Array:
     """Holm's step-down correction of p-values [tests] (Holm 1979, Scand. J. Stat. 6:65)."""
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(stepped, 1)
+    return _placed(np.minimum(stepped, 1), order)
+
+
+def benjamini_hochberg(p: Array) -> Array:
+    """Step-up correction of p-values [tests] for the false discovery rate (1995, J. R. Stat. Soc. B 57:289)."""
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    return _placed(np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1), order)
+
+
+def _placed(ordered: Array, order: npt.NDArray[np.intp]) -> Array:
+    adjusted = np.empty(len(ordered))
+    adjusted[order] = ordered
     return adjusted
 
 
-def verdict_of(value: float, within: float | None, significant: bool) -> str:
-    """Of one test: an effect as claimed is above 0, or with ``within`` no larger than that."""
-    if not significant:
-        return INCONCLUSIVE
-    as_claimed = value > 0 if within is None else abs(value) <= within
-    return HOLDS if as_claimed else CONTRADICTED
+def verdict_of(holds: float, contradicted: float, adjusted: float, no_effect: float, models: int) -> str:
+    """Of a statement that ``models`` base models test, more than one.
+
+    ``holds`` and ``contradicted`` are its two p-values, ``adjusted`` the smaller one, corrected, and ``no_effect`` the
+    corrected p-value of that.
+    """
+    if adjusted <= LEVEL:
+        found = HOLDS if holds <= contradicted else CONTRADICTED
+    elif no_effect <= LEVEL:
+        found = NO_EFFECT
+    else:
+        return OPEN
+    return found if models >= FIRM else f"{found} ({PROVISIONAL})"
 
 
-def overall_verdict(verdicts: list[str]) -> str:
-    """Of a claim: contradicted if one of its tests is; it holds, or cannot be tested, if that is true of all."""
-    for verdict in (CONTRADICTED, CONFLICT):
-        if verdict in verdicts:
-            return verdict
-    testable = [verdict for verdict in verdicts if verdict != NOT_TESTABLE]
-    if not testable:
-        return NOT_TESTABLE
-    return HOLDS if set(verdicts) == {HOLDS} else INCONCLUSIVE
+def plain(verdict: str) -> str:
+    """A verdict without what is said of its number of base models."""
+    return verdict.removesuffix(f" ({PROVISIONAL})")
 
 
-def would_decide(effect: Effect, within: float | None, bootstrap: Bootstrap, tests: int) -> str:
-    """How much more data an effect of this size would need to be significant at Bonferroni's level."""
-    spread = effect.resamples.std()
-    distance = abs(effect.value) if within is None else abs(within - abs(effect.value))
-    if not np.isfinite(spread):
-        return "more than one problem or run"
-    z = NormalDist().inv_cdf(1 - (1 - bootstrap.confidence) / (2 * tests))
-    factor = math.inf if distance == 0 else (z * spread / distance) ** 2
-    what, have = ("runs", effect.runs) if effect.runs > 1 else ("problems", effect.problems)
-    if factor > FURTHEST:
-        return f"more than {FURTHEST} times as many {what}"
-    return f"about {math.ceil(have * factor)} {what} (here {have})"
+def models_needed(distance: float, se: float, models: int, level: float) -> int | None:
+    """Base models at which a two-sided t-test at ``level`` finds an effect with a power of 80 %; None beyond 1,000.
+
+    ``distance`` of the effect from the null; ``se`` its standard error with ``models`` of them, which is taken to fall
+    with the square root of their number.
+    """
+    if not np.isfinite(se) or distance == 0:
+        return None
+    spread = se * math.sqrt(models)
+    if spread == 0:
+        return 2
+
+    def powerful(number: int) -> bool:
+        df = number - 1
+        beyond = stats.nct.sf(stats.t.isf(level / 2, df), df, abs(distance) / spread * math.sqrt(number))
+        return bool(beyond >= POWER)
+
+    high = 2
+    while not powerful(high):
+        if high > FURTHEST:
+            return None
+        high *= 2
+    found = bisect.bisect_left(range(2, high), True, key=powerful) + 2
+    return found if found <= FURTHEST else None

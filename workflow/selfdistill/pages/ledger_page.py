@@ -1,25 +1,50 @@
 """The claims ledger as Markdown and as a page of its own."""
 
+from collections.abc import Iterator, Sequence
 from html import escape
+from typing import Any
 
 import pandas as pd
 
-from selfdistill.claims.verdicts import CONFLICT, CONTRADICTED, HOLDS, INCONCLUSIVE, NOT_TESTABLE
-from selfdistill.errors import UserError
+from selfdistill.claims.export import SCALES
+from selfdistill.claims.ledger import BH, HOLM
+from selfdistill.claims.statements import Conflict
+from selfdistill.claims.verdicts import (
+    CONTRADICTED,
+    FIRM,
+    HOLDS,
+    LEVEL,
+    NO_EFFECT,
+    NOT_TESTABLE,
+    ONE_MODEL,
+    OPEN,
+    PROVISIONAL,
+    plain,
+)
+from selfdistill.errors import UserError, one_of
 from selfdistill.pages import reading_room
-from selfdistill.pages.stamp import stamp_text
 
 MARKS = ("<!-- ledger -->", "<!-- end of ledger -->")
-ORDER = (HOLDS, CONTRADICTED, INCONCLUSIVE, NOT_TESTABLE, CONFLICT)
-UNITS = {"score": "", "avg": " points", "L": " tokens", "E": " markers"}
-DIGITS = {"score": 2, "avg": 1, "L": 1, "E": 1}
+ORDER = (HOLDS, CONTRADICTED, NO_EFFECT, OPEN, ONE_MODEL, NOT_TESTABLE)
+UNITS = {"avg": " points", "L": " tokens", "E": " markers", "doubt": " markers"}
+DIGITS = {"score": 2, "avg": 1, "L": 1, "E": 1, "density": 1, "doubt": 1, "kept": 2, "correlation": 2}
+SHARE_DIGITS = 2
+PRIMARY, OTHER = "Primary statements", "Other statements"
+TAUGHT = "taught: pre-training teaches the microcosm's models to behave so"
+FIXED = (
+    "Statements, tests, margins and primaries were fixed before the runs (docs/preregistration.md). Taught is what "
+    "pre-training teaches the microcosm's models: it holds by construction. Published values are quoted second-hand, "
+    "and decide nothing."
+)
+HEADS = ("claim", "section", "statement", "verdict", "evidence")
 # Colours that differ in lightness too, and words beside them: nobody has to tell red from green.
 COLOURS = {
     HOLDS: "#1a7f4b",
     CONTRADICTED: "#b3261e",
-    INCONCLUSIVE: "#6b6b6b",
+    NO_EFFECT: "#8a5a00",
+    OPEN: "#6b6b6b",
+    ONE_MODEL: "#6b6b6b",
     NOT_TESTABLE: "#9a9a9a",
-    CONFLICT: "#8a5a00",
 }
 PAGE_STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -39,53 +64,72 @@ TABLE_STYLE = """
 
 
 def summary_line(ledger: pd.DataFrame) -> str:
-    """How many statements have which verdict."""
-    counts = _claims(ledger)["verdict"].value_counts()
-    return "; ".join(f"{counts[verdict]} {verdict}" for verdict in ORDER if verdict in counts)
+    """How many statements have which verdict: primary ones, others, and how many of those that hold are taught."""
+    claims = ledger[ledger["same_as"] == ""].drop_duplicates(["id", "variant"])
+    parts = []
+    for name, chosen in ((PRIMARY, claims["primary"]), (OTHER, ~claims["primary"])):
+        found = claims[chosen]
+        counts = found["verdict"].value_counts()
+        names = sorted(counts.index, key=lambda verdict: (ORDER.index(plain(verdict)), verdict))
+        taught = found[found["taught"]]["verdict"].value_counts()
+        told = [
+            f"{counts[name]} {name}{f' ({taught[name]} of them taught)' if taught.get(name, 0) else ''}"
+            for name in names
+        ]
+        if told:
+            parts.append(f"{name}: {'; '.join(told)}")
+    return ". ".join(parts)
 
 
 def explanation(ledger: pd.DataFrame) -> str:
     """How verdicts come about, with this ledger's numbers."""
-    tested = ledger["p"].notna()
-    level = ledger.loc[tested, "confidence"].max() if tested.any() else 0.95
+    tested = ledger[ledger["value"].notna()]
+    confidence = tested["confidence"].max() if len(tested) else 1 - LEVEL
+    models = f"{tested['models'].max():.0f}" if len(tested) else "no"
+    sizes = ledger.dropna(subset=["family"]).drop_duplicates("correction").set_index("correction")["family"]
+    corrections = [
+        f"{who} are corrected together by {name} ({sizes[key]:.0f} of them)"
+        for key, name, who in ((HOLM, "Holm", "primary statements"), (BH, "Benjamini and Hochberg", "all others"))
+        if key in sizes
+    ]
     return (
-        f"Brackets are {100 * level:.0f} % bootstrap intervals over problems, and over runs where there are several. A "
-        f"verdict needs significance at {1 - level:.2g} after Holm's correction over all {int(tested.sum())} tests of "
-        "this ledger; a statement holds when all its tests do. Published values are quoted second-hand, and decide "
-        "nothing."
+        f"Brackets are {100 * confidence:.0f} % intervals over problems and base models (at most {models}). "
+        + (f"At {LEVEL:g}, {', '.join(corrections)}. " if corrections else "")
+        + "A statement holds when all its tests do, and is contradicted when one of them is. With one base model there "
+        f"is no verdict about a statement; with fewer than {FIRM} a verdict is {PROVISIONAL}. " + FIXED
     )
 
 
-def markdown(ledger: pd.DataFrame, study: str) -> str:
-    """One line per statement and learning rate."""
+def markdown(ledger: pd.DataFrame, conflicts: Sequence[Conflict], study: str, scale: str) -> str:
+    """One line per statement and learning rate, the primary ones first; conflicts as published apart."""
     lines = [
+        one_of("scale", scale, SCALES),
+        "",
         f"# Claims ledger: study {study}",
         "",
-        stamp_text(study),
-        "",
-        summary_line(ledger) + ".",
+        f"{summary_line(ledger)}.",
         "",
         explanation(ledger),
     ]
-    lines += ["", *table_lines(ledger), ""]
-    return "\n".join(line for line in lines if line is not None)
+    for title, found in _parts(ledger):
+        lines += ["", f"## {title}", "", *_table_lines(found)]
+    lines += ["", "## Conflicts as published", ""]
+    lines += [f"- {each.section}: {each.statement} {each.conflict}" for each in conflicts]
+    return "\n".join([*lines, ""])
 
 
-def table_lines(ledger: pd.DataFrame) -> list[str]:
-    """The ledger as lines of a Markdown table."""
-    lines = ["| claim | section | statement | verdict | evidence | published (quoted) |", "|---|---|---|---|---|---|"]
+def _table_lines(ledger: pd.DataFrame) -> list[str]:
+    lines = [f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|"]
     for claim, tests in _groups(ledger):
-        name = claim["id"] + (f" ({claim['variant']})" if claim["variant"] else "")
-        cells = [
-            name,
-            claim["section"],
-            claim["statement"],
-            f"**{claim['verdict']}**",
-            "<br>".join(map(_test_line, tests)),
-        ]
-        cells.append(claim["published"] or "")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        cells = [claim["id"] + (f" ({claim['variant']})" if claim["variant"] else ""), claim["section"]]
+        cells += ["<br>".join([claim["statement"], *_asides(claim)]), f"**{claim['verdict']}**{_p(claim)}"]
+        cells.append("<br>".join(map(_test_line, tests)))
+        lines.append(_line(cells))
     return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def with_verdicts(page: str, ledger: pd.DataFrame) -> str:
@@ -94,80 +138,137 @@ def with_verdicts(page: str, ledger: pd.DataFrame) -> str:
     if page.count(begin) != 1 or page.count(end) != 1:
         raise UserError(f"the page has no place for the ledger (expected {begin} and {end}, once each)")
     lines = ["| section | statement | verdict |", "|---|---|---|"]
-    for claim, _ in _groups(ledger):
-        variant = f" ({claim['variant']})" if claim["variant"] else ""
-        cells = [claim["section"], claim["statement"] + variant, claim["verdict"]]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    for title, found in _parts(ledger):
+        lines.append(_line(["", f"**{title}**", ""]))
+        for claim, _ in _groups(found):
+            variant = f" ({claim['variant']})" if claim["variant"] else ""
+            taught = ", *taught*" if claim["taught"] else ""
+            lines.append(_line([claim["section"], claim["statement"] + variant, claim["verdict"] + taught]))
     before, rest = page.split(begin)
     return f"{before}{begin}\n{summary_line(ledger)}.\n\n" + "\n".join(lines) + f"\n{end}{rest.split(end)[1]}"
 
 
-def html(ledger: pd.DataFrame, study: str) -> str:
+def html(ledger: pd.DataFrame, conflicts: Sequence[Conflict], study: str, scale: str) -> str:
     """A page without scripts or outside resources, readable in print, on a phone and in the dark."""
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>Claims ledger: {escape(study)}</title><style>{PAGE_STYLE}</style>"
-        f"<h1>Claims ledger: study {escape(study)}</h1><p>{escape(stamp_text(study))}</p>"
-        f"{_ledger(ledger, linked=True)}</html>\n"
+        f"{_ledger(ledger, conflicts, scale, title=f'Claims ledger: study {study}', linked=True)}</html>\n"
     )
 
 
-def front(ledger: pd.DataFrame) -> str:
+def front(ledger: pd.DataFrame, conflicts: Sequence[Conflict], scale: str) -> str:
     """The ledger as a part of another page, which may lie anywhere: without links to the study's folder."""
-    return _ledger(ledger, linked=False) + "\n"
+    return _ledger(ledger, conflicts, scale, linked=False) + "\n"
 
 
-def _ledger(ledger: pd.DataFrame, *, linked: bool) -> str:
-    rows = "".join(_row(claim, tests, linked) for claim, tests in _groups(ledger))
+def _ledger(ledger: pd.DataFrame, conflicts: Sequence[Conflict], scale: str, *, linked: bool, title: str = "") -> str:
+    heading = f"<h1>{escape(title)}</h1>" if title else ""
+    tables = "".join(f"<h2>{title}</h2>{_table(found, linked)}" for title, found in _parts(ledger))
+    apart = "".join(
+        f"<li id='{escape(each.id)}'>{escape(f'{each.section}: {each.statement}')}{_aside(each.conflict)}</li>"
+        for each in conflicts
+    )
     return (
-        f"<style>{TABLE_STYLE}</style><div class='ledger'>"
+        f"<p><strong>{escape(one_of('scale', scale, SCALES))}</strong></p>{heading}<style>{TABLE_STYLE}</style>"
+        "<div class='ledger'>"
         f"<p><strong>{escape(summary_line(ledger))}.</strong></p><p class='small'>{escape(explanation(ledger))}</p>"
-        "<table><thead><tr><th>claim<th>section<th>statement<th>verdict<th>evidence</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
+        f"{tables}<h2>Conflicts as published</h2><p class='small'>No run decides between them.</p>"
+        f"<ul>{apart}</ul></div>"
     )
 
 
-def _row(claim: dict, tests: list[dict], linked: bool) -> str:
+def _table(ledger: pd.DataFrame, linked: bool) -> str:
+    rows = "".join(_row(claim, tests, linked) for claim, tests in _groups(ledger))
+    heads = "".join(f"<th>{head}" for head in HEADS)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _row(claim: dict[str, Any], tests: list[dict[str, Any]], linked: bool) -> str:
     evidence = "".join(f"<li>{escape(_test_line(test))}{_responses(test) if linked else ''}</li>" for test in tests)
-    published = f"published (quoted): {claim['published']}" if claim["published"] else ""
+    asides = "".join(map(_aside, _asides(claim)))
     return (
         f"<tr id='{escape(claim['id'])}'><td><code>{escape(claim['id'])}</code>{_aside(claim['variant'])}</td>"
-        f"<td>{escape(claim['section'])}</td><td>{escape(claim['statement'])}{_aside(published)}</td>"
-        f"<td class='verdict' style='color:{COLOURS[claim['verdict']]}'>{escape(claim['verdict'])}</td>"
-        f"<td class='small'><ul>{evidence}</ul></td></tr>"
+        f"<td>{escape(claim['section'])}</td><td>{escape(claim['statement'])}{asides}</td>"
+        f"<td class='verdict' style='color:{COLOURS[plain(claim['verdict'])]}'>{escape(claim['verdict'])}"
+        f"{_aside(_p(claim).strip())}</td><td class='small'><ul>{evidence}</ul></td></tr>"
     )
+
+
+def _asides(claim: dict[str, Any]) -> list[str]:
+    """What stands below a statement."""
+    told = [TAUGHT] if claim["taught"] else []
+    told += [f"expected: {claim['expects']}"] if claim["primary"] else []
+    told += [claim["note"]] if claim["note"] else []
+    return told + ([f"published (quoted): {claim['published']}"] if claim["published"] else [])
 
 
 def _aside(text: str) -> str:
     return f"<br><span class='small'>{escape(text)}</span>" if text else ""
 
 
-def _claims(ledger: pd.DataFrame) -> pd.DataFrame:
-    return ledger.drop_duplicates(["id", "variant"])
+def _p(claim: dict[str, Any]) -> str:
+    """The statement's corrected p-value."""
+    if pd.isna(claim["p_adjusted"]):
+        return ""
+    p = claim["p_no_effect"] if plain(claim["verdict"]) == NO_EFFECT else claim["p_adjusted"]
+    return f" p {'< 0.0001' if p < 1e-4 else f'= {p:.2g}'} ({claim['correction']})"
 
 
-def _groups(ledger: pd.DataFrame):
+def _parts(ledger: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Primary statements and others, of those that there are."""
+    for title, chosen in ((PRIMARY, ledger["primary"]), (OTHER, ~ledger["primary"])):
+        if chosen.any():
+            yield title, ledger[chosen]
+
+
+def _groups(ledger: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Each statement and variant with its tests, in the list's order."""
     for _, tests in ledger.groupby(["place", "variant"], sort=True):
         yield tests.iloc[0].to_dict(), tests.to_dict("records")
 
 
-def _responses(test: dict) -> str:
-    """A link to the responses that a test is about; none where nothing was tested."""
-    if pd.isna(test["value"]):
+def _responses(test: dict[str, Any]) -> str:
+    """A link to the responses that a test is about; none where nothing was tested, or where they are no traces."""
+    if pd.isna(test["value"]) or test["of"] in ("sets", "solutions"):
         return ""
     view = f"{test['of']}/{test['benchmark']}" if test["benchmark"] else test["of"]
     return f" <a href='{escape(reading_room.link(view=view))}'>responses</a>"
 
 
-def _test_line(test: dict) -> str:
-    """A test in words, its effect and interval, its verdict, and what would decide it."""
+def _test_line(test: dict[str, Any]) -> str:
+    """A test in words, its effect and interval, what it rests on, and what would decide it."""
+    where = ", ".join(filter(None, [test["benchmark"], test["part"]]))
+    said = test["test"] + (f" ({where})" if where else "")
+    remark = f"; {test['remark']}" if test["remark"] and test["remark"] != test["test"] else ""
     if pd.isna(test["value"]):
-        return test["test"]
-    where = ", ".join(filter(None, [test["benchmark"], f"|D| = {test['sizes']}" if test["sizes"] else ""]))
-    digits = DIGITS[test["metric"]]
-    interval = "" if pd.isna(test["low"]) else f" [{test['low']:.{digits}f}, {test['high']:.{digits}f}]"
-    found = f"{test['value']:.{digits}f}{interval}{UNITS[test['metric']]}: {test['test_verdict']}"
-    decide = f"; would need {test['would_decide']}" if isinstance(test["would_decide"], str) else ""
-    return f"{test['test']}{f' ({where})' if where else ''}: {found}{decide}"
+        return said + remark
+    share = ", as a share of " in test["test"]
+    digits = SHARE_DIGITS if share else DIGITS[test["metric"]]
+    unit = "" if share else UNITS.get(test["metric"], "")
+    found = f"{test['value']:.{digits}f}{_interval(test['low'], test['high'], digits)}{unit}"
+    own = _interval(test["plain_low"], test["plain_high"], digits)
+    if own != _interval(test["low"], test["high"], digits):
+        found += f", by its own variance alone{own}"
+    if pd.notna(test["margin"]):
+        found += f", margin {test['margin']:.{digits}f}"
+    found += f"; {_number(test['models'], 'base model')}, {_number(test['problems'], 'problem')}"
+    return f"{said}: {found}{_needed(test)}{remark}"
+
+
+def _interval(low: float, high: float, digits: int) -> str:
+    return "" if pd.isna(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _number(count: float, what: str) -> str:
+    return f"{count:.0f} {what}{'' if count == 1 else 's'}"
+
+
+def _needed(test: dict[str, Any]) -> str:
+    """How many base models would decide an open test."""
+    if plain(test["verdict"]) != OPEN:
+        return ""
+    if pd.isna(test["models_needed"]):
+        return "; more than 1,000 base models would decide"
+    return f"; would need {test['models_needed']:.0f} base models"

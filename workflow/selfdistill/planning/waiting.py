@@ -1,10 +1,9 @@
 """What a reader waits for: the tables and figures that a study's files hold, and the claims that its responses decide.
 
-A claim's files are found by the selection that the ledger itself makes (`ledger.compared`), on units that hold a file's
-place in the list instead of a measured value.
+A claim's files are found by the selection that the ledger itself makes (`claims.effects.compared`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from selfdistill.artifacts import FIGURES, TABLES
-from selfdistill.claims.ledger import compared
+from selfdistill.claims.effects import compared
 from selfdistill.claims.statements import read_claims
-from selfdistill.claims.units import LABELS, VALUES
+from selfdistill.claims.units import LABELS, SELECTION, TENTHS, windows
 from selfdistill.errors import UserError
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.work import Study
-from selfdistill.study import BASE
+from selfdistill.study import BASE, SFT_SETS
 from selfdistill.training.settings import Run
 
 CLAIMS = Path("config/claims.yaml")
@@ -81,19 +80,14 @@ def claim_jobs(graph: Graph, study: Study) -> dict[str, set[int]]:
     verdict needs the ledger only.
     """
     maker = makers(graph)
-    files = [path for path, _ in _labelled(study)]
-    units = pd.DataFrame([_unit(place, labels) for place, (_, labels) in enumerate(_labelled(study))])
+    cells = pd.DataFrame([{**LABELS, **labels, "file": path} for path, labels in _labelled(study)])
+    cells = cells.drop_duplicates(ignore_index=True)  # runs share their base models
     roles = study.config.claims.roles
     found: dict[str, set[int]] = {}
     for claim in read_claims(study.root / CLAIMS):
-        cells = compared(claim, roles.get(claim.role or ""), units) if claim.tests else []
-        places = {int(place) for cell in cells for place in cell["value"]}
-        found[claim.id] = {maker[files[place]].id for place in places if files[place] in maker}
+        files = compared(claim, roles.get(claim.role or ""), cells) if claim.tests else []
+        found[claim.id] = {maker[file].id for file in files if file in maker}
     return found
-
-
-def _unit(place: int, labels: Mapping[str, Any]) -> dict[str, Any]:
-    return {**LABELS, "problem_id": str(place), **dict.fromkeys(VALUES, place), **labels}
 
 
 def _labelled(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -104,39 +98,60 @@ def _labelled(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _on_policy(run, study)
 
 
+def _of_model(model: str, study: Study) -> dict[str, Any]:
+    return {**study.labels[model], "base": study.base_of(model)}
+
+
 def _guidance(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     for model in study.config.selection.models:
+        common = _of_model(model, study)
         for setting in study.tested_settings:
-            labels = {"of": "guidance", "setting": setting, "replicate": model, "family": study.labels[model]["family"]}
-            yield study.traces(model, setting), labels
+            yield study.traces(model, setting), {**common, "of": "guidance", "setting": setting}
+        yield study.traces(model, SELECTION), {**common, "of": "solutions", "setting": "solution"}
 
 
 def _fine_tuned(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     for model in study.config.sft.models:
-        common = {"of": "sft", "replicate": model, "family": study.labels[model]["family"]}
+        common = _of_model(model, study)
+        for data in SFT_SETS:
+            yield study.dataset(model, data), {**common, "of": "sets", "data": data}
         for name in (BASE, *study.sft_runs):
             run = {"data": BASE, "learning_rate": np.nan} if name == BASE else vars(study.sft_runs[name])
             for benchmark in study.config.evaluation.benchmarks:
-                yield study.evaluation(model, name, benchmark), {**common, **run, "benchmark": benchmark}
+                labels = {**common, **run, "of": "sft", "benchmark": benchmark}
+                yield study.evaluation(model, name, benchmark), labels
 
 
 def _on_policy(run: Run, study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
-    common = {**study.labels[run.model], "replicate": f"{run.model}/{run.seed}"}
+    common, settings = _of_model(run.model, study), study.config.onpolicy
+    size = study.problem_count(run.problem_set).typical if run.problems is None else run.problems
+    draws = run.steps * run.batch_size
+    seen = min(size, draws)
     labels = {
         **common,
+        "seed": run.seed,
         "problem_set": run.problem_set,
         "learning_rate": run.learning_rate,
         "method": run.method,
         "context": run.context or "none",
         "top_k": run.top_k or 0,
         "teacher_update_rate": run.teacher_update_rate or 0.0,
-        "size": np.inf if run.problems is None else float(run.problems),
-        "whole_size": study.problem_count(run.problem_set).typical,
+        "whole": run.problems is None,
+        "seen": float(seen),
+        "exposures": draws / seen,
     }
-    for when in ("first", "last", "whole"):
-        yield study.rollouts(run.model, run.id), {**labels, "of": "training", "when": when}
+    steps = pd.Series(range(1, run.steps + 1))
+    for when, progress, chosen in windows(steps, run.steps, settings.window):
+        if chosen.any():
+            rollouts = {**labels, "of": "training", "when": when, "progress": progress}
+            yield study.rollouts(run.model, run.id), rollouts
+    checkpoints = sorted(study.evaluated_steps(run))
+    halfway = [step for step in checkpoints if 2 * step <= checkpoints[-1]]
+    times = [("last", np.nan), *(("half", np.nan) for _ in halfway[:1])]
+    times += [("checkpoint", TENTHS * step / checkpoints[-1]) for step in checkpoints]
+    along = study.along_training(run.model, run.id)
     for benchmark in study.benchmarks_of(run):
-        along = study.along_training(run.model, run.id)
-        yield along, {**labels, "of": "evaluation", "benchmark": benchmark}
+        for when, progress in times:
+            yield along, {**labels, "of": "evaluation", "when": when, "progress": progress, "benchmark": benchmark}
         base = study.evaluation(run.model, BASE, benchmark)
         yield base, {**common, "of": "evaluation", "method": "base", "benchmark": benchmark}

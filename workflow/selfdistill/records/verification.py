@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from selfdistill import models, tables
-from selfdistill.claims.verdicts import NOT_TESTABLE, holm, overall_verdict
+from selfdistill.claims.ledger import judged
 from selfdistill.errors import UserError
 from selfdistill.files import is_unchanged, sha256_file
 from selfdistill.pages import reading_room
@@ -251,10 +251,11 @@ def _room_problems(page: Path) -> Iterator[str]:
 def _ledger_problems(path: Path) -> Iterator[str]:
     """Whether verdicts follow from the numbers beside them."""
     ledger = tables.read(path, "ledger")
-    tested = ledger["p"].notna()
-    if tested.any() and not np.allclose(holm(ledger.loc[tested, "p"].to_numpy()), ledger.loc[tested, "p_adjusted"]):
+    anew = judged(ledger)
+    numbers = ["p", "p_adjusted", "p_no_effect"]
+    if not np.allclose(ledger[numbers].astype(float), anew[numbers].astype(float), equal_nan=True):
         yield "claims/ledger.parquet: adjusted p-values do not follow from the p-values"
-    for (claim, variant), rows in ledger.groupby(["id", "variant"], sort=False):
-        verdicts = rows["test_verdict"].fillna(NOT_TESTABLE).tolist()
-        if set(rows["verdict"]) != {overall_verdict(verdicts)}:
-            yield f"claims/ledger.parquet: the verdict of '{claim}' {variant}does not follow from its tests"
+    wrong = ledger[ledger["verdict"] != anew["verdict"]].drop_duplicates(["id", "variant"])
+    for _, row in wrong.iterrows():
+        name = " ".join(filter(None, [f"'{row['id']}'", row["variant"]]))
+        yield f"claims/ledger.parquet: the verdict of {name} does not follow from its tests"

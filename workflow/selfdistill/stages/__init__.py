@@ -13,7 +13,7 @@ from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
 from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
 from selfdistill.stages.figures import draw_figure
-from selfdistill.stages.claims import build_reading_room, make_ledger, record_config, render_ledger
+from selfdistill.stages.claims import build_reading_room, export_claims, make_ledger, record_config, render_ledger
 from selfdistill.stages.inspection import compare, diff, draw, explain, fingerprint, plan, trace, verify
 from selfdistill.stages.upkeep import bundle_provenance, document_config, prefetch, resolve_revisions, show_verdicts
 # isort: on
@@ -36,6 +36,7 @@ __all__ = [
     "evaluate_checkpoints",
     "evaluate_model",
     "explain",
+    "export_claims",
     "fingerprint",
     "list_runs",
     "list_trained",

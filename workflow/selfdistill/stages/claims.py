@@ -3,13 +3,24 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.claims.statements import Role
 from selfdistill.pages.reading_room import Limits
-from selfdistill.parameters import Models, Out, ProblemTables, RunTable, SftRunTable, StudyName, Traces, Window
+from selfdistill.parameters import (
+    Confidence,
+    Models,
+    Out,
+    ProblemTables,
+    ResultsFolder,
+    RunTable,
+    SftRunTable,
+    StudyName,
+    Traces,
+    Window,
+)
 from selfdistill.stages.registry import STEP, stage
 
 Ledger = Annotated[Path, "Table of the claims ledger."]
+ScaleName = Annotated[str, "Scale of the study: microcosm, one GPU or paper."]
 
 
 @stage(STEP)
@@ -17,6 +28,8 @@ def make_ledger(
     *,
     claims: Annotated[Path, "The statements (config/claims.yaml)."],
     guidance: Traces,
+    selection: Annotated[list[Path], "Tables of the responses among which c = s is found."],
+    sets: Annotated[list[Path], "Data sets of fine-tuning."],
     sft: Traces,
     sft_runs: SftRunTable,
     runs: RunTable,
@@ -26,8 +39,10 @@ def make_ledger(
     roles: Annotated[dict[str, Role | None], "Which models play the paper's parts, as JSON."],
     models: Models,
     window: Window,
-    bootstrap: Bootstrap,
+    rollouts_per_prompt: Annotated[int, "Rollouts per prompt and step."],
+    confidence: Confidence,
     out: Out,
+    out_effects: Annotated[Path, "Where the effects of each base model go."],
 ) -> None:
     """Test the paper's statements on a study's responses."""
     from selfdistill import tables
@@ -37,6 +52,8 @@ def make_ledger(
 
     tested = units.read_units(
         guidance=guidance,
+        selection=selection,
+        sets=sets,
         sft=sft,
         sft_runs=sft_runs,
         runs=runs,
@@ -45,21 +62,60 @@ def make_ledger(
         bases=bases,
         models=models,
         window=window,
+        rollouts_per_prompt=rollouts_per_prompt,
     )
-    tables.write(ledger(read_claims(claims), tested, roles, bootstrap=bootstrap), out, "ledger")
+    found, effects = ledger(read_claims(claims), tested, roles, confidence=confidence)
+    tables.write(found, out, "ledger")
+    tables.write(effects, out_effects, "effects")
 
 
 @stage(STEP)
-def render_ledger(*, ledger: Ledger, study: StudyName, out_markdown: Out, out_html: Out, out_front: Out) -> None:
+def export_claims(
+    *,
+    ledger: Ledger,
+    effects: Annotated[Path, "Table of the effects of each base model."],
+    claims: Annotated[Path, "The statements (config/claims.yaml)."],
+    results: ResultsFolder,
+    logs: Annotated[Path, "Folder of the jobs' benchmark files."],
+    study: StudyName,
+    scale: ScaleName,
+    out: Out,
+) -> None:
+    """Write the claims ledger for other programs to read (docs/claims_json.md)."""
+    import json
+
+    from selfdistill import tables
+    from selfdistill.claims.export import exported
+    from selfdistill.claims.statements import read_statements
+    from selfdistill.files import write_text
+
+    table, each = tables.read(ledger, "ledger"), tables.read(effects, "effects")
+    _, conflicts = read_statements(claims)
+    content = exported(table, each, conflicts, study=study, scale=scale, results=results, logs=logs)
+    write_text(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+@stage(STEP)
+def render_ledger(
+    *,
+    ledger: Ledger,
+    claims: Annotated[Path, "The statements (config/claims.yaml)."],
+    study: StudyName,
+    scale: ScaleName,
+    out_markdown: Out,
+    out_html: Out,
+    out_front: Out,
+) -> None:
     """Write the claims ledger as Markdown, as a page, and as the part of a page that the report begins with."""
     from selfdistill import tables
+    from selfdistill.claims.statements import read_statements
     from selfdistill.files import write_text
     from selfdistill.pages import ledger_page
 
-    table = tables.read(ledger, "ledger")
-    write_text(out_markdown, ledger_page.markdown(table, study))
-    write_text(out_html, ledger_page.html(table, study))
-    write_text(out_front, ledger_page.front(table))
+    table, (_, conflicts) = tables.read(ledger, "ledger"), read_statements(claims)
+    write_text(out_markdown, ledger_page.markdown(table, conflicts, study, scale))
+    write_text(out_html, ledger_page.html(table, conflicts, study, scale))
+    write_text(out_front, ledger_page.front(table, conflicts, scale))
 
 
 @stage(STEP)
