@@ -6,6 +6,11 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 STUDY ?= microcosm
+# Of a study other than the default one: its configuration, for its repetitions.
+CONFIGFILE ?=
+# Studies that differ from it by seed and base model alone: what `make compare` is judged by.
+REPETITIONS ?= 11
+REPETITION = $(STUDY)_repetition_
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
 # One after the other: each wants the machine for itself.
@@ -19,7 +24,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report compare reference bench clean
+.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report compare repetition spread reference bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -94,14 +99,25 @@ resolve: env  ## check that the pins of envs/*.yaml fit together (needs the pack
 report: reproduce  ## results/microcosm/report.zip, readable offline
 	@snakemake --report results/microcosm/report.zip
 
-compare: env  ## a fresh run against the reference results, value by value
+compare: env  ## whether a fresh run reproduces the reference results: equal, or as far away as another base model's
 	@selfdistill compare --fresh results/$(STUDY) --reference results/reference/$(STUDY)
+
+repetition: env  ## the tables of the default study with other seeds, as SEED=1: results/microcosm_repetition_1
+	@snakemake tables --cores $(CORES) $(CONFIGFILE:%=--configfile %) \
+	  --config study=$(REPETITION)$(SEED) seed=$(SEED) 'models={microcosm: {seed: $(SEED)}}'
+
+spread: env  ## the tables of REPETITIONS=11 such studies, for make reference; hours, to be interrupted at will
+	@$(TIMED); set -e; test -f results/$(STUDY)/config.yaml || { echo "results/$(STUDY) is not finished"; exit 1; }; \
+	for seed in $$(seq $(REPETITIONS)); do $(MAKE) --no-print-directory repetition SEED=$$seed; done; \
+	selfdistill gather-spread --results results/$(STUDY) --out results/$(STUDY)/spread.parquet \
+	  --repetitions $$(seq -f 'results/$(REPETITION)%g' $(REPETITIONS)); \
+	for folder in results work logs; do rm -rf $$(seq -f "$$folder/$(REPETITION)%g" $(REPETITIONS)); done
 
 reference: env  ## make a finished run's tables, figures and provenance the reference (STUDY=microcosm_thorough for that one)
 	@set -e; test -f results/$(STUDY)/claims/ledger.parquet || { echo "results/$(STUDY) is not finished"; exit 1; }; \
 	rm -rf results/reference/$(STUDY); \
 	cd results/$(STUDY); \
-	find tables figures claims datasets curves.parquet config.yaml -type f ! -path 'datasets/*.parquet' \
+	find tables figures claims datasets curves.parquet config.yaml $$(ls spread.parquet 2>/dev/null) -type f ! -path 'datasets/*.parquet' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
 	find . \( -name '*.provenance.json' -o -path ./provenance.jsonl \) ! -path './reading_room/*' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
