@@ -124,12 +124,13 @@ def _verdict(found: Judgement, values: int) -> list[str]:
     if not found.reproduced:
         said = "NOT reproduced: more differs than another base model explains."
     return [
-        f"{run.outside} of {values} values lie outside the {100 * CONFIDENCE:.0f} % prediction interval of {len(others)} "
-        f"runs with base models of their own (half of all within {np.median(size):.1f} standard deviations of their mean, "
-        f"all within {size.max():.1f}). Each of these runs, left out, has {min(outside)} to {max(outside)} outside that "
-        f"of the others; chance allows {found.most_outside:.0f}.",
-        f"What no mixture of these runs explains is {run.unexplained:.2f} standard deviations per value. Of each of them, "
-        f"left out, it is {min(unexplained):.2f} to {max(unexplained):.2f}; chance allows {found.most_unexplained:.2f}.",
+        f"{run.outside} of {values} values lie outside the {100 * CONFIDENCE:.0f} % prediction interval of "
+        f"{len(others)} runs with other base models; each of these, left out, has {min(outside)} to {max(outside)} "
+        f"outside that of the rest; chance allows {found.most_outside:.0f}. Half of the values lie within "
+        f"{np.median(size):.1f} standard deviations of the mean, all within {size.max():.1f}.",
+        f"What no mixture of these runs explains is {run.unexplained:.2f} standard deviations per value; of each of "
+        f"these, left out, {min(unexplained):.2f} to {max(unexplained):.2f}; chance allows "
+        f"{found.most_unexplained:.2f}.",
         said,
     ]
 
