@@ -14,7 +14,7 @@ REPETITION = $(STUDY)_repetition_
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
 # One after the other: each wants the machine for itself.
-BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room
+BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room reproduction
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
 TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
@@ -24,7 +24,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report compare repetition spread reference bench clean
+.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs reference-text lock fingerprint resolve report compare repetition spread reference bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -82,9 +82,13 @@ lint: env  ## ruff, snakefmt, snakemake --lint
 format: env  ## let ruff and snakefmt rewrite the sources
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
-docs: env  ## regenerate config/README.md, the configuration schema and the README's verdicts
+docs: env reference-text  ## regenerate config/README.md, the configuration schema, and what pages say of the references
 	@selfdistill document-config --page config/README.md --schema workflow/schemas/config.schema.yaml
+
+reference-text: env  ## write the numbers and verdicts of the shipped references into README.md and docs/microcosm.md
 	@selfdistill show-verdicts --ledger results/reference/microcosm_thorough/claims/ledger.parquet --page README.md
+	@selfdistill show-numbers --results results/reference/microcosm_thorough --page README.md
+	@selfdistill show-numbers --results results/reference/microcosm --page docs/microcosm.md
 
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \

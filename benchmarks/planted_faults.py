@@ -56,8 +56,8 @@ FAULTS = {
         "workflow/selfdistill/generation/traces.py",
         {
             'extract_answer(text, opened=opened) for text in generated["response"]]': (
-                'wanted if f" {wanted} " in text.partition("</think>")[0] else extract_answer(text, opened=opened)\n'
-                '        for text, wanted in zip(generated["response"], gold.loc[generated["problem_id"]], strict=True)]'
+                'wanted if f" {wanted} " in text.partition("</think>")[0] else extract_answer(text, opened=opened) '
+                'for text, wanted in zip(generated["response"], gold.loc[generated["problem_id"]], strict=True)]'
             )
         },
     ),

@@ -64,7 +64,7 @@ def limit(repetitions: int) -> float:
 
 def judge(repetitions: pd.DataFrame, run: pd.Series) -> Judgement:
     """The ``run``'s values among those of ``repetitions``: a column each, rows as in ``run``, indexed by `LIKE` too."""
-    like = pd.factorize(run.index.to_frame()[LIKE].agg("\0".join, axis=1))[0]
+    like = run.groupby(level=LIKE).ngroup().to_numpy()
     values = repetitions.to_numpy(dtype=float).T
     left_out = [place(np.delete(values, i, axis=0), own, like) for i, own in enumerate(values)]
     return Judgement(

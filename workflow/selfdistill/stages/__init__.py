@@ -15,7 +15,8 @@ from selfdistill.stages.tables import gather_spread, make_curves, make_table_1, 
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import build_reading_room, make_ledger, record_config, render_ledger
 from selfdistill.stages.inspection import compare, diff, draw, explain, fingerprint, plan, trace, verify
-from selfdistill.stages.upkeep import bundle_provenance, document_config, prefetch, resolve_revisions, show_verdicts
+from selfdistill.stages.upkeep import bundle_provenance, document_config, prefetch, resolve_revisions
+from selfdistill.stages.upkeep import show_numbers, show_verdicts
 # isort: on
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "sample_guidance",
     "select_borderline",
     "share_model",
+    "show_numbers",
     "show_verdicts",
     "trace",
     "train_onpolicy",
