@@ -152,6 +152,25 @@ def test_a_missing_arm_is_never_reproduced(tmp_path, runs, reference):
     assert f"! table_1 / m / arm 0 / metric 0: missing, reference {runs[0][0, 0]:.4g}\n" in report
 
 
+def test_a_value_that_a_repetition_has_no_number_for_is_not_judged(tmp_path, runs, reference):
+    spread = tables.read(reference / compare.SPREAD, "summary")
+    here = (spread["row"] == "arm 3") & (spread["metric"] == "metric 2")
+    spread.loc[here & (spread["study"] == "s4"), "value"] = None
+    tables.write(spread, reference / compare.SPREAD, "summary")
+    for value in (300, None):
+        away = [
+            {**row, "value": value} if row["row"] == "arm 3" and row["metric"] == "metric 2" else row
+            for row in rows_of(runs[-1])
+        ]
+        report, reproduced = compare.compare_folders(folder(tmp_path / "fresh", away), reference)
+        assert reproduced and "\n1 values are undefined in some repetition, and not judged.\n" in report
+
+
+def test_equal_undefined_values_are_equal(tmp_path):
+    paths = [folder(tmp_path / name, changed(0, value=None)) for name in ("fresh", "reference")]
+    assert compare.compare_folders(*paths)[0].startswith("All 2 values are equal.")
+
+
 def test_a_value_outside_is_told_with_its_place(tmp_path, runs, reference):
     away = runs[-1].copy()
     away[3, 2] = 300

@@ -25,36 +25,40 @@ def compare_folders(fresh: Path, reference: Path) -> tuple[str, bool]:
     without tables, or a spread of too few repetitions.
     """
     both = pd.DataFrame({"fresh": measured(fresh), "reference": measured(reference)})
-    missing = both.isna().any(axis=1)
     same = pd.Series(np.isclose(both["fresh"], both["reference"], rtol=1e-12, atol=0), both.index)
     lines = [arithmetic.compared(fresh, reference)]
     if same.all():
         return "\n".join([f"All {len(both)} values are equal.", *lines]), True
+    missing = both.isna().any(axis=1)
     lines.append(f"{len(both)} values: {same.sum()} equal, {(~same & ~missing).sum()} not, {missing.sum()} missing.")
-    lines += [_line(name, row) for name, row in both[missing].iterrows()]
     if not (reference / SPREAD).is_file():
-        lines += [_line(name, row) for name, row in both[~same & ~missing].iterrows()]
+        lines += [_line(name, row) for name, row in both[~same].iterrows()]
         lines.append(f"{reference} has no {SPREAD} of repetitions (`make spread`): only exact equality can be judged.")
         return "\n".join(lines), False
-    told, reproduced = _judged(both[~missing], reference)
+    repetitions, undefined = _repetitions(reference, both["reference"])
+    if undefined.any():
+        lines.append(f"{undefined.sum()} values are undefined in some repetition, and not judged.")
+    missing &= ~undefined
+    lines += [_line(name, row) for name, row in both[missing].iterrows()]
+    told, reproduced = _judged(both[~missing & ~undefined], repetitions[~missing & ~undefined])
     return "\n".join([*lines, *told]), reproduced and not missing.any()
 
 
 def gather(results: Path, repetitions: Sequence[Path]) -> pd.DataFrame:
     """The tables of all ``repetitions`` of the study in ``results``, one below the other.
 
-    `UserError` for too few, for one of other settings than the study's, or without one of its values.
+    `UserError` for too few, for one of other settings than the study's, or without one of its rows.
     """
     if len(repetitions) + 1 < FEWEST:
         raise UserError(f"{len(repetitions)} repetitions of {results} are too few: at least {FEWEST - 1} are needed")
-    settings, values = _settings(results), measured(results)
+    settings, rows = _settings(results), _summaries(results).set_index(KEYS).index
     found = []
     for folder in repetitions:
         if (name := _first_difference(settings, _settings(folder))) is not None:
             raise UserError(f"{folder} is no repetition of {results}: '{name}' differs in their config.yaml")
-        if len(lacking := values.index.difference(measured(folder).index)):
-            raise UserError(f"{folder} is no repetition of {results}: it lacks {_name(lacking[0])}")
         found.append(_summaries(folder))
+        if len(lacking := rows.difference(found[-1].set_index(KEYS).index)):
+            raise UserError(f"{folder} is no repetition of {results}: it lacks {_name(lacking[0])}")
     everything = pd.concat(found)
     if everything["study"].nunique() < len(found):
         raise UserError(f"a repetition of {results} is given twice, or two have the same name of the study")
@@ -62,7 +66,7 @@ def gather(results: Path, repetitions: Sequence[Path]) -> pd.DataFrame:
 
 
 def measured(folder: Path) -> pd.Series:
-    """All measured values of a results folder by `KEYS`."""
+    """All measured values of a results folder by `KEYS`, without those that are undefined."""
     return _values(_summaries(folder))
 
 
@@ -75,7 +79,7 @@ def _summaries(folder: Path) -> pd.DataFrame:
 
 
 def _values(summary: pd.DataFrame) -> pd.Series:
-    return summary.set_index(KEYS)["value"].sort_index()
+    return summary.set_index(KEYS)["value"].dropna().sort_index()
 
 
 def _settings(folder: Path) -> dict[str, object]:
@@ -96,20 +100,27 @@ def _first_difference(first: dict[str, object], second: dict[str, object]) -> st
     return next((name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)), None)
 
 
-def _judged(both: pd.DataFrame, reference: Path) -> tuple[list[str], bool]:
-    """The lines of values outside, and what they amount to; and whether chance allows it."""
+def _repetitions(reference: Path, values: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
+    """The values of all repetitions of a reference, a column each and its own ``values`` the last, in their rows; and
+    whether one of them, though it has the row, has no number there."""
     spread = tables.read(reference / SPREAD, "summary")
-    repetitions = pd.DataFrame({study: _values(rows) for study, rows in spread.groupby("study")})
-    repetitions = repetitions.reindex(both.index).assign(**{"": both["reference"]}).dropna()
-    if repetitions.shape[1] < FEWEST:
+    if spread["study"].nunique() + 1 < FEWEST:
         raise UserError(
-            f"{reference / SPREAD} holds {repetitions.shape[1] - 1} repetitions: at least {FEWEST - 1} are needed"
+            f"{reference / SPREAD} holds {spread['study'].nunique()} repetitions: at least {FEWEST - 1} are needed"
         )
-    if len(repetitions) < len(both):
+    listed = spread.set_index(KEYS).index
+    if len(lacking := values.dropna().index.difference(listed)):
         raise UserError(
-            f"{reference / SPREAD} is of other settings than the tables beside it, since it lacks "
-            f"{_name(both.index.difference(repetitions.index)[0])}: run `make spread` once more"
+            f"{reference / SPREAD} is of other settings than the tables beside it, since it lacks {_name(lacking[0])}: "
+            "run `make spread` once more"
         )
+    found = pd.DataFrame({study: _values(rows) for study, rows in spread.groupby("study")}).reindex(values.index)
+    found = found.assign(**{"": values})
+    return found, found.isna().any(axis=1) & found.index.isin(listed)
+
+
+def _judged(both: pd.DataFrame, repetitions: pd.DataFrame) -> tuple[list[str], bool]:
+    """The lines of values outside, and what they amount to; and whether chance allows it."""
     found = judge(repetitions, both["fresh"])
     told = both.assign(mean=repetitions.mean(axis=1), deviation=found.run.deviations)
     outside = told[told["deviation"].abs() > limit(repetitions.shape[1])]
@@ -123,16 +134,19 @@ def _verdict(found: Judgement, values: int) -> list[str]:
     said = "Reproduced: the run lies where one with another base model lies."
     if not found.reproduced:
         said = "NOT reproduced: more differs than another base model explains."
-    return [
+    told = [
         f"{run.outside} of {values} values lie outside the {100 * CONFIDENCE:.0f} % prediction interval of "
         f"{len(others)} runs with other base models; each of these, left out, has {min(outside)} to {max(outside)} "
         f"outside that of the rest; chance allows {found.most_outside:.0f}. Half of the values lie within "
-        f"{np.median(size):.1f} standard deviations of the mean, all within {size.max():.1f}.",
-        f"What no mixture of these runs explains is {run.unexplained:.2f} standard deviations per value; of each of "
-        f"these, left out, {min(unexplained):.2f} to {max(unexplained):.2f}; chance allows "
-        f"{found.most_unexplained:.2f}.",
-        said,
+        f"{np.median(size):.1f} standard deviations of the mean, all within {size.max():.1f}."
     ]
+    if np.isfinite(run.unexplained):
+        told.append(
+            f"What no mixture of these runs explains is {run.unexplained:.2f} standard deviations per value; of each of "
+            f"these, left out, {min(unexplained):.2f} to {max(unexplained):.2f}; chance allows "
+            f"{found.most_unexplained:.2f}."
+        )
+    return [*told, said]
 
 
 def _name(keys: Sequence[str]) -> str:
