@@ -6,10 +6,15 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 STUDY ?= microcosm
+# Of a study other than the default one: its configuration, for its repetitions.
+CONFIGFILE ?=
+# Studies that differ from it by seed and base model alone: what `make compare` is judged by.
+REPETITIONS ?= 11
+REPETITION = $(STUDY)_repetition_
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
 # One after the other: each wants the machine for itself.
-BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room coverage
+BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room coverage reproduction
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
 TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
@@ -19,7 +24,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs lock fingerprint resolve report archive compare reference bench clean
+.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -77,9 +82,13 @@ lint: env  ## ruff, snakefmt, snakemake --lint
 format: env  ## let ruff and snakefmt rewrite the sources
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
-docs: env  ## regenerate config/README.md, the configuration schema and the README's verdicts
+docs: env reference-text  ## regenerate config/README.md, the configuration schema, and what pages say of the references
 	@selfdistill document-config --page config/README.md --schema workflow/schemas/config.schema.yaml
+
+reference-text: env  ## write the numbers and verdicts of the shipped references into README.md and docs/microcosm.md
 	@selfdistill show-verdicts --ledger results/reference/microcosm_thorough/claims/ledger.parquet --page README.md
+	@selfdistill show-numbers --results results/reference/microcosm_thorough --page README.md
+	@selfdistill show-numbers --results results/reference/microcosm --page docs/microcosm.md
 
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \
@@ -97,14 +106,25 @@ report: reproduce  ## results/microcosm/report.zip, readable offline
 archive: env  ## results/$(STUDY).zip: a finished study with its records and the workflow, as a Workflow Run RO-Crate
 	@selfdistill archive results/$(STUDY) --out results/$(STUDY).zip
 
-compare: env  ## a fresh run against the reference results, value by value
+compare: env  ## whether a fresh run reproduces the reference results: equal, or as far away as another base model's
 	@selfdistill compare --fresh results/$(STUDY) --reference results/reference/$(STUDY)
+
+repetition: env  ## the tables of the default study with other seeds, as SEED=1: results/microcosm_repetition_1
+	@snakemake tables --cores $(CORES) $(CONFIGFILE:%=--configfile %) \
+	  --config study=$(REPETITION)$(SEED) seed=$(SEED) 'models={microcosm: {seed: $(SEED)}}'
+
+spread: env  ## the tables of REPETITIONS=11 such studies, for make reference; hours, to be interrupted at will
+	@$(TIMED); set -e; test -f results/$(STUDY)/config.yaml || { echo "results/$(STUDY) is not finished"; exit 1; }; \
+	for seed in $$(seq $(REPETITIONS)); do $(MAKE) --no-print-directory repetition SEED=$$seed; done; \
+	selfdistill gather-spread --results results/$(STUDY) --out results/$(STUDY)/spread.parquet \
+	  --repetitions $$(seq -f 'results/$(REPETITION)%g' $(REPETITIONS)); \
+	for folder in results work logs; do rm -rf $$(seq -f "$$folder/$(REPETITION)%g" $(REPETITIONS)); done
 
 reference: env  ## make a finished run's tables, figures and provenance the reference (STUDY=microcosm_thorough for that one)
 	@set -e; test -f results/$(STUDY)/claims/ledger.parquet || { echo "results/$(STUDY) is not finished"; exit 1; }; \
 	rm -rf results/reference/$(STUDY); \
 	cd results/$(STUDY); \
-	find tables figures claims datasets curves.parquet config.yaml -type f ! -path 'datasets/*.parquet' \
+	find tables figures claims datasets curves.parquet config.yaml $$(ls spread.parquet 2>/dev/null) -type f ! -path 'datasets/*.parquet' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
 	find . \( -name '*.provenance.json' -o -path ./provenance.jsonl \) ! -path './reading_room/*' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \

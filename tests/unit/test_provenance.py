@@ -199,3 +199,18 @@ def test_make_reference_gives_the_shipped_form_byte_for_byte(tmp_path: Path):
 
 def files_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_every_record_names_the_machine_and_what_it_computed_with(tmp_path):
+    """In a process that has numpy and torch, as training has."""
+    code = (
+        "import numpy, torch; from pathlib import Path; from selfdistill.records import provenance; "
+        f"path = Path({str(tmp_path / 'f')!r}); path.write_text('x'); "
+        "provenance.write_sidecar(path, command=['selfdistill', 's'], inputs={}, parameters={}, seconds=1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    machine = json.loads(provenance.sidecar_path(tmp_path / "f").read_text())["machine"]
+    assert machine["processor"] and isinstance(machine["instruction_sets"], str)
+    assert {"torch", "numpy"} <= machine["in_use"].keys()
+    assert machine["in_use"].keys() & {"MKL", "OpenBLAS"}  # a BLAS, by the name of its code for this processor
+    assert "thread" in machine["in_use"]["torch"]

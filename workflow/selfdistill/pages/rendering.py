@@ -45,7 +45,7 @@ def wide(summary: pd.DataFrame, sft_runs: pd.DataFrame) -> pd.DataFrame:
     down, across = ("metric", "row") if shown["metric"].nunique() > MOST_COLUMNS else ("row", "metric")
     ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=in_order, kind="stable")
     cells = ordered.assign(
-        cell=[_cell(row) for row in ordered.to_dict("records")],
+        cell=[cell(row) for row in ordered.to_dict("records")],
         row=ordered["row"] + ordered["origin"].map(MARKS),
     )
     keys = [key for key in ("model", down, "benchmark") if cells[key].nunique() > 1 or key == down]
@@ -71,10 +71,10 @@ def _ranks(values: pd.Series, sft_runs: pd.DataFrame) -> pd.Series:
 def markdown(summary: pd.DataFrame, sft_runs: pd.DataFrame) -> str:
     """The table as Markdown, under a line that names its study and how its intervals were made."""
     table = wide(summary, sft_runs)
-    head = "| " + " | ".join(_escape_markdown(name) for name in table.columns) + " |"
-    lines = ["| " + " | ".join(map(_escape_markdown, row)) + " |" for row in table.itertuples(index=False)]
+    head = "| " + " | ".join(escape_markdown(name) for name in table.columns) + " |"
+    lines = ["| " + " | ".join(map(escape_markdown, row)) + " |" for row in table.itertuples(index=False)]
     rule = "|" + "---|" * len(table.columns)
-    parts = [f"**{_escape_markdown(stamp)}**" for stamp in _stamps(summary)]
+    parts = [f"**{escape_markdown(stamp)}**" for stamp in _stamps(summary)]
     return "\n\n".join([*parts, "\n".join([head, rule, *lines]), *_notes(summary), *_responses(summary)]) + "\n"
 
 
@@ -139,7 +139,8 @@ def _notes(summary: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _cell(row: dict) -> str:
+def cell(row: dict) -> str:
+    """A row of a summary as ``value [low, high] (low, high)``."""
     known = QUOTED_DIGITS if row["origin"] == "quoted" else DIGITS
     digits = next((n for start, n in known.items() if row["metric"].startswith(start)), 2)
     bounds = ("low", "high", "sampling_low", "sampling_high")
@@ -151,7 +152,8 @@ def _cell(row: dict) -> str:
     return shown if pd.isna(row["sampling_low"]) else f"{shown} ({sampling_low}, {sampling_high})"
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """A text as it is to be read, not as Markdown."""
     return re.sub(r"([\\`*_|<>&])", r"\\\1", text)
 
 

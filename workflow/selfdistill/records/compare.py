@@ -1,69 +1,159 @@
-"""A fresh run against a reference run, value by value, with intervals."""
+"""A fresh run against a reference: equal, or where it lies among repetitions with other base models."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from selfdistill import tables
 from selfdistill.errors import UserError
+from selfdistill.records import arithmetic
+from selfdistill.records.reproduction import CONFIDENCE, FEWEST, Judgement, judge, limit
 
 KEYS = ["artifact", "model", "row", "benchmark", "metric"]
-VALUES = ["value", "low", "high"]
-LEGEND = "! differs: intervals apart, or on one side only; ~ agrees, but lies outside the reference interval"
+SPREAD = "spread.parquet"  # of a reference: the tables of its repetitions
+OWN = ("study", "seed")  # of a configuration: what a repetition has of its own, beside the seeds of its base models
 
 
 def compare_folders(fresh: Path, reference: Path) -> tuple[str, bool]:
-    """A report on every table of either results folder, and whether all measured values agree.
+    """A report on every measured value of either results folder, and whether the fresh run reproduces the reference.
 
-    Values agree when their intervals overlap; values without an interval agree when they are equal. A table or row
-    that stands on one side only is a disagreement.
+    It does when all values are equal, or lie where those of another base model would, as the reference's `SPREAD`
+    tells (`reproduction`). A table or row that stands on one side only is never reproduced. `UserError` for a folder
+    without tables, or a spread of too few repetitions.
     """
-    names = _tables(fresh) | _tables(reference)
-    rows = pd.concat([match(_measured(fresh, name), _measured(reference, name)) for name in sorted(names)])
-    differing = rows[~rows["agrees"]]
-    lines = [_line(row) for row in rows.to_dict("records")]
-    lines.append(f"{len(rows)} values compared, {len(rows) - len(differing)} agree, {len(differing)} differ")
-    return "\n".join([LEGEND, *lines]), differing.empty
+    both = pd.DataFrame({"fresh": measured(fresh), "reference": measured(reference)})
+    same = pd.Series(np.isclose(both["fresh"], both["reference"], rtol=1e-12, atol=0), both.index)
+    lines = [arithmetic.compared(fresh, reference)]
+    if same.all():
+        return "\n".join([f"All {len(both)} values are equal.", *lines]), True
+    missing = both.isna().any(axis=1)
+    lines.append(f"{len(both)} values: {same.sum()} equal, {(~same & ~missing).sum()} not, {missing.sum()} missing.")
+    if not (reference / SPREAD).is_file():
+        lines += [_line(name, row) for name, row in both[~same].iterrows()]
+        lines.append(f"{reference} has no {SPREAD} of repetitions (`make spread`): only exact equality can be judged.")
+        return "\n".join(lines), False
+    repetitions, undefined = _repetitions(reference, both["reference"])
+    if undefined.any():
+        lines.append(f"{undefined.sum()} values are undefined in some repetition, and not judged.")
+    missing &= ~undefined
+    lines += [_line(name, row) for name, row in both[missing].iterrows()]
+    told, reproduced = _judged(both[~missing & ~undefined], repetitions[~missing & ~undefined])
+    return "\n".join([*lines, *told]), reproduced and not missing.any()
 
 
-def match(fresh: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """Measured values of both summaries side by side, with ``difference``, ``agrees`` and ``inside``.
+def gather(results: Path, repetitions: Sequence[Path]) -> pd.DataFrame:
+    """The tables of all ``repetitions`` of the study in ``results``, one below the other.
 
-    ``inside``: the fresh value lies in the reference interval, or equals the reference.
+    `UserError` for too few, for one of other settings than the study's, or without one of its rows.
     """
-    both = fresh.merge(reference, on=KEYS, how="outer", suffixes=("_fresh", "_reference"), sort=True)
-    overlap = (both["low_fresh"] <= both["high_reference"]) & (both["low_reference"] <= both["high_fresh"])
-    value, low, high = (both[name] for name in ("value_fresh", "low_reference", "high_reference"))
-    equal = np.isclose(value, both["value_reference"], rtol=1e-12, atol=0)
-    inside = equal | ((low <= value) & (value <= high))
-    return both.assign(difference=value - both["value_reference"], agrees=overlap | equal, inside=inside)
+    if len(repetitions) + 1 < FEWEST:
+        raise UserError(f"{len(repetitions)} repetitions of {results} are too few: at least {FEWEST - 1} are needed")
+    settings, rows = _settings(results), _summaries(results).set_index(KEYS).index
+    found = []
+    for folder in repetitions:
+        if (name := _first_difference(settings, _settings(folder))) is not None:
+            raise UserError(f"{folder} is no repetition of {results}: '{name}' differs in their config.yaml")
+        found.append(_summaries(folder))
+        if len(lacking := rows.difference(found[-1].set_index(KEYS).index)):
+            raise UserError(f"{folder} is no repetition of {results}: it lacks {_name(lacking[0])}")
+    everything = pd.concat(found)
+    if everything["study"].nunique() < len(found):
+        raise UserError(f"a repetition of {results} is given twice, or two have the same name of the study")
+    return everything
 
 
-def _tables(folder: Path) -> set[str]:
-    names = {path.name for path in (folder / "tables").glob("*.parquet")}
-    if not names:
+def measured(folder: Path) -> pd.Series:
+    """All measured values of a results folder by `KEYS`, without those that are undefined."""
+    return _values(_summaries(folder))
+
+
+def _summaries(folder: Path) -> pd.DataFrame:
+    paths = sorted((folder / "tables").glob("*.parquet"))
+    if not paths:
         raise UserError(f"{folder}/tables holds no table to compare")
-    return names
+    summary = pd.concat([tables.read(path, "summary") for path in paths])
+    return summary[summary["origin"] == "measured"]
 
 
-def _measured(folder: Path, name: str) -> pd.DataFrame:
-    path = folder / "tables" / name
+def _values(summary: pd.DataFrame) -> pd.Series:
+    return summary.set_index(KEYS)["value"].dropna().sort_index()
+
+
+def _settings(folder: Path) -> dict[str, object]:
+    """The recorded settings that a repetition shares, by dotted names."""
+    path = folder / "config.yaml"
     if not path.is_file():
-        return pd.DataFrame({key: pd.Series(dtype=str) for key in KEYS} | dict.fromkeys(VALUES, pd.Series(dtype=float)))
-    summary = tables.read(path, "summary")
-    return summary.loc[summary["origin"] == "measured", [*KEYS, *VALUES]]
+        raise UserError(f"{path}: no such file, so nothing says with which settings these tables were made")
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    models = {
+        name: {key: value for key, value in entry.items() if key != "seed"}
+        for name, entry in settings["models"].items()
+    }
+    shared = {name: value for name, value in settings.items() if name not in OWN} | {"models": models}
+    return pd.json_normalize(shared).iloc[0].to_dict()
 
 
-def _line(row: dict) -> str:
-    name = " / ".join(str(row[key]) for key in KEYS if row[key])
-    mark = "!" if not row["agrees"] else " " if row["inside"] else "~"
-    difference = "" if pd.isna(row["difference"]) else f", difference {row['difference']:+.3g}"
-    return f"{mark} {name}: {_shown(row, 'fresh')}, reference {_shown(row, 'reference')}{difference}"
+def _first_difference(first: dict[str, object], second: dict[str, object]) -> str | None:
+    return next((name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)), None)
 
 
-def _shown(row: dict, side: str) -> str:
-    value, low, high = (row[f"{name}_{side}"] for name in VALUES)
-    if pd.isna(value):
-        return "missing"
-    return f"{value:.4g}" if pd.isna(low) else f"{value:.4g} [{low:.4g}, {high:.4g}]"
+def _repetitions(reference: Path, values: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
+    """The values of all repetitions of a reference, a column each and its own ``values`` the last, in their rows; and
+    whether one of them, though it has the row, has no number there."""
+    spread = tables.read(reference / SPREAD, "summary")
+    if spread["study"].nunique() + 1 < FEWEST:
+        raise UserError(
+            f"{reference / SPREAD} holds {spread['study'].nunique()} repetitions: at least {FEWEST - 1} are needed"
+        )
+    listed = spread.set_index(KEYS).index
+    if len(lacking := values.dropna().index.difference(listed)):
+        raise UserError(
+            f"{reference / SPREAD} is of other settings than the tables beside it, since it lacks {_name(lacking[0])}: "
+            "run `make spread` once more"
+        )
+    found = pd.DataFrame({study: _values(rows) for study, rows in spread.groupby("study")}).reindex(values.index)
+    found = found.assign(**{"": values})
+    return found, found.isna().any(axis=1) & found.index.isin(listed)
+
+
+def _judged(both: pd.DataFrame, repetitions: pd.DataFrame) -> tuple[list[str], bool]:
+    """The lines of values outside, and what they amount to; and whether chance allows it."""
+    found = judge(repetitions, both["fresh"])
+    told = both.assign(mean=repetitions.mean(axis=1), deviation=found.run.deviations)
+    outside = told[told["deviation"].abs() > limit(repetitions.shape[1])]
+    return [*(_line(name, row) for name, row in outside.iterrows()), *_verdict(found, len(both))], found.reproduced
+
+
+def _verdict(found: Judgement, values: int) -> list[str]:
+    run, others = found.run, found.left_out
+    outside, unexplained = [other.outside for other in others], [other.unexplained for other in others]
+    size = np.abs(run.deviations)
+    said = "Reproduced: the run lies where one with another base model lies."
+    if not found.reproduced:
+        said = "NOT reproduced: more differs than another base model explains."
+    told = [
+        f"{run.outside} of {values} values lie outside the {100 * CONFIDENCE:.0f} % prediction interval of "
+        f"{len(others)} runs with other base models; each of these, left out, has {min(outside)} to {max(outside)} "
+        f"outside that of the rest; chance allows {found.most_outside:.0f}. Half of the values lie within "
+        f"{np.median(size):.1f} standard deviations of the mean, all within {size.max():.1f}."
+    ]
+    if np.isfinite(run.unexplained):
+        told.append(
+            f"What no mixture of these runs explains is {run.unexplained:.2f} standard deviations per value; of each of "
+            f"these, left out, {min(unexplained):.2f} to {max(unexplained):.2f}; chance allows "
+            f"{found.most_unexplained:.2f}."
+        )
+    return [*told, said]
+
+
+def _name(keys: Sequence[str]) -> str:
+    return " / ".join(str(key) for key in keys if key)
+
+
+def _line(keys: Sequence[str], row: pd.Series) -> str:
+    shown = {side: "missing" if pd.isna(row[side]) else f"{row[side]:.4g}" for side in ("fresh", "reference")}
+    line = f"! {_name(keys)}: {shown['fresh']}, reference {shown['reference']}"
+    return line if "mean" not in row else f"{line}, mean {row['mean']:.4g}, {row['deviation']:+.1f} standard deviations"

@@ -11,14 +11,16 @@ from selfdistill.stages.models import pretrain_model, register_model, share_mode
 from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
 from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
-from selfdistill.stages.tables import make_curves, make_table_1, make_table_2, make_table_3, render_table
+from selfdistill.stages.tables import gather_spread, make_curves, make_table_1, make_table_2, make_table_3, render_table
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import build_reading_room, export_claims, make_ledger, record_config, render_ledger
 from selfdistill.stages.inspection import compare, diff, draw, explain, fingerprint, plan, trace, verify
-from selfdistill.stages.upkeep import bundle_provenance, document_config, prefetch, resolve_revisions, show_verdicts
+from selfdistill.stages.upkeep import archive, bundle_provenance, document_config, prefetch, resolve_revisions
+from selfdistill.stages.upkeep import show_numbers, show_verdicts
 # isort: on
 
 __all__ = [
+    "archive",
     "QUESTION",
     "STAGES",
     "STEP",
@@ -38,6 +40,7 @@ __all__ = [
     "explain",
     "export_claims",
     "fingerprint",
+    "gather_spread",
     "list_runs",
     "list_trained",
     "load_problems",
@@ -57,6 +60,7 @@ __all__ = [
     "sample_guidance",
     "select_borderline",
     "share_model",
+    "show_numbers",
     "show_verdicts",
     "trace",
     "train_onpolicy",

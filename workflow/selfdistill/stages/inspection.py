@@ -10,12 +10,12 @@ from selfdistill.stages.registry import QUESTION, stage
 
 @stage(QUESTION)
 def compare(*, fresh: ResultsFolder, reference: ResultsFolder) -> int:
-    """Set the tables of one results folder against another's; status 1 when intervals do not overlap."""
+    """Whether one results folder reproduces another: equal tables, or as far away as another base model's; else 1."""
     from selfdistill.records.compare import compare_folders
 
-    report, agree = compare_folders(fresh, reference)
+    report, reproduced = compare_folders(fresh, reference)
     print(report)
-    return 0 if agree else 1
+    return 0 if reproduced else 1
 
 
 @stage(QUESTION)
@@ -29,10 +29,12 @@ def trace(file: Annotated[Path, "A table or figure."]) -> None:
 @stage(QUESTION)
 def verify(results: ResultsFolder) -> int:
     """Check all bytes of a results tree, records, models and ledger, computing nothing; status 1 if one is wrong."""
-    from selfdistill.records import verification
+    from selfdistill.records import arithmetic, verification
 
     problems = verification.verify(results)
     print("\n".join(problems))
+    if (mixed := arithmetic.mixed(results)) is not None:
+        print(mixed)
     held = ", ".join(f"{number} {what}" for what, number in verification.counts(results).items())
     print(f"{results}: {held}; " + (f"{len(problems)} problems" if problems else "all as recorded"))
     return 1 if problems else 0

@@ -1,5 +1,6 @@
 """Tables and curves, from responses alone."""
 
+from pathlib import Path
 from typing import Annotated
 
 from selfdistill.parameters import (
@@ -7,6 +8,7 @@ from selfdistill.parameters import (
     Models,
     Out,
     ProblemTables,
+    ResultsFolder,
     RunTable,
     SftRunTable,
     Summary,
@@ -134,3 +136,14 @@ def render_table(*, table: Summary, sft_runs: SftRunTable, out_csv: Out, out_mar
     write_text(out_csv, summary.to_csv(index=False))
     write_text(out_markdown, rendering.markdown(summary, runs))
     write_text(out_latex, rendering.latex(summary, runs))
+
+
+@stage(STEP)
+def gather_spread(
+    *, results: ResultsFolder, repetitions: Annotated[list[Path], "Results folders of its repetitions."], out: Out
+) -> None:
+    """Put the tables of a study's repetitions, which differ from it by their seeds, into one: what compare reads."""
+    from selfdistill import tables
+    from selfdistill.records.compare import gather
+
+    tables.write(gather(results, repetitions), out, "summary")

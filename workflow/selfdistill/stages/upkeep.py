@@ -23,6 +23,15 @@ def show_verdicts(
 
 
 @stage(UPKEEP)
+def show_numbers(*, results: ResultsFolder, page: Annotated[Path, "The page."]) -> None:
+    """Put a results folder's numbers and verdicts into a page's prose and tables, between their marks."""
+    from selfdistill.files import write_text
+    from selfdistill.pages import numbers
+
+    write_text(page, numbers.filled(page.read_text(encoding="utf-8"), results))
+
+
+@stage(UPKEEP)
 def resolve_revisions(*, repos: Repos, kind: Annotated[str, "dataset or model."] = "dataset", lock: Lock) -> None:
     """Look up the newest commits of hub repositories and add them to the lock file (needs the network)."""
     from selfdistill.problems import lock_revisions

@@ -31,6 +31,7 @@ KIND = {
     "make-table-1": "tables",
     "make-table-2": "tables",
     "make-table-3": "tables",
+    "gather-spread": "tables",
     "render-table": "tables",
     "make-ledger": "tables",
     "render-ledger": "tables",
