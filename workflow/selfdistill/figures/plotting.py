@@ -196,7 +196,8 @@ def draw_points(
         known = frame[["low", "high"]].notna().all(axis=1).to_numpy()
         lines(places[known], frame["low"][known], frame["high"][known], color=drawn_as.colour, linewidth=1.5)
         own = quantities.by_model(frame.assign(place=places))
-        axes.plot(*_placed(own["value"], own["place"], horizontal), **BASE_MODEL, color=drawn_as.colour)
+        if len(own):
+            axes.plot(*_placed(own["value"], own["place"], horizontal), **BASE_MODEL, color=drawn_as.colour)
     axes.plot(*_placed(values, places, horizontal), **_point(drawn_as, quoted))
 
 

@@ -41,7 +41,7 @@ from selfdistill.training.states import response_states
 
 SHIPPED = PACKAGE_ROOT.parent / "config" / "fingerprint.json"
 DIGITS = 16  # of a SHA-256 that are kept
-PACKAGES = ("torch", "numpy", "numba", "transformers", "trl", "pyarrow", "matplotlib")
+PACKAGES = ("torch", "numpy", "scipy", "numba", "transformers", "trl", "pyarrow", "matplotlib")
 PROMPTS, ROLLOUTS, PROMPT_TOKENS, RESPONSE_TOKENS = 12, 4, 20, 48
 
 # Answers and golds: some that rules decide, some that algebra does.
@@ -192,7 +192,7 @@ def _statistics() -> list[object]:
         [[found.low, found.high, found.df, found.p_above()] for found in (shared, parted, alone, moderated)],
         sampling_interval([values], 0.95),
         [function(values + 1 / 16) for function in (np.log2, np.log1p, np.expm1)],
-        values.T @ values,
+        (values / 7).T @ (values / 3),
     ]
 
 
@@ -213,7 +213,7 @@ def _figure(folder: Path) -> list[object]:
     figure = plotting.new_figure(2.0)
     axes, rng = figure.subplots(), random.Random(7)
     places = np.array([rng.randrange(1000) / 997 for _ in range(30)])
-    shown = pd.DataFrame({"value": places, "low": places - 0.1, "high": places + 0.1})
+    shown = pd.DataFrame({"value": places, "low": places - 0.1, "high": places + 0.1, "models": 1, "by_model": "{}"})
     plotting.draw_points(axes, np.arange(30.0), shown, plotting.DATASETS["guided"], along="y")
     plotting.draw_legend(figure, [plotting.legend_entry(plotting.DATASETS["guided"], interval=True)])
     axes.plot(np.arange(200) / 7, np.sin(np.arange(200) / 7))
