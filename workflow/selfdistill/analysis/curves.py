@@ -4,7 +4,7 @@ Runs that differ only by model (of one family), draw of problems or seed are rep
 one base model are averaged before anything else; a curve is the mean over base models.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, 
     for arm, members in _arms(runs):
         steps = _steps(cells, members)
         for step in steps:
-            parts = _by_model(members, lambda member, step=step: cells.get((*member, step)))
+            parts = _by_model((model, cells[model, run, step]) for model, run in members if (model, run, step) in cells)
             labels = {**arm, "benchmark": "", "step": step} | _behind(parts)
             found += _training(labels, parts, standard=step == steps[-1])
     return _frame(found, confidence)
@@ -85,11 +85,11 @@ def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, confiden
     for arm, members in _arms(runs):
         for benchmark in sorted({key[2] for key in cells if key[:2] in members}):
             here = {(*key[:2], key[3]): cell for key, cell in cells.items() if key[2] == benchmark}
-            bases = _by_model(members, lambda member: _base(cells, *member, benchmark))  # noqa: B023 (called at once)
             here |= {(*member, 0): _base(cells, *member, benchmark) for member in members}
             steps_here = _steps(here, members)
+            bases = _by_model((member[0], here[*member, 0]) for member in members)
             for step in steps_here:
-                parts = _by_model(members, lambda member: _at(here, member, step, benchmark))  # noqa: B023
+                parts = _by_model((member[0], _at(here, member, step, benchmark)) for member in members)
                 labels = {**arm, "benchmark": benchmark, "step": step} | _behind(parts)
                 found += _evaluation(labels, parts, bases if step else None, standard=step == steps_here[-1])
     return _frame(found, confidence)
@@ -134,13 +134,11 @@ def _at(cells: Mapping[tuple, pd.DataFrame], member: Run, step: int, benchmark: 
     return cells[*member, step]
 
 
-def _by_model(members: list[Run], cell: Callable[[Run], pd.DataFrame | None]) -> dict[str, list[pd.DataFrame]]:
-    """By base model, the cells of its runs; without runs that have none."""
+def _by_model(cells: Iterable[tuple[str, pd.DataFrame]]) -> Cells:
+    """``cells`` of runs, each with its base model, by base model."""
     found: dict[str, list[pd.DataFrame]] = {}
-    for member in members:
-        own = cell(member)
-        if own is not None:
-            found.setdefault(member[0], []).append(own)
+    for model, cell in cells:
+        found.setdefault(model, []).append(cell)
     return found
 
 
@@ -150,16 +148,16 @@ def _behind(parts: Cells) -> dict[str, object]:
     return {
         "runs": len(cells),
         "samples": int(sum(cell["rollouts"].sum() for cell in cells)),
-        "band": _band({model: own[0] for model, own in parts.items()}),
+        "band": _band(parts),
         "origin": "measured",
     }
 
 
-def _band(parts: Mapping[str, pd.DataFrame]) -> str:
-    """What the interval of ``parts``, one cell per base model, is over; see `estimates.estimate`."""
-    if len(parts) == 1:
+def _band(parts: Cells) -> str:
+    """What the interval of a point is over; see `estimates.estimate`."""
+    first, *others = ({problem for cell in own for problem in cell["problem_id"]} for own in parts.values())
+    if not others:
         return "problems"
-    first, *others = (cell["problem_id"].tolist() for cell in parts.values())
     return "base models and problems" if len(first) > 1 and all(each == first for each in others) else "base models"
 
 
