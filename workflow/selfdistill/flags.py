@@ -4,7 +4,6 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
-from selfdistill.analysis.intervals import Bootstrap
 from selfdistill.artifacts import Figure, settings_of
 from selfdistill.cli import flag_word, words
 from selfdistill.errors import UserError
@@ -134,9 +133,6 @@ class Flags:
         return _joined(own=self.study.own_problems_of(model))
 
     # --- tables, figures and claims -----------------------------------------------------------------------------------
-
-    def bootstrap(self) -> str:
-        return words("bootstrap", Bootstrap(confidence=self.study.config.statistics.confidence))
 
     def confidence(self) -> str:
         return _joined(confidence=self.study.config.statistics.confidence)

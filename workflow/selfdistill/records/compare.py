@@ -142,8 +142,8 @@ def _verdict(found: Judgement, values: int) -> list[str]:
     ]
     if np.isfinite(run.unexplained):
         told.append(
-            f"What no mixture of these runs explains is {run.unexplained:.2f} standard deviations per value; of each of "
-            f"these, left out, {min(unexplained):.2f} to {max(unexplained):.2f}; chance allows "
+            f"What no mixture of these runs explains is {run.unexplained:.2f} standard deviations per value; of each "
+            f"of these, left out, {min(unexplained):.2f} to {max(unexplained):.2f}; chance allows "
             f"{found.most_unexplained:.2f}."
         )
     return [*told, said]
