@@ -20,12 +20,12 @@ from selfdistill.stages.upkeep import show_numbers, show_verdicts
 # isort: on
 
 __all__ = [
-    "archive",
     "QUESTION",
     "STAGES",
     "STEP",
     "UPKEEP",
     "Stage",
+    "archive",
     "build_reading_room",
     "build_sft_sets",
     "bundle_provenance",
