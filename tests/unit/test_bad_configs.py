@@ -16,7 +16,7 @@ import pytest
 import yaml
 from selfdistill import opening
 from selfdistill.checks import faults_at_start
-from selfdistill.claims.statements import read_claims
+from selfdistill.claims.statements import read_statements
 from selfdistill.config import Config, without_other_sources
 from selfdistill.errors import UserError
 from selfdistill.opening import Opened, Start, open_study
@@ -68,13 +68,13 @@ def refused(place: Path, overlay: str | bytes, *words: str, suffix: str = ".yaml
     return sentences
 
 
-STATEMENTS = cache(read_claims)
+STATEMENTS = cache(read_statements)
 
 
 @pytest.fixture(autouse=True)
 def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(opening, "read_claims", STATEMENTS)  # some hundred times
+    monkeypatch.setattr(opening, "read_statements", STATEMENTS)  # some hundred times
 
 
 def over(**sections: object) -> str:
@@ -871,8 +871,11 @@ def test_a_file_that_is_no_plain_yaml_is_refused_with_its_line(case, tmp_path):
     assert str(told.value).startswith(f"{file}") and sentence in str(told.value)
 
 
-CONFLICT = "id: a, section: s, statement: t, conflict: x"
-TESTED = "id: a, section: s, statement: t, tests: [{of: guidance, metric: L, more: {setting: unguided}, less: {}}]"
+UNTESTABLE = "id: a, section: s, statement: t, untestable: x"
+TESTED = (
+    "id: a, section: s, statement: t, "
+    "tests: [{of: guidance, metric: L, more: {setting: unguided}, less: {setting: solution}}]"
+)
 CLAIMS = {
     "nothing": ("", "expected a list of statements under 'claims'"),
     "a null": ("claims:\n  -", "claim 1 of the list: "),
@@ -885,12 +888,12 @@ CLAIMS = {
         "claim 'a': unknown role 'coverige' (did you mean 'coverage'?)",
     ),
     "an unknown figure": (
-        f"claims: [{{{CONFLICT}, shown_in: [fig3]}}]",
+        f"claims: [{{{UNTESTABLE}, shown_in: [fig3]}}]",
         "shown_in: unknown 'fig3' (did you mean 'fig_3'?)",
     ),
-    "an unknown key": (f"claims: [{{{CONFLICT}, colour: red}}]", "claim 'a': unknown key 'colour'"),
+    "an unknown key": (f"claims: [{{{UNTESTABLE}, colour: red}}]", "claim 'a': unknown key 'colour'"),
     "an unknown metric": (f"claims: [{{{TESTED.replace('L', 'length')}, role: sft}}]", "known: score, avg, L, E"),
-    "two of one name": (f"claims: [{{{CONFLICT}}}, {{{CONFLICT}}}]", "2 claims are called 'a'"),
+    "two of one name": (f"claims: [{{{UNTESTABLE}}}, {{{UNTESTABLE}}}]", "2 statements are called 'a'"),
 }
 
 

@@ -30,7 +30,7 @@ def tree(folder: Path, *, steps: int = 30, longer: int = 0, correct: int = 4, ve
         "verdict": verdict,
     }
     tables.write(
-        pd.DataFrame([ledger | {"test": "t", "benchmark": "", "sizes": ""}]), folder / "claims/ledger.parquet", "ledger"
+        pd.DataFrame([ledger | {"test": "t", "benchmark": "", "part": ""}]), folder / "claims/ledger.parquet", "ledger"
     )
     return folder
 

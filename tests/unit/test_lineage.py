@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from project import ROOT
 from selfdistill import cli, tables
+from selfdistill.claims.ledger import judged
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
 from selfdistill.records import bundle, lineage, provenance, verification
@@ -275,27 +276,20 @@ def test_missing_responses_are_found(tree: Path, maker: str, told: dict, drop: l
 
 
 def test_a_verdict_that_does_not_follow_is_found(tree: Path):
-    rows = {name: None for name in tables.LEDGER.names}
-    rows |= {
-        "place": 0,
-        "id": "c",
-        "variant": "",
-        "test": "t",
-        "benchmark": "",
-        "sizes": "",
-        "p": 0.01,
-        "p_adjusted": 0.01,
-    }
+    row = {name: None for name in tables.LEDGER.names} | dict.fromkeys(["variant", "benchmark", "part", "same_as"], "")
+    row |= {"place": 0, "id": "c", "test": "t", "primary": False, "models": 16, "p_for": 0.01, "p_against": 0.99}
     ledger = tree / "claims/ledger.parquet"
 
     def write(**changes: object) -> list[str]:
-        tables.write(pd.DataFrame([rows | {"test_verdict": "holds", "verdict": "holds"} | changes]), ledger, "ledger")
+        made = judged(pd.DataFrame([row | {"p_within": 1.0}]))
+        tables.write(made.assign(**changes), ledger, "ledger")
         record(ledger, "make-ledger")
         return verification.verify(tree)
 
     assert write() == []
     assert "the verdict of 'c'" in write(verdict="contradicted")[0]
     assert "adjusted p-values" in write(p_adjusted=0.5)[0]
+    assert "the verdict of 'c'" in write(p_for=0.2)[1]
 
 
 def test_the_command_line_takes_a_place_and_says_what_it_found(recorded: Path, capsys: pytest.CaptureFixture[str]):

@@ -26,6 +26,7 @@ from selfdistill.planning.simulation import Task, end_times
 from selfdistill.planning.text import count, duration
 from selfdistill.planning.work import RULES, Study, work_of
 from selfdistill.settings import as_json
+from selfdistill.training.settings import TRAINED
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +321,7 @@ def test_every_claim_hangs_on_a_rule(default: plan.Plan):
     roles = default.study.config.claims.roles
     for claim in claims:
         testable = bool(claim.tests) and roles[str(claim.role)] is not None
+        testable &= any(test.benchmark != TRAINED for test in claim.tests)  # the default study asks no run for its own
         assert bool(default.claims[claim.id]) == testable, claim.id
     ledger = waiting.artifacts(default.graph)["Claims ledger"]
     everything = waiting.below(default.graph)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from damages import RESULTS, Damage, cut, damages, flip, undone
 from selfdistill import files, models, tables
+from selfdistill.claims.ledger import judged
 from selfdistill.figures import plotting
 from selfdistill.pages import reading_room
 from selfdistill.records import bundle, provenance, verification
@@ -63,8 +64,8 @@ def rows_of(schema: str, number: int = 8) -> pd.DataFrame:
 
 def ledger() -> pd.DataFrame:
     """Statements whose verdicts follow from one test each."""
-    rows = rows_of("ledger").assign(verdict="holds", test_verdict="holds", p=0.001, p_adjusted=0.008)
-    return rows.assign(variant="", benchmark="", sizes="")
+    rows = rows_of("ledger").assign(variant="", benchmark="", part="", same_as="", primary=False, models=16)
+    return judged(rows.assign(p_for=0.001, p_against=0.999, p_within=1.0, files=[[]] * len(rows)))[rows.columns]
 
 
 @pytest.fixture(scope="module")
