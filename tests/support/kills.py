@@ -21,8 +21,8 @@ SHORT = [
     "results/smoke/tables/table_2.csv",
     "results/smoke/figures/table_1.png",
     *(
-        f"results/smoke/evaluations/microcosm/{run}-seed0/along_training.parquet"
-        for run in ("grpo-train-n2-draw0-lr0.0003", "sdpo-ema0.05-train-lr0.0003-k100")
+        f"results/smoke/evaluations/{run}-seed0/along_training.parquet"
+        for run in ("microcosm_off/grpo-train-n2-draw0-lr0.0003", "microcosm/sdpo-ema0.05-train-lr0.0003-k100")
     ),
 ]
 

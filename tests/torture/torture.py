@@ -26,7 +26,7 @@ NAMES = [
 ]  # fmt: skip
 RUN = "grpo-train-n2-draw0-lr0.0003-seed0"
 SELECTION = "results/smoke/traces/microcosm/selection.parquet"
-TRAINED = f"results/smoke/evaluations/microcosm/{RUN}/along_training.parquet"
+TRAINED = f"results/smoke/evaluations/microcosm_off/{RUN}/along_training.parquet"
 RUNS = "results/smoke/training/runs.parquet"
 TARGETS = [SELECTION, TRAINED]  # sampling in shards; training with checkpoints, and its evaluation
 FULL = "the disk is full: make room"

@@ -2,11 +2,13 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from selfdistill.grading.grader import extract_answer
 from selfdistill.markers.counting import MARKERS, count_markers
 from selfdistill.microcosm import documents, world
+from selfdistill.microcosm.presets import PRESETS, Pretraining
 from selfdistill.microcosm.reasoner import Context, Reasoner, likelihood_ratio, look_up
 
 MIX = documents.Mix()
@@ -103,6 +105,17 @@ def test_checks_of_a_trace_say_ok_exactly_when_the_written_value_is_the_clues():
         assert verdicts
         for i in verdicts:
             assert (words[i] == "ok") == (int(words[i - 1]) == wanted[words[i - 4]])
+
+
+def test_more_problems_of_each_benchmark_may_be_kept_out_of_documents():
+    later = {p.identity for s in ("in_domain", "easy", "hard") for p in world.problem_split(s, 400)[100:]}
+    seen = {}
+    for held_out in (100, 400):
+        rng, mix = random.Random(5), replace(MIX, held_out=held_out)
+        seen[held_out] = {documents.sample_problem(rng, mix).identity for _ in range(6000)} & later
+    assert seen[100] and not seen[400]
+    assert Pretraining("standard").chosen() == PRESETS["standard"]
+    assert Pretraining("standard", held_out=400).chosen().mix == replace(MIX, held_out=400)
 
 
 def test_documents_state_one_answer_and_never_show_an_evaluation_problem():

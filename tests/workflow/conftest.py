@@ -11,8 +11,8 @@ PART = [
     *(f"results/smoke/tables/{table}.csv" for table in ("table_1", "table_a1", "table_2")),
     *(f"results/smoke/figures/{figure}.png" for figure in ("table_1", "selection", "table_2", "fig_2")),
     *(
-        f"results/smoke/evaluations/microcosm/{run}-seed0/along_training.parquet"
-        for run in ("grpo-train-n2-draw0-lr0.0003", "sdpo-ema0.05-train-lr0.0003-k100")
+        f"results/smoke/evaluations/{run}-seed0/along_training.parquet"
+        for run in ("microcosm_off/grpo-train-n2-draw0-lr0.0003", "microcosm/sdpo-ema0.05-train-lr0.0003-k100")
     ),
 ]
 

@@ -71,6 +71,15 @@ def test_a_changed_run_is_the_only_one_trained_again(project):
     assert not {"pretrain_model", "train_sft", "evaluate_model"} & pending.keys()
 
 
+def test_other_steps_of_a_run_train_that_run_alone_and_its_model_answers_what_it_trains_on(project):
+    project.edit("config/smoke.yaml", "teacher_update_rate: 0.05}", "teacher_update_rate: 0.05, steps: 2}")
+    pending = project.pending()
+    assert pending["train_onpolicy"] == pending["evaluate_checkpoints"] == pending["list_trained"] == 1
+    # What the other runs train on is asked of the base model as before, and that run's problems are among it.
+    assert pending["evaluate_model"] == 1
+    assert not {"pretrain_model", "select_borderline", "train_sft"} & pending.keys()
+
+
 @pytest.mark.parametrize(("setting", "runs"), [("sdpo: {demonstration: first}", 7), ("grpo: {clip_high: 0.3}", 3)])
 def test_a_setting_of_one_method_reruns_its_runs_alone(project, setting, runs):
     project.edit("config/smoke.yaml", "  warmup_steps: 1\n", f"  warmup_steps: 1\n  {setting}\n")
@@ -167,7 +176,7 @@ def test_another_evaluation_trains_nothing_again_and_where_checkpoints_are_gone_
     project.edit("config/smoke.yaml", "evaluation_samples: 2", "evaluation_samples: 3")
     pending = project.pending()
     assert pending["evaluate_checkpoints"] == 10 and "train_onpolicy" not in pending
-    run = "microcosm/grpo-train-n2-draw0-lr0.0003-seed0"
+    run = "microcosm_off/grpo-train-n2-draw0-lr0.0003-seed0"
     shutil.rmtree(project.folder / "results" / "smoke" / "models" / run)
     output = project.snakemake(f"results/smoke/evaluations/{run}/along_training.parquet")
     assert re.search(r"1 of the pending trainings only make checkpoints again.* took \d+\.\d minutes", output)

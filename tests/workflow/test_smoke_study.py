@@ -70,21 +70,25 @@ def test_on_policy_runs_leave_all_that_they_said(finished):
     assert len(runs) == 10
     for run in runs.itertuples():
         steps = tables.read(folder / "training" / run.model / f"{run.run}.parquet", "training_steps")
-        assert set(steps["step"]) == {1, 2, 3}
+        last = 2 if run.thinking == "off" else 3
+        assert set(steps["step"]) == {*range(1, last + 1)}
         assert {"score", "L", "E_substring", "entropy", "all_fail", "lone_success"} <= set(steps["metric"])
         assert ("divergence" in set(steps["metric"])) <= (run.method == "sdpo")
         rollouts = tables.read(folder / "traces" / run.model / "rollouts" / f"{run.run}.parquet", "traces")
-        assert len(rollouts) == 3 * 4 * 4
+        assert len(rollouts) == last * 4 * 4
         assert rollouts["problem_id"].nunique() <= run.problems
         assert rollouts["context_sample"].notna().any() == (run.method == "sdpo")
         scores = steps[steps["metric"] == "score"].set_index("step")["value"]
         assert scores.to_dict() == pytest.approx(rollouts.groupby("step")["correct"].mean().to_dict())
         along = tables.read(folder / "evaluations" / run.model / run.run / "along_training.parquet", "traces")
-        assert along.groupby("step").size().to_dict() == {1: 6 * 2, 3: 6 * 2}
-        assert {path.name for path in (folder / "models" / run.model / run.run).iterdir() if path.is_dir()} == {
-            "step-1",
-            "step-3",
-        }
+        unseen = along[along["setting"] == "in_domain"].groupby(["step", "problem_id"]).size()
+        assert unseen.groupby("step").agg(sorted).to_dict() == dict.fromkeys(range(1, last + 1), [2, 2, 2, 2, 4, 4])
+        own = along[along["setting"] == "trained"]
+        assert own["problem_id"].nunique() == (4 if run.whole_set else 2)
+        assert set(own["problem_id"]) <= set(rollouts["problem_id"])
+        assert set(own.groupby(["step", "problem_id"]).size()) == {2}
+        saved = {path.name for path in (folder / "models" / run.model / run.run).iterdir() if path.is_dir()}
+        assert saved == {f"step-{step}" for step in range(1, last + 1)}
 
 
 def test_demonstrations_are_successful_peers_of_the_same_step(finished):
@@ -105,8 +109,14 @@ def test_curves_and_their_table_hold_every_arm(finished):
     curves = tables.read(folder / "curves.parquet", "curves")
     evaluated = curves[curves["benchmark"] == "in_domain"]
     arms = ["thinking", "method", "context", "teacher_update_rate", "whole_set", "learning_rate", "top_k"]
-    assert evaluated.groupby(arms, dropna=False)["step"].agg(set).tolist() == [{0, 1, 3}] * 10
-    assert curves[curves["benchmark"] == ""].groupby(arms, dropna=False)["step"].agg(set).tolist() == [{2, 3}] * 10
+    off = evaluated.groupby(arms, dropna=False).first().reset_index()["thinking"] == "off"
+    steps = [{0, 1, 2} if short else {0, 1, 2, 3} for short in off]
+    assert len(steps) == 10 and evaluated.groupby(arms, dropna=False)["step"].agg(set).tolist() == steps
+    assert curves[curves["benchmark"] == "trained"].groupby(arms, dropna=False)["step"].agg(set).tolist() == steps
+    windows = [{2} if short else {2, 3} for short in off]
+    assert curves[curves["benchmark"] == ""].groupby(arms, dropna=False)["step"].agg(set).tolist() == windows
+    changes = {"avg_deep_difference_to_base", "pass@4_difference_to_base", "avg_difference_to_base"}
+    assert changes <= set(evaluated["metric"])
     known = curves[curves["low"].notna()]
     assert ((known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)).all()
     final = tables.read(folder / "tables" / "table_onpolicy.parquet", "summary")

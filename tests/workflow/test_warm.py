@@ -13,8 +13,8 @@ from kills import STUDY
 from project import Project
 from selfdistill.warm.client import OFF, VARIABLE
 
-TRAINED = "results/smoke/evaluations/microcosm/grpo-train-n2-draw0-lr0.0003-seed0/along_training.parquet"
-RUN = "results/smoke/training/microcosm/grpo-train-n2-draw0-lr0.0003-seed0.parquet"
+TRAINED = "results/smoke/evaluations/microcosm_off/grpo-train-n2-draw0-lr0.0003-seed0/along_training.parquet"
+RUN = "results/smoke/training/microcosm_off/grpo-train-n2-draw0-lr0.0003-seed0.parquet"
 
 
 def until(true: Callable[[], object]) -> None:
@@ -63,7 +63,7 @@ def nothing_left(project: Project) -> bool:
 def test_the_same_bytes_without_warm_processes(project, monkeypatch):
     expected = project.results()
     shutil.rmtree(project.folder / "work" / "smoke")
-    run = "microcosm/grpo-train-n2"
+    run = "microcosm_off/grpo-train-n2"
     remade = (f"training/{run}", f"evaluations/{run}", "figures/fig_3", "tables/table_3")
     for name in expected:
         if name.startswith(remade):
