@@ -11,6 +11,8 @@ CONFIGFILE ?=
 # Studies that differ from it by seed and base model alone: what `make compare` is judged by.
 REPETITIONS ?= 11
 REPETITION = $(STUDY)_repetition_
+REPEAT = snakemake tables --cores $(CORES) $(CONFIGFILE:%=--configfile %) \
+  --config study=$(REPETITION)$$seed seed=$$seed "models={microcosm: {seed: $$seed}}"
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
 # One after the other: each wants the machine for itself.
@@ -110,12 +112,11 @@ compare: env  ## whether a fresh run reproduces the reference results: equal, or
 	@selfdistill compare --fresh results/$(STUDY) --reference results/reference/$(STUDY)
 
 repetition: env  ## the tables of the default study with other seeds, as SEED=1: results/microcosm_repetition_1
-	@snakemake tables --cores $(CORES) $(CONFIGFILE:%=--configfile %) \
-	  --config study=$(REPETITION)$(SEED) seed=$(SEED) 'models={microcosm: {seed: $(SEED)}}'
+	@seed=$(SEED); $(REPEAT)
 
 spread: env  ## the tables of REPETITIONS=11 such studies, for make reference; hours, to be interrupted at will
 	@$(TIMED); set -e; test -f results/$(STUDY)/config.yaml || { echo "results/$(STUDY) is not finished"; exit 1; }; \
-	for seed in $$(seq $(REPETITIONS)); do $(MAKE) --no-print-directory repetition SEED=$$seed; done; \
+	for seed in $$(seq $(REPETITIONS)); do $(REPEAT); done; \
 	selfdistill gather-spread --results results/$(STUDY) --out results/$(STUDY)/spread.parquet \
 	  --repetitions $$(seq -f 'results/$(REPETITION)%g' $(REPETITIONS)); \
 	for folder in results work logs; do rm -rf $$(seq -f "$$folder/$(REPETITION)%g" $(REPETITIONS)); done
