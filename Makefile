@@ -87,9 +87,9 @@ format: env  ## let ruff and snakefmt rewrite the sources
 docs: env reference-text  ## regenerate config/README.md, the configuration schema, and what pages say of the references
 	@selfdistill document-config --page config/README.md --schema workflow/schemas/config.schema.yaml
 
-reference-text: env  ## write the numbers and verdicts of the shipped references into README.md and docs/microcosm.md
-	@selfdistill show-verdicts --ledger results/reference/microcosm_thorough/claims/ledger.parquet --page README.md
-	@selfdistill show-numbers --results results/reference/microcosm_thorough --page README.md
+reference-text: env  ## write the numbers and verdicts of the shipped run into docs/results.md and docs/microcosm.md
+	@selfdistill show-verdicts --ledger results/reference/microcosm/claims/ledger.parquet --page docs/results.md
+	@selfdistill show-numbers --results results/reference/microcosm --page docs/results.md
 	@selfdistill show-numbers --results results/reference/microcosm --page docs/microcosm.md
 
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)

@@ -20,7 +20,7 @@ from selfdistill.records import lineage
 from selfdistill.records.bundle import Records
 from selfdistill.study import Study
 
-REFERENCE = ROOT / "results" / "reference" / "microcosm_thorough"
+REFERENCE = ROOT / "results" / "reference" / "microcosm"
 FROM = ("--from", str(REFERENCE))
 NOT_SHIPPED = {name for name, figure in FIGURES.items() if figure.source in (EXAMPLES, SFT_STEPS)}
 SHIPPED = sorted(FIGURES.keys() - NOT_SHIPPED)
@@ -51,7 +51,7 @@ def test_the_command_draws_in_every_format_and_says_what_it_was_made_from(tmp_pa
         assert cli.main(["draw", "fig_3", *FROM, "--out", str(tmp_path / f"fig_3{suffix}")]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fig_3.pdf", "fig_3.png", "fig_3.svg"]
     made_from = json.loads(Image.open(tmp_path / "fig_3.png").text["Description"])
-    assert made_from["study"] == "microcosm_thorough" and made_from["rule"] == "draw_fig_3"
+    assert made_from["study"] == "microcosm" and made_from["rule"] == "draw_fig_3"
     shipped = lineage.read_record(REFERENCE / "figures" / "fig_3.png", Records(REFERENCE))
     assert list(made_from["inputs"].values()) == list(shipped.inputs.values())
 

@@ -232,11 +232,10 @@ def test_one_edited_byte_of_a_shipped_file_is_named(tmp_path: Path, place: str, 
     assert f"{place}: differs from its record" in verification.verify(root)
 
 
-def test_the_shipped_studies_are_as_recorded_and_hold_no_sidecar():
-    for study in ("microcosm", "microcosm_thorough"):
-        root = ROOT / "results/reference" / study
-        assert verification.verify(root) == [] and not list(root.rglob(f"*{SIDECAR}"))
-        assert any("by pretrain-model" in line for line in lineage.trace(root / "figures/fig_3.png"))
+def test_the_shipped_study_is_as_recorded_and_holds_no_sidecar():
+    root = ROOT / "results/reference/microcosm"
+    assert verification.verify(root) == [] and not list(root.rglob(f"*{SIDECAR}"))
+    assert any("by pretrain-model" in line for line in lineage.trace(root / "figures/fig_3.png"))
 
 
 def traces_of(problem_ids: list[str], samples: int, **labels: object) -> pd.DataFrame:
