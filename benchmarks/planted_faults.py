@@ -88,7 +88,8 @@ def copied(folder: Path, study: str, fault: Fault) -> Path:
 def seeds(study: str) -> list[str]:
     """What the study has laid over its configuration file, as a repetition has: its name and seeds."""
     settings = yaml.safe_load((REPOSITORY / "results" / study / "config.yaml").read_text(encoding="utf-8"))
-    models = {name: {"seed": model["seed"]} for name, model in settings["models"].items()}
+    pretrained = {name: model for name, model in settings["models"].items() if model["source"] == "microcosm"}
+    models = {name: {"seed": model["seed"]} for name, model in pretrained.items()}
     return [f"study={study}", f"seed={settings['seed']}", f"models={json.dumps(models)}"]
 
 
