@@ -29,6 +29,8 @@ RESULTS = {
     "table in CSV": "tables/table_1.csv",
     "table in LaTeX": "tables/table_1.tex",
     "ledger": "claims/ledger.parquet",
+    "effects": "claims/effects.parquet",
+    "ledger for programs": "claims/claims.json",
     "ledger in Markdown": "claims/ledger.md",
     "ledger's page": "claims/ledger.html",
     "front page": "claims/front.html",

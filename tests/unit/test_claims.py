@@ -164,7 +164,7 @@ def test_base_models_that_disagree_leave_open_what_one_would_seem_to_decide():
 def test_a_statement_in_which_arms_are_missing_says_so_and_has_no_verdict():
     found = judge([DROP], sides([8] * 5, BASE, GRPO))
     assert found["verdict"].tolist() == [NOT_TESTABLE]
-    assert found["remark"].tolist() == ["no responses of SDPO at lr 0.0001 on easy"]
+    assert found["remark"].tolist() == ["no responses of SDPO at lr 0.0001 (thinking on, problem set 'train') on easy"]
     two = [DROP, DROP | {"less": {"method": "sdpo", "teacher": "moving"}}]
     found = judge(two, sides([8] * 5, BASE, SDPO))
     assert set(found["verdict"]) == {NOT_TESTABLE} and found["value"].notna().sum() == 1
@@ -713,7 +713,7 @@ def test_files_compared_are_those_of_both_sides():
     assert compared(claim, ROLE, cells) == ["base-m0", "base-m1", "sdpo-m0", "sdpo-m1"]
     assert compared(claim, None, cells) == []
     (found,) = instances(Comparison.model_validate(DROP), ROLE, cells, 1e-3)
-    assert found.missing == "no responses of SDPO at lr 0.001 on easy"
+    assert found.missing == "no responses of SDPO at lr 0.001 (thinking on, problem set 'train') on easy"
 
 
 # --- pages and export ---------------------------------------------------------------------------------------------

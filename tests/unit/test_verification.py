@@ -32,11 +32,12 @@ TABLES = {
     "evaluations/m/base/train.parquet": "traces",
     "evaluations/m/grpo/along_training.parquet": "traces",
     "curves.parquet": "curves",
+    "claims/effects.parquet": "effects",
     "tables/table_1.parquet": "summary",
 }
 TEXTS = [
     "datasets/m/README.md", "tables/table_1.md", "tables/table_1.csv", "tables/table_1.tex", "claims/ledger.md",
-    "claims/ledger.html", "claims/front.html", "config.yaml", "figures/fig_2.html",
+    "claims/ledger.html", "claims/front.html", "claims/claims.json", "config.yaml", "figures/fig_2.html",
 ]  # fmt: skip
 
 

@@ -162,7 +162,7 @@ def test_a_statement_reruns_the_ledger_and_a_comment_there_nothing(project):
     status, output = project.run("selfdistill", "verify", "results/smoke")
     assert status == 0, output
     project.edit("config/claims.yaml", "statement: ", "statement: Truly, ")
-    assert project.pending() == {"make_ledger": 1, "render_ledger": 1}
+    assert project.pending() == {"make_ledger": 1, "render_ledger": 1, "export_claims": 1}
 
 
 @pytest.mark.parametrize("remark", ["# A remark.\n", ""])

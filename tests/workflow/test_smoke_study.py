@@ -12,6 +12,7 @@ from project import ROOT
 from selfdistill import tables
 from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.statements import read_claims
+from selfdistill.claims.verdicts import NOT_TESTABLE, ONE_MODEL
 from selfdistill.records import provenance
 
 
@@ -128,8 +129,12 @@ def test_the_ledger_judges_every_statement_and_the_tree_is_as_recorded(finished)
     ledger = tables.read(folder / "claims" / "ledger.parquet", "ledger")
     claims = read_claims(finished.folder / "config" / "claims.yaml")
     assert set(ledger["id"]) == {claim.id for claim in claims}
-    tested = ledger[ledger["p"].notna()]
-    assert set(tested["of"]) == {"guidance", "sft", "training", "evaluation"} and len(tested) > 30
+    tested = ledger[ledger["value"].notna()]
+    assert set(tested["of"]) == {"guidance", "solutions", "sets", "sft", "training", "evaluation"}
+    assert len(tested) > 60 and set(ledger["verdict"]) == {ONE_MODEL, NOT_TESTABLE}  # one base model decides nothing
+    exported = json.loads((folder / "claims" / "claims.json").read_text())
+    assert {each["public"] for each in exported["statements"]} == {"inconclusive"}
+    assert sum(each["cost"]["processor_minutes"] is not None for each in exported["statements"]) > 30
     page = (folder / "claims" / "ledger.html").read_text()
     assert all(claim.id in page for claim in claims)
     status, output = finished.run("selfdistill", "verify", str(folder))

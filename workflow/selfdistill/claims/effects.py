@@ -91,7 +91,8 @@ def instances(test: Test, role: Role, cells: pd.DataFrame, rate: float | None) -
     chosen = _Chosen(test, role, own, rate)
     benchmarks = chosen.benchmarks()
     if not benchmarks:
-        yield Instance(test, missing=f"no evaluation of {in_words(test)}")
+        where = f" of runs on the problem set '{role.problem_set}'" if test.of == "evaluation" else ""
+        yield Instance(test, missing=f"no evaluation{where}")
     for benchmark in benchmarks:
         if test.correlation is not None:
             yield chosen.correlated(test.correlation, benchmark)
@@ -205,9 +206,7 @@ class _Chosen:
         ]
         for cell, by_base in found:
             if not by_base:
-                at = f" at lr {self.rate:g}" if self.rate is not None and cell.method == "sdpo" else ""
-                where = f" on {benchmark}" if benchmark else ""
-                return {}, f"no responses of {name_of(cell)}{at}{where}", set()
+                return {}, self._absent(cell, benchmark), set()
         common = set.intersection(*(set(by_base) for _, by_base in found))
         some = set().union(*(by_base for _, by_base in found)) - common
         joined = {base: [term for _, by_base in found for term in by_base[base]] for base in sorted(common)}
