@@ -18,7 +18,6 @@ from selfdistill.claims.statements import (
     Share,
     Test,
     cells_of,
-    in_words,
     name_of,
 )
 from selfdistill.claims.units import TENTHS, Units
@@ -211,6 +210,14 @@ class _Chosen:
         some = set().union(*(by_base for _, by_base in found)) - common
         joined = {base: [term for _, by_base in found for term in by_base[base]] for base in sorted(common)}
         return joined, "", some
+
+    def _absent(self, cell: Cell, benchmark: str) -> str:
+        """What no base model has."""
+        told = name_of(cell) + (f" at lr {self.rate:g}" if cell.method == "sdpo" else "")
+        if self.test.of in ALONG and cell.method != "base":
+            told += f" (thinking {cell.thinking or self.role.thinking}, problem set '{self.role.problem_set}')"
+        points = f" at {FEWEST_SIZES} points or more, for a slope" if self.test.along is not None else ""
+        return f"no responses of {told}{f' on {benchmark}' if benchmark else ''}{points}"
 
     def _of(self, cell: Cell, benchmark: str, size: tuple[bool, float] | None, tenth: int | None) -> dict[str, Terms]:
         """The sets of responses of one cell, by base model, with their weights in its mean or slope."""
