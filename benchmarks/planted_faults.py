@@ -81,6 +81,8 @@ def copied(folder: Path, study: str, fault: Fault) -> Path:
             (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, unfinished / name)
     shutil.copytree(REPOSITORY / "results" / study, unfinished / "results" / study)
+    # Which code made what: without it Snakemake would run again what has other parameters, and nothing else.
+    shutil.copytree(REPOSITORY / ".snakemake" / "metadata", unfinished / ".snakemake" / "metadata")
     fault.plant(unfinished)
     return unfinished.rename(folder)
 
