@@ -16,7 +16,7 @@ REPEAT = snakemake tables --cores $(CORES) $(CONFIGFILE:%=--configfile %) \
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
 # One after the other: each wants the machine for itself.
-BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room coverage reproduction
+BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room interval_coverage reproduction
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
 TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx

@@ -1,4 +1,4 @@
-"""benchmarks/coverage.py: its made-up studies vary as it says, and its bootstrap is the one that it names."""
+"""benchmarks/interval_coverage.py: its made-up studies vary as it says, and its bootstrap is the one that it names."""
 
 import importlib.util
 import sys

@@ -21,7 +21,7 @@ def results(tmp_path):
     frame = pd.DataFrame([*({**labels, **row} for row in ROWS), {**labels, **quoted}])
     tables.write(frame.reindex(columns=tables.SUMMARY.names), tmp_path / "tables" / "table_2.parquet", "summary")
     columns = {"id": ["it-falls", "it-falls"], "variant": ["lr 0.0003", "lr 0.003"], "verdict": ["open", "holds"]}
-    ledger = pd.DataFrame(columns).reindex(columns=tables.LEDGER.names)
+    ledger = pd.DataFrame(columns).reindex(columns=tables.LEDGER.names).assign(files=[[], []])
     tables.write(ledger, tmp_path / "claims" / "ledger.parquet", "ledger")
     return tmp_path
 

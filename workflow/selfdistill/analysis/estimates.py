@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float64]
 # From as many base models on, their own variance is known well enough; fewer borrow from like quantities.
 ENOUGH_MODELS = 12
 # Like quantities share base models, and often their baseline, so their variances tell less together than independent
-# ones: no more than this many. Chosen by `benchmarks/coverage.py`, see docs/statistics.md.
+# ones: no more than this many. Chosen by `benchmarks/interval_coverage.py`, see docs/statistics.md.
 MOST_INDEPENDENT = 2
 # Fewer variances than this say too little of how like ones differ.
 FEWEST_ALIKE = 3
