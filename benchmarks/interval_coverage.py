@@ -1,4 +1,4 @@
-"""What a nominal 95 % interval covers, and how often a verdict is false: `python benchmarks/interval_coverage.py [--json FILE]`.
+"""What a nominal 95 % interval covers, and how often a verdict is false: `python benchmarks/interval_coverage.py`.
 
 Made-up studies of --models base models have --alike quantities of one kind each (say, the change of accuracy of as many
 arms) on --problems problems. A base model's mean has a part of its own, with `rho` times the variance that its problems

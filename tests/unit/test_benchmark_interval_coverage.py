@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "coverage.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_coverage", SCRIPT)
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "interval_coverage.py"
+SPEC = importlib.util.spec_from_file_location("benchmark_interval_coverage", SCRIPT)
 benchmark = importlib.util.module_from_spec(SPEC)
 sys.modules[SPEC.name] = benchmark  # where dataclasses look for their module
 SPEC.loader.exec_module(benchmark)
