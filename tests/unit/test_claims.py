@@ -317,6 +317,7 @@ def test_a_margin_that_is_a_share_of_another_effect_carries_its_uncertainty():
     assert row["margin"] == pytest.approx(5, abs=0.5) and row["verdict"] == HOLDS
     assert of([4] * 6)["verdict"] == CONTRADICTED
     assert of([60, -20, 60, -20, 60, -20])["verdict"] == OPEN
+    assert of([-4] * 6)["verdict"] == OPEN  # a share of what is no loss is no margin to lie beyond
 
 
 def test_a_fraction_of_the_way_back_is_a_ratio_of_means():
@@ -529,6 +530,8 @@ def test_a_statement_that_says_the_same_has_the_verdict_of_the_other_and_no_p():
     found, _ = ledger(claims, units(sides([8] * 6, BASE, SDPO)), {"r": ROLE}, confidence=0.95)
     assert found["verdict"].tolist() == [HOLDS, HOLDS] and found["p"].isna().tolist() == [True, False]
     assert summary_line(found) == "Other statements: 1 holds"
+    found, _ = ledger(claims, units(sides([14, 6, -2], BASE, SDPO)), {"r": ROLE}, confidence=0.95)
+    assert found["verdict"].tolist() == [OPEN, OPEN] and found["models_needed"].notna().tolist() == [False, True]
 
 
 def test_what_is_said_to_be_needed_gives_eighty_percent_power():

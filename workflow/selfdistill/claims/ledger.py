@@ -29,7 +29,6 @@ from selfdistill.claims.verdicts import (
     p_contradicted,
     p_holds,
     p_no_effect,
-    plain,
     verdict_of,
 )
 from selfdistill.tables import EFFECTS, LEDGER
@@ -180,14 +179,18 @@ def _evidence(
             found.se,
         )
     assert above_margin is not None and below_margin is not None
+    # A share of an effect that may be none is no margin to lie beyond.
+    known = 0.0
+    if isinstance(margin, Mapping):
+        known = _known(effects.estimated(margin, instance, role).p_above())
     if test.claim == "same":
         sides = [above_margin, below_margin]
         nearest = min(sides, key=lambda side: side.value)
         supports = max(_known(side.p_above()) for side in sides)
         opposes = min(1.0, 2 * min(_known(side.p_below()) for side in sides))
-        return Evidence(supports, opposes), nearest.value, nearest.se
+        return Evidence(supports, max(opposes, known)), nearest.value, nearest.se
     side = above_margin if test.claim == "no_less" else below_margin
-    return Evidence(_known(side.p_above()), _known(side.p_below())), side.value, side.se
+    return Evidence(_known(side.p_above()), max(_known(side.p_below()), known)), side.value, side.se
 
 
 def _known(p: float) -> float:
@@ -251,7 +254,7 @@ def _needed(frame: pd.DataFrame) -> list[int | None]:
     """Per row, base models at which an open test would decide."""
     return [
         models_needed(row.distance, row.decisive_se, int(row.models), LEVEL / PRIMARIES if row.primary else LEVEL)
-        if plain(str(row.verdict)) == OPEN
+        if row.verdict == OPEN and not row.same_as
         else None
         for row in frame.itertuples()
     ]

@@ -267,7 +267,7 @@ def _number(count: float, what: str) -> str:
 
 def _needed(test: dict[str, Any]) -> str:
     """How many base models would decide an open test."""
-    if plain(test["verdict"]) != OPEN:
+    if test["verdict"] != OPEN or test["same_as"]:
         return ""
     if pd.isna(test["models_needed"]):
         return "; more than 1,000 base models would decide"
