@@ -1,4 +1,4 @@
-"""The claims ledger: every empirical statement of the paper, with a verdict and an interval; and the reading room.
+"""The claims ledger: the empirical statements of the paper, each with a verdict and an interval; and the reading room.
 
 Reads config/claims.yaml and all traces; writes claims/ and reading_room/. Seconds at either scale.
 """

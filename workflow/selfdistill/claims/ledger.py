@@ -1,4 +1,4 @@
-"""The claims ledger: every empirical statement of the paper, tested on a study's responses, with a verdict.
+"""The claims ledger: the empirical statements of the paper, tested on a study's responses, with a verdict.
 
 `config/claims.yaml` says what is claimed and how it is tested; roles say which of a study's models a statement is
 about. `effects` finds what a test compares, `analysis.estimates` gives its interval over base models and problems, and
