@@ -13,7 +13,8 @@ import pandas as pd
 
 from selfdistill.analysis.arms import ARM
 from selfdistill.analysis.views import DRAWN, in_view
-from selfdistill.claims.statements import Claim, Role, cells_of, role_of
+from selfdistill.artifacts import FIGURES, TABLES
+from selfdistill.claims.statements import Claim, Conflict, Role, cells_of, role_of
 from selfdistill.config import Config
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
@@ -300,6 +301,12 @@ def _rates_not_among(place: str, rates: Mapping[str, Iterable[float]], runs: pd.
             if rate not in trained:
                 known = ", ".join(f"{one:g}" for one in trained) or "none"
                 yield f"{place}.rates.{method}: no run of '{method}' has the rate {rate:g}; rates of its runs: {known}"
+
+
+def unknown_places(statements: Iterable[Claim | Conflict]) -> Faults:
+    """A sentence for each figure or table that a statement is shown in and that there is not."""
+    for each in statements:
+        yield from _not_among(f"claim '{each.id}': shown_in", each.shown_in, [*FIGURES, *TABLES])
 
 
 def _roles(study: Study, claims: Iterable[Claim]) -> Faults:

@@ -61,6 +61,7 @@ def open_study(values: Mapping[str, Any], start: Start | None) -> Opened:
         claims, conflicts = read_statements(CLAIMS)
     except UserError as error:
         claims, conflicts, faults = [], [], [*faults, *str(error).splitlines()]
+    faults += [f"{CLAIMS}: {fault}" for fault in checks.unknown_places([*claims, *conflicts])]
     # Checks look at the sections that are sound.
     whole = Config(**sections) if sections.keys() == keys(Config).keys() else SimpleNamespace(**sections)
     study = Study(cast(Config, whole))

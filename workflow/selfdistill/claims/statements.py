@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from selfdistill.analysis.words import GUIDANCE
-from selfdistill.artifacts import FIGURES, TABLES
-from selfdistill.errors import UserError, nearest, one_of
+from selfdistill.errors import UserError, one_of
 from selfdistill.settings import Among, Count, Distinct, key, sentences, settings
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import Context, MethodName, Rate
@@ -183,7 +182,7 @@ def read_statements(path: Path) -> tuple[list[Claim], list[Conflict]]:
     faults += _parsed(path, content.get("conflicts") or [], Conflict, "conflict", conflicts)
     counts = Counter(each.id for each in [*claims, *conflicts])
     faults += [f"{path}: {count} statements are called '{name}'" for name, count in counts.items() if count > 1]
-    faults += [f"{path}: {fault}" for fault in (*_unknown_places([*claims, *conflicts]), *_between(claims))]
+    faults += [f"{path}: {fault}" for fault in _between(claims)]
     if faults:
         raise UserError("\n".join(faults))
     return claims, conflicts
@@ -197,15 +196,6 @@ def _parsed(path: Path, entries: Any, kind: type[_Listed], word: str, found: lis
             found.append(kind.model_validate(entry))
         except ValidationError as error:
             yield from sentences(error, kind, f"{path}: {word} {name}")
-
-
-def _unknown_places(listed: Sequence[_Listed]) -> Iterator[str]:
-    """A sentence for each figure or table that a statement is shown in and that there is not."""
-    known = [*FIGURES, *TABLES]
-    for each in listed:
-        for name in each.shown_in:
-            if name not in known:
-                yield f"claim '{each.id}': shown_in: unknown '{name}'{nearest(name, known)}"
 
 
 def _between(claims: Sequence[Claim]) -> Iterator[str]:
