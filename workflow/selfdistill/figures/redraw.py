@@ -8,7 +8,7 @@ import yaml
 
 from selfdistill import artifacts
 from selfdistill.code_digest import code_digest
-from selfdistill.config import View, parse
+from selfdistill.config import Narrow, View, parse
 from selfdistill.errors import UserError
 from selfdistill.figures import drawing, plotting
 from selfdistill.records.lineage import located
@@ -59,18 +59,27 @@ def _located(files: str | list[str], results: Path) -> str | list[str]:
 def _recorded(results: Path) -> Any:
     """A study's recorded configuration, section by section as it stands: an earlier version may have recorded it.
 
-    Only views are brought up to date: a key of them that is no more is left out, a new one has its default.
+    Only what figures show is brought up to date: a key that is no more is left out, a new one has its default.
     """
     path = results / "config.yaml"
     values = _yaml(path)
     if "study" not in values:
         raise UserError(f"{path}: expected the recorded configuration of a study, with its name under 'study'")
-    views = values.get("figures", {}).get("views", {})
+    figures = values.get("figures", {})
+    views = figures.get("views", {})
     for figure, view in views.items():
-        kept = {name: value for name, value in view.items() if name in keys(View)}
-        views[figure] = validated(View, kept, f"{path}: figures.views.{figure}")
+        views[figure] = _today(View, view, f"{path}: figures.views.{figure}")
+    if "narrow" in figures:
+        narrow = figures["narrow"]
+        figures["narrow"] = _today(
+            Narrow, {"problem_set": narrow} if isinstance(narrow, str) else narrow, f"{path}: figures.narrow"
+        )
     sections = {name: SimpleNamespace(**part) if isinstance(part, dict) else part for name, part in values.items()}
     return SimpleNamespace(**sections)
+
+
+def _today(kind: type, recorded: dict[str, Any], where: str) -> Any:
+    return validated(kind, {name: value for name, value in recorded.items() if name in keys(kind)}, where)
 
 
 def _yaml(path: Path) -> dict[str, Any]:
