@@ -74,6 +74,7 @@ CASES = {
             "config: sft.models: unknown 'nobody'",
             "config: engine: unknown 'vLLM' (did you mean 'vllm'?)",
             "config: onpolicy.runs: microcosm, sdpo-ema0.05-train-lr0.0003-k100-seed0: a moving teacher",
+            "config: onpolicy.runs: microcosm_off, sdpo-nothink-ema0.05-narrow-lr0.0003-k100-seed0: a moving teacher",
         ],
     ),
 }

@@ -347,7 +347,8 @@ def is_running(pid: int) -> bool:
 def test_after_a_kill_the_workers_end_and_the_next_run_finishes_with_the_same_bytes(
     sample, prompts: list[Prompt], manifest: Path, tmp_path: Path
 ):
-    asked = {"prompts": prompts, "manifest": manifest, "samples": 64, "sampling": Sampling(1.0, max_tokens=60)}
+    # So much that it is not over before a busy machine gets round to the kill.
+    asked = {"prompts": prompts, "manifest": manifest, "samples": 320, "sampling": Sampling(1.0, max_tokens=60)}
     asked |= {"seed": 1, "stream": "test", "work_dir": tmp_path / "work"}
     (tmp_path / "asked").write_bytes(pickle.dumps(asked))
     (tmp_path / "killed.py").write_text(textwrap.dedent(KILLED))
@@ -362,7 +363,7 @@ def test_after_a_kill_the_workers_end_and_the_next_run_finishes_with_the_same_by
     assert not any(map(is_running, workers))
 
     files = {path: state for path, state in shard_files(tmp_path).items() if path.suffix == ".parquet"}
-    assert 1 <= len(files) < 24
+    assert 1 <= len(files) < 320 * len(prompts) / 32
     resumed = table_bytes(generate(**asked), tmp_path / "resumed.parquet")
     assert shard_files(tmp_path).items() >= files.items()
     whole = generate(**asked | {"work_dir": tmp_path / "undisturbed"})

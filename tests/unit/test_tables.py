@@ -140,7 +140,8 @@ def test_rows_have_a_fixed_order_in_every_schema(tmp_path, name):
     assert set(tables.SORT_KEYS[name]) <= set(schema.names)
     place = {kind: [0, 1, 2] for kind in ("int32", "uint64", "double")} | {"string": ["a", "b", "c"]}
     message = [[{"role": "user", "content": "x"}]] * 3
-    columns = {f.name: place.get(str(f.type), [True] * 3 if f.type == pa.bool_() else message) for f in schema}
+    place |= {"bool": [True] * 3, "list<item: string>": [["a"]] * 3}
+    columns = {field.name: place.get(str(field.type), message) for field in schema}
     frame = pd.DataFrame(columns)
     for i, path in enumerate([tmp_path / "p", tmp_path / "q"]):
         tables.write(frame.sample(frac=1, random_state=i), path, name)
