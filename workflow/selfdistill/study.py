@@ -75,11 +75,8 @@ class Study:
         return reached
 
     def weights(self, model: str) -> Model:
-        """The entry whose weights a model uses: itself, or another; where that leads back to itself, any of them."""
-        passed = [model]
-        while (other := self.config.models[passed[-1]].of) is not None and other not in passed:
-            passed.append(other)
-        return self.config.models[passed[-1]]
+        """The entry whose weights a model uses: itself, or another."""
+        return self.config.models[self.base_of(model)]
 
     def models(self, *sources: str) -> list[str]:
         """Models of one of the ``sources``, in the configuration's order."""
@@ -117,9 +114,11 @@ class Study:
         }
 
     def base_of(self, model: str) -> str:
-        """The base model of a model: the entry whose weights it uses, or itself."""
-        other = self.config.models[model].of
-        return model if other is None else self.base_of(other)
+        """The base model of a model: the entry whose weights it uses, or itself; of a circle of entries, any."""
+        passed = [model]
+        while (other := self.config.models[passed[-1]].of) is not None and other not in passed:
+            passed.append(other)
+        return passed[-1]
 
     @cached_property
     def benchmarks(self) -> list[str]:

@@ -11,10 +11,9 @@ import pandas as pd
 
 from selfdistill.analysis import quantities
 from selfdistill.analysis.arms import ARM, DIFFERENCE
-from selfdistill.analysis.estimates import ratio_values
 from selfdistill.analysis.quantities import Quantity
 from selfdistill.analysis.responses import MARKER_MEANS, MEANS, PASS, RUN, RUN_COLUMNS, per_problem
-from selfdistill.analysis.summaries import DEEP, DENSITIES, RELATIVE
+from selfdistill.analysis.summaries import DEEP, DENSITIES, RELATIVE, column, divided, relative
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, CURVES
 from selfdistill.training.settings import TRAINED
@@ -166,8 +165,8 @@ def _training(labels: dict[str, object], parts: Cells, *, standard: bool) -> Ite
     totals = {model: _totals(own) for model, own in parts.items()}
     ratios = {name: (name, "weight", 1.0) for name in MEANS} | DENSITIES
     for metric, (top, bottom, factor) in ratios.items():
-        if all(own[bottom].mean() for own in totals.values()):
-            values = {model: factor * ratio_values(own[top], own[bottom]) for model, own in totals.items()}
+        values = divided(column(totals, top), column(totals, bottom), factor)
+        if values:
             yield _quantity(labels, metric, values, standard)
 
 
@@ -186,19 +185,19 @@ def _evaluation(labels: dict[str, object], parts: Cells, bases: Cells | None, *,
     _check_problems(parts, bases, own=labels["benchmark"] == TRAINED)
     means = _means(parts)
     for metric in EVALUATED:
-        yield from _known(labels, metric, {model: own[metric] for model, own in means.items()}, standard)
+        yield from _known(labels, metric, column(means, metric), standard)
     for metric, (top, bottom, factor) in DENSITIES.items():
-        if all(own[bottom].mean() for own in means.values()):
-            values = {model: factor * ratio_values(own[top], own[bottom]) for model, own in means.items()}
+        values = divided(column(means, top), column(means, bottom), factor)
+        if values:
             yield _quantity(labels, metric, values, standard)
     if bases is not None:
         before = _means(bases)
         for metric in DIFFERENCES:
             changes = {model: own[metric] - before[model][metric] for model, own in means.items()}
             yield from _known(labels, metric + DIFFERENCE, changes, standard)
-        if all(own["avg"].mean() for own in before.values()):
-            shares = {model: ratio_values(own["avg"], before[model]["avg"]) for model, own in means.items()}
-            yield _quantity(labels, RELATIVE, {model: 100 * (own - 1) for model, own in shares.items()}, standard)
+        change = relative(column(means, "avg"), column(before, "avg"))
+        if change:
+            yield _quantity(labels, RELATIVE, change, standard)
 
 
 def _known(labels: dict[str, object], metric: str, values: dict[str, pd.Series], standard: bool) -> Iterator[Quantity]:

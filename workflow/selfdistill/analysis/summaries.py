@@ -72,7 +72,7 @@ def table_a1(settings: Mapping[str, Mapping[str, Responses]], *, family: str, co
     for name, responses in _by_setting(settings).items():
         labels = _labels(responses, "table_a1", family, name)
         problems = {model: each.means for model, each in responses.items()}
-        found += [_quantity(labels, column, _column(problems, column)) for column in MARKER_MEANS]
+        found += [_quantity(labels, marker, column(problems, marker)) for marker in MARKER_MEANS]
     return _frame(quantities.rows(found, confidence))
 
 
@@ -113,7 +113,8 @@ def table_2(
             found += _accuracies(labels, DIFFERENCE, changes, confidence)
             gained = {model: own[[*PASS]] - before[model][[*PASS]] for model, own in problems.items()}
             found += _passes(labels, DIFFERENCE, responses, gained)
-            found += relative(labels, _column(problems, "score"), _column(before, "score"))
+            change = relative(column(problems, "score"), column(before, "score"))
+            found += [_quantity(labels, RELATIVE, change)] if change else []
     return _frame(quantities.rows(found, confidence))
 
 
@@ -143,11 +144,11 @@ def _measure(
 ) -> Iterator[Quantity]:
     """Every metric of responses; ``problems``: by base model, their means per problem."""
     for metric in MEANS:
-        yield _quantity(labels, metric, _column(problems, metric), standard)
+        yield _quantity(labels, metric, column(problems, metric), standard)
     for metric, (numerator, denominator, factor) in DENSITIES.items():
-        values = _divided(_column(problems, numerator), _column(problems, denominator))
+        values = divided(column(problems, numerator), column(problems, denominator), factor)
         if values:
-            yield _quantity(labels, metric, {model: factor * own for model, own in values.items()}, standard)
+            yield _quantity(labels, metric, values, standard)
 
 
 def _ratios(
@@ -160,26 +161,25 @@ def _ratios(
     """Ratios to the reference over the same problems of the same base model."""
     for metric, name in RATIOS.items():
         top, bottom, _ = DENSITIES.get(name, (name, "", 1.0))
-        values = _divided(_column(problems, top), _column(reference, top))
+        values = divided(column(problems, top), column(reference, top))
         if values and bottom:  # (E / E') / (L / L'), each side linear in its problems
-            lengths = _divided(_column(problems, bottom), _column(reference, bottom))
-            values = lengths and _divided(values, lengths)
+            lengths = divided(column(problems, bottom), column(reference, bottom))
+            values = lengths and divided(values, lengths)
         if values:
             yield _quantity(labels, metric, values, standard)
 
 
-def _divided(above: Values, below: Values) -> Values | None:
-    """The ratio of each base model, per problem; None where one has none, as nothing has a ratio to zero."""
+def divided(above: Values, below: Values, factor: float = 1.0) -> Values | None:
+    """The ratio of each base model, per problem, times ``factor``; None where one has none, as to zero."""
     if any(own.mean() == 0 for own in below.values()):
         return None
-    return {model: ratio_values(own, below[model]) for model, own in above.items()}
+    return {model: factor * ratio_values(own, below[model]) for model, own in above.items()}
 
 
-def relative(labels: Mapping[str, object], after: Values, before: Values) -> Iterator[Quantity]:
-    """The change of accuracy in percent of the base model's; nothing where one has none to lose."""
-    shares = _divided(after, before)
-    if shares:
-        yield _quantity(labels, RELATIVE, {model: 100 * (own - 1) for model, own in shares.items()})
+def relative(after: Values, before: Values) -> Values | None:
+    """The change of accuracy in percent of the base model's; None where one has none to lose."""
+    shares = divided(after, before)
+    return shares and {model: 100 * (own - 1) for model, own in shares.items()}
 
 
 def _accuracies(
@@ -250,7 +250,8 @@ def _difference(responses: Responses, base: Responses) -> pd.DataFrame:
     return run - baseline
 
 
-def _column(problems: Mapping[str, pd.DataFrame], name: str) -> Values:
+def column(problems: Mapping[str, pd.DataFrame], name: str) -> Values:
+    """One column of each base model's frame."""
     return {model: frame[name] for model, frame in problems.items()}
 
 

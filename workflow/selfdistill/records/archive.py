@@ -61,8 +61,9 @@ def _write_crate(folder: Path, results: Path, checkout: Path, records: dict[str,
     crate = ROCrate()
     crate.name = f"Results of the study '{study}'"
     crate.description = citation["abstract"]
-    crate.license = _licence(crate, citation["license"])
-    crate.datePublished = _last(records)
+    crate.license = _named(crate, f"https://spdx.org/licenses/{citation['license']}", citation["license"])
+    run = _run(study, records)
+    crate.datePublished = run["endTime"]
     workflow = crate.add_workflow(checkout / WORKFLOW, WORKFLOW, main=True, lang="snakemake")
     workflow["name"], workflow["license"] = citation["title"], crate.license
     workflow["version"] = str(citation["version"])
@@ -80,9 +81,11 @@ def _write_crate(folder: Path, results: Path, checkout: Path, records: dict[str,
             identifier="#run",
             object=[crate.dereference("results/config.yaml")],
             result=[file for file in made if file.id != "results/config.yaml"],
-            properties=_run(study, records),
+            properties=run,
         )
-        crate.root_dataset["conformsTo"] = [_profile(crate, *known) for known in PROFILES.items()]
+        crate.root_dataset["conformsTo"] = [
+            _named(crate, address, name, version=address.rpartition("/")[2]) for address, name in PROFILES.items()
+        ]
         crate.root_dataset["mentions"] = crate.dereference("#run")
         crate.write(folder)
 
@@ -99,22 +102,11 @@ def _run(study: str, records: dict[str, Record]) -> dict[str, Any]:
     }
 
 
-def _last(records: dict[str, Record]) -> str:
-    return max(record.content["finished"] for record in records.values())
-
-
-def _licence(crate: Any, name: str) -> Any:
+def _named(crate: Any, identifier: str, name: str, **properties: str) -> Any:
+    """A work that is known by its address: a licence, a profile."""
     from rocrate.model.contextentity import ContextEntity
 
-    properties = {"@type": "CreativeWork", "name": name}
-    return crate.add(ContextEntity(crate, f"https://spdx.org/licenses/{name}", properties=properties))
-
-
-def _profile(crate: Any, identifier: str, name: str) -> Any:
-    from rocrate.model.contextentity import ContextEntity
-
-    properties = {"@type": "CreativeWork", "name": name, "version": identifier.rpartition("/")[2]}
-    return crate.add(ContextEntity(crate, identifier, properties=properties))
+    return crate.add(ContextEntity(crate, identifier, {"@type": "CreativeWork", "name": name, **properties}))
 
 
 def _add(crate: Any, path: Path, place: str) -> Any:
