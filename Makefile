@@ -78,8 +78,8 @@ test-vllm: env  ## the vLLM engine on a CPU (makes .venv-vllm: 3.3 GB)
 torture: env  ## kills at random moments, full disks, odd folders, damages; half an hour (TORTURE="--seed 1 --kills 10")
 	@$(TIMED); python tests/torture/torture.py $(TORTURE)
 
-lint: env  ## ruff, snakefmt, snakemake --lint
-	@$(TIMED); ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint
+lint: env  ## ruff, pyrefly (types), snakefmt, snakemake --lint
+	@$(TIMED); ruff check . && ruff format --check . && pyrefly check --summary=none && snakefmt --check Snakefile workflow && snakemake --lint
 
 format: env  ## let ruff and snakefmt rewrite the sources
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow

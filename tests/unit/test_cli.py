@@ -14,7 +14,7 @@ from selfdistill.records import provenance
 from selfdistill.settings import keys
 from selfdistill.training.settings import SdpoSettings, SftSettings
 
-GROUPS = [stages.STEP, stages.QUESTION, stages.UPKEEP]
+GROUPS = [stages.STEP, stages.QUESTION, stages.EXPORT, stages.UPKEEP]
 
 
 def run(capsys, *arguments):

@@ -121,7 +121,7 @@ RunRow = sweep(Run, "RunRow", {"draw": DRAW_OF_MODEL})  # a list stands for a ru
 class OnPolicy(OnPolicySettings):
     """Sections 5 and 6: on-policy training."""
 
-    runs: list[RunRow] = key(
+    runs: list[RunRow] = key(  # pyrefly: ignore[invalid-annotation]
         doc="The runs. A list, in any of their keys, stands for a run with each member.", min_length=1
     )
     benchmarks: dict[str, Distinct[str]] = key(

@@ -217,7 +217,8 @@ def judged(ledger: pd.DataFrame) -> pd.DataFrame:
         ids.sort(key=lambda other: not groups[other]["primary"].iloc[0])  # the primary rate speaks for a statement
         told[key] = {"verdict": told[ids[0]]["verdict"] if ids else NOT_TESTABLE}
     rows = [told[key] for key in ledger[KEYS].itertuples(index=False, name=None)]
-    return ledger.assign(**pd.DataFrame(rows, index=ledger.index).reindex(columns=JUDGED))
+    judged = pd.DataFrame(rows, index=ledger.index).reindex(columns=JUDGED)
+    return ledger.assign(**{name: judged[name] for name in JUDGED})
 
 
 def _corrected(

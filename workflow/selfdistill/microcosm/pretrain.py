@@ -173,7 +173,7 @@ def _build_model(settings: PretrainingSettings, seed: int) -> Qwen3ForCausalLM:
         num_key_value_heads=settings.heads // 2,
         head_dim=32,
         intermediate_size=settings.intermediate,
-        rope_theta=1e4,
+        rope_theta=1e4,  # pyrefly: ignore[unexpected-keyword]
         tie_word_embeddings=True,
         initializer_range=0.05,
         max_position_embeddings=2048,

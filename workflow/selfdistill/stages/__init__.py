@@ -5,7 +5,7 @@ Stages import what they need when they run: one that samples nothing does not lo
 
 # The overview lists stages in the order of the workflow.
 # isort: off
-from selfdistill.stages.registry import QUESTION, STAGES, STEP, UPKEEP, Stage
+from selfdistill.stages.registry import EXPORT, QUESTION, STAGES, STEP, UPKEEP, Stage
 from selfdistill.stages.problems import load_problems
 from selfdistill.stages.models import pretrain_model, register_model, share_model
 from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
@@ -15,11 +15,13 @@ from selfdistill.stages.tables import gather_spread, make_curves, make_table_1, 
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import build_reading_room, export_claims, make_ledger, record_config, render_ledger
 from selfdistill.stages.inspection import compare, diff, draw, explain, fingerprint, plan, trace, verify
+from selfdistill.stages.exports import export_inspect, export_logbook, export_tensorboard
 from selfdistill.stages.upkeep import archive, bundle_provenance, document_config, prefetch, resolve_revisions
 from selfdistill.stages.upkeep import show_numbers, show_verdicts
 # isort: on
 
 __all__ = [
+    "EXPORT",
     "QUESTION",
     "STAGES",
     "STEP",
@@ -39,6 +41,9 @@ __all__ = [
     "evaluate_model",
     "explain",
     "export_claims",
+    "export_inspect",
+    "export_logbook",
+    "export_tensorboard",
     "fingerprint",
     "gather_spread",
     "list_runs",

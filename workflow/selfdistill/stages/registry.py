@@ -6,7 +6,8 @@ from typing import TypeVar
 Stage = Callable[..., int | None]
 Function = TypeVar("Function", bound=Stage)
 
-STEP, QUESTION, UPKEEP = "steps of the workflow", "questions of a reader", "upkeep"
+STEP, QUESTION, EXPORT = "steps of the workflow", "questions of a reader", "results for other programs"
+UPKEEP = "upkeep"
 STAGES: dict[str, tuple[Stage, str]] = {}  # function and group, by command
 
 
