@@ -25,12 +25,13 @@ LOCK = ROOT / "envs" / "inspect.lock"
 READER = """
 import json, sys
 from inspect_ai.log import read_eval_log, write_eval_log
+def told(log):
+    return sorted((sample.model_dump() for sample in log.samples), key=lambda told: (told["id"], told["epoch"]))
 found = []
 for path in sys.argv[1:]:
     log = read_eval_log(path)
     write_eval_log(log, path + ".eval")
-    again = read_eval_log(path + ".eval")
-    assert [sample.model_dump() for sample in again.samples] == [sample.model_dump() for sample in log.samples]
+    assert told(read_eval_log(path + ".eval")) == told(log)
     found += [
         [log.eval.task, sample.id, sample.epoch, sample.input, sample.target, sample.output.completion,
          sample.output.stop_reason, sample.output.usage.output_tokens, sample.scores["correct"].value,

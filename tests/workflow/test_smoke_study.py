@@ -30,6 +30,16 @@ def test_every_table_and_figure_appears_with_its_origin(finished):
         assert record["file"] == path.name
 
 
+def test_the_picture_of_the_workflow_shows_what_the_rules_say(finished):
+    picture = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("```mermaid")[2].partition("```")[0]
+    chains = [line.split(" --> ") for line in picture.splitlines() if "-->" in line]
+    drawn = {pair for chain in chains for pair in zip(map(str.strip, chain), map(str.strip, chain[1:]), strict=False)}
+    graph = finished.snakemake("--rulegraph")
+    names = dict(re.findall(r'(\d+)\[label = "([^"]+)"', graph))
+    depends = {(names[first], names[second]) for first, second in re.findall(r"(\d+) -> (\d+)", graph)}
+    assert len(drawn) > 15 and drawn <= depends
+
+
 def test_tables_hold_every_setting_run_and_interval(finished):
     folder = finished.folder / "results" / "smoke" / "tables"
     table_1 = tables.read(folder / "table_1.parquet", "summary")

@@ -264,5 +264,5 @@ def verdict(differing: list[str]) -> str:
         return "A processor without AVX2 and FMA: expect results close to the shipped references, not equal to them."
     return (
         f"Computes otherwise than the machine of the shipped digests ({', '.join(differing)}): expect results close to "
-        'the shipped references, not equal to them (docs/compute.md, "Equal bytes on every machine").'
+        "the shipped references, not equal to them (docs/equal_bytes.md)."
     )
