@@ -181,9 +181,11 @@ class Narrow:
 class Figures:
     """Which runs the figures of Sections 5 and 6 show."""
 
-    narrow: Narrow = key(doc="Figure 1a: runs on a problem set of one type.")
-    views: dict[Annotated[str, Among(VIEWED)], View] = key(
-        doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...).",
+    narrow: Narrow | None = key(
+        None, doc="Figure 1a: runs on a problem set of one type; null where Figure 1 is not drawn."
+    )
+    views: dict[Annotated[str, Among(VIEWED)], View | None] = key(
+        doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...); null: this study does not draw it.",
         paper="3: DeepSeek-R1-Distill-Qwen-7B; 4: Qwen3-8B, thinking on; 5, 7, 8, D.1: Qwen3-8B, thinking off",
     )
 
@@ -192,6 +194,8 @@ class Figures:
         missing = [name for name in VIEWED if name not in self.views]
         if missing:
             raise ValueError(f"'views' says nothing of {', '.join(missing)}")
+        if self.views["fig_1"] is not None and self.narrow is None:
+            raise ValueError("'views.fig_1' needs 'narrow', the runs of Figure 1a")
         return self
 
 

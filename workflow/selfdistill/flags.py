@@ -69,7 +69,7 @@ class Flags:
 
     def evaluate(self, model: str) -> str:
         """How a model is sampled on benchmarks."""
-        return words("sampling", self.study.config.models[model].evaluate or self.study.config.sampling.evaluate)
+        return words("sampling", self.study.evaluated_with(model))
 
     def extent(self, benchmark: str) -> str:
         """How often a base or fine-tuned model is asked each problem of a benchmark."""

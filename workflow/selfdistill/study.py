@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from selfdistill.analysis import words
+from selfdistill.artifacts import FIGURES, Figure
 from selfdistill.config import DRAW_OF_MODEL, Config, Model
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE
-from selfdistill.generation.requests import Extent
+from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.models import files_of
 from selfdistill.settings import keys
 from selfdistill.training.settings import OWN, TRAINED, OnPolicySettings, Run, SftRun
@@ -77,6 +78,10 @@ class Study:
     def weights(self, model: str) -> Model:
         """The entry whose weights a model uses: itself, or another."""
         return self.config.models[self.base_of(model)]
+
+    def evaluated_with(self, model: str) -> Sampling:
+        """How a model is sampled on benchmarks."""
+        return self.config.models[model].evaluate or self.config.sampling.evaluate
 
     def models(self, *sources: str) -> list[str]:
         """Models of one of the ``sources``, in the configuration's order."""
@@ -179,6 +184,12 @@ class Study:
             "run": SftRun("guided", strongest).id,
             "benchmark": self.config.evaluation.benchmarks[-1],
         }
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The figures that are drawn, by name: those with a view in the configuration, or that need none."""
+        views = self.config.figures.views
+        return {name: figure for name, figure in FIGURES.items() if views.get(name, figure) is not None}
 
     # --- rows of its tables -------------------------------------------------------------------------------------------
 

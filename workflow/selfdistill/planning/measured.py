@@ -81,7 +81,9 @@ def _recorded_study(recorded: Path, study: Study) -> Study | None:
         config = parse_config(yaml.safe_load(recorded.read_text(encoding="utf-8")))
     except (OSError, UserError, yaml.YAMLError, TypeError):
         return None
-    return Study(config, study.assumed, study.root) if kind_of(config) == study.assumed.kind else None
+    return (
+        Study(config, study.assumed, study.root) if kind_of(config, study.assumed.small) == study.assumed.kind else None
+    )
 
 
 def _finished(rule: str, wildcards: Wildcards, path: Path, study: Study, devices: int) -> Finished | None:
