@@ -127,7 +127,7 @@ def run_code(model, run):
 
 def guidance_code(stage, setting):
     """The same for a stage that samples in a setting, with the choice of its context."""
-    return code(stage, CHOICES[GUIDANCE[setting].choose])
+    return code(stage, CHOICES[STUDY.guidance(setting).choose])
 
 
 def figure_code(figure):

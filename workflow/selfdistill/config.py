@@ -27,6 +27,7 @@ from selfdistill.settings import (
     Distinct,
     Seed,
     annotation_of,
+    as_json,
     choices,
     is_settings,
     key,
@@ -38,6 +39,7 @@ from selfdistill.settings import (
 )
 from selfdistill.training.settings import TRAINED, Context, MethodName, OnPolicySettings, Rate, Run, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
+from selfdistill.trial import Trial, reduced
 
 # Names become parts of paths and of run ids.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
@@ -275,6 +277,11 @@ class Config:
     statistics: Statistics = key(factory=Statistics, doc="Uncertainty.")
     claims: Claims = key(factory=Claims, doc="The claims ledger.")
     reading_room: Limits = key(factory=Limits, doc="How many responses can be read in the reading room.")
+    trial: Trial | None = key(
+        None,
+        doc="In place of the study, a trial of it: every kind of job once, on its own models, and small "
+        "(`config/trial.yaml`).",
+    )
 
 
 def parse(values: dict[str, Any]) -> Config:
@@ -299,7 +306,11 @@ def read_sections(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
     except ValidationError as error:
         faults = [*sentences(error, Config, "config"), *faults]
         faulty |= {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
-    return {name: _section(given, name) for name in keys(Config) if name not in faulty}, faults
+    sections = {name: _section(given, name) for name in keys(Config) if name not in faulty}
+    if not faults and sections["trial"] is not None:
+        given = reduced(as_json(Config(**sections)))
+        sections = {name: _section(given, name) for name in keys(Config)}
+    return sections, faults
 
 
 def _section(given: Mapping[str, Any], name: str) -> Any:

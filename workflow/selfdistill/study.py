@@ -13,7 +13,7 @@ from selfdistill.analysis import words
 from selfdistill.artifacts import FIGURES, Figure
 from selfdistill.config import DRAW_OF_MODEL, Config, Model
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import GUIDANCE
+from selfdistill.generation.contexts import GUIDANCE, Guidance
 from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.models import files_of
 from selfdistill.settings import keys
@@ -30,6 +30,7 @@ class Study:
     """A configuration's models, runs and files. Paths are relative to the checkout; names may be wildcards."""
 
     config: Config
+    example_set = "guided"  # whose model Figure 2 shows
 
     # --- what is run ------------------------------------------------------------------------------------------------
 
@@ -57,7 +58,8 @@ class Study:
     @cached_property
     def sft_runs(self) -> dict[str, SftRun]:
         """Fine-tuning runs by id: each data set at each rate, the same for every model of Section 4."""
-        runs = [SftRun(data, rate) for data in SFT_SETS for rate in self.config.sft.learning_rates]
+        sets = SFT_SETS if self.config.trial is None else (self.example_set,)
+        runs = [SftRun(data, rate) for data in sets for rate in self.config.sft.learning_rates]
         return {run.id: run for run in runs}
 
     def onpolicy_settings(self, run: Run) -> OnPolicySettings:
@@ -171,9 +173,19 @@ class Study:
         return list(dict.fromkeys((run.model, name) for run in self.runs.values() for name in self.benchmarks_of(run)))
 
     @property
+    def settings(self) -> list[str]:
+        """Section 3's settings of guidance that are sampled: in a trial one without context and one with."""
+        return list(GUIDANCE) if self.config.trial is None else ["unguided", "solution"]
+
+    def guidance(self, setting: str) -> Guidance:
+        """Where a setting's context comes from: in a trial, from responses right or wrong."""
+        found = GUIDANCE[setting]
+        return found if self.config.trial is None else replace(found, choose="first")
+
+    @property
     def tested_settings(self) -> list[str]:
         """Section 3's settings that statements are about."""
-        return [setting for setting, named in words.GUIDANCE.items() if named.in_paper]
+        return [setting for setting in self.settings if words.GUIDANCE[setting].in_paper]
 
     @property
     def example(self) -> dict[str, str]:
@@ -181,7 +193,7 @@ class Study:
         strongest = max(self.config.sft.learning_rates)
         return {
             "model": self.config.sft.models[0],
-            "run": SftRun("guided", strongest).id,
+            "run": SftRun(self.example_set, strongest).id,
             "benchmark": self.config.evaluation.benchmarks[-1],
         }
 
@@ -314,9 +326,14 @@ class Study:
         """The effects of each base model behind the claims ledger."""
         return f"{self.results}/claims/effects.parquet"
 
+    @property
+    def trial(self) -> str:
+        """What a trial has proved."""
+        return f"{self.results}/trial.md"
+
     # --- groups of them -----------------------------------------------------------------------------------------------
 
-    def guidance_traces(self, settings: Iterable[str] = GUIDANCE) -> list[str]:
+    def guidance_traces(self, settings: Iterable[str]) -> list[str]:
         return [self.traces(model, setting) for model in self.config.selection.models for setting in settings]
 
     def sft_evaluations(self) -> list[str]:

@@ -32,6 +32,7 @@ class Work:
     share: float = 1.0  # of the rule's seconds
     size: float = 1.0  # of the model, over that which the rates are stated for
     slower: float = 1.0  # at drawing, than by its size
+    models: int = 1  # loaded one after the other
 
     @property
     def tokens(self) -> Range:
@@ -102,12 +103,16 @@ def gpus_of(job: Job, study: Study) -> int:
     return int(job.resources.get("gpu", needed))
 
 
-def expected_seconds(rule: str, work: Work, study: Study, devices: int) -> Range:
-    """Wall clock of a job by the table alone, its tokens divided among ``devices`` (cores or GPUs)."""
+def expected_seconds(rule: str, work: Work, study: Study, devices: int, start: Range | None = None) -> Range:
+    """Wall clock of a job by the table alone, its tokens divided among ``devices`` (cores or GPUs).
+
+    ``start``: seconds beside the tokens for each of the job's models, in place of the table's for the whole job.
+    """
     rates = study.assumed
     busy = (work.drawn / rates.rate("draw") + work.rolled_out / rates.rate("rollout")) * work.slower
     busy += work.sft / rates.rate("sft") + work.onpolicy / rates.rate("onpolicy")
-    return rates.seconds(rule) * work.share + busy * (work.size / devices)
+    beside = rates.seconds(rule) * work.share if start is None else start * work.models
+    return beside + busy * (work.size / devices)
 
 
 def _drawn(responses: Range, length: Range, study: Study) -> Work:
@@ -198,7 +203,8 @@ def _evaluate_checkpoints(wildcards: Wildcards, study: Study) -> Work:
     if study.own_problems(run) is not None:
         asked += exactly(study.own_count(run) * config.evaluation_trained.samples)
     length = study.length(f"along_{_method(run)}", run.model, study.evaluated_with(run.model))
-    return _drawn(asked * len(study.evaluated_steps(run)), length, study)
+    steps = len(study.evaluated_steps(run))
+    return replace(_drawn(asked * steps, length, study), models=steps)
 
 
 def _pretrain_model(wildcards: Wildcards, study: Study) -> Work:
