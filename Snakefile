@@ -7,3 +7,4 @@ rule default:
     default_target: True
     input:
         rules.all.input,
+        rules.prove.output if CONFIG.trial else [],

@@ -247,6 +247,7 @@ REFUSED = {
         ),
         "figures.views.fig_1: no on-policy run is what this figure shows",
     ),
+    "Figure 1 without Figure 1a": ("figures: {narrow: null}", "'views.fig_1' needs 'narrow', the runs of Figure 1a"),
     "a role's family": (
         "claims: {roles: {coverage: {family: mine}}}",
         "claims.roles.coverage.family: unknown 'mine'; known: microcosm",
@@ -1111,7 +1112,12 @@ def test_a_section_is_a_table(value):
     for place in sections:
         values = everything()
         put(values, place, value)
-        if value is not None or place[-1] not in ("evaluate", "deep", "evaluation_deep"):  # those that may be null
+        if value is not None or place[-1] not in (
+            "evaluate",
+            "deep",
+            "evaluation_deep",
+            "narrow",
+        ):  # those that may be null
             assert any(shown(place) in line for line in sentences_of(values)), place
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from selfdistill import cli, config, stages, tables
+from selfdistill import artifacts, cli, config, stages, tables
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError
 from selfdistill.flags import Flags
@@ -40,6 +40,12 @@ def study(*rows, rates=(1e-4,), **changes) -> Study:
 
 def ids(*rows):
     return [run for _, run in study(*rows).runs]
+
+
+def test_a_figure_whose_view_is_null_is_not_drawn():
+    views = DEFAULT["figures"]["views"] | {"fig_1": None, "fig_7": None}
+    found = study(figures={"narrow": None, "views": views})
+    assert set(artifacts.FIGURES) - set(found.figures) == {"fig_1", "fig_7"}
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

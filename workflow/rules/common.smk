@@ -5,7 +5,7 @@ import sys
 from functools import cache, partial
 from pathlib import Path
 
-from selfdistill.artifacts import FIGURES, TABLES
+from selfdistill.artifacts import TABLES
 from selfdistill.checks import faults_at_start
 from selfdistill.cli import spare_collector
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
@@ -127,7 +127,7 @@ def run_code(model, run):
 
 def guidance_code(stage, setting):
     """The same for a stage that samples in a setting, with the choice of its context."""
-    return code(stage, CHOICES[GUIDANCE[setting].choose])
+    return code(stage, CHOICES[STUDY.guidance(setting).choose])
 
 
 def figure_code(figure):

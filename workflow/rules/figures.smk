@@ -1,4 +1,4 @@
-"""Every figure, each from tables only: one rule for each line of the registry, `selfdistill.artifacts`.
+"""Every figure, each from tables only: one rule for each that the study draws.
 
 Reads tables/ and curves.parquet, of two figures training metrics and responses; writes figures/. Seconds at either scale.
 """
@@ -10,7 +10,7 @@ def as_flags(files, prefix=""):
 
 
 # What is not written out below until a job runs sees the loop's last figure: hence the parameters, and `partial`.
-for figure in FIGURES.values():
+for figure in STUDY.figures.values():
 
     rule:
         """A figure with the rows that it shows, by the script of its name."""

@@ -8,7 +8,7 @@ rule make_table_1:
     """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates."""
     input:
         selection=STUDY.guidance_traces(["selection"]),
-        traces=STUDY.guidance_traces(),
+        traces=STUDY.guidance_traces(STUDY.settings),
     output:
         table=STUDY.table("table_1"),
         breakdown=STUDY.table("table_a1"),

@@ -271,6 +271,8 @@ def _same(sets: Mapping[str, ProblemSet], one: str, other: str) -> bool:
 def _views(study: Study) -> Faults:
     runs, refusals = pd.DataFrame(study.run_rows()), {}
     for figure, view in study.config.figures.views.items():
+        if view is None:
+            continue
         place = f"figures.views.{figure}"
         unknown = [
             *_not_among(f"{place}.families", view.families, runs["family"]),

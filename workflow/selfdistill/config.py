@@ -27,6 +27,7 @@ from selfdistill.settings import (
     Distinct,
     Seed,
     annotation_of,
+    as_json,
     choices,
     is_settings,
     key,
@@ -38,6 +39,7 @@ from selfdistill.settings import (
 )
 from selfdistill.training.settings import TRAINED, Context, MethodName, OnPolicySettings, Rate, Run, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
+from selfdistill.trial import Trial, reduced
 
 # Names become parts of paths and of run ids.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
@@ -181,9 +183,11 @@ class Narrow:
 class Figures:
     """Which runs the figures of Sections 5 and 6 show."""
 
-    narrow: Narrow = key(doc="Figure 1a: runs on a problem set of one type.")
-    views: dict[Annotated[str, Among(VIEWED)], View] = key(
-        doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...).",
+    narrow: Narrow | None = key(
+        None, doc="Figure 1a: runs on a problem set of one type; null where Figure 1 is not drawn."
+    )
+    views: dict[Annotated[str, Among(VIEWED)], View | None] = key(
+        doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...); null: this study does not draw it.",
         paper="3: DeepSeek-R1-Distill-Qwen-7B; 4: Qwen3-8B, thinking on; 5, 7, 8, D.1: Qwen3-8B, thinking off",
     )
 
@@ -192,6 +196,8 @@ class Figures:
         missing = [name for name in VIEWED if name not in self.views]
         if missing:
             raise ValueError(f"'views' says nothing of {', '.join(missing)}")
+        if self.views["fig_1"] is not None and self.narrow is None:
+            raise ValueError("'views.fig_1' needs 'narrow', the runs of Figure 1a")
         return self
 
 
@@ -271,6 +277,11 @@ class Config:
     statistics: Statistics = key(factory=Statistics, doc="Uncertainty.")
     claims: Claims = key(factory=Claims, doc="The claims ledger.")
     reading_room: Limits = key(factory=Limits, doc="How many responses can be read in the reading room.")
+    trial: Trial | None = key(
+        None,
+        doc="In place of the study, a trial of it: every kind of job once, on its own models, and small "
+        "(`config/trial.yaml`).",
+    )
 
 
 def parse(values: dict[str, Any]) -> Config:
@@ -295,7 +306,11 @@ def read_sections(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
     except ValidationError as error:
         faults = [*sentences(error, Config, "config"), *faults]
         faulty |= {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
-    return {name: _section(given, name) for name in keys(Config) if name not in faulty}, faults
+    sections = {name: _section(given, name) for name in keys(Config) if name not in faulty}
+    if not faults and sections["trial"] is not None:
+        given = reduced(as_json(Config(**sections)))
+        sections = {name: _section(given, name) for name in keys(Config)}
+    return sections, faults
 
 
 def _section(given: Mapping[str, Any], name: str) -> Any:

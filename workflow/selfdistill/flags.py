@@ -1,13 +1,13 @@
 """What the rules hand to each job: a study's settings as the flags of its stage, quoted for a shell."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from selfdistill.artifacts import Figure, settings_of
 from selfdistill.cli import flag_word, words
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.requests import Extent
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import ModelSource
@@ -65,11 +65,11 @@ class Flags:
         return words("sampling", self.study.config.sampling.collect)
 
     def guidance(self, setting: str) -> str:
-        return words("guidance", GUIDANCE[setting])
+        return words("guidance", self.study.guidance(setting))
 
     def evaluate(self, model: str) -> str:
         """How a model is sampled on benchmarks."""
-        return words("sampling", self.study.config.models[model].evaluate or self.study.config.sampling.evaluate)
+        return words("sampling", self.study.evaluated_with(model))
 
     def extent(self, benchmark: str) -> str:
         """How often a base or fine-tuned model is asked each problem of a benchmark."""
@@ -86,7 +86,8 @@ class Flags:
 
     def set_sizes(self) -> str:
         sft = self.study.config.sft
-        return f"{words('sizes', sft, SetSizes)} {_joined(per_problem=sft.per_problem)}"
+        of_trial = {} if self.study.config.trial is None else {"only_correct": False}
+        return f"{words('sizes', sft, SetSizes)} {_joined(per_problem=sft.per_problem, **of_trial)}"
 
     def sft_run(self, run: str) -> str:
         return words("run", self.study.sft_runs[run])
@@ -161,6 +162,14 @@ class Flags:
         """At which scale the paper's statements are tested."""
         other = "paper" if self.study.config.study == PAPER_STUDY else "one GPU"
         return _joined(scale="microcosm" if self.study.pretrained else other)
+
+    def trial(self, processes: Mapping[str, Mapping[str, Any]]) -> str:
+        """What a trial is of; ``processes``: by training rule, what its accelerate configuration says."""
+        config = self.study.config
+        sharding = {
+            rule: processes.get(rule, {}).get("distributed_type", "NO") for rule in ("train_sft", "train_onpolicy")
+        }
+        return _joined(study=config.study, engine=config.engine, sharding=sharding)
 
     def limits(self) -> str:
         return words("limits", self.study.config.reading_room)

@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from selfdistill.analysis import words
+from selfdistill.artifacts import FIGURES, Figure
 from selfdistill.config import DRAW_OF_MODEL, Config, Model
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import GUIDANCE
-from selfdistill.generation.requests import Extent
+from selfdistill.generation.contexts import GUIDANCE, Guidance
+from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.models import files_of
 from selfdistill.settings import keys
 from selfdistill.training.settings import OWN, TRAINED, OnPolicySettings, Run, SftRun
@@ -29,6 +30,7 @@ class Study:
     """A configuration's models, runs and files. Paths are relative to the checkout; names may be wildcards."""
 
     config: Config
+    example_set = "guided"  # whose model Figure 2 shows
 
     # --- what is run ------------------------------------------------------------------------------------------------
 
@@ -56,7 +58,8 @@ class Study:
     @cached_property
     def sft_runs(self) -> dict[str, SftRun]:
         """Fine-tuning runs by id: each data set at each rate, the same for every model of Section 4."""
-        runs = [SftRun(data, rate) for data in SFT_SETS for rate in self.config.sft.learning_rates]
+        sets = SFT_SETS if self.config.trial is None else (self.example_set,)
+        runs = [SftRun(data, rate) for data in sets for rate in self.config.sft.learning_rates]
         return {run.id: run for run in runs}
 
     def onpolicy_settings(self, run: Run) -> OnPolicySettings:
@@ -77,6 +80,10 @@ class Study:
     def weights(self, model: str) -> Model:
         """The entry whose weights a model uses: itself, or another."""
         return self.config.models[self.base_of(model)]
+
+    def evaluated_with(self, model: str) -> Sampling:
+        """How a model is sampled on benchmarks."""
+        return self.config.models[model].evaluate or self.config.sampling.evaluate
 
     def models(self, *sources: str) -> list[str]:
         """Models of one of the ``sources``, in the configuration's order."""
@@ -166,9 +173,19 @@ class Study:
         return list(dict.fromkeys((run.model, name) for run in self.runs.values() for name in self.benchmarks_of(run)))
 
     @property
+    def settings(self) -> list[str]:
+        """Section 3's settings of guidance that are sampled: in a trial one without context and one with."""
+        return list(GUIDANCE) if self.config.trial is None else ["unguided", "solution"]
+
+    def guidance(self, setting: str) -> Guidance:
+        """Where a setting's context comes from: in a trial, from responses right or wrong."""
+        found = GUIDANCE[setting]
+        return found if self.config.trial is None else replace(found, choose="first")
+
+    @property
     def tested_settings(self) -> list[str]:
         """Section 3's settings that statements are about."""
-        return [setting for setting, named in words.GUIDANCE.items() if named.in_paper]
+        return [setting for setting in self.settings if words.GUIDANCE[setting].in_paper]
 
     @property
     def example(self) -> dict[str, str]:
@@ -176,9 +193,15 @@ class Study:
         strongest = max(self.config.sft.learning_rates)
         return {
             "model": self.config.sft.models[0],
-            "run": SftRun("guided", strongest).id,
+            "run": SftRun(self.example_set, strongest).id,
             "benchmark": self.config.evaluation.benchmarks[-1],
         }
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The figures that are drawn, by name: those with a view in the configuration, or that need none."""
+        views = self.config.figures.views
+        return {name: figure for name, figure in FIGURES.items() if views.get(name, figure) is not None}
 
     # --- rows of its tables -------------------------------------------------------------------------------------------
 
@@ -303,9 +326,14 @@ class Study:
         """The effects of each base model behind the claims ledger."""
         return f"{self.results}/claims/effects.parquet"
 
+    @property
+    def trial(self) -> str:
+        """What a trial has proved."""
+        return f"{self.results}/trial.md"
+
     # --- groups of them -----------------------------------------------------------------------------------------------
 
-    def guidance_traces(self, settings: Iterable[str] = GUIDANCE) -> list[str]:
+    def guidance_traces(self, settings: Iterable[str]) -> list[str]:
         return [self.traces(model, setting) for model in self.config.selection.models for setting in settings]
 
     def sft_evaluations(self) -> list[str]:

@@ -28,7 +28,7 @@ def redraw(name: str, results: Path, out: Path, settings: Path | None = None) ->
     try:
         inputs = {table: _located(files, results) for table, files in figure.source.files(study).items()}
         chosen = artifacts.settings_of(figure, study)
-    except (AttributeError, KeyError) as error:
+    except (AttributeError, KeyError, TypeError) as error:  # the last one: a view that is null
         raise UserError(
             f"{settings or results / 'config.yaml'} does not say what {figure.title} ({name}) shows ({error}); "
             "--settings takes another configuration"
@@ -67,9 +67,9 @@ def _recorded(results: Path) -> Any:
         raise UserError(f"{path}: expected the recorded configuration of a study, with its name under 'study'")
     figures = values.get("figures", {})
     views = figures.get("views", {})
-    for figure, view in views.items():
-        views[figure] = _today(View, view, f"{path}: figures.views.{figure}")
-    if "narrow" in figures:
+    for figure in [name for name, view in views.items() if view is not None]:
+        views[figure] = _today(View, views[figure], f"{path}: figures.views.{figure}")
+    if figures.get("narrow") is not None:
         narrow = figures["narrow"]
         figures["narrow"] = _today(
             Narrow, {"problem_set": narrow} if isinstance(narrow, str) else narrow, f"{path}: figures.narrow"

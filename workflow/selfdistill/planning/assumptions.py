@@ -1,6 +1,6 @@
 """What config/costs.yaml says a job costs before any is measured: rates, lengths and seconds by kind of models."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,7 +13,7 @@ from selfdistill.errors import UserError, nearest
 from selfdistill.planning.ranges import Range, parse
 
 COSTS = Path("config/costs.yaml")
-Kind = Literal["microcosm", "published"]
+Kind = Literal["microcosm", "small", "published"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Assumptions:
     kind: Kind
     values: Mapping[str, Any]
     rules: Mapping[str, Mapping[str, Any]]
+    small: frozenset[str] = frozenset()  # the repositories that the part for small models is about
 
     def number(self, *keys: str) -> Range:
         """The entry under ``keys``; `UserError` where the table has none."""
@@ -50,12 +51,17 @@ class Assumptions:
                 f"'{rule}: {{microcosm: 2, published: [2, 10, 60]}}', seconds of one job, and, if the rule samples or "
                 "trains, a function in workflow/selfdistill/planning/work.py"
             )
-        return parse(self.rules[line].get(self.kind), f"{COSTS}: rules.{line}.{self.kind}")
+        kind = self.kind if self.kind in self.rules[line] or self.kind == "microcosm" else "published"
+        return parse(self.rules[line].get(kind), f"{COSTS}: rules.{line}.{kind}")
 
     def parameters(self, repo: str | None) -> float:
         """Parameters of a model, by its repository."""
         known = self.values["parameters"]
         return float(known.get(repo, known["default"]))
+
+    def slower(self, repo: str | None) -> float:
+        """How much longer a model takes to draw a token than by its parameters alone."""
+        return float(self.values.get("slower", {}).get(repo, 1.0))
 
     @property
     def default_parameters(self) -> float:
@@ -87,16 +93,22 @@ class Assumptions:
         return self.number("problems", problem_set if problem_set in self.values["problems"] else "other")
 
 
-def kind_of(config: Config) -> Kind:
-    """Which part of the table is about a study's models."""
-    sources = {model.source for model in config.models.values()} - {"model"}
-    return "microcosm" if sources == {"microcosm"} else "published"
+def kind_of(config: Config, small: Collection[str]) -> Kind:
+    """Which part of the table is about a study's models; ``small``: the repositories of small ones."""
+    models = [model for model in config.models.values() if model.source != "model"]
+    if all(model.source == "microcosm" for model in models):
+        return "microcosm"
+    return "small" if all(model.repo in small for model in models) else "published"
 
 
 def read(config: Config, root: Path = Path()) -> Assumptions:
     """The table's part for ``config``'s models; `UserError` where the file is missing or is no table."""
     try:
         content = yaml.safe_load((root / COSTS).read_text(encoding="utf-8"))
-        return Assumptions(kind_of(config), content[kind_of(config)], content["rules"])
+        small = frozenset(content["small"]["parameters"]) - {"default"}
+        kind = kind_of(config, small)
+        return Assumptions(kind, content[kind], content["rules"], small)
     except (OSError, yaml.YAMLError, KeyError, TypeError):
-        raise UserError(f"{root / COSTS}: expected a table with 'microcosm', 'published' and 'rules'") from None
+        raise UserError(
+            f"{root / COSTS}: expected a table with 'microcosm', 'small', 'published' and 'rules'"
+        ) from None

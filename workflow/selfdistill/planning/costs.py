@@ -2,7 +2,8 @@
 
 The scale of a rule is measured / expected over its finished jobs: its median, and as a range its 10th and 90th
 percentile; with fewer than five jobs their extremes, widened by half. Three sources, in this order: finished jobs of
-this study; those of another study with the same kind of models; the table itself, with its stated spread.
+this study; those of another study with the same kind of models; the table itself, with its stated spread. What jobs of
+the study's trial took is nearly all their start: it replaces the table's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from selfdistill.config import parse as parse_config
 from selfdistill.planning.assumptions import read
 from selfdistill.planning.dag import Graph, Job
-from selfdistill.planning.measured import Finished, finished, other_studies
+from selfdistill.planning.measured import Finished, finished, other_studies, starts
 from selfdistill.planning.ranges import Range, exactly
 from selfdistill.planning.work import Study, Work, expected_seconds, gpus_of, work_of
 
@@ -49,13 +50,18 @@ def costs(graph: Graph, study: Study) -> dict[int, Cost]:
     scales = {rule: _scale(jobs, ELSEWHERE) for rule, jobs in _by_rule(other_studies(graph, study))}
     scales |= {rule: _scale(jobs, HERE) for rule, jobs in _by_rule(finished(graph, study))}
     table = Scale(study.assumed.spread, study.assumed.origin)
-    return {job.id: _cost(job, study, scales.get(job.rule, table)) for job in graph.jobs}
+    tried = starts(study)
+    return {
+        job.id: _cost(job, study, scales.get(job.rule, table), None if job.rule in scales else tried.get(job.rule))
+        for job in graph.jobs
+    }
 
 
-def _cost(job: Job, study: Study, scale: Scale) -> Cost:
+def _cost(job: Job, study: Study, scale: Scale, start: Range | None) -> Cost:
     work = work_of(job.rule, job.wildcards, study)
     gpus = gpus_of(job, study)
-    return Cost(expected_seconds(job.rule, work, study, gpus or job.threads) * scale.factor, gpus, work, scale.source)
+    seconds = expected_seconds(job.rule, work, study, gpus or job.threads, start) * scale.factor
+    return Cost(seconds, gpus, work, scale.source + ("" if start is None else ", starts by a trial"))
 
 
 def _by_rule(jobs: Iterable[Finished]) -> Iterable[tuple[str, list[Finished]]]:

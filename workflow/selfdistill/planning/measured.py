@@ -1,8 +1,10 @@
 """What finished jobs took, by Snakemake's benchmark files, beside what the cost table expects of them."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 import yaml
@@ -12,7 +14,9 @@ from selfdistill.errors import UserError
 from selfdistill.planning.assumptions import kind_of
 from selfdistill.planning.causes import may_change_work
 from selfdistill.planning.dag import Graph, Job
+from selfdistill.planning.ranges import Range
 from selfdistill.planning.work import Study, Wildcards, expected_seconds, gpus_of, work_of
+from selfdistill.trial import SUFFIX as TRIAL
 
 SUFFIX = ".benchmark.tsv"
 # When Snakemake's benchmark looks at a job's processes (seconds): twice a second at first, then every half minute.
@@ -63,16 +67,31 @@ def other_studies(graph: Graph, study: Study) -> list[Finished]:
         if recorded.parent.name == study.config.study:
             continue
         other = _recorded_study(recorded, study)
-        if other is None:
+        if other is None or other.config.trial is not None:
             continue
-        logs = study.root / "logs" / other.config.study
-        for path in sorted(logs.rglob(f"*{SUFFIX}")):
-            rule, *values = str(path.relative_to(logs)).removesuffix(SUFFIX).split("/")
+        for rule, values, path in _benchmarked(study.root / "logs" / other.config.study):
             if rule in jobs and len(values) == len(jobs[rule].wildcards):
                 wildcards = dict(zip(jobs[rule].wildcards, values, strict=True))
                 devices = gpus_of(jobs[rule], study) or jobs[rule].threads
                 found.append(_finished(rule, wildcards, path, other, devices))
     return [job for job in found if job is not None]
+
+
+def starts(study: Study) -> dict[str, Range]:
+    """Seconds of a job beside its tokens, by rule, as the trial of this study has measured them."""
+    found: dict[str, list[float]] = {}
+    for rule, _, path in _benchmarked(study.root / "logs" / (study.config.study + TRIAL)):
+        seconds = measured_seconds(path, threads=None)
+        if seconds is not None:
+            found.setdefault(rule, []).append(seconds)
+    return {rule: Range(min(times), median(times), max(times)) for rule, times in found.items()}
+
+
+def _benchmarked(logs: Path) -> Iterator[tuple[str, list[str], Path]]:
+    """Rule, wildcards and file of every benchmark file of a study."""
+    for path in sorted(logs.rglob(f"*{SUFFIX}")):
+        rule, *values = str(path.relative_to(logs)).removesuffix(SUFFIX).split("/")
+        yield rule, values, path
 
 
 def _recorded_study(recorded: Path, study: Study) -> Study | None:
@@ -81,7 +100,9 @@ def _recorded_study(recorded: Path, study: Study) -> Study | None:
         config = parse_config(yaml.safe_load(recorded.read_text(encoding="utf-8")))
     except (OSError, UserError, yaml.YAMLError, TypeError):
         return None
-    return Study(config, study.assumed, study.root) if kind_of(config) == study.assumed.kind else None
+    return (
+        Study(config, study.assumed, study.root) if kind_of(config, study.assumed.small) == study.assumed.kind else None
+    )
 
 
 def _finished(rule: str, wildcards: Wildcards, path: Path, study: Study, devices: int) -> Finished | None:

@@ -28,6 +28,7 @@ NAMES = {
     "claims": "Claims ledger",
     "reading_room": "Reading room",
     "base": "Losses of pre-training",
+    "trial": "What the trial has proved",
 }
 
 

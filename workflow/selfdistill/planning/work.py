@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selfdistill import study, tables
-from selfdistill.generation.requests import Extent
+from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.planning.assumptions import Assumptions
 from selfdistill.planning.dag import Job
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
@@ -31,6 +31,8 @@ class Work:
     length: Range = ZERO  # tokens of one response
     share: float = 1.0  # of the rule's seconds
     size: float = 1.0  # of the model, over that which the rates are stated for
+    slower: float = 1.0  # at drawing, than by its size
+    models: int = 1  # loaded one after the other
 
     @property
     def tokens(self) -> Range:
@@ -70,12 +72,13 @@ class Study(study.Study):
         runs = [run for run in self.runs.values() if run.model == model and self.own_problems(run) is not None]
         return list({(run.problem_set, run.problems, run.draw, run.seed): run for run in runs}.values())
 
-    def length(self, what: str, model: str) -> Range:
-        return self.assumed.length(what, self.config.models[model].enable_thinking is not False)
+    def length(self, what: str, model: str, sampling: Sampling) -> Range:
+        """Expected tokens of a response, which is cut where ``sampling`` says."""
+        expected = self.assumed.length(what, self.config.models[model].enable_thinking is not False)
+        return expected.map(lambda tokens: min(tokens, sampling.max_tokens))
 
     def parameters(self, model: str) -> float:
-        entry = self.config.models[model]
-        return self.assumed.parameters(self.config.models[entry.of].repo if entry.of else entry.repo)
+        return self.assumed.parameters(self.weights(model).repo)
 
     def responses_on_disk(self, tokens: Range) -> Range:
         return tokens * self.assumed.number("bytes_per_token") * (1 / GIGABYTE)
@@ -88,8 +91,9 @@ def work_of(rule: str, wildcards: Wildcards, study: Study) -> Work:
     """The work of a job; none for a rule that neither samples nor trains."""
     if rule not in RULES:
         return Work()
-    size = study.parameters(wildcards["model"]) / study.assumed.default_parameters
-    return replace(RULES[rule](wildcards, study), size=size)
+    model = wildcards["model"]
+    size = study.parameters(model) / study.assumed.default_parameters
+    return replace(RULES[rule](wildcards, study), size=size, slower=study.assumed.slower(study.weights(model).repo))
 
 
 def gpus_of(job: Job, study: Study) -> int:
@@ -99,12 +103,16 @@ def gpus_of(job: Job, study: Study) -> int:
     return int(job.resources.get("gpu", needed))
 
 
-def expected_seconds(rule: str, work: Work, study: Study, devices: int) -> Range:
-    """Wall clock of a job by the table alone, its tokens divided among ``devices`` (cores or GPUs)."""
+def expected_seconds(rule: str, work: Work, study: Study, devices: int, start: Range | None = None) -> Range:
+    """Wall clock of a job by the table alone, its tokens divided among ``devices`` (cores or GPUs).
+
+    ``start``: seconds beside the tokens for each of the job's models, in place of the table's for the whole job.
+    """
     rates = study.assumed
-    busy = work.drawn / rates.rate("draw") + work.rolled_out / rates.rate("rollout")
+    busy = (work.drawn / rates.rate("draw") + work.rolled_out / rates.rate("rollout")) * work.slower
     busy += work.sft / rates.rate("sft") + work.onpolicy / rates.rate("onpolicy")
-    return rates.seconds(rule) * work.share + busy * (work.size / devices)
+    beside = rates.seconds(rule) * work.share if start is None else start * work.models
+    return beside + busy * (work.size / devices)
 
 
 def _drawn(responses: Range, length: Range, study: Study) -> Work:
@@ -120,7 +128,12 @@ def _select_borderline(wildcards: Wildcards, study: Study) -> Work:
     )
     size = study.problem_count(wanted.problem_set)
     asked = Range(*(min(a, b) for a, b in zip(_bounds(asked), _bounds(size), strict=True)))
-    return _drawn(asked * wanted.rollouts, study.length("selection", wildcards["model"]), study)
+    return _drawn(asked * wanted.rollouts, _collected("selection", wildcards, study), study)
+
+
+def _collected(what: str, wildcards: Wildcards, study: Study) -> Range:
+    """Expected tokens of a response of Sections 3 and 4."""
+    return study.length(what, wildcards["model"], study.config.sampling.collect)
 
 
 def _bounds(value: Range) -> tuple[float, float, float]:
@@ -129,7 +142,7 @@ def _bounds(value: Range) -> tuple[float, float, float]:
 
 def _sample_guidance(wildcards: Wildcards, study: Study) -> Work:
     responses = exactly(study.config.selection.target * study.config.guidance.samples)
-    return _drawn(responses, study.length(wildcards["setting"], wildcards["model"]), study)
+    return _drawn(responses, _collected(wildcards["setting"], wildcards, study), study)
 
 
 def _collect_correct(wildcards: Wildcards, study: Study) -> Work:
@@ -138,21 +151,21 @@ def _collect_correct(wildcards: Wildcards, study: Study) -> Work:
     draws = (exactly(sft.per_problem) / study.assumed.number("score", setting)).map(
         lambda number: max(0, min(number, sft.max_draws) - shared)
     )
-    length = study.length(f"collect_{setting}", wildcards["model"])
+    length = _collected(f"collect_{setting}", wildcards, study)
     return _drawn(draws * study.config.selection.target, length, study)
 
 
 def _train_sft(wildcards: Wildcards, study: Study) -> Work:
     sft, model = study.config.sft, wildcards["model"]
     data = study.sft_runs[wildcards["run"]].data
-    length = study.length(f"data_{data}", model).map(lambda tokens: min(tokens, sft.max_tokens))
+    length = _collected(f"data_{data}", wildcards, study).map(lambda tokens: min(tokens, sft.max_tokens))
     return Work(sft=length * (sft.responses * sft.epochs), kept=study.weights_on_disk(model), length=length)
 
 
 def _evaluate_model(wildcards: Wildcards, study: Study) -> Work:
     run, benchmark = wildcards["run"], wildcards["benchmark"]
     told = run if run == BASE else f"sft_{study.sft_runs[run].data}"
-    length = study.length(told, wildcards["model"])
+    length = study.length(told, wildcards["model"], study.evaluated_with(wildcards["model"]))
     samples, deep = study.extent(benchmark)
     if benchmark == TRAINED:
         number = exactly(sum(study.own_count(run) for run in study.trained_apart(wildcards["model"])))
@@ -174,7 +187,7 @@ def _method(run: Run) -> str:
 def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
     """Every rollout is drawn once and trained on once, with the passes that the method's loss asks for."""
     run, config = study.runs[wildcards["model"], wildcards["run"]], study.config.onpolicy
-    length = study.length(_method(run), run.model).map(lambda n: min(n, study.config.sampling.train.max_tokens))
+    length = study.length(_method(run), run.model, study.config.sampling.train)
     tokens = length * (run.steps * run.batch_size * config.rollouts)
     kept = study.responses_on_disk(tokens)
     if config.keep_checkpoints:
@@ -189,7 +202,9 @@ def _evaluate_checkpoints(wildcards: Wildcards, study: Study) -> Work:
     asked = total(_asked(number, config.evaluation_samples, config.evaluation_deep) for number in numbers)
     if study.own_problems(run) is not None:
         asked += exactly(study.own_count(run) * config.evaluation_trained.samples)
-    return _drawn(asked * len(study.evaluated_steps(run)), study.length(f"along_{_method(run)}", run.model), study)
+    length = study.length(f"along_{_method(run)}", run.model, study.evaluated_with(run.model))
+    steps = len(study.evaluated_steps(run))
+    return replace(_drawn(asked * steps, length, study), models=steps)
 
 
 def _pretrain_model(wildcards: Wildcards, study: Study) -> Work:

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from selfdistill import processes
 from selfdistill.environment import processor
 
 # Instruction sets by which libraries choose their code, as Linux names them.
@@ -17,14 +18,24 @@ MKL_BRANCHES = {1: "any", 2: "auto", 3: "COMPATIBLE", 8: "SSE4_2", 9: "AVX", 10:
 
 
 def facts() -> dict[str, object]:
-    """Processor, its instruction sets, and by library what it uses of them and how many threads."""
+    """Processor, its instruction sets, by library what it uses of them and how many threads; processes and GPUs."""
     found = processor()
     libraries = {"torch": _torch, "MKL": _mkl, "numpy": _numpy, "OpenBLAS": _openblas, "numba": _numba}
     return {
         "processor": found.name or platform.machine(),
         "instruction_sets": " ".join(name for name in TELLING if name in found.flags),
         "in_use": {name: told for name, ask in libraries.items() if (told := ask())},
+        "processes": processes.count(),
+        "gpus": _gpus(),
     }
+
+
+def _gpus() -> str | None:
+    """The GPUs that this process has computed on; None for a process that has used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
 
 
 def _torch() -> str | None:

@@ -13,7 +13,14 @@ from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
 from selfdistill.stages.tables import gather_spread, make_curves, make_table_1, make_table_2, make_table_3, render_table
 from selfdistill.stages.figures import draw_figure
-from selfdistill.stages.claims import build_reading_room, export_claims, make_ledger, record_config, render_ledger
+from selfdistill.stages.claims import (
+    build_reading_room,
+    export_claims,
+    make_ledger,
+    prove,
+    record_config,
+    render_ledger,
+)
 from selfdistill.stages.inspection import compare, diff, draw, explain, fingerprint, plan, trace, verify
 from selfdistill.stages.exports import export_inspect, export_logbook, export_tensorboard
 from selfdistill.stages.upkeep import archive, bundle_provenance, document_config, prefetch, resolve_revisions
@@ -57,6 +64,7 @@ __all__ = [
     "plan",
     "prefetch",
     "pretrain_model",
+    "prove",
     "record_config",
     "register_model",
     "render_ledger",

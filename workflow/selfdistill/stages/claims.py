@@ -7,6 +7,7 @@ from selfdistill.claims.statements import Role
 from selfdistill.pages.reading_room import Limits
 from selfdistill.parameters import (
     Confidence,
+    Engine,
     Models,
     Out,
     ProblemTables,
@@ -148,6 +149,23 @@ def build_reading_room(
         out=out,
         data=out_data,
     )
+
+
+@stage(STEP)
+def prove(
+    *,
+    results: ResultsFolder,
+    logs: Annotated[Path, "Folder of the jobs' benchmark files."],
+    study: StudyName,
+    engine: Engine,
+    sharding: Annotated[dict[str, str], "By training rule, how a model lies on its processes, as JSON."],
+    out: Out,
+) -> None:
+    """Write what a finished trial has proved."""
+    from selfdistill.files import write_text
+    from selfdistill.planning.proved import proved
+
+    write_text(out, proved(results, logs, study=study, engine=engine, sharding=sharding))
 
 
 @stage(STEP)

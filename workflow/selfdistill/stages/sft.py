@@ -59,6 +59,7 @@ def build_sft_sets(
     guided: ResponseTable,
     sizes: SetSizes,
     per_problem: Annotated[int, "Correct responses of each problem."],
+    only_correct: Annotated[bool, "Whether wrong responses are left out; in a trial they are taken."] = True,
     instruction: Instruction = "",
     study: StudyName,
     model_name: ModelName,
@@ -79,6 +80,7 @@ def build_sft_sets(
         asked,
         sizes=sizes,
         per_problem=per_problem,
+        only_correct=only_correct,
         instruction=instruction,
     )
     for name, path in zip(sft_sets.SETS, (out_unguided, out_guided, out_unfiltered), strict=True):

@@ -51,13 +51,14 @@ def build_sft_sets(
     instruction: str,
     sizes: SetSizes,
     per_problem: int,
+    only_correct: bool = True,
 ) -> dict[str, pd.DataFrame]:
     """The sets "unguided" (D_ug), "guided" (D_sg) and "unguided_unfiltered", in the `sft_examples` schema.
 
     Each problem gives its first correct responses, in sample order. Both sets take the same number from a problem,
     evenly over the problems in their order: first up to ``per_problem``, then as many as both have. Only then does each
     set fill up from its own spare responses. The unfiltered set takes as many responses of each problem as
-    D_ug, the first ones whether correct or not.
+    D_ug, the first ones whether correct or not. Without ``only_correct``, wrong responses count as correct ones.
 
     Raises `UserError` if a trace has no problem, a sample occurs twice, or there are too few correct responses.
     """
@@ -65,7 +66,7 @@ def build_sft_sets(
         UNGUIDED: _ordered(unguided_traces, problems, UNGUIDED),
         GUIDED: _ordered(guided_traces, problems, GUIDED),
     }
-    correct = {name: table[table["correct"].astype(bool)] for name, table in tables.items()}
+    correct = {name: table[table["correct"].astype(bool) | (not only_correct)] for name, table in tables.items()}
     available = {name: _count(table, problems) for name, table in correct.items()}
     size = _size(available, sizes)
     counts = _share_out(available, size, per_problem)

@@ -1,0 +1,114 @@
+"""What a finished trial has proved, from its files and their records."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from selfdistill import tables
+from selfdistill.errors import UserError
+from selfdistill.models import MANIFEST
+from selfdistill.planning.measured import SUFFIX, measured_seconds
+from selfdistill.records.provenance import sidecar_path
+from selfdistill.training.methods import METHODS
+
+READ = ["model", "response_tokens", "finish_reason", "answer", "correct"]
+LOSS = "loss"
+# How accelerate calls it, and what it means.
+SHARDING = {
+    "NO": "each with the whole model",
+    "MULTI_GPU": "each with the whole model",
+    "FSDP": "the model sharded among them",
+}
+
+
+def proved(results: Path, logs: Path, *, study: str, engine: str, sharding: Mapping[str, str]) -> str:
+    """The page of a trial (Markdown): what worked, what stays open, and how long jobs took.
+
+    ``study``: the name of the trial; ``sharding``: by training rule, accelerate's ``distributed_type``.
+    `UserError` for a loss that is no number.
+    """
+    responses = _responses(results)
+    rows = [_engine(responses, engine), _grader(responses), *_training(results, sharding), _checkpoints(results)]
+    rows.append(("tables and figures", _counted(results)))
+    rows.append(("pages", "claims ledger and reading room; the report: the same command with `--report report.zip`"))
+    lines = [f"# {study}: what it has proved", "", "| what | how |", "|---|---|"]
+    lines += [f"| {what} | {how} |" for what, how in rows]
+    lines += [
+        "",
+        "Not proved: the memory that responses of full length take, and how fast they are drawn and trained on.",
+        "",
+        "| rule | jobs | seconds, median | longest |",
+        "|---|---|---|---|",
+        *_seconds(logs),
+        "",
+        "`selfdistill plan`, with the same profiles and without config/trial.yaml, now counts with these starts.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _responses(results: Path) -> pd.DataFrame:
+    files = [*results.glob("traces/**/*.parquet"), *results.glob("evaluations/**/*.parquet")]
+    return pd.concat([tables.read(path, "traces", READ) for path in sorted(files)])
+
+
+def _engine(found: pd.DataFrame, engine: str) -> tuple[str, str]:
+    models = ", ".join(sorted(found["model"].unique()))
+    return "engine", f"{engine}: {len(found):,} responses of {models}, {found['response_tokens'].sum():,} tokens"
+
+
+def _grader(found: pd.DataFrame) -> tuple[str, str]:
+    cut = (found["finish_reason"] == "length").sum()
+    return "grader", (
+        f"{found['answer'].notna().sum():,} of them had a closed box, {found['correct'].sum():,} were right, "
+        f"{cut:,} were cut at the limit"
+    )
+
+
+def _training(results: Path, sharding: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for method in ("sft", *METHODS):
+        files = sorted(p for p in results.glob(f"training/*/{method}-*.parquet") if not p.stem.endswith(".seconds"))
+        for file in files:
+            _check_losses(file)
+        if files:
+            how = sharding["train_sft" if method == "sft" else "train_onpolicy"]
+            runs = f"{len(files)} run{'s' * (len(files) > 1)} with finite losses"
+            yield f"training by {method.upper()}", f"{runs}; {_processes(files)}, {SHARDING.get(how, how)}"
+
+
+def _check_losses(file: Path) -> None:
+    steps = tables.read(file, "training_steps")
+    losses = steps.loc[steps["metric"] == LOSS, "value"]
+    if losses.empty or not np.isfinite(losses).all():
+        raise UserError(f"{file}: the loss of a step is no number")
+
+
+def _processes(files: list[Path]) -> str:
+    records = [json.loads(sidecar_path(file).read_text(encoding="utf-8"))["machine"] for file in files]
+    most = max(record["processes"] for record in records)
+    return f"{most} process{'es' * (most > 1)}"
+
+
+def _checkpoints(results: Path) -> tuple[str, str]:
+    saved = list(results.glob(f"models/*/*/step-*/{MANIFEST}"))
+    evaluated = list(results.glob("evaluations/*/*/along_training.parquet"))
+    return (
+        "checkpoints",
+        f"{len(saved)} models saved along training, those of {len(evaluated)} runs loaded and evaluated",
+    )
+
+
+def _counted(results: Path) -> str:
+    return f"{len(list(results.glob('tables/*.csv')))} tables, {len(list(results.glob('figures/*.png')))} figures"
+
+
+def _seconds(logs: Path) -> Iterator[str]:
+    by_rule: dict[str, list[float]] = {}
+    for file in sorted(logs.rglob(f"*{SUFFIX}")):
+        seconds = measured_seconds(file, threads=None)
+        if seconds is not None:
+            by_rule.setdefault(file.relative_to(logs).parts[0].removesuffix(SUFFIX), []).append(seconds)
+    for rule, found in sorted(by_rule.items(), key=lambda item: -sum(item[1])):
+        yield f"| {rule} | {len(found)} | {np.median(found):.0f} | {max(found):.0f} |"
