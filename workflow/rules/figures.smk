@@ -1,6 +1,6 @@
 """Every figure, each from tables only: one rule for each line of the registry, `selfdistill.artifacts`.
 
-Reads tables/ and curves.parquet, of two figures training metrics and responses; writes figures/. Seconds at either scale.
+Reads tables/ and curves/, of two figures training metrics and responses; writes figures/. Seconds at either scale.
 """
 
 
@@ -17,7 +17,7 @@ for figure in FIGURES.values():
         name:
             f"draw_{figure.name}"
         input:
-            **figure.source.files(STUDY),
+            **figure.files(STUDY),
         output:
             **figure_files(figure),
         log:
