@@ -352,12 +352,40 @@ def test_a_plan_of_a_study_never_run_shows_every_artifact_and_claim_with_a_time(
     assert whole.typical <= last.typical <= 1.2 * whole.typical  # two cores are kept busy nearly all the time
 
 
-def test_figure_3_waits_for_every_run_and_table_1_for_none(default: plan.Plan):
-    hanging = waiting.below(default.graph)
-    named = waiting.artifacts(default.graph)
-    runs = [job for job in default.graph.jobs if job.rule == "train_onpolicy"]
-    assert all(named["Figure 3"] & hanging[job.id] for job in runs)
-    assert not any(named["Table 1"] & hanging[job.id] for job in runs)
+FIGURE_3 = {"grpo-train-lr0.0003-seed0", "sdpo-train-lr0.0003-k100-seed0", "sdpo-nothink-train-lr0.0003-k100-seed0"}
+
+
+def trained(shown: plan.Plan) -> set[str]:
+    return {"/".join(job.wildcards.values()) for job in shown.graph.jobs if job.rule == "train_onpolicy"}
+
+
+def test_a_figure_waits_for_the_runs_that_it_shows_and_the_table_of_runs_for_all(default: plan.Plan):
+    assert trained(default.only(["Figure 3"])) == {f"microcosm/{run}" for run in FIGURE_3}
+    assert trained(default.only(["Table of on-policy runs"])) == trained(default)
+    assert trained(default.only(["Table 1", "Figure of fine-tuning losses"])) == set()
+    one_type = {run for run in trained(default) if "narrow" in run}
+    assert len(one_type) == 2 and one_type < trained(default.only(["section_1"])) < trained(default)
+    assert trained(default.only(["section_6"])) == trained(default.only(["Figure 7", "Figure 8"]))
+    assert len(trained(default.only(["Figure 7"]))) == 10
+
+
+def test_a_target_is_planned_alone_at_the_costs_of_the_whole(default: plan.Plan):
+    only = default.only(["Figure 3"])
+    jobs = only.graph.jobs
+    assert all(only.costs[job.id] == default.costs[job.id] for job in jobs)
+    row = next(line for line in plan.lines(default, None) if line.startswith("Figure 3 "))
+    assert row.split()[2] == str(len(jobs)) and only.said(only.time(jobs)) in row
+    text = " ".join(" ".join(plan.lines(only, None)).split())
+    assert f"'microcosm', for Figure 3, on 2 cores: {len(jobs)} jobs" in text
+    assert "Table 1" not in text and "grpo-improves-training" in text
+    assert "guidance-shortens" not in text and "moving-teacher-shortens" not in text  # not whole with these jobs
+
+
+def test_a_claim_is_a_target(default: plan.Plan):
+    assert trained(default.only(["moving-teacher-shortens"])) == {
+        "microcosm/sdpo-train-lr0.0003-k100-seed0",
+        "microcosm/sdpo-ema0.05-train-lr0.0003-k100-seed0",
+    }
 
 
 def test_money_is_gpu_hours_times_its_price(default: plan.Plan):
@@ -527,6 +555,7 @@ def test_an_explanation_names_only_the_claims_that_hang_on_a_job(
         (["plan", "--profile", "profiles/slrm"], "profiles/slrm: not there (did you mean 'profiles/slurm'?)"),
         (["plan", "--price", "-1"], "--price: -1; money per GPU-hour must be 0 or more"),
         (["explain", "--cores", "0"], "--cores: 0; it must be 1 or more"),
+        (["plan", "--target", "section_9"], "nothing of this study is called 'section_9' (did you mean 'section_"),
         (
             ["explain", "--target", "Figure 33"],
             "nothing of this study is called 'Figure 33' (did you mean 'Figure 3'?)",

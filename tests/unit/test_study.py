@@ -238,13 +238,8 @@ def test_the_tables_of_runs_are_written_and_read(tmp_path):
     made = study(ROW | {"method": ["grpo", "sdpo"], "problems": [8, None]}, rates=[1.23456789e-4])
     questions = pd.DataFrame({name: [str(i) for i in range(500)] for name in tables.PROBLEMS.names})
     tables.write(questions.assign(position=range(500)), tmp_path / "train.parquet", "problems")
-    stages.list_runs(
-        rows=made.run_rows(),
-        sft_rows=made.sft_rows(),
-        problem_sets=[tmp_path / "train.parquet"],
-        out=tmp_path / "runs.parquet",
-        out_sft=tmp_path / "sft_runs.parquet",
-    )
+    stages.list_runs(rows=made.run_rows(), problem_sets=[tmp_path / "train.parquet"], out=tmp_path / "runs.parquet")
+    stages.list_sft_runs(rows=made.sft_rows(), out=tmp_path / "sft_runs.parquet")
     read = tables.read(tmp_path / "runs.parquet", "runs").set_index("run")
     grpo, sdpo = read.loc["grpo-train-lr0.0003-seed0"], read.loc["sdpo-train-n8-draw0-lr0.0003-k100-seed0"]
     assert (grpo["problems"], grpo["whole_set"], grpo["context"]) == (500, True, "none")
@@ -301,7 +296,8 @@ def test_a_model_is_asked_what_each_of_its_runs_trains_on_once(tmp_path):
     rows = [ROW | {"problems": [8, None]}, ROW | {"seed": 1}, ROW | {"problem_set": "narrow"}, ROW | {"top_k": 10}]
     benchmarks = {"train": ["easy", "trained"], "narrow": ["narrow_test"]}
     made = study(onpolicy=DEFAULT["onpolicy"] | {"runs": rows, "benchmarks": benchmarks})
-    assert ("microcosm", "trained") in made.compared_bases and "trained" not in made.benchmarks
+    assert made.evaluation("microcosm", "base", "trained") in made.base_evaluations()
+    assert "trained" not in made.benchmarks
     own = made.own_problems_of("microcosm")
     assert list(own) == ["train"] and len(own["train"]) == 3  # top-k changes nothing about the problems
     questions = pd.DataFrame({name: [str(i) for i in range(500)] for name in tables.PROBLEMS.names})

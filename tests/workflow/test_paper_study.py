@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from project import Project
 
 
@@ -24,3 +25,28 @@ def test_the_papers_study_is_built_offline_with_every_table_and_figure(tmp_path)
     off = [line for line in commands if "evaluate-model" in line and "--model-name=qwen3_8b_off " in line]
     own = ("--sampling.temperature=0.7 --sampling.top-p=0.8 ", "--enable-thinking=false ")
     assert off and all(flag in line for line in off for flag in own)
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    return Project.copy_to(tmp_path_factory.mktemp("paper"))
+
+
+THREE = ["grpo-train-lr1e-06-seed0", "sdpo-nothink-train-lr1e-05-k100-seed0", "sdpo-train-lr1e-05-k100-seed0"]
+
+
+@pytest.mark.parametrize(
+    ("target", "trained", "sets"),
+    [
+        ("results/paper/figures/fig_3.pdf", [f"deepseek_r1_7b/{run}" for run in THREE], ["aime24", "amc23", "train"]),
+        ("section_3", [], ["train"]),
+    ],
+)
+def test_a_figure_or_section_alone_asks_for_the_runs_and_problems_that_it_shows(paper, target, trained, sets):
+    status, output = paper.run("snakemake", target, "--dry-run", "--profile", "profiles/paper")
+    assert status == 0, output
+    rules = re.findall(r"^(?:local)?rule (\w+):$", output, re.MULTILINE)
+    found = re.findall(r"output: results/paper/models/([^,]+), results/paper/training", output)
+    assert sorted(found) == trained and rules.count("evaluate_checkpoints") == len(trained)
+    assert sorted(re.findall(r"output: results/paper/problems/(\w+)\.parquet$", output, re.MULTILINE)) == sets
+    assert "list_runs" not in rules and "train_sft" not in rules

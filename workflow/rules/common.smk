@@ -5,7 +5,13 @@ import sys
 from functools import cache, partial
 from pathlib import Path
 
-from selfdistill.artifacts import TABLES
+from selfdistill.artifacts import (
+    SECTIONS,
+    TABLES,
+    VIEWED,
+    of_section,
+    target_of,
+)
 from selfdistill.checks import faults_at_start
 from selfdistill.cli import spare_collector
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages

@@ -1,6 +1,6 @@
 """Every figure, each from tables only: one rule for each that the study draws.
 
-Reads tables/ and curves.parquet, of two figures training metrics and responses; writes figures/. Seconds at either scale.
+Reads tables/ and curves/, of two figures training metrics and responses; writes figures/. Seconds at either scale.
 """
 
 
@@ -17,7 +17,7 @@ for figure in STUDY.figures.values():
         name:
             f"draw_{figure.name}"
         input:
-            **figure.source.files(STUDY),
+            **figure.files(STUDY),
         output:
             **figure_files(figure),
         log:

@@ -72,12 +72,11 @@ rule evaluate_checkpoints:
 
 
 rule list_runs:
-    """All training runs as tables, one row each."""
+    """All on-policy runs as a table, one row each."""
     input:
         problems=[STUDY.problems(name) for name in CONFIG.onpolicy.benchmarks],
     output:
-        runs=STUDY.runs_table,
-        sft=STUDY.sft_runs_table,
+        STUDY.runs_table,
     log:
         f"{LOGS}/list_runs.log",
     benchmark:
@@ -88,5 +87,4 @@ rule list_runs:
         code=code("list_runs"),
         rows=by(FLAGS.run_rows),
     shell:
-        "python -m selfdistill list-runs {params.rows} --problem-sets {input.problems} "
-        "--out {output.runs} --out-sft {output.sft} 2>&1 | tee {log}"
+        "python -m selfdistill list-runs {params.rows} --problem-sets {input.problems} --out {output} 2>&1 | tee {log}"

@@ -1,4 +1,4 @@
-"""How the report lists tables and figures; no rules."""
+"""The files of tables and figures, and how the report lists them; no rules."""
 
 
 def shown(artifact, form):
@@ -27,3 +27,28 @@ def table_section(wildcards):
 def table_labels(wildcards):
     """How the report lists a table."""
     return shown(wildcards.table, "data table")
+
+
+def table_files(tables):
+    """Tables as readers take them."""
+    return expand(
+        STUDY.table("{table}", "{kind}"), table=tables, kind=["csv", "md", "tex"]
+    )
+
+
+def drawn_files(figures):
+    """Figures in all formats, with their rows."""
+    return expand(
+        STUDY.figure("{figure}", "{kind}"),
+        figure=figures,
+        kind=["png", "svg", "pdf", "csv"],
+    )
+
+
+def section_files(section):
+    """What a section alone is made of."""
+    figures, tables = of_section(section)
+    drawn = [each.name for each in figures if each.name in STUDY.figures]
+    return drawn_files(drawn) + table_files(
+        [each.name for each in tables]
+    )

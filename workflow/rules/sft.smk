@@ -91,3 +91,20 @@ rule train_sft:
         "python -m selfdistill.launch {resources.accelerate} train-sft --examples {input.examples} --model {input.model} "
         "{params.run} {params.flags} --settings.micro-batch-size={resources.micro_batch_size} {params.train} "
         "--out {output.manifest} --out-steps {output.steps} 2>&1 | tee {log}"
+
+
+rule list_sft_runs:
+    """All fine-tuning runs as a table, one row each."""
+    output:
+        STUDY.sft_runs_table,
+    log:
+        f"{LOGS}/list_sft_runs.log",
+    benchmark:
+        f"{LOGS}/list_sft_runs.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("list_sft_runs"),
+        rows=by(FLAGS.sft_rows),
+    shell:
+        "python -m selfdistill list-sft-runs {params.rows} --out {output} 2>&1 | tee {log}"

@@ -1,6 +1,6 @@
 """Every table; numbers carry their interval and their origin.
 
-Reads traces, evaluations and rollouts; writes tables/ and curves.parquet. Seconds at either scale.
+Reads traces, evaluations and rollouts; writes tables/, curves.parquet and curves/. Seconds at either scale.
 """
 
 
@@ -54,7 +54,7 @@ rule make_table_2:
 
 
 rule make_curves:
-    """Every curve of Figures 1 and 3-8 with its band, the final table of runs, and what GRPO's rate is chosen by."""
+    """The curves of all on-policy runs with their bands, the final table of runs, and what GRPO's rate is chosen by."""
     input:
         runs=STUDY.runs_table,
         rollouts=STUDY.all_rollouts(),
@@ -68,8 +68,6 @@ rule make_curves:
         f"{LOGS}/make_curves.log",
     benchmark:
         f"{LOGS}/make_curves.benchmark.tsv"
-    group:
-        "sections_5_and_6"
     conda:
         ENVIRONMENT
     params:
@@ -80,6 +78,36 @@ rule make_curves:
         "python -m selfdistill make-curves --runs {input.runs} --rollouts {input.rollouts} "
         "--evaluations {input.evaluations} --bases {input.bases} {params.window} {params.flags} "
         "--out {output.curves} --out-final {output.final} --out-rates {output.rates} 2>&1 | tee {log}"
+
+
+rule make_figure_curves:
+    """The curves of the runs that one figure shows: it needs no others."""
+    input:
+        rollouts=by(STUDY.all_rollouts, "figure"),
+        evaluations=by(STUDY.run_evaluations, "figure"),
+        bases=by(STUDY.base_evaluations, "figure"),
+        problem_sets=by(STUDY.trained_sets, "figure"),
+    output:
+        STUDY.figure_curves("{figure}"),
+    log:
+        f"{LOGS}/make_figure_curves/{{figure}}.log",
+    benchmark:
+        f"{LOGS}/make_figure_curves/{{figure}}.benchmark.tsv"
+    wildcard_constraints:
+        figure="|".join(VIEWED),
+    group:
+        "curves"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_figure_curves"),
+        rows=by(FLAGS.shown_rows, "figure"),
+        flags=FLAGS.confidence(),
+        window=FLAGS.window(),
+    shell:
+        "python -m selfdistill make-figure-curves {params.rows} --problem-sets {input.problem_sets} "
+        "--rollouts {input.rollouts} --evaluations {input.evaluations} --bases {input.bases} {params.window} "
+        "{params.flags} --out {output} 2>&1 | tee {log}"
 
 
 rule make_table_3:

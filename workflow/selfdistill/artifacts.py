@@ -21,6 +21,8 @@ class Study(Protocol):
     curves: str
     sft_runs: Any
 
+    def figure_curves(self, figure: str) -> str: ...
+
     def table(self, name: str) -> str: ...
 
     def training(self, model: str, run: str) -> str: ...
@@ -34,23 +36,28 @@ class Study(Protocol):
 class Source:
     """What figures are drawn from.
 
-    ``files``: a study's files, by the name under which a script's ``draw`` takes their table.
+    ``files``: a study's files for a figure, by the name under which a script's ``draw`` takes their table.
     ``group``: the job on a cluster that makes these files, in which their figures travel; None: none.
     """
 
-    files: Callable[[Study], Files]
+    files: Callable[[Study, str], Files]
     group: str | None = None
 
 
 def _table(name: str, group: str) -> Source:
-    return Source(lambda study: {"table": study.table(name)}, group)
+    return Source(lambda study, figure: {"table": study.table(name)}, group)
 
 
-def _sft_steps(study: Study) -> Files:
+def _curves(study: Study, figure: str) -> Files:
+    """Those of the runs in the figure's view; of all runs for a figure without one."""
+    return {"curves": study.figure_curves(figure) if figure in VIEWED else study.curves}
+
+
+def _sft_steps(study: Study, figure: str) -> Files:
     return {"steps": [study.training(model, run) for model in study.config.sft.models for run in study.sft_runs]}
 
 
-def _examples(study: Study) -> Files:
+def _examples(study: Study, figure: str) -> Files:
     model, run, benchmark = (study.example[name] for name in ("model", "run", "benchmark"))
     return {
         "base": study.evaluation(model, "base", benchmark),
@@ -59,7 +66,7 @@ def _examples(study: Study) -> Files:
     }
 
 
-CURVES = Source(lambda study: {"curves": study.curves}, "sections_5_and_6")
+CURVES = Source(_curves, "curves")
 TABLE_1 = _table("table_1", "section_3")
 TABLE_A1 = _table("table_a1", "section_3")
 SELECTION = _table("selection", "section_3")
@@ -111,14 +118,19 @@ class Figure:
     settings: tuple[str, ...] = ()
     page: bool = False
 
+    def files(self, study: Study) -> Files:
+        """What it is drawn from, by the name under which its script takes each table."""
+        return self.source.files(study, self.name)
+
 
 @dataclass(frozen=True)
 class Table:
-    """One table; ``title`` is what a reader calls it."""
+    """One table; ``title`` is what a reader calls it, ``of_all_runs``: whether it gathers every on-policy run."""
 
     name: str
     section: str
     title: str
+    of_all_runs: bool = False
 
 
 _FIGURES = (
@@ -142,14 +154,26 @@ _TABLES = (
     Table("table_1", "Section 3", "Table 1"),
     Table("table_a1", "Section 3", "Table A.1.1"),
     Table("table_2", "Section 4", "Table 2"),
-    Table("table_onpolicy", "Section 5", "Table of on-policy runs"),
-    Table("table_rates", "Section 5", "Table of GRPO's rates"),
-    Table("table_3", "Section 6", "Table 3"),
+    Table("table_onpolicy", "Section 5", "Table of on-policy runs", of_all_runs=True),
+    Table("table_rates", "Section 5", "Table of GRPO's rates", of_all_runs=True),
+    Table("table_3", "Section 6", "Table 3", of_all_runs=True),
 )
 FIGURES = {figure.name: figure for figure in _FIGURES}
 TABLES = {table.name: table for table in _TABLES}
 # The figures with a view of their own in the configuration (`figures.views`).
 VIEWED = tuple(figure.name for figure in _FIGURES if "view" in figure.settings)
+SECTIONS = tuple(dict.fromkeys(each.section for each in (*_FIGURES, *_TABLES)))
+
+
+def target_of(section: str) -> str:
+    """What a start is told to make a section's figures and tables: "section_3", "appendix"."""
+    return section.lower().replace(" ", "_")
+
+
+def of_section(section: str) -> tuple[list[Figure], list[Table]]:
+    """A section's figures, and those of its tables that need no run of another section."""
+    tables = [table for table in _TABLES if table.section == section and not table.of_all_runs]
+    return [figure for figure in _FIGURES if figure.section == section], tables
 
 
 def figure_named(name: str) -> Figure:

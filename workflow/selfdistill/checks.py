@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.analysis.arms import ARM
-from selfdistill.analysis.views import DRAWN, in_view
+from selfdistill.analysis.views import in_view
 from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.statements import Claim, Conflict, Role, cells_of, role_of
 from selfdistill.config import Config
@@ -280,8 +280,7 @@ def _views(study: Study) -> Faults:
             *_rates_not_among(place, {method: [rate] for method, rate in view.rates.items()}, runs),
         ]
         yield from unknown
-        narrow = [vars(study.config.figures.narrow)] if figure == "fig_1" else []
-        for conditions in () if unknown else (*narrow, *DRAWN.get(figure, ({},))):
+        for conditions in () if unknown else study.drawn(figure):
             asked = repr((view, conditions))  # most figures share a view
             if asked not in refusals:
                 refusals[asked] = _refusal(in_view, runs, vars(view), **conditions)

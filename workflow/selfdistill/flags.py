@@ -142,7 +142,14 @@ class Flags:
         return _joined(window=self.study.config.onpolicy.window)
 
     def run_rows(self) -> str:
-        return _joined(rows=self.study.run_rows(), sft_rows=self.study.sft_rows())
+        return _joined(rows=self.study.run_rows())
+
+    def sft_rows(self) -> str:
+        return _joined(rows=self.study.sft_rows())
+
+    def shown_rows(self, figure: str) -> str:
+        """The on-policy runs that a figure shows."""
+        return _joined(rows=self.study.run_rows(self.study.shown_runs[figure]))
 
     def figure(self, figure: Figure) -> str:
         """What a figure asks of the configuration."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 Problems = Annotated[Path, "Table of problems."]
 ProblemTables = Annotated[list[Path], "Tables of problems."]
 OwnProblems = dict[str, int | None]  # the keywords of `prompt_stream.trained_problems`
 Manifest = Annotated[Path, "Manifest of the model."]
 Traces = Annotated[list[Path], "Tables of responses."]
+RunRows = Annotated[dict[str, list[Any]], "On-policy runs by column, as JSON."]
 RunTable = Annotated[Path, "Table of the on-policy runs."]
 SftRunTable = Annotated[Path, "Table of the fine-tuning runs."]
 Contexts = Annotated[Sequence[Path], "Responses that serve as context c; none for unguided generation."]
@@ -26,6 +27,9 @@ Models = Annotated[dict[str, dict[str, str]], "Family, thinking and base model o
 ResultsFolder = Annotated[Path, "A results folder, such as results/microcosm."]
 ConfigFiles = Annotated[Sequence[Path], "Configuration files that are laid over config.yaml."]
 Profiles = Annotated[Sequence[Path], "Snakemake profiles."]
+Targets = Annotated[
+    Sequence[str], "Only what these need: files, rules, sections (section_3), names such as 'Figure 3', claims."
+]
 Cores = Annotated[int | None, "Cores to plan for; without it, those of this machine."]
 ResponseTable = Annotated[Path, "Table of responses."]
 Examples = Annotated[Path, "Table of examples to train on."]

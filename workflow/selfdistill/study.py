@@ -167,11 +167,6 @@ class Study:
             return self.config.onpolicy.evaluation_trained.samples, None
         return self.config.evaluation.samples, self.config.evaluation.deep
 
-    @cached_property
-    def compared_bases(self) -> list[tuple[str, str]]:
-        """(model, benchmark) of the base models' evaluations that those of on-policy runs are set against."""
-        return list(dict.fromkeys((run.model, name) for run in self.runs.values() for name in self.benchmarks_of(run)))
-
     @property
     def settings(self) -> list[str]:
         """Section 3's settings of guidance that are sampled: in a trial one without context and one with."""
@@ -203,11 +198,38 @@ class Study:
         views = self.config.figures.views
         return {name: figure for name, figure in FIGURES.items() if views.get(name, figure) is not None}
 
+    def drawn(self, figure: str) -> list[Mapping[str, Any]]:
+        """What ``figure`` draws of its view, as conditions of `analysis.views.in_view`."""
+        from selfdistill.analysis.views import drawn
+
+        narrow = self.config.figures.narrow
+        return list(drawn(figure, vars(narrow) if narrow else {}))
+
+    @cached_property
+    def shown_runs(self) -> dict[str, list[Run]]:
+        """By figure with a view, the on-policy runs that it shows; `UserError` where there are none."""
+        import pandas as pd
+
+        from selfdistill.analysis.views import in_view
+
+        rows, found = pd.DataFrame(self.run_rows()), {}
+        for figure, view in self.config.figures.views.items():
+            if view is None:
+                continue
+            shown = [in_view(rows, vars(view), **conditions) for conditions in self.drawn(figure)]
+            names = dict.fromkeys(pd.concat(shown)[["model", "run"]].itertuples(index=False, name=None))
+            found[figure] = [self.runs[name] for name in sorted(names)]
+        return found
+
     # --- rows of its tables -------------------------------------------------------------------------------------------
 
-    def run_rows(self) -> dict[str, list[Any]]:
-        """On-policy runs by column of the `runs` schema, but for the number of problems of a whole set: null."""
-        runs = [run for _, run in sorted(self.runs.items())]  # in which order they are configured reruns nothing
+    def run_rows(self, shown: Iterable[Run] | None = None) -> dict[str, list[Any]]:
+        """On-policy runs by column of the `runs` schema, but for the number of problems of a whole set: null.
+
+        ``shown``: only these runs, in this order.
+        """
+        # In which order they are configured reruns nothing.
+        runs = [run for _, run in sorted(self.runs.items())] if shown is None else list(shown)
         return {
             **{name: [getattr(run, name) for run in runs] for name in keys(Run) if name not in OWN},
             "study": [self.config.study for _ in runs],
@@ -312,6 +334,10 @@ class Study:
     def curves(self) -> str:
         return f"{self.results}/curves.parquet"
 
+    def figure_curves(self, figure: str) -> str:
+        """The curves of the runs that a figure shows."""
+        return f"{self.results}/curves/{figure}.parquet"
+
     def table(self, name: str, kind: str = "parquet") -> str:
         return f"{self.results}/tables/{name}.{kind}"
 
@@ -345,11 +371,21 @@ class Study:
             for benchmark in self.config.evaluation.benchmarks
         ]
 
-    def all_rollouts(self) -> list[str]:
-        return [self.rollouts(*run) for run in self.runs]
+    def all_rollouts(self, figure: str | None = None) -> list[str]:
+        """Of all on-policy runs, or of those that a figure shows; so are the next ones."""
+        return [self.rollouts(run.model, run.id) for run in self._of(figure)]
 
-    def run_evaluations(self) -> list[str]:
-        return [self.along_training(*run) for run in self.runs]
+    def run_evaluations(self, figure: str | None = None) -> list[str]:
+        return [self.along_training(run.model, run.id) for run in self._of(figure)]
 
-    def base_evaluations(self) -> list[str]:
-        return [self.evaluation(model, BASE, benchmark) for model, benchmark in self.compared_bases]
+    def base_evaluations(self, figure: str | None = None) -> list[str]:
+        """The base models' evaluations that those of on-policy runs are set against."""
+        compared = [(run.model, name) for run in self._of(figure) for name in self.benchmarks_of(run)]
+        return [self.evaluation(model, BASE, benchmark) for model, benchmark in dict.fromkeys(compared)]
+
+    def trained_sets(self, figure: str) -> list[str]:
+        """The problem sets that the runs of a figure train on."""
+        return [self.problems(name) for name in dict.fromkeys(run.problem_set for run in self._of(figure))]
+
+    def _of(self, figure: str | None) -> Iterable[Run]:
+        return self.runs.values() if figure is None else self.shown_runs[figure]

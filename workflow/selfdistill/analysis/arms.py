@@ -1,10 +1,12 @@
 """Arms, what replicated runs share: their words, what they end at, and the choice of GRPO's rate."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from selfdistill import tables
 from selfdistill.analysis.words import rate_label
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, CURVES, RUNS, SUMMARY
@@ -22,6 +24,14 @@ FINAL_EVALUATION = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncat
 
 
 INTERVAL = ("low", "high", "plain_low", "plain_high", "by_model", "confidence")  # what a plain fact has none of
+
+
+def run_table(rows: Mapping[str, list[Any]], problem_sets: Iterable[Path]) -> pd.DataFrame:
+    """Runs by column (`Study.run_rows`) in the `runs` schema, with the sizes of the ``problem_sets`` trained on."""
+    sizes = {path.stem: tables.rows(path, "problems") for path in problem_sets}
+    runs = pd.DataFrame(rows).astype({"top_k": "Int32", "teacher_update_rate": "float64"})
+    problems = runs["problems"].where(~runs["whole_set"], runs["problem_set"].map(sizes))
+    return runs.assign(problems=problems.astype(int))
 
 
 def arm_label(arm: Mapping[str, Any], usual: Mapping[str, object]) -> str:

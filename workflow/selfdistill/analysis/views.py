@@ -1,6 +1,6 @@
 """Which on-policy runs a figure shows: those of its view in the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ import pandas as pd
 from selfdistill.errors import UserError
 
 View = Mapping[str, Any]  # a view of the configuration, with its benchmarks
-# What each figure draws of its view, as conditions of `in_view`; a figure that is not listed: the view itself.
+# What each figure draws of its view, as conditions of `in_view`; a figure that is not listed: the view itself. A
+# figure that is asked for alone needs only the runs that meet one of them.
 _WHOLE = {"method": "sdpo", "context": "solution"}
 DRAWN: dict[str, tuple[dict[str, Any], ...]] = {
+    "fig_1": ({"context": "solution"},),
     "fig_6": (_WHOLE | {"teacher_update_rate": None},),
     "fig_7": ({"method": "grpo", "whole_set": None}, _WHOLE | {"whole_set": None}),
     "fig_8": ({"method": "grpo", "whole_set": None}, _WHOLE | {"whole_set": None}),
@@ -21,6 +23,13 @@ DRAWN: dict[str, tuple[dict[str, Any], ...]] = {
         _WHOLE | {"top_k": None},
     ),
 }
+
+
+def drawn(figure: str, narrow: View) -> Iterator[Mapping[str, Any]]:
+    """What ``figure`` draws of its view, as conditions of `in_view`; Figure 1a: the runs that ``narrow`` says."""
+    if figure == "fig_1":
+        yield narrow
+    yield from DRAWN.get(figure, ({},))
 
 
 def in_view(curves: pd.DataFrame, view: View, **conditions: object) -> pd.DataFrame:

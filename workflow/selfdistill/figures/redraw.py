@@ -26,13 +26,15 @@ def redraw(name: str, results: Path, out: Path, settings: Path | None = None) ->
     recorded = _recorded(results)
     study = Study(recorded if settings is None else parse(_yaml(settings)))
     try:
-        inputs = {table: _located(files, results) for table, files in figure.source.files(study).items()}
+        inputs = {table: _located(files, results) for table, files in figure.files(study).items()}
         chosen = artifacts.settings_of(figure, study)
     except (AttributeError, KeyError, TypeError) as error:  # the last one: a view that is null
         raise UserError(
             f"{settings or results / 'config.yaml'} does not say what {figure.title} ({name}) shows ({error}); "
             "--settings takes another configuration"
         ) from None
+    if "curves" in inputs and not Path(str(inputs["curves"])).is_file():
+        inputs["curves"] = str(located(study.curves, results))  # an earlier version made one table for all figures
     files = [file for found in inputs.values() for file in ([found] if isinstance(found, str) else found)]
     _check_there(figure, files, results)
     code = code_digest(drawing.script_of(name))

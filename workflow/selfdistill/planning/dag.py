@@ -127,7 +127,7 @@ def read(*, configfiles: Sequence[Path] = (), profiles: Sequence[Path] = (), cor
     for path in configfiles:
         read_written(path)  # Snakemake has no sentence for what is no text, or no YAML
     check_internals()
-    flags = ["--profile", *map(str, profiles)] if profiles else []
+    flags = [word for profile in profiles for word in ("--profile", str(profile))]  # it takes one at a time
     files = composed(map(str, profiles), configfiles)
     flags += ["--configfile", *map(str, files)] if files else []
     return _build(flags if cores is None else [*flags, "--cores", str(cores)])

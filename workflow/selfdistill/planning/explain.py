@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from selfdistill.errors import UserError, nearest
 from selfdistill.planning import waiting
 from selfdistill.planning.causes import in_words
 from selfdistill.planning.dag import Graph, Job
@@ -15,7 +14,7 @@ NAMED = 3  # jobs of a group that are named
 
 def lines(plan: Plan, targets: Sequence[str]) -> Iterator[str]:
     """One entry per group of pending jobs with one rule and one cause; only those that ``targets`` need, if any."""
-    wanted = _needed(plan.graph, targets)
+    wanted = plan.needed(targets)
     jobs = [job for job in plan.pending if job.id in wanted]
     if not jobs:
         yield f"Nothing is to be done: {', '.join(targets) or 'every table and figure of the study'} is up to date."
@@ -64,28 +63,3 @@ def _below(plan: Plan, reached: set[int]) -> str:
     if len(names) >= len(every) - 1:  # one tells only the configuration
         return f"every table and figure; {told}"
     return f"{', '.join(names) or 'no table or figure'}; {told}"
-
-
-def _needed(graph: Graph, targets: Sequence[str]) -> set[int]:
-    """The jobs that make ``targets`` (files, rules or artifacts), and those that they need; without targets, all."""
-    if not targets:
-        return {job.id for job in graph.jobs}
-    wanted = set().union(*(_makers(graph, target) for target in targets))
-    for job in reversed(graph.jobs):
-        if job.id in wanted:
-            wanted |= job.needs
-    return wanted
-
-
-def _makers(graph: Graph, target: str) -> set[int]:
-    files = {path: {job.id} for path, job in waiting.makers(graph).items()}
-    rules: dict[str, set[int]] = {}
-    for job in graph.jobs:
-        rules.setdefault(job.rule, set()).add(job.id)
-    known = {**files, **rules, **waiting.artifacts(graph)}
-    if target not in known:
-        raise UserError(
-            f"--target: nothing of this study is called '{target}'{nearest(target, known)}; allowed are files that a "
-            "job makes, rules, and names such as 'Figure 3'"
-        )
-    return known[target]

@@ -1,11 +1,11 @@
 """`selfdistill plan`: what a study costs, what is still missing, and when each table, figure and claim appears."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from selfdistill.errors import UserError
+from selfdistill.errors import UserError, nearest
 from selfdistill.planning import costs, dag, waiting
 from selfdistill.planning.costs import Cost
 from selfdistill.planning.dag import Graph, Job
@@ -23,14 +23,47 @@ BOUNDS = ("low", "typical", "high")
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's graph with the cost of each job."""
+    """A study's graph with the cost of each job.
+
+    ``targets``: all that is asked for, of the plan ``whole``; none for the whole study.
+    """
 
     graph: Graph
     study: Study
+    whole: "Plan | None" = None
+    targets: tuple[str, ...] = ()
+
+    def only(self, targets: Sequence[str]) -> "Plan":
+        """The plan of what ``targets`` need; of everything without any."""
+        if not targets:
+            return self
+        wanted = self.needed(targets)
+        jobs = tuple(job for job in self.graph.jobs if job.id in wanted)
+        return Plan(replace(self.graph, jobs=jobs), self.study, self, tuple(targets))
+
+    def needed(self, targets: Sequence[str]) -> set[int]:
+        """The jobs that ``targets`` need; all without targets. `UserError` for what nothing is called."""
+        if not targets:
+            return {job.id for job in self.graph.jobs}
+        return waiting.needed(self.graph, set().union(*map(self._makers, targets)))
+
+    def _makers(self, target: str) -> set[int]:
+        known = {path: {job.id} for path, job in waiting.makers(self.graph).items()}
+        for job in self.graph.jobs:
+            known.setdefault(job.rule, set()).add(job.id)
+        known |= waiting.sections(self.graph) | waiting.artifacts(self.graph)
+        if target not in known:
+            known |= {claim: jobs for claim, jobs in self.claims.items() if jobs}
+        if target not in known:
+            raise UserError(
+                f"--target: nothing of this study is called '{target}'{nearest(target, known)}; allowed are files that "
+                "a job makes, rules, sections (section_3), names such as 'Figure 3', and claims that are tested here"
+            )
+        return known[target]
 
     @cached_property
     def costs(self) -> dict[int, Cost]:
-        return costs.costs(self.graph, self.study)
+        return self.whole.costs if self.whole else costs.costs(self.graph, self.study)
 
     @cached_property
     def pending(self) -> list[Job]:
@@ -38,7 +71,11 @@ class Plan:
 
     @cached_property
     def claims(self) -> dict[str, set[int]]:
-        return waiting.claim_jobs(self.graph, self.study)
+        """By claim, the jobs whose responses its tests compare; of a part of a study, those that it has whole."""
+        if self.whole is None:
+            return waiting.claim_jobs(self.graph, self.study)
+        here = {job.id for job in self.graph.jobs}
+        return {claim: jobs for claim, jobs in self.whole.claims.items() if jobs and jobs <= here}
 
     @property
     def on_gpus(self) -> bool:
@@ -100,9 +137,12 @@ def read(configfile: Sequence[Path], profile: Sequence[Path], cores: int | None,
 def lines(plan: Plan, price: float | None) -> Iterator[str]:
     """The plan as text."""
     jobs, to_do = len(plan.graph.jobs), len(plan.pending)
-    yield f"Study '{plan.study.config.study}' on {plan.where}: {jobs} jobs, {jobs - to_do} done, {to_do} to do."
+    asked = f", for {', '.join(plan.targets)}" if plan.targets else ""
+    yield f"Study '{plan.study.config.study}'{asked}, on {plan.where}: {jobs} jobs, {jobs - to_do} done, {to_do} to do."
     yield ""
     yield from _cost_lines(plan, price)
+    yield ""
+    yield from _alone_lines(plan, price)
     yield ""
     yield from _appearance_lines(plan)
     measured = measured_jobs(plan.graph, plan.study)
@@ -166,6 +206,36 @@ def _row(plan: Plan, name: str, jobs: list[Job], price: float | None) -> list[st
         row.append(count(exactly(total(amounts).typical)))
     row += [] if price is None else [bracketed(missing * price)]
     return [*row, ", ".join(sources)]
+
+
+# --- each alone ---------------------------------------------------------------------------------------------------
+
+
+def _alone_lines(plan: Plan, price: float | None) -> Iterator[str]:
+    """What a start for one section, figure or table would cost, as if nothing else were asked for; and each claim."""
+    paid = price if plan.on_gpus else None
+    sections = waiting.sections(plan.graph) if plan.whole is None else {}  # a part of a study holds parts of sections
+    made = {**sections, **waiting.artifacts(plan.graph)}
+    yield "EACH ALONE, what is to do of it (`snakemake section_3`, `snakemake FILE`; what two share is counted twice)"
+    rows = [[name, *_alone(plan, jobs, paid)] for name, jobs in made.items()]
+    yield from table(["what", "jobs", "time", *(["money"] if paid is not None else []), ""], rows)
+    claims: dict[tuple[str, ...], list[str]] = {}
+    for claim, jobs in plan.claims.items():
+        if jobs:
+            claims.setdefault(_alone(plan, jobs, paid), []).append(claim)
+    yield "" if claims else "No claim is decided by these."
+    for (number, time, *money, _), names in claims.items():
+        cost = ", ".join([f"{number} jobs", time, *(f"money {amount}" for amount in money)])
+        yield from wrapped(f"{cost}: the responses of {', '.join(names)}")
+
+
+def _alone(plan: Plan, jobs: set[int], price: float | None) -> tuple[str, ...]:
+    """Number, time and perhaps money of the pending jobs among ``jobs`` and what they need."""
+    needed = waiting.needed(plan.graph, jobs)
+    to_do = [job for job in plan.pending if job.id in needed]
+    time = plan.time(to_do)
+    money = () if price is None else (bracketed(time / 3600 * price),)
+    return str(len(to_do)), plan.said(time), *money, ""
 
 
 # --- when ---------------------------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 A claim's files are found by the selection that the ledger itself makes (`claims.effects.compared`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from selfdistill.artifacts import FIGURES, TABLES
+from selfdistill.artifacts import FIGURES, SECTIONS, TABLES, of_section, target_of
 from selfdistill.claims.effects import compared
 from selfdistill.claims.statements import read_claims
 from selfdistill.claims.units import LABELS, SELECTION, TENTHS, windows
@@ -54,6 +54,25 @@ def artifacts(graph: Graph) -> dict[str, set[int]]:
     for path in graph.targets:
         if path in maker:
             found.setdefault(name_of(path), set()).add(maker[path].id)
+    return found
+
+
+def sections(graph: Graph) -> dict[str, set[int]]:
+    """The same of each section of the paper, by the name of its target: its figures and tables."""
+    made = artifacts(graph)
+    found = {}
+    for section in SECTIONS:
+        titles = [each.title for part in of_section(section) for each in part]
+        found[target_of(section)] = set().union(*(made.get(title, set()) for title in titles))
+    return {name: jobs for name, jobs in found.items() if jobs}
+
+
+def needed(graph: Graph, wanted: Iterable[int]) -> set[int]:
+    """The jobs ``wanted`` and all that they need."""
+    found = set(wanted)
+    for job in reversed(graph.jobs):
+        if job.id in found:
+            found |= job.needs
     return found
 
 

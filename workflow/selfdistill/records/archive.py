@@ -18,7 +18,7 @@ from selfdistill.errors import UserError
 from selfdistill.files import atomic_path, write_text
 from selfdistill.records.bundle import BUNDLE, Record, Records, lines
 
-RESULTS = ("tables", "figures", "claims", "datasets", "curves.parquet", "spread.parquet", "config.yaml")
+RESULTS = ("tables", "figures", "claims", "datasets", "curves", "curves.parquet", "spread.parquet", "config.yaml")
 # Of data sets only their cards: examples are responses.
 LEFT_OUT = ("datasets/**/*.parquet", "**/*.provenance.json")
 WORKFLOW = "Snakefile"

@@ -9,9 +9,10 @@ from selfdistill.stages.registry import EXPORT, QUESTION, STAGES, STEP, UPKEEP, 
 from selfdistill.stages.problems import load_problems
 from selfdistill.stages.models import pretrain_model, register_model, share_model
 from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
-from selfdistill.stages.sft import build_sft_sets, collect_correct, train_sft
+from selfdistill.stages.sft import build_sft_sets, collect_correct, list_sft_runs, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
-from selfdistill.stages.tables import gather_spread, make_curves, make_table_1, make_table_2, make_table_3, render_table
+from selfdistill.stages.tables import gather_spread, make_curves, make_figure_curves, make_table_1, make_table_2
+from selfdistill.stages.tables import make_table_3, render_table
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import (
     build_reading_room,
@@ -54,9 +55,11 @@ __all__ = [
     "fingerprint",
     "gather_spread",
     "list_runs",
+    "list_sft_runs",
     "list_trained",
     "load_problems",
     "make_curves",
+    "make_figure_curves",
     "make_ledger",
     "make_table_1",
     "make_table_2",

@@ -1,10 +1,9 @@
 """Questions of a reader: they print, and write nothing but a figure that was asked for."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from selfdistill.parameters import ConfigFiles, Cores, Profiles, ResultsFolder, Workers
+from selfdistill.parameters import ConfigFiles, Cores, Profiles, ResultsFolder, Targets, Workers
 from selfdistill.stages.registry import QUESTION, stage
 
 
@@ -84,11 +83,12 @@ def plan(
     profile: Profiles = (),
     price: Annotated[float | None, "Money per GPU-hour."] = None,
     cores: Cores = None,
+    target: Targets = (),
 ) -> None:
-    """Print what a study costs, what is missing, and when each result appears."""
+    """Print what a study costs, what is missing, what each result costs alone, and when it appears."""
     from selfdistill.planning import plan as planning
 
-    print("\n".join(planning.lines(planning.read(configfile, profile, cores, price), price)))
+    print("\n".join(planning.lines(planning.read(configfile, profile, cores, price).only(target), price)))
 
 
 @stage(QUESTION)
@@ -97,7 +97,7 @@ def explain(
     configfile: ConfigFiles = (),
     profile: Profiles = (),
     cores: Cores = None,
-    target: Annotated[Sequence[str], "Only what these need: files, rules, or names such as 'Figure 3'."] = (),
+    target: Targets = (),
 ) -> None:
     """Print why each pending job is run, at which cost, and which tables, figures and claims hang on it."""
     from selfdistill.planning import explain as explaining

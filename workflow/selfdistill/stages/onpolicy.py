@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from selfdistill import processes
 from selfdistill.generation.requests import Sampling
@@ -16,6 +16,7 @@ from selfdistill.parameters import (
     OwnProblems,
     Problems,
     ProblemTables,
+    RunRows,
     StudyName,
     WorkDir,
 )
@@ -123,21 +124,9 @@ def list_trained(
 
 
 @stage(STEP)
-def list_runs(
-    *,
-    rows: Annotated[dict[str, list[Any]], "On-policy runs by column, as JSON."],
-    sft_rows: Annotated[list[dict[str, Any]], "Fine-tuning runs, as JSON."],
-    problem_sets: ProblemTables,
-    out: Out,
-    out_sft: Out,
-) -> None:
-    """Write the tables of all training runs, one row each."""
-    import pandas as pd
-
+def list_runs(*, rows: RunRows, problem_sets: ProblemTables, out: Out) -> None:
+    """Write the table of all on-policy runs, one row each."""
     from selfdistill import tables
+    from selfdistill.analysis import arms
 
-    sizes = {path.stem: len(tables.read(path, "problems")) for path in problem_sets}
-    runs = pd.DataFrame(rows).astype({"top_k": "Int32", "teacher_update_rate": "float64"})
-    problems = runs["problems"].where(~runs["whole_set"], runs["problem_set"].map(sizes))
-    tables.write(runs.assign(problems=problems.astype(int)), out, "runs")
-    tables.write(pd.DataFrame(sft_rows), out_sft, "sft_runs")
+    tables.write(arms.run_table(rows, problem_sets), out, "runs")

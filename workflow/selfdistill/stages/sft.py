@@ -1,6 +1,6 @@
 """Section 4: data sets of responses, and fine-tuning on them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from selfdistill import processes
 from selfdistill.generation.contexts import Guidance
@@ -121,3 +121,13 @@ def train_sft(
     if processes.is_main():
         tables.write(steps, out_steps, "training_steps")
         checkpoints.discard(work_dir)
+
+
+@stage(STEP)
+def list_sft_runs(*, rows: Annotated[list[dict[str, Any]], "Fine-tuning runs, as JSON."], out: Out) -> None:
+    """Write the table of all fine-tuning runs, one row each."""
+    import pandas as pd
+
+    from selfdistill import tables
+
+    tables.write(pd.DataFrame(rows), out, "sft_runs")

@@ -1,7 +1,7 @@
 """Tables and curves, from responses alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from selfdistill.parameters import (
     Confidence,
@@ -9,6 +9,7 @@ from selfdistill.parameters import (
     Out,
     ProblemTables,
     ResultsFolder,
+    RunRows,
     RunTable,
     SftRunTable,
     Summary,
@@ -16,6 +17,9 @@ from selfdistill.parameters import (
     Window,
 )
 from selfdistill.stages.registry import STEP, stage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @stage(STEP)
@@ -87,16 +91,48 @@ def make_curves(
     import pandas as pd
 
     from selfdistill import tables
-    from selfdistill.analysis import arms, curves, responses
+    from selfdistill.analysis import arms
 
-    rows = tables.read(runs, "runs")
-    rolled_out, along, before = (responses.read_runs(paths) for paths in (rollouts, evaluations, bases))
-    before = responses.same_questions(before, along)
-    training = curves.training_curves(rolled_out, rows, window=window, confidence=confidence)
-    evaluation = curves.evaluation_curves(pd.concat([before, along]), rows, confidence=confidence)
+    training, evaluation = _curves(tables.read(runs, "runs"), rollouts, evaluations, bases, window, confidence)
     tables.write(pd.concat([training, evaluation]), out, "curves")
     tables.write(arms.final_table(training, evaluation), out_final, "summary")
     tables.write(arms.rate_table(training), out_rates, "summary")
+
+
+@stage(STEP)
+def make_figure_curves(
+    *,
+    rows: RunRows,
+    problem_sets: ProblemTables,
+    rollouts: Traces,
+    evaluations: Traces,
+    bases: Traces,
+    window: Window,
+    confidence: Confidence,
+    out: Out,
+) -> None:
+    """Sections 5 and 6: the same curves of the on-policy runs that one figure shows."""
+    import pandas as pd
+
+    from selfdistill import tables
+    from selfdistill.analysis import arms
+
+    runs = arms.run_table(rows, problem_sets)
+    tables.write(pd.concat(_curves(runs, rollouts, evaluations, bases, window, confidence)), out, "curves")
+
+
+def _curves(
+    runs: "pd.DataFrame", rollouts: Traces, evaluations: Traces, bases: Traces, window: int, confidence: float
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Curves of training and of evaluation."""
+    import pandas as pd
+
+    from selfdistill.analysis import curves, responses
+
+    rolled_out, along, before = (responses.read_runs(paths) for paths in (rollouts, evaluations, bases))
+    before = responses.same_questions(before, along)
+    training = curves.training_curves(rolled_out, runs, window=window, confidence=confidence)
+    return training, curves.evaluation_curves(pd.concat([before, along]), runs, confidence=confidence)
 
 
 @stage(STEP)
