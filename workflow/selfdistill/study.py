@@ -4,7 +4,7 @@ Imports nothing heavy; the workflow calls it while it builds the graph.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
