@@ -259,7 +259,7 @@ def test_no_two_curves_of_a_panel_look_alike_in_grey(figure):
 
 
 def test_looks_differ_in_shape_or_dash_and_darken():
-    looks = list(curve_plots.looks_of(map(str, range(35))).values())
+    looks = list(plotting.looks_of(map(str, range(35))).values())
     assert len({(look.shape, look.dash) for look in looks}) == len({look.label for look in looks}) == 35
     assert len({look.shape for look in looks[:7]}) == 7
     luminance = [np.dot(to_rgb(look.colour), (0.2126, 0.7152, 0.0722)) for look in looks]
@@ -269,7 +269,7 @@ def test_looks_differ_in_shape_or_dash_and_darken():
 def test_sizes_are_drawn_from_light_to_dark_and_the_whole_set_is_called_all():
     figure = default("fig_8").figure
     axes = panel(figure, "accuracy on easy (%)")
-    looks = curve_plots.looks_of(["1", "8", "all"])
+    looks = plotting.looks_of(["1", "8", "all"])
     assert [line.get_color() for line in lines(axes)] == [look.colour for look in looks.values()]
     assert [text.get_text() for text in axes.texts] == list(looks)
 

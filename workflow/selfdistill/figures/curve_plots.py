@@ -5,11 +5,10 @@ Everything shown is a row of the `curves` table, selected by its columns; a view
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,7 +20,7 @@ from selfdistill.analysis.views import View, in_view
 from selfdistill.analysis.words import GUIDANCE, benchmark_label, rate_label
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
-from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Drawn, Look
+from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Drawn, Look, looks_of
 from selfdistill.markers.counting import MARKERS
 
 GRPO, SDPO, SDPO_NO_THINK = "grpo", "sdpo", "sdpo without think"
@@ -33,9 +32,6 @@ METHODS: dict[str, Look] = {
 }
 MOVING = Look("SDPO", "#CC79A7", "D", (4, 1.2, 1.2, 1.2))
 BASE: dict[str, Any] = {"color": INK, "linewidth": 0.9}
-# Their numbers have no common divisor: all pairs differ until as many are drawn as both multiply to.
-SHAPES = ("o", "s", "^", "D", "v", "P", "X")
-DASHES = ((), (4, 1.2), (1.2, 1), (4, 1.2, 1.2, 1.2), (7, 1.5))
 TO_BASE = "_difference_to_base"
 # What a metric's values lie between.
 BOUNDS = {"score": (0, 1), "avg": (0, 100), "L": (0, math.inf), "E_substring": (0, math.inf)}
@@ -220,16 +216,6 @@ def by_size(curves: pd.DataFrame) -> list[Curve]:
         Curve(curves[curves["problems"] == number], look, size)
         for (number, size), look in zip(sizes.items(), looks.values(), strict=True)
     ]
-
-
-def looks_of(labels: Iterable[str]) -> dict[str, Look]:
-    """A look for each of the ``labels``: from light to dark, and each with a shape and dash of its own."""
-    listed = list(labels)
-    shades = mpl.colormaps["viridis"](np.linspace(0.7, 0.0, len(listed)))
-    return {
-        label: Look(label, mpl.colors.to_hex(shade), SHAPES[place % len(SHAPES)], DASHES[place % len(DASHES)])
-        for place, (label, shade) in enumerate(zip(listed, shades, strict=True))
-    }
 
 
 def _sizes(curves: pd.DataFrame) -> dict[int, str]:

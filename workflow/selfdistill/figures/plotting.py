@@ -8,6 +8,7 @@ metadata which study, rule, code and input bytes it was made from.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -72,6 +73,9 @@ COUNTINGS: dict[str, Look] = {
     "substring": Look("counted as substring\n(the authors' way)", shape="o"),
     "word": Look("counted by whole word", shape="^"),
 }
+# Their numbers have no common divisor: all pairs differ until as many are drawn as both multiply to.
+SHAPES = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ((), (4, 1.2), (1.2, 1), (4, 1.2, 1.2, 1.2), (7, 1.5))
 QUOTED = Look("paper (quoted)", shape="D")
 
 # How a base model's own value is drawn: behind the interval and the mean, which it would hide.
@@ -128,6 +132,16 @@ def look(name: str, looks: Mapping[str, Look]) -> Look:
     return one_of("look", name, looks)
 
 
+def looks_of(labels: Iterable[str]) -> dict[str, Look]:
+    """A look for each of the ``labels``: from light to dark, and each with a shape and dash of its own."""
+    listed = list(labels)
+    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.7, len(listed))[::-1])
+    return {
+        label: Look(label, mpl.colors.to_hex(shade), SHAPES[place % len(SHAPES)], DASHES[place % len(DASHES)])
+        for place, (label, shade) in enumerate(zip(listed, shades, strict=True))
+    }
+
+
 def in_order(names: Iterable[str], looks: Mapping[str, Look]) -> list[str]:
     """The distinct ``names`` in the order of ``looks``; `UserError` for a name without a look."""
     present = {name for name in names if look(name, looks)}
@@ -181,8 +195,9 @@ def blocks_by_model(frame: pd.DataFrame, height: float) -> tuple[Figure, list[tu
 
 
 def letter_panels(panels: Iterable[Axes]) -> None:
-    """Put a letter before each panel's title, a to z, in bold."""
-    for letter, axes in zip(ascii_lowercase, panels, strict=False):
+    """Put a letter before each panel's title, in bold: a to z, aa, ab and so on."""
+    letters = ("".join(found) for length in (1, 2) for found in product(ascii_lowercase, repeat=length))
+    for axes, letter in zip(panels, letters, strict=False):
         title = axes.get_title(loc="left") or axes.get_title()
         axes.set_title("")
         axes.set_title(rf"$\mathbf{{{letter}}}$  {title}", loc="left")
@@ -271,9 +286,10 @@ def legend_entry(drawn_as: Look, *, quoted: bool = False, interval: bool = False
     return Line2D([], [], color=drawn_as.colour, label=drawn_as.label, **style)
 
 
-def line_entry(drawn_as: Look) -> Line2D:
-    """A legend handle of a line with its points."""
-    return Line2D([], [], color=drawn_as.colour, label=drawn_as.label, **line_style(drawn_as), **_mark(drawn_as))
+def line_entry(drawn_as: Look, *, marked: bool = True) -> Line2D:
+    """A legend handle of a line, with its points if they are ``marked``."""
+    mark = _mark(drawn_as) if marked else {}
+    return Line2D([], [], color=drawn_as.colour, label=drawn_as.label, **line_style(drawn_as), **mark)
 
 
 def line_style(drawn_as: Look) -> dict[str, Any]:
