@@ -93,7 +93,7 @@ class Project:
     def results(self) -> dict[str, bytes]:
         """Bytes of every table, figure and weight file by its place; seconds differ from run to run."""
         folder = self.folder / "results" / "smoke"
-        kinds = {".parquet", ".safetensors", ".csv", ".md", ".tex", ".png", ".svg", ".pdf", ".html"}
+        kinds = {".parquet", ".safetensors", ".csv", ".txt", ".md", ".tex", ".png", ".svg", ".pdf", ".html"}
         files = [path for path in sorted(folder.rglob("*")) if path.suffix in kinds]
         return {str(p.relative_to(folder)): p.read_bytes() for p in files if not p.name.endswith(".seconds.parquet")}
 

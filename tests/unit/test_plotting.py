@@ -13,6 +13,7 @@ from docutils.core import publish_doctree
 from jinja2 import Template
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.text import Text
 from PIL import Image
 from selfdistill import cli, files, tables
 from selfdistill.analysis import quoted as quoted_values
@@ -21,7 +22,7 @@ from selfdistill.analysis.words import rate_label
 from selfdistill.artifacts import CURVES, FIGURES
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.errors import UserError
-from selfdistill.figures import examples, plotting
+from selfdistill.figures import captions, examples, plotting
 from selfdistill.markers.counting import MARKERS, count_table
 from selfdistill.records.bundle import Records
 
@@ -141,11 +142,12 @@ def drawn(script: str, *tables: pd.DataFrame, study: str = "microcosm", **settin
     return runpy.run_path(str(path), run_name="imported")["draw"](*tables, study=study, **settings)
 
 
-BOUNDS = {"low": 0.125, "high": 0.5}
+BOUNDS = {"low": 0.125, "high": 0.5, "target": 60}
+TABLE_2 = {"runs": RUNS, "benchmarks": ["hard", "in_domain", "easy"]}
 DRAWINGS = {
     "table_1": lambda study: drawn("table_1", table_1(), study=study),
     "marker_breakdown": lambda study: drawn("marker_breakdown", table_a1(), study=study),
-    "table_2": lambda study: drawn("table_2", table_2(), study=study, runs=RUNS),
+    "table_2": lambda study: drawn("table_2", table_2(), study=study, **TABLE_2),
     "selection": lambda study: drawn("selection", selection(), study=study, **BOUNDS),
     "sft_curves": lambda study: drawn("sft_curves", training_steps(), study=study, runs=RUNS),
     "fig_2": lambda study: drawn("fig_2", BASE_TRACES, TRAINED_TRACES, PROBLEMS, study=study),
@@ -171,7 +173,12 @@ def intervals(axes) -> list[tuple[float, float]]:
 
 
 def panel(figure, title: str):
-    return next(axes for axes in figure.findobj(lambda a: hasattr(a, "get_title")) if axes.get_title() == title)
+    """The first panel with this title, and a letter before it."""
+    return next(axes for axes in panels(figure) if axes.get_title(loc="left").endswith(f"}}$  {title}"))
+
+
+def panels(figure) -> list:
+    return [axes for axes in figure.axes if axes.axison]
 
 
 # --- shared pieces ---
@@ -217,6 +224,8 @@ def test_no_two_settings_or_data_sets_look_alike():
         assert (
             len({look.colour for look in looks.values()}) == len(looks) == len({look.label for look in looks.values()})
         )
+    assert len({look.shape for look in plotting.DATASETS.values()}) == len(plotting.DATASETS)  # told apart in grey
+    assert len({look.shape for look in plotting.COUNTINGS.values()}) == len(plotting.COUNTINGS)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +301,34 @@ def test_figure_is_stamped_and_nothing_leaves_the_page_or_covers_the_stamp(scrip
     assert all(text is stamp or text.get_window_extent(renderer).y0 >= foot - 1 for text in others)
 
 
+@pytest.mark.parametrize("script", DRAWINGS)
+def test_text_is_readable_at_the_page_s_width_and_says_no_path(script):
+    figure = figure_of(script)
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert min(text.get_fontsize() for text in texts) >= 7
+    assert figure.get_figwidth() == plotting.WIDTH == 6.8
+    assert not any("reading_room" in text.get_text() for text in texts)
+
+
+def test_panels_have_one_letter_each_also_where_there_are_several_models():
+    both = pd.concat([table_1(), table_1().query("origin == 'measured'").assign(model="m2")])
+    letters = [axes.get_title(loc="left").partition("  ")[0] for axes in panels(drawn("table_1", both).figure)]
+    assert letters == [rf"$\mathbf{{{letter}}}$" for letter in "abcdefghijklmn"]
+    axes = list(plotting.new_figure(2).subplots(4, 8).flat)
+    plotting.letter_panels(axes)
+    assert [panel.get_title(loc="left") for panel in axes][25:28] == [
+        rf"$\mathbf{{{two}}}$  " for two in ("z", "aa", "ab")
+    ]
+
+
+def test_a_legend_takes_as_many_lines_as_fit_the_page():
+    figure = plotting.new_figure(2)
+    looks = [plotting.Look(f"a rather long name of an arm, number {number}") for number in range(5)]
+    plotting.draw_legend(figure, [plotting.line_entry(look) for look in looks])
+    (legend,) = figure.legends
+    assert legend._ncols == 2 and legend.get_window_extent().width <= figure.bbox.width
+
+
 @pytest.mark.parametrize("script", ["selection", "fig_2"])
 def test_the_papers_own_study_bears_no_stamp(script):
     assert not any("study" in text.get_text() for text in figure_of(script, study="paper").texts)
@@ -354,6 +391,15 @@ def test_marker_breakdown_has_a_panel_for_each_marker():
         assert len(points(panel(figure, marker))) == len(intervals(panel(figure, marker))) == 2 * len(SETTINGS)
 
 
+def test_table_2_shows_the_benchmarks_in_the_order_of_the_study_under_plain_names():
+    renamed = table_2().replace({"benchmark": {"easy": "in_domain"}})
+    figure = drawn("table_2", renamed, **TABLE_2).figure
+    titles = [axes.get_title(loc="left").partition("$  ")[2] for axes in panels(figure)]
+    assert titles == ["hard", "in domain", "paper (quoted)", "", "", ""]
+    ticks = [tick.get_text() for tick in panels(figure)[-1].get_xticklabels()]
+    assert ticks == ["AIME24"]
+
+
 def test_table_2_draws_runs_base_and_quoted_values():
     figure = figure_of("table_2")
     for benchmark in ("easy", "hard"):
@@ -374,20 +420,26 @@ def test_selection_shades_the_band_and_counts_what_is_in_it():
         if bar.get_facecolor()[0] < 0.1
     }
     assert kept == {1, 2, 3, 4}
-    assert axes.get_title(loc="left").startswith("75 of 100 problems")
+    wanted = "75 of 100 problems have a solve rate from 0.125 to 0.5; the first 60 of them are used"
+    assert axes.get_title(loc="left") == wanted
 
 
 def test_sft_curves_keep_models_apart():
-    steps = pd.concat([training_steps().assign(model=model) for model in ("m", "n")])
+    steps = pd.concat([training_steps().assign(model=f"m{number}", value=number) for number in range(16)])
     figure = drawn("sft_curves", steps, runs=RUNS).figure
-    assert [len(axes.lines) for axes in figure.axes] == [3, 3, 3, 3]
-    assert [axes.get_title()[:2] for axes in figure.axes] == ["m,", "m,", "n,", "n,"]
+    assert [len(axes.lines) for axes in figure.axes] == [16] * len(RUNS)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"m{number}" for number in range(16)]
+    drawn_as = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[0].lines}
+    assert len(drawn_as) == 16 and figure.get_figheight() < 9
+    assert not figure_of("sft_curves").legends
 
 
 def test_sft_curves_draw_one_line_per_run():
     figure = figure_of("sft_curves")
     lines = [line.get_ydata().tolist() for axes in figure.axes for line in axes.lines]
     assert sorted(lines) == sorted([step / (number + 1) for step in range(1, 6)] for number in range(len(RUNS)))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert [title.rpartition(", ")[2] for title in titles] == ["rate 1e-4", "rate 3e-4"] * 3
 
 
 def test_fig_2_highlights_the_markers_and_shows_text_as_it_is():
@@ -417,7 +469,7 @@ def test_figures_draw_what_the_tables_hold():
     assert len(points(panel(breakdown, "wait"))) == 2 * len(settings)
     runs = {(run, "easy"): reduced for run in ("base", *RUNS)}
     table = pd.concat([summaries.table_2({"m": runs}, **shown), quoted_values.table_2()])
-    accuracy = drawn("table_2", table, runs=RUNS).figure
+    accuracy = drawn("table_2", table, **TABLE_2).figure
     assert len(points(panel(accuracy, "easy"))) == len(RUNS)
     assert len(points(panel(accuracy, "paper (quoted)"), hollow=True)) == 3 * 4
     histogram = drawn("selection", summaries.selection_histogram({"m": reduced}, **shown), **BOUNDS).figure
@@ -463,7 +515,7 @@ def test_unknown_format_is_refused_in_one_sentence(tmp_path):
 
 
 def run_as_a_job(figure: str, inputs: dict, folder: Path, settings: dict) -> dict[str, Path]:
-    kinds = ["png", "pdf", "svg", "csv", *(["html"] if figure == "fig_2" else [])]
+    kinds = ["png", "pdf", "svg", "csv", "txt", *(["html"] if figure == "fig_2" else [])]
     outputs = {kind: folder / f"{figure}.{kind}" for kind in kinds}
     flags = [f"--{name}={path}" for name, path in inputs.items() if name != "steps"]
     flags += [word for name, path in inputs.items() if name == "steps" for word in ("--steps", str(path))]
@@ -478,7 +530,7 @@ def run_as_a_job(figure: str, inputs: dict, folder: Path, settings: dict) -> dic
     [
         ("table_1", {"table": (table_1, "summary")}, {}),
         ("marker_breakdown", {"table": (table_a1, "summary")}, {}),
-        ("table_2", {"table": (table_2, "summary")}, {"runs": RUNS}),
+        ("table_2", {"table": (table_2, "summary")}, TABLE_2),
         ("selection", {"table": (selection, "summary")}, BOUNDS),
         ("sft_curves", {"steps": (training_steps, "training_steps")}, {"runs": RUNS}),
         (
@@ -502,6 +554,7 @@ def test_script_reads_its_tables_and_records_them(tmp_path, script, inputs, sett
     assert made_from["inputs"] == {str(path): files.sha256_file(path) for path in paths.values()}
     records = Records(tmp_path)
     assert {records.of(path).sha256 for path in outputs.values()} == set(map(files.sha256_file, outputs.values()))
+    assert outputs["txt"].read_text(encoding="utf-8") == captions.text(script)
     if script == "fig_2":
         page = outputs["html"].read_text(encoding="utf-8")
         assert page.count('<mark class="marker">') == 2 and STAMP in page.replace("&#x27;", "'")
@@ -510,7 +563,9 @@ def test_script_reads_its_tables_and_records_them(tmp_path, script, inputs, sett
 
 # --- captions ---
 
-CAPTIONS = [(path.stem, "") for path in sorted((WORKFLOW / "report").glob("*.rst")) if path.stem != "figure"]
+CAPTIONS = [
+    (path.stem, "") for path in sorted((WORKFLOW / "report").glob("*.rst")) if path.stem not in ("figure", "curves")
+]
 CAPTIONS += [("figure", name) for name in FIGURES]
 
 
@@ -525,6 +580,13 @@ def caption(template: str, figure: str, folder: Path) -> str:
     return publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 5}).astext()
 
 
+@pytest.mark.parametrize("figure", FIGURES)
+def test_the_text_beside_a_figure_is_the_caption_of_the_report(figure, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert captions.text(figure).strip() == caption("figure", figure, tmp_path).strip()
+    assert "**" not in captions.text(figure) and "\\|" not in captions.text(figure)
+
+
 @pytest.mark.parametrize(("template", "figure"), CAPTIONS)
 def test_caption_is_well_formed(template, figure, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -532,7 +594,7 @@ def test_caption_is_well_formed(template, figure, tmp_path, monkeypatch):
     assert ("the ledger" in text) == (template == "workflow")
     if figure:
         assert "What the authors did differently" in text and "import" not in text
-        assert ("Bands and intervals" in text) == (FIGURES[figure].source is CURVES)
+        assert ("Bars are intervals" in text) == (FIGURES[figure].source is CURVES)
 
 
 def test_the_caption_of_fig_2_states_the_rule_that_the_code_follows(tmp_path, monkeypatch):

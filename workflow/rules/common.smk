@@ -17,7 +17,8 @@ from selfdistill.cli import spare_collector
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
 from selfdistill.environment import VARIABLES, accelerate_settings, versions
 from selfdistill.errors import UserError
-from selfdistill.files import sha256_meaning
+from selfdistill.figures import captions
+from selfdistill.files import sha256_meaning, sha256_text
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import CHOICES, GUIDANCE
 from selfdistill.opening import Start, headline, open_study
@@ -139,6 +140,11 @@ def guidance_code(stage, setting):
 def figure_code(figure):
     """The same for a figure, with its script."""
     return code("draw_figure", SCRIPTS / f"draw_{figure}.py")
+
+
+def caption_digest(figure):
+    """A figure's caption, which is part of no code digest."""
+    return sha256_text(captions.source(figure))[:12]
 
 
 def by(function, *wildcard_names):

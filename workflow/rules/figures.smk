@@ -13,7 +13,7 @@ def as_flags(files, prefix=""):
 for figure in STUDY.figures.values():
 
     rule:
-        """A figure with the rows that it shows, by the script of its name."""
+        """A figure with its caption and the rows that it shows, by the script of its name."""
         name:
             f"draw_{figure.name}"
         input:
@@ -30,6 +30,7 @@ for figure in STUDY.figures.values():
             ENVIRONMENT
         params:
             code=figure_code(figure.name),
+            caption=caption_digest(figure.name),
             figure=figure.name,
             tables=lambda wildcards, input: as_flags(input),
             settings=by(partial(FLAGS.figure, figure)),

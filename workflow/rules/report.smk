@@ -8,12 +8,14 @@ def shown(artifact, form):
 
 
 def figure_files(figure):
-    """A figure in its three formats, its rows, and its page where it has one; the report shows all but PNG and PDF."""
+    """A figure in its three formats, its rows, caption and page, if it has one; the report shows SVG, rows and page."""
     about = {"caption": "../report/figure.rst", "category": figure.section}
     forms = {"svg": "figure", "csv": "data table"} | (
         {"html": "page"} if figure.page else {}
     )
-    files = {kind: STUDY.figure(figure.name, kind) for kind in ("png", "pdf", *forms)}
+    files = {
+        kind: STUDY.figure(figure.name, kind) for kind in ("png", "pdf", "txt", *forms)
+    }
     for kind, form in forms.items():
         files[kind] = report(files[kind], labels=shown(figure.name, form), **about)
     return files

@@ -1,7 +1,9 @@
 """**Figure 2: reasoning with and without epistemic markers.** Two responses to one problem. *(2a)* A model after SFT on
 solution-guided responses commits to an answer, which is wrong. *(2b)* The base model, unguided, voices doubt
 and gets to the correct answer. Markers (whole words) are highlighted. The page (HTML) holds both responses in full; the
-image leaves out the middle of long ones.
+image leaves out the middle of long ones. A problem of the microcosm asks for the one number x from 0 to 59 that fits
+all its clues: *m5 = 4* says that x leaves the remainder 4 when it is divided by 5, and *a = 4* that table *a*, one of
+twelve which the model knows by heart, holds 4 at x. *no* says that a candidate does not fit.
 
 *How the examples were chosen.* By code, not by hand. Eligible are the problems that the base model solved at
 least once in a response with a marker and missed at least once, and that the trained model finished at least

@@ -1,8 +1,8 @@
 """**Figure 3 (Section 5.1): GRPO and SDPO with the whole solution, and with the solution without its thinking, as
-context.** *Above:* score, length L and markers E of the training rollouts. *Middle:* accuracy (avg@k) on problems of
-unseen types; the dashed line and grey band are the base model. *Below:* change of each marker's count per response on
-these problems, last checkpoint minus base model, paired by problem. E counts the ten markers as substrings, as the
-authors do; the tables hold the count by whole word as well.
+context.** From the top down: score, length L and markers E of the training rollouts; accuracy (avg@k) on problems of
+unseen types, where the black line and grey band are the base model and its interval; the difference in accuracy to the
+base model; and the difference in each marker's count per response, last checkpoint minus base model. E counts the ten
+markers as substrings, as the authors do; the tables hold the count by whole word as well.
 
 *What the authors did differently.* One run per curve and no intervals; SDPO at ten times GRPO's learning rate, where we
 show both rates; validation with one response per problem; curves of unknown smoothing. docs/deviations.md lists what

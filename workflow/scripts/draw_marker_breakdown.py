@@ -11,6 +11,7 @@ models, which are the small points.
 breakdown were at hand to quote.
 """
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import SubFigure
 from selfdistill.figures import plotting
@@ -25,14 +26,14 @@ def draw(table: pd.DataFrame, study: str) -> Drawn:
     plotting.use_style()
     settings = plotting.in_order(table["row"], plotting.SETTINGS)
     figure, blocks = plotting.blocks_by_model(table, height=1.2 + 0.56 * len(settings))
-    for block, of_model in blocks:
-        _draw_block(block, of_model, settings)
+    plotting.letter_panels([panel for block, of_model in blocks for panel in _draw_block(block, of_model, settings)])
     plotting.draw_legend(figure, [plotting.legend_entry(look, interval=True) for look in plotting.COUNTINGS.values()])
-    plotting.stamp(figure, study, f"Lines: {plotting.interval_text(table)}.", view="guidance")
+    plotting.stamp(figure, study, f"Bars: {plotting.interval_text(table)}.", view="guidance")
     return Drawn(figure, table)
 
 
-def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> None:
+def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> np.ndarray:
+    """The panels of one family."""
     axes = block.subplots(len(MARKERS) // COLUMNS, COLUMNS, sharey=True)
     for marker, panel in zip(MARKERS, axes.flat, strict=True):
         metrics = {counting: f"{counting}_{marker}" for counting in plotting.COUNTINGS}
@@ -41,3 +42,4 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> N
         panel.set_title(marker)
     for panel in axes[-1]:
         panel.set_xlabel("per response")
+    return axes.flat

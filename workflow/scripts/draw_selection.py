@@ -19,21 +19,21 @@ from selfdistill.figures.plotting import Drawn
 IN_BAND, OUTSIDE, BAND = plotting.UNGUIDED, "#b8b8b8", "#dbeaf5"
 
 
-def draw(table: pd.DataFrame, study: str, low: float, high: float) -> Drawn:
+def draw(table: pd.DataFrame, study: str, low: float, high: float, target: int) -> Drawn:
     """One histogram per family of the summary ``table`` (row: number correct; metric: problems).
 
-    ``low`` and ``high`` are the solve rates kept, both inclusive.
+    ``low`` and ``high`` are the solve rates kept, both inclusive; of these problems the first ``target`` are used.
     """
     plotting.use_style()
     counts = table[table["metric"] == "problems"]
     figure, blocks = plotting.blocks_by_model(counts, height=2.6)
     for block, of_model in blocks:
-        _draw_histogram(block.subplots(), of_model.assign(right=of_model["row"].astype(int)), low, high)
+        _draw_histogram(block.subplots(), of_model.assign(right=of_model["row"].astype(int)), low, high, target)
     plotting.stamp(figure, study, view="guidance")
     return Drawn(figure, table)
 
 
-def _draw_histogram(axes: Axes, counts: pd.DataFrame, low: float, high: float) -> None:
+def _draw_histogram(axes: Axes, counts: pd.DataFrame, low: float, high: float, target: int) -> None:
     rollouts = counts["right"].max()
     kept = counts["right"].between(low * rollouts, high * rollouts)
     axes.axvspan(low * rollouts - 0.5, high * rollouts + 0.5, color=BAND, zorder=0)
@@ -53,7 +53,8 @@ def _draw_histogram(axes: Axes, counts: pd.DataFrame, low: float, high: float) -
     for bars in axes.containers:
         axes.bar_label(bars, fmt="%.0f", padding=1.5, fontsize=7.5)
     inside, total = counts.loc[kept, "value"].sum(), counts["value"].sum()
-    axes.set_title(f"{inside:.0f} of {total:.0f} problems with a solve rate from {low:g} to {high:g}", loc="left")
+    found = f"{inside:.0f} of {total:.0f} problems have a solve rate from {low:g} to {high:g}"
+    axes.set_title(f"{found}; the first {min(target, inside):.0f} of them are used", loc="left")
     axes.set(xlabel=f"correct responses of {rollouts} rollouts", ylabel="problems", xticks=counts["right"])
     axes.margins(y=0.12)
     axes.grid(axis="x", visible=False)

@@ -46,13 +46,13 @@ def draw(table: pd.DataFrame, study: str) -> Drawn:
     plotting.use_style()
     settings = plotting.in_order(table["row"], plotting.SETTINGS)
     figure, blocks = plotting.blocks_by_model(table, height=1.3 + 0.56 * len(settings))
-    for block, of_model in blocks:
-        _draw_block(block, of_model, settings)
-    plotting.stamp(figure, study, f"Lines: {plotting.interval_text(table)}.", view="guidance")
+    plotting.letter_panels([panel for block, of_model in blocks for panel in _draw_block(block, of_model, settings)])
+    plotting.stamp(figure, study, f"Bars: {plotting.interval_text(table)}.", view="guidance")
     return Drawn(figure, table)
 
 
-def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> None:
+def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> list[Axes]:
+    """The panels of one family."""
     axes = block.subplots(2, len(PANELS), sharey=True)
     quoted = plotting.relative_to(frame[frame["origin"] == "quoted"], "unguided")
     # Measured ratios stand in the table, with intervals in which both their sides vary together.
@@ -68,8 +68,9 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> N
             of_ratios = {counting: f"{metric}_ratio" for counting, metric in metrics.items()}
             plotting.draw_settings(below, ratios, settings, of_ratios)
             below.axvline(1, color=plotting.MUTED, linewidth=0.8, zorder=0)
-            below.set(xlabel="ratio to unguided")
+            below.set(title=title, xlabel="ratio to unguided")
             plotting.from_zero(below)
+    return [panel for panel in axes.flat if panel.axison]
 
 
 def _draw_legend(axes: Axes) -> None:

@@ -19,11 +19,13 @@ problems as far as possible, and use the prompt of the evaluation. The unfiltere
 the effect of keeping only correct responses from that of training on one's own.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
-from selfdistill.analysis.words import rate_label
+from selfdistill.analysis.words import benchmark_label, rate_label
 from selfdistill.figures import plotting
 from selfdistill.figures.plotting import Drawn
 
@@ -31,24 +33,27 @@ METRICS = {"avg": "accuracy (%)", "avg_difference_to_base": "difference to base\
 SHIFTS = {"base": -0.36, "unguided": -0.18, "guided": 0.0, "unguided_unfiltered": 0.18}
 
 
-def draw(table: pd.DataFrame, runs: plotting.Runs, study: str) -> Drawn:
-    """Two rows of panels, one column per benchmark and one for the paper, for each model measured."""
+def draw(table: pd.DataFrame, runs: plotting.Runs, benchmarks: Sequence[str], study: str) -> Drawn:
+    """Two rows of panels, one column per benchmark and one for the paper, for each model measured.
+
+    ``benchmarks``: those of the study, in its order.
+    """
     plotting.use_style()
     trained = [plotting.what_trained(row, runs) for row in table["row"]]
     frame = table.assign(dataset=[dataset for dataset, _ in trained], rate=[rate for _, rate in trained])
     figure, blocks = plotting.blocks_by_model(frame, height=4.0)
-    for block, of_model in blocks:
-        _draw_block(block, of_model)
+    plotting.letter_panels([panel for block, of_model in blocks for panel in _draw_block(block, of_model, benchmarks)])
     present = plotting.in_order(frame["dataset"], plotting.DATASETS)
     entries = [plotting.legend_entry(plotting.DATASETS[name], interval=True) for name in present]
     plotting.draw_legend(figure, entries)
-    plotting.stamp(figure, study, f"Lines: {plotting.interval_text(table)}.", view="sft")
+    plotting.stamp(figure, study, f"Bars: {plotting.interval_text(table)}.", view="sft")
     return Drawn(figure, table)
 
 
-def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:
+def _draw_block(block: SubFigure, frame: pd.DataFrame, order: Sequence[str]) -> np.ndarray:
+    """The panels of one model."""
     measured, quoted = plotting.measured(frame), frame[frame["origin"] == "quoted"]
-    benchmarks = sorted(measured["benchmark"].unique())
+    benchmarks = sorted(measured["benchmark"].unique(), key=list(order).index)
     axes = block.subplots(2, len(benchmarks) + 1, sharex="col", sharey="row")
     for (metric, label), panels in zip(METRICS.items(), axes, strict=True):
         panels[0].set_ylabel(label)
@@ -56,13 +61,14 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:
         for panel, benchmark in zip(panels[:-1], benchmarks, strict=True):
             _draw_rates(panel, rows[rows["benchmark"] == benchmark])
         _draw_quoted(panels[-1], quoted[quoted["metric"] == metric])
-    for panel, benchmark in zip(axes[0], [*benchmarks, "paper (quoted)"], strict=True):
-        panel.set_title(benchmark)
+    for panel, title in zip(axes[0], [*map(benchmark_label, benchmarks), "paper (quoted)"], strict=True):
+        panel.set_title(title)
     for panel in axes[1]:
         panel.axhline(0, color=plotting.INK, linewidth=0.9)
     for panel in axes[1, :-1]:
         panel.set_xlabel("learning rate")
     axes[0, 0].set_ylim(0, 100)
+    return axes.flat
 
 
 def _draw_rates(axes: Axes, frame: pd.DataFrame) -> None:
@@ -77,8 +83,8 @@ def _draw_rates(axes: Axes, frame: pd.DataFrame) -> None:
 
 
 def _draw_quoted(axes: Axes, frame: pd.DataFrame) -> None:
-    benchmarks = sorted(frame["benchmark"].unique())
-    _draw_datasets(axes, frame, np.searchsorted(benchmarks, frame["benchmark"]), quoted=True)
+    benchmarks = list(frame["benchmark"].unique())  # in the paper's order
+    _draw_datasets(axes, frame, frame["benchmark"].map(benchmarks.index), quoted=True)
     axes.set_xticks(range(len(benchmarks)), benchmarks, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_facecolor("#f6f6f6")
 

@@ -104,6 +104,8 @@ SETTINGS: dict[str, Callable[[str, Study], Any]] = {
     "runs": _sft_runs,
     "low": lambda figure, study: study.config.selection.low,
     "high": lambda figure, study: study.config.selection.high,
+    "target": lambda figure, study: study.config.selection.target,
+    "benchmarks": lambda figure, study: study.config.evaluation.benchmarks,
 }
 
 
@@ -138,8 +140,8 @@ _FIGURES = (
     Figure("fig_2", "Section 2", "Figure 2", EXAMPLES, page=True),
     Figure("table_1", "Section 3", "Table 1 (drawn)", TABLE_1),
     Figure("marker_breakdown", "Section 3", "Figure of A.1.1 (markers)", TABLE_A1),
-    Figure("selection", "Section 3", "Figure of solve rates", SELECTION, ("low", "high")),
-    Figure("table_2", "Section 4", "Table 2 (drawn)", TABLE_2, ("runs",)),
+    Figure("selection", "Section 3", "Figure of solve rates", SELECTION, ("low", "high", "target")),
+    Figure("table_2", "Section 4", "Table 2 (drawn)", TABLE_2, ("runs", "benchmarks")),
     Figure("sft_curves", "Section 4", "Figure of fine-tuning losses", SFT_STEPS, ("runs",)),
     Figure("fig_3", "Section 5", "Figure 3", CURVES, ("view",)),
     Figure("fig_4", "Section 5", "Figure 4", CURVES, ("view",)),

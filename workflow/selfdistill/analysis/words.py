@@ -36,6 +36,13 @@ def rate_label(rate: float) -> str:
     return f"{number.scaleb(-number.adjusted()).normalize()}e{number.adjusted()}"
 
 
+def benchmark_label(name: str) -> str:
+    """A problem set's name for readers: the paper's benchmarks as it writes them, others without underscores."""
+    return {"aime24": "AIME24", "aime25": "AIME25", "amc23": "AMC23", "math500": "MATH500"}.get(
+        name, name.replace("_", " ")
+    )
+
+
 # Fewer base models than this say little of others.
 FEW_MODELS = 5
 

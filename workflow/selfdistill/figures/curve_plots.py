@@ -1,10 +1,12 @@
-"""Figures 1, 3-8, D.1 and E: curves of on-policy runs with their bands, in grids of panels.
+"""Figures 1, 3-8, D.1 and E: curves of on-policy runs with their intervals, in grids of panels.
 
 Everything shown is a row of the `curves` table, selected by its columns; a view of the configuration says which.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,158 +16,294 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from selfdistill import tables
-from selfdistill.analysis import quantities
 from selfdistill.analysis.views import View, in_view
+from selfdistill.analysis.words import GUIDANCE, benchmark_label, rate_label
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
-from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Drawn, Look
+from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Drawn, Look, looks_of
 from selfdistill.markers.counting import MARKERS
 
 GRPO, SDPO, SDPO_NO_THINK = "grpo", "sdpo", "sdpo without think"
+# Labels are made from the rows that are drawn (`arm_label`).
 METHODS: dict[str, Look] = {
-    GRPO: Look("GRPO", UNGUIDED),
-    SDPO: Look("SDPO (c = s)", GUIDED),
-    SDPO_NO_THINK: Look("SDPO (c = s without think)", "#009E73"),
+    GRPO: Look("GRPO", UNGUIDED, "o"),
+    SDPO: Look("SDPO", GUIDED, "s", (4, 1.2)),
+    SDPO_NO_THINK: Look("SDPO", "#009E73", "^", (1.2, 1)),
 }
-BASE = Look("base model", INK)
-MOVING = Look("SDPO, moving teacher", "#CC79A7")
-# From light to dark; the whole set is darkest.
-SIZES = ("#c7a0e8", "#a56fd6", "#7d47b8", "#5a2d91", "#35155f")
-PANEL_HEIGHT = 1.75  # inches
+MOVING = Look("SDPO", "#CC79A7", "D", (4, 1.2, 1.2, 1.2))
+BASE: dict[str, Any] = {"color": INK, "linewidth": 0.9}
+TO_BASE = "_difference_to_base"
+# What a metric's values lie between.
+BOUNDS = {"score": (0, 1), "avg": (0, 100), "L": (0, math.inf), "E_substring": (0, math.inf)}
+MOST_POINTS = 8  # of a curve that are marked with their intervals
+# Of a panel's width: how far curves stand beside one another, so that no interval covers another.
+ASIDE = 0.018
+PANEL_HEIGHT, AXIS_HEIGHT = 1.5, 1.0  # inches, with and without labels
+LETTER = 0.062  # inches: the advance of a title's letters
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure: the rows of its arm and how it is drawn; ``end`` is written at its end."""
+
+    rows: pd.DataFrame
+    look: Look
+    end: str = ""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What one panel shows against training steps: a metric of the rollouts (benchmark "") or of a benchmark."""
+    """What one panel shows against training steps: a metric of the rollouts (benchmark "") or of a benchmark.
+
+    Panels of a row that show one metric share their y-axis.
+    """
 
     metric: str
-    label: str
+    title: str
     benchmark: str = ""
+    x_label = "training step"
+
+    def shown(self, curve: Curve) -> pd.DataFrame:
+        """The rows of a curve that are drawn, by step."""
+        rows = curve.rows[(curve.rows["metric"] == self.metric) & (curve.rows["benchmark"] == self.benchmark)]
+        if rows.duplicated(["step", "problems"]).any():
+            raise UserError(f"'{curve.look.label}' is more than one arm in the panel '{self.metric}'")
+        return rows.sort_values("step")
+
+    def draw(self, axes: Axes, curves: Sequence[Curve]) -> None:
+        """Lines, of which at most `MOST_POINTS` steps have a point with its interval and base models.
+
+        On a benchmark the base model, step 0, is a line and a band across; in differences to it, a line at zero.
+        """
+        of_curves = [self.shown(curve) for curve in curves]
+        last = max(rows["step"].max() for rows in of_curves)
+        self._draw_base(axes, pd.concat([rows[rows["step"] == 0] for rows in of_curves]))
+        for curve, rows, aside in zip(curves, of_curves, _aside(len(curves), last), strict=True):
+            _draw_line(axes, rows["step"] + aside, rows["value"], curve.look)
+            marked = _marked(rows)
+            plotting.draw_points(axes, marked["step"] + aside, marked, curve.look, along="y")
+        axes.set_xlim(-3 * ASIDE * last, last * (1 + 3 * ASIDE))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
+
+    def finish(self, axes: Axes, curves: Sequence[Curve]) -> None:
+        """What depends on the scale that panels of a row have in common."""
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+        low, high = BOUNDS.get(self.metric, (None, None))
+        if low is not None:
+            most = min(axes.get_ylim()[1], high)
+            axes.set_ylim(low - 0.04 * most, 1.04 * most)
+        _write_ends(axes, [(curve, self.shown(curve)) for curve in curves if curve.end])
+
+    def _draw_base(self, axes: Axes, rows: pd.DataFrame) -> None:
+        if self.metric.endswith(TO_BASE):
+            axes.axhline(0, **BASE)
+        elif len(rows):
+            base = rows.iloc[0]
+            axes.axhline(base["value"], **BASE)
+            if pd.notna(base["low"]):
+                axes.axhspan(base["low"], base["high"], color=INK, alpha=0.1, linewidth=0)
 
 
-SCORE, LENGTH = Panel("score", "training score"), Panel("L", "response length L\n(tokens)")
-EPISTEMIC = Panel("E_substring", "markers E\nper response")
+class Sizes(Panel):
+    """A metric at the last step against the number of training problems, which stand in equal distances."""
+
+    x_label = "training problems |D|; last step"
+
+    def shown(self, curve: Curve) -> pd.DataFrame:
+        """The last row of each |D|, in ascending order."""
+        return super().shown(curve).groupby("problems").tail(1).sort_values("problems")
+
+    def draw(self, axes: Axes, curves: Sequence[Curve]) -> None:
+        """Points with their intervals and base models, on a line per curve."""
+        of_curves = [self.shown(curve) for curve in curves]
+        sizes = _sizes(pd.concat(of_curves))
+        self._draw_base(axes, pd.DataFrame())
+        for curve, rows, aside in zip(curves, of_curves, _aside(len(curves), 3 * len(sizes)), strict=True):
+            places = rows["problems"].map(list(sizes).index) + aside
+            _draw_line(axes, places, rows["value"], curve.look)
+            plotting.draw_points(axes, places, rows, curve.look, along="y")
+        axes.set_xticks(range(len(sizes)), list(sizes.values()))
+        axes.set_xlim(-0.4, len(sizes) - 0.6)
+
+
+class MarkerChange(Panel):
+    """Change of each marker's count per response on a benchmark, from the base model to the last checkpoint."""
+
+    x_label = ""
+
+    def shown(self, curve: Curve) -> pd.DataFrame:
+        """In the order of the markers."""
+        rows = curve.rows[curve.rows["benchmark"] == self.benchmark]
+        last = rows[rows["step"] == rows["step"].max()].set_index("metric", drop=False)
+        return last.loc[[self.metric.replace("*", marker) for marker in MARKERS]]
+
+    def draw(self, axes: Axes, curves: Sequence[Curve]) -> None:
+        """A lane for each marker, and in it a point with interval and base models for each curve."""
+        for place in range(1, len(MARKERS), 2):
+            axes.axvspan(place - 0.5, place + 0.5, color=plotting.LANE, linewidth=0, zorder=0)
+        axes.grid(axis="x", visible=False)
+        self._draw_base(axes, pd.DataFrame())
+        for curve, aside in zip(curves, _aside(len(curves), 0.25 / ASIDE), strict=True):
+            plotting.draw_points(axes, np.arange(len(MARKERS)) + aside, self.shown(curve), curve.look, along="y")
+        axes.set_xticks(range(len(MARKERS)), MARKERS, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_xlim(-0.5, len(MARKERS) - 0.5)
+
+
+Cell = tuple[Panel, Sequence[Curve]]
+SCORE, LENGTH = Panel("score", "training score"), Panel("L", "response length L (tokens)")
+EPISTEMIC = Panel("E_substring", "markers E per response")
 TRAINING = (SCORE, LENGTH, EPISTEMIC)
 
 
 def accuracy(benchmark: str) -> Panel:
     """Accuracy on a benchmark, in percent."""
-    return Panel("avg", f"accuracy on\n{benchmark} (%)", benchmark)
+    return Panel("avg", f"accuracy on {benchmark_label(benchmark)} (%)", benchmark)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One line of a figure: the rows of its arm and how it is drawn."""
-
-    rows: pd.DataFrame
-    look: Look
+def difference(benchmark: str) -> Panel:
+    """Difference in accuracy to the base model on a benchmark, problem by problem, in percentage points."""
+    return Panel("avg" + TO_BASE, f"{benchmark_label(benchmark)}: difference to base model (points)", benchmark)
 
 
-def method_of(curves: pd.DataFrame) -> pd.Series:
-    """Key of `METHODS` for each row."""
-    thoughtless = curves["context"] == "solution_without_thinking"
-    return curves["method"].where(~thoughtless, SDPO_NO_THINK)
+def markers(benchmark: str) -> Panel:
+    """Markers per response on a benchmark."""
+    return Panel("E_substring", f"markers E on {benchmark_label(benchmark)}", benchmark)
+
+
+def marker_change(benchmark: str) -> Panel:
+    """Difference to the base model in each marker per response on a benchmark."""
+    title = f"{benchmark_label(benchmark)}: markers, difference to base model"
+    return MarkerChange("substring_*" + TO_BASE, title, benchmark)
+
+
+def at_last(panel: Panel) -> Panel:
+    """What a panel shows of the last step, against |D|."""
+    return Sizes(panel.metric, panel.title, panel.benchmark)
+
+
+def arm_label(rows: pd.DataFrame, *, teacher: bool = False, top_k: bool = False) -> str:
+    """What sets the arm of ``rows`` apart, for a legend: method, context, moving teacher, learning rate.
+
+    ``teacher``: a fixed one is named as well; ``top_k``: it is named.
+    """
+    arm = rows.iloc[0]
+    words = [arm["method"].upper()]
+    if arm["context"] in GUIDANCE:
+        words.append(GUIDANCE[arm["context"]].short)
+    if arm["teacher_update_rate"] > 0:
+        words.append(f"moving teacher (EMA {arm['teacher_update_rate']:g})")
+    elif teacher:
+        words.append("fixed teacher")
+    words.append(f"rate {rate_label(arm['learning_rate'])}")
+    if top_k and pd.notna(arm["top_k"]):
+        words.append(f"top-k {arm['top_k']:.0f}")
+    return ", ".join(words)
 
 
 def by_method(curves: pd.DataFrame) -> list[Curve]:
     """One curve per method present, in the order of `METHODS`."""
-    methods = method_of(curves)
-    return [Curve(curves[methods == name], look) for name, look in METHODS.items() if (methods == name).any()]
-
-
-def by_value(curves: pd.DataFrame, column: str, label: Callable[[Any], str]) -> list[Curve]:
-    """One curve per value of ``column``, from light to dark."""
-    values = sorted(curves[column].dropna().unique())
-    places = np.linspace(len(SIZES) - 1, 0, len(values)).round().astype(int)[::-1] if len(values) > 1 else [-1]
-    return [
-        Curve(curves[curves[column] == value], Look(label(value), SIZES[place]))
-        for value, place in zip(values, places, strict=True)
-    ]
+    thoughtless = curves["context"] == "solution_without_thinking"
+    methods = curves["method"].where(~thoughtless, SDPO_NO_THINK)
+    found = [(curves[methods == name], look) for name, look in METHODS.items()]
+    return [Curve(rows, replace(look, label=arm_label(rows))) for rows, look in found if len(rows)]
 
 
 def by_size(curves: pd.DataFrame) -> list[Curve]:
     """One curve per |D|, the whole set last and darkest."""
+    sizes = _sizes(curves)
+    looks = looks_of([f"|D| = {size}" for size in sizes.values()])
+    return [
+        Curve(curves[curves["problems"] == number], look, size)
+        for (number, size), look in zip(sizes.items(), looks.values(), strict=True)
+    ]
+
+
+def _sizes(curves: pd.DataFrame) -> dict[int, str]:
+    """Each |D| as it is written, in ascending order."""
     whole = curves.loc[curves["whole_set"].astype(bool), "problems"].unique()
-    return by_value(curves, "problems", lambda size: "|D| = all" if size in whole else f"|D| = {size:,}")
+    return {size: "all" if size in whole else f"{size:,}" for size in sorted(curves["problems"].unique())}
 
 
-def draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
-    """Lines with bands, and thin lines of each base model where there are several.
-
-    On a benchmark the base model, at step 0, is a line and a band across.
-    """
-    for curve in curves:
-        rows = _shown(panel, curve)
-        if rows.duplicated(["step"]).any():
-            raise UserError(f"'{curve.look.label}' is more than one arm in the panel '{panel.metric}'")
-        rows = rows.sort_values("step")
-        if panel.benchmark:
-            _draw_base(axes, rows[rows["step"] == 0])
-        for _, own in quantities.by_model(rows).groupby("base_model"):
-            axes.plot(own["step"], own["value"], color=curve.look.colour, linewidth=0.5, alpha=0.35)
-        style = {"color": curve.look.colour, "linewidth": 1.3, "marker": "o", "markersize": 2.6}
-        axes.plot(rows["step"], rows["value"], label=curve.look.label, **style)
-        step, low, high = (rows.loc[rows["low"].notna(), name] for name in ("step", "low", "high"))
-        axes.fill_between(step, low, high, color=curve.look.colour, alpha=0.13, linewidth=0)
-    axes.set_ylabel(panel.label)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlim(left=0)
+def _aside(curves: int, width: float) -> np.ndarray:
+    """How far each of the ``curves`` is drawn aside, on an axis of ``width``."""
+    return ASIDE * width * (np.arange(curves) - (curves - 1) / 2)
 
 
-def _shown(panel: Panel, curve: Curve) -> pd.DataFrame:
-    return curve.rows[(curve.rows["metric"] == panel.metric) & (curve.rows["benchmark"] == panel.benchmark)]
+def _marked(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have a point: the last one, and others in equal distances; not the base model."""
+    trained = rows[rows["step"] > 0]
+    return trained.iloc[:: -math.ceil(len(trained) / MOST_POINTS)]
 
 
-def _draw_base(axes: Axes, rows: pd.DataFrame) -> None:
-    if axes.get_gid() == "has base" or rows.empty:
-        return
-    axes.set_gid("has base")
-    axes.axhline(rows["value"].iloc[0], color=INK, linewidth=0.9, dashes=(4, 2))
-    if rows["low"].notna().all():
-        axes.axhspan(rows["low"].iloc[0], rows["high"].iloc[0], color=INK, alpha=0.07, linewidth=0)
+def _draw_line(axes: Axes, places: pd.Series, values: pd.Series, look: Look) -> None:
+    axes.plot(places, values, color=look.colour, **plotting.line_style(look))
+
+
+def _write_ends(axes: Axes, curves: Sequence[tuple[Curve, pd.DataFrame]]) -> None:
+    """Each curve's word at its end, one above the other where ends are close."""
+    low, high = axes.get_ylim()
+    ends = [(rows["step"].iloc[-1], np.clip(rows["value"].iloc[-1], low, high)) for _, rows in curves]
+    places = _apart([(y - low) / (high - low) for _, y in ends], gap=8 / 72 / AXIS_HEIGHT)
+    for (curve, _), end, place in zip(curves, ends, places, strict=True):
+        leader = {"arrowstyle": "-", "linewidth": 0.5, "color": curve.look.colour, "shrinkA": 0, "shrinkB": 0}
+        at = {"xytext": (1.06, place), "textcoords": "axes fraction", "va": "center", "annotation_clip": False}
+        axes.annotate(curve.end, end, **at, fontsize=7, color=curve.look.colour, arrowprops=leader)
+
+
+def _apart(places: Sequence[float], gap: float) -> np.ndarray:
+    """``places``, in the same order, moved until they are ``gap`` apart; none above 1."""
+    order = np.argsort(places, kind="stable")
+    moved = np.asarray(places, float)[order]
+    for number in range(1, len(moved)):
+        moved[number] = max(moved[number], moved[number - 1] + gap)
+    moved[-1:] = np.minimum(moved[-1:], 1.0)
+    for number in range(len(moved) - 1, 0, -1):
+        moved[number - 1] = min(moved[number - 1], moved[number] - gap)
+    return moved[np.argsort(order)]
 
 
 def draw_grid(
-    rows: Sequence[Sequence[tuple[Panel, Sequence[Curve]]]],
-    study: str,
-    *,
-    titles: Sequence[str] = (),
-    legend_per_row: bool = False,
-    marker_change: Sequence[Curve] = (),
+    rows: Sequence[Sequence[Cell]], study: str, *, columns: Sequence[str] = (), names: Sequence[str] = ()
 ) -> Drawn:
-    """A grid of panels, one list of curves each.
+    """A grid of lettered panels, each with its curves.
 
-    ``titles`` stand above the columns, whose panels then share the scale of their row. Of the curves in
-    ``marker_change``, a last row shows how each marker's count changed (`draw_marker_change`).
+    ``names`` stand left of the rows. ``columns`` stand above the rows that show one panel in every column; its title
+    then stands left of the row.
     """
     plotting.use_style()
-    height = len(rows) + bool(marker_change)
-    figure = plotting.new_figure(height=0.55 + PANEL_HEIGHT * height)
-    grid = figure.add_gridspec(height, max(map(len, rows)))
+    figure = plotting.new_figure(height=0.55 + PANEL_HEIGHT * len(rows))
+    grid = figure.add_gridspec(len(rows), math.lcm(*map(len, rows)))
+    drawn: list[tuple[Axes, Panel, Sequence[Curve]]] = []
     for number, row in enumerate(rows):
-        first: Axes | None = None
+        width = grid.ncols // len(row)
+        repeated = len(columns) == len(row) and len({panel for panel, _ in row}) == 1
+        below = [panel.x_label for panel, _ in rows[number + 1]] if number + 1 < len(rows) else []
+        scales: dict[str, Axes] = {}
         for column, (panel, curves) in enumerate(row):
-            axes = figure.add_subplot(grid[number, column], sharey=first if titles else None)
-            first = first or axes
-            draw_panel(axes, panel, curves)
-            if number + 1 == len(rows) or column >= len(rows[number + 1]):
-                axes.set_xlabel("training step")
-            if number == 0 and titles:
-                axes.set_title(titles[column])
-        if legend_per_row and first is not None:
-            first.legend(fontsize=6.5, handlelength=1.4)
-    if marker_change:
-        draw_marker_change(figure.add_subplot(grid[-1, :]), marker_change)
-    panels = [panel for row in rows for panel, _ in row]
-    entries = [] if legend_per_row else _entries([curve for row in rows for _, curves in row for curve in curves])
-    if any(panel.benchmark for panel in panels):
-        entries.append(Line2D([], [], color=BASE.colour, linewidth=0.9, dashes=(4, 2), label=BASE.label))
-    if entries:
-        figure.legend(handles=entries, loc="outside upper left", ncols=5, columnspacing=1.4, handlelength=1.6)
-    shown = [_shown(panel, curve) for row in rows for panel, curves in row for curve in curves]
-    shown += [changes for curve in marker_change for changes in _last_changes(curve).values()]
-    data = pd.concat(shown).drop_duplicates().sort_values(tables.SORT_KEYS["curves"], ignore_index=True)
-    plotting.stamp(figure, study, f"Bands: {plotting.interval_text(data)}.", view=_view(data))
+            place = grid[number, column * width : (column + 1) * width]
+            axes = figure.add_subplot(place, sharey=scales.get(panel.metric))
+            scales.setdefault(panel.metric, axes)
+            panel.draw(axes, curves)
+            drawn.append((axes, panel, curves))
+            title = panel.title if not repeated else "" if number else columns[column]
+            axes.set_title(textwrap.fill(title, int(plotting.WIDTH / len(row) / LETTER) - 6), loc="left")
+            if len(below) != len(row) or below[column] != panel.x_label:
+                axes.set_xlabel(panel.x_label)
+            if column == 0 and (repeated or names):
+                axes.set_ylabel(textwrap.fill(panel.title if repeated else names[number], 18))
+    for axes, panel, curves in drawn:
+        panel.finish(axes, curves)
+    plotting.letter_panels(axes for axes, _, _ in drawn)
+    looks = {curve.look.label: curve.look for _, _, curves in drawn for curve in curves}
+    entries = [plotting.line_entry(look) for look in looks.values()]
+    if any(panel.benchmark for _, panel, _ in drawn):
+        entries.append(Line2D([], [], label="base model", **BASE))
+    plotting.draw_legend(figure, entries)
+    shown = pd.concat([panel.shown(curve) for _, panel, curves in drawn for curve in curves])
+    data = shown.drop_duplicates().sort_values(tables.SORT_KEYS["curves"], ignore_index=True)
+    first = data.iloc[0]
+    model = f"{first['family']}, thinking {first['thinking']}"
+    plotting.stamp(figure, study, f"{model}. Bars: {plotting.interval_text(data)}.", view=_view(data))
     return Drawn(figure, data)
 
 
@@ -176,49 +314,31 @@ def _view(data: pd.DataFrame) -> str:
     return f"{place}/{first['family']}-{first['thinking']}"
 
 
-def _entries(curves: Sequence[Curve]) -> list[Line2D]:
-    colours = {curve.look.label: curve.look.colour for curve in curves}
-    return [Line2D([], [], color=colour, linewidth=1.6, label=label) for label, colour in colours.items()]
-
-
 def comparison(curves: pd.DataFrame, view: View, study: str, *, with_markers: bool) -> Drawn:
-    """Figures 3-5: training above; below, accuracy on unseen types and, if wanted, the change of every marker."""
+    """Figures 3-5: `training_and_benchmarks` of each method and, if wanted, the change of every marker."""
     shown = by_method(in_view(curves, view))
-    below = [(accuracy(benchmark), shown) for benchmark in view["benchmarks"]]
-    rows = [[(panel, shown) for panel in TRAINING], below]
-    return draw_grid(rows, study, marker_change=shown if with_markers else ())
+    rows = training_and_benchmarks(shown, view["benchmarks"])
+    if with_markers:
+        rows.append([(marker_change(name), shown) for name in view["benchmarks"]])
+    return draw_grid(rows, study)
 
 
-def by_number_of_problems(curves: pd.DataFrame, view: View, study: str, panels: Sequence[Panel]) -> Drawn:
-    """Figures 7 and 8: one row per panel, GRPO left and SDPO right on the same scales, one line per |D|."""
-    grpo = by_size(in_view(curves, view, method="grpo", whole_set=None))
-    sdpo = by_size(in_view(curves, view, method="sdpo", context="solution", whole_set=None))
-    titles = (METHODS[GRPO].label, METHODS[SDPO].label)
-    return draw_grid([[(panel, grpo), (panel, sdpo)] for panel in panels], study, titles=titles)
+def training_and_benchmarks(curves: Sequence[Curve], benchmarks: Sequence[str]) -> list[list[Cell]]:
+    """Rows of panels: training, accuracy on each benchmark, and its difference to the base model."""
+    kinds = [TRAINING, [accuracy(name) for name in benchmarks], [difference(name) for name in benchmarks]]
+    return [[(panel, curves) for panel in kind] for kind in kinds]
 
 
-def draw_marker_change(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Change of each marker's count per response from the base model to the last checkpoint, mean over benchmarks.
+def by_number_of_problems(
+    curves: pd.DataFrame, view: View, study: str, panels: Sequence[Panel], last: Sequence[Panel]
+) -> Drawn:
+    """Figures 7 and 8: a row for each of ``panels``, GRPO left and SDPO right, one line per |D|.
 
-    Points are the benchmarks' own changes with their intervals.
+    Below, ``last`` at the last step against |D|, GRPO and SDPO in one panel.
     """
-    offsets = np.linspace(-0.25, 0.25, len(curves)) if len(curves) > 1 else [0.0]
-    benchmarks = sorted({name for curve in curves for name in _last_changes(curve)})
-    shifts = np.linspace(-0.06, 0.06, len(benchmarks)) if len(benchmarks) > 1 else [0.0]
-    for curve, offset in zip(curves, offsets, strict=True):
-        for benchmark, shift in zip(benchmarks, shifts, strict=True):
-            places = np.arange(len(MARKERS)) + offset + shift
-            plotting.draw_points(axes, places, _last_changes(curve)[benchmark], curve.look, along="y")
-    axes.axhline(0, color=INK, linewidth=0.9)
-    axes.set_xticks(range(len(MARKERS)), MARKERS)
-    axes.set_ylabel("change per response,\n" + " and ".join(benchmarks))
-
-
-def _last_changes(curve: Curve) -> dict[str, pd.DataFrame]:
-    """By benchmark: each marker's change from the base model to the last checkpoint, in the order of the markers."""
-    metrics = [f"substring_{marker}_difference_to_base" for marker in MARKERS]
-    found = {}
-    for benchmark, rows in curve.rows[curve.rows["benchmark"] != ""].groupby("benchmark"):
-        last = rows[rows["step"] == rows["step"].max()].set_index("metric", drop=False)
-        found[benchmark] = last.loc[metrics]
-    return found
+    grpo = in_view(curves, view, method="grpo", whole_set=None)
+    sdpo = in_view(curves, view, method="sdpo", context="solution", whole_set=None)
+    methods = by_method(pd.concat([grpo, sdpo]))
+    rows = [[(panel, by_size(arm)) for arm in (grpo, sdpo)] for panel in panels]
+    rows.append([(at_last(panel), methods) for panel in last])
+    return draw_grid(rows, study, columns=[curve.look.label for curve in methods])

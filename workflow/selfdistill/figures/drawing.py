@@ -9,12 +9,10 @@ from typing import Any
 import pandas as pd
 
 from selfdistill import tables
-from selfdistill.code_digest import PACKAGE_ROOT
-from selfdistill.figures import plotting
+from selfdistill.figures import captions, plotting
 from selfdistill.figures.plotting import Drawn
 from selfdistill.files import write_text
 
-SCRIPTS = PACKAGE_ROOT / "scripts"
 Files = Mapping[str, str | Path | Iterable[str | Path]]
 # The schema of a table, by the name under which scripts take it.
 SCHEMAS = {
@@ -29,7 +27,7 @@ SCHEMAS = {
 
 def script_of(figure: str) -> Path:
     """The script whose function ``draw`` draws a figure."""
-    return SCRIPTS / f"draw_{figure}.py"
+    return captions.SCRIPTS / f"draw_{figure}.py"
 
 
 def draw(figure: str, files: Files, settings: Mapping[str, Any], study: str) -> Drawn:
@@ -47,10 +45,15 @@ def _table(files: str | Path | Iterable[str | Path], schema: str) -> pd.DataFram
     return pd.concat([tables.read(file, schema) for file in files], ignore_index=True)
 
 
-def write(drawn: Drawn, paths: Iterable[Path], made_from: str) -> None:
-    """Write a figure to each of ``paths`` in the format of its suffix (`plotting.save`); .html is its page."""
+def write(figure: str, drawn: Drawn, paths: Iterable[Path], made_from: str) -> None:
+    """Write a figure to each of ``paths`` in the format of its suffix (`plotting.save`); .html is its page.
+
+    A path in .txt gets its caption.
+    """
     for path in paths:
         if path.suffix == ".html" and drawn.page:
             write_text(path, drawn.page(made_from))
+        elif path.suffix == ".txt":
+            write_text(path, captions.text(figure))
         else:
             plotting.save(drawn.figure, [path], made_from, drawn.data)

@@ -8,7 +8,9 @@ metadata which study, rule, code and input bytes it was made from.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib as mpl
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -27,17 +30,22 @@ from selfdistill.files import atomic_path, sha256_file, write_text
 from selfdistill.pages import reading_room
 from selfdistill.pages.stamp import stamp_text
 
-WIDTH = 7.0  # inches: the text width of a page; nothing is scaled down when the figure is set there
+WIDTH = 6.8  # inches: the text width of a journal's page; nothing is scaled down when the figure is set there
 INK, MUTED = "#222222", "#6b6b6b"
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one setting, data set or way of counting is named and drawn, the same in every figure."""
+    """How one setting, data set, arm or way of counting is named and drawn, the same in every figure.
+
+    ``dash``: lengths of dash and gap in line widths; empty for a solid line. What is told apart by colour differs in
+    shape or dash too, for readers of a grey print.
+    """
 
     label: str
     colour: str = INK
     shape: str = "o"
+    dash: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,31 +66,34 @@ SETTINGS: dict[str, Look] = {
 DATASETS: dict[str, Look] = {
     "base": Look("base model", INK, "D"),
     "unguided": Look(r"SFT on $D_{\mathrm{ug}}$ (unguided)", UNGUIDED, "o"),
-    "guided": Look(r"SFT on $D_{\mathrm{sg}}$ (solution-guided)", GUIDED, "s"),
-    "unguided_unfiltered": Look("SFT on unguided, unfiltered", "#56B4E9", "^"),
+    "guided": Look(r"SFT on $D_{\mathrm{sg}}$ (solution-guided)", GUIDED, "s", (4, 1.2)),
+    "unguided_unfiltered": Look("SFT on unguided, unfiltered", "#56B4E9", "^", (1.2, 1)),
 }
 COUNTINGS: dict[str, Look] = {
     "substring": Look("counted as substring\n(the authors' way)", shape="o"),
     "word": Look("counted by whole word", shape="^"),
 }
+# Their numbers have no common divisor: all pairs differ until as many are drawn as both multiply to.
+SHAPES = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ((), (4, 1.2), (1.2, 1), (4, 1.2, 1.2, 1.2), (7, 1.5))
 QUOTED = Look("paper (quoted)", shape="D")
 
-# How a base model's own value is drawn: on top of the interval.
+# How a base model's own value is drawn: behind the interval and the mean, which it would hide.
 BASE_MODEL: dict[str, Any] = {
     "linestyle": "none",
     "marker": ".",
-    "markersize": 3.4,
-    "markerfacecolor": "white",
-    "markeredgewidth": 0.5,
-    "zorder": 3,
+    "markersize": 4,
+    "markeredgewidth": 0,
+    "alpha": 0.4,
+    "zorder": 1.5,
 }
+LANE = "#f4f4f4"  # the ground of every other lane
 
 _RC = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same glyphs on every machine
     "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
+    "axes.titlesize": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 8,
@@ -119,6 +130,16 @@ def new_figure(height: float) -> Figure:
 def look(name: str, looks: Mapping[str, Look]) -> Look:
     """The `Look` of ``name``; `UserError` with the nearest spelling when there is none."""
     return one_of("look", name, looks)
+
+
+def looks_of(labels: Iterable[str]) -> dict[str, Look]:
+    """A look for each of the ``labels``: from light to dark, and each with a shape and dash of its own."""
+    listed = list(labels)
+    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.7, len(listed))[::-1])
+    return {
+        label: Look(label, mpl.colors.to_hex(shade), SHAPES[place % len(SHAPES)], DASHES[place % len(DASHES)])
+        for place, (label, shade) in enumerate(zip(listed, shades, strict=True))
+    }
 
 
 def in_order(names: Iterable[str], looks: Mapping[str, Look]) -> list[str]:
@@ -173,6 +194,15 @@ def blocks_by_model(frame: pd.DataFrame, height: float) -> tuple[Figure, list[tu
     return figure, list(zip(blocks, parts, strict=True))
 
 
+def letter_panels(panels: Iterable[Axes]) -> None:
+    """Put a letter before each panel's title, in bold: a to z, aa, ab and so on."""
+    letters = ("".join(found) for length in (1, 2) for found in product(ascii_lowercase, repeat=length))
+    for axes, letter in zip(panels, letters, strict=False):
+        title = axes.get_title(loc="left") or axes.get_title()
+        axes.set_title("")
+        axes.set_title(rf"$\mathbf{{{letter}}}$  {title}", loc="left")
+
+
 def draw_points(
     axes: Axes,
     positions: Sequence[float] | float,
@@ -206,8 +236,11 @@ def _placed(values: Any, places: Any, horizontal: bool) -> tuple[Any, Any]:
 
 
 def _point(drawn_as: Look, quoted: bool) -> dict[str, Any]:
+    return {"linestyle": "none"} | _mark(drawn_as, quoted)
+
+
+def _mark(drawn_as: Look, quoted: bool = False) -> dict[str, Any]:
     return {
-        "linestyle": "none",
         "marker": drawn_as.shape,
         "markersize": 4.6 if quoted else 3.6,
         "markerfacecolor": "none" if quoted else drawn_as.colour,
@@ -220,10 +253,12 @@ def draw_settings(axes: Axes, frame: pd.DataFrame, settings: Sequence[str], metr
     """Draw the ``metrics`` of a summary ``frame``, one lane per setting from the top down, values along x.
 
     ``metrics`` maps a way of counting (a key of `COUNTINGS`, or "" where nothing is counted) to a metric.
-    Within a lane the countings stand above one another, and quoted values below them.
+    Within a lane the countings stand above one another, and quoted values below them. Every other lane has a ground.
     """
     shifts = dict(zip(metrics, (-0.22, 0.02) if len(metrics) > 1 else (0.0,), strict=True))
     for position, setting in enumerate(settings):
+        if position % 2:
+            axes.axhspan(position - 0.5, position + 0.5, color=LANE, linewidth=0, zorder=0)
         for counting, metric in metrics.items():
             shape = COUNTINGS[counting].shape if counting else "o"
             drawn_as = replace(look(setting, SETTINGS), shape=shape)
@@ -251,29 +286,50 @@ def legend_entry(drawn_as: Look, *, quoted: bool = False, interval: bool = False
     return Line2D([], [], color=drawn_as.colour, label=drawn_as.label, **style)
 
 
+def line_entry(drawn_as: Look, *, marked: bool = True) -> Line2D:
+    """A legend handle of a line, with its points if they are ``marked``."""
+    mark = _mark(drawn_as) if marked else {}
+    return Line2D([], [], color=drawn_as.colour, label=drawn_as.label, **line_style(drawn_as), **mark)
+
+
+def line_style(drawn_as: Look) -> dict[str, Any]:
+    """Style of a line without its points."""
+    return {"linestyle": (0, drawn_as.dash) if drawn_as.dash else "-", "linewidth": 1.2}
+
+
 def draw_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
-    """Put one legend in one line above all panels."""
+    """Put one legend above all panels, in as few lines as fit the page."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
     for entry in entries:
         entry.set_label(entry.get_label().replace("\n", " "))
-    spacing = {"handletextpad": 0.4, "columnspacing": 1.4}
-    figure.legend(handles=entries, loc="outside upper left", ncols=len(entries), **spacing)
+    spacing = {"handletextpad": 0.4, "columnspacing": 1.4, "handlelength": 2.6}
+    for columns in range(len(entries), 0, -1):
+        legend = figure.legend(handles=entries, loc="outside upper left", ncols=columns, **spacing)
+        if columns == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
-def stamp(figure: Figure, study: str, note: str = "", *, view: str) -> None:
-    """Write `stamp_text`, a ``note`` and where the responses are read below the figure, where no other piece covers it.
+def stamp(figure: Figure, study: str, note: str = "", *, view: str | None = None) -> None:
+    """Write `stamp_text` and a ``note`` below the figure, where no other piece covers them.
 
-    ``view``: the comparison of the reading room (`reading_room.link`); in SVG and PDF the text is a link.
+    ``view``: the comparison of the reading room (`reading_room.link`) to which the text links in SVG and PDF.
     """
-    address = reading_room.link(view=view)
-    lines = [stamp_text(study), note, f"Responses: {address.removeprefix('../')}"]
-    text = figure.supxlabel("\n".join(filter(None, lines)), x=0.01, ha="left", fontsize=7, color=MUTED, style="italic")
-    text.set_url(address)
+    lines = filter(None, [stamp_text(study), note])
+    text = figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=MUTED, style="italic")
+    if view is not None:
+        text.set_url(reading_room.link(view=view))
 
 
 def interval_text(rows: pd.DataFrame) -> str:
-    """What the intervals of measured ``rows`` are over, at which level; base models are the small points or lines."""
+    """What the intervals of measured ``rows`` are over, at which level; that some have none; what small points are."""
     level, models = rows["confidence"].dropna().iloc[0], set(rows["models"].dropna().astype(int))
-    return f"{100 * level:g} % intervals over {interval_over(models)}"
+    said = [f"{100 * level:g} % intervals over {interval_over(models)}"]
+    if measured(rows)["low"].isna().any():
+        said.append("none of a single problem")
+    if max(models) > 1:
+        said.append("small points: base models")
+    return "; ".join(said)
 
 
 def record(*, study: str, rule: str, code: str, inputs: Iterable[str | Path]) -> str:
@@ -305,5 +361,5 @@ def _metadata(path: Path, description: str) -> dict[str, str | None]:
         ".pdf": {"Subject": description, "CreationDate": None},
     }
     if path.suffix not in fields:
-        raise UserError(f"{path}: no figure format '{path.suffix}'; known: {', '.join(fields)}, .csv")
+        raise UserError(f"{path}: no figure format '{path.suffix}'; known: {', '.join(fields)}, .csv, .txt")
     return {"Title": path.stem} | fields[path.suffix]

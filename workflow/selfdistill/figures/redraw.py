@@ -39,7 +39,7 @@ def redraw(name: str, results: Path, out: Path, settings: Path | None = None) ->
     _check_there(figure, files, results)
     code = code_digest(drawing.script_of(name))
     made_from = plotting.record(study=recorded.study, rule=f"draw_{name}", code=code, inputs=files)
-    drawing.write(drawing.draw(name, inputs, chosen, recorded.study), [out], made_from)
+    drawing.write(name, drawing.draw(name, inputs, chosen, recorded.study), [out], made_from)
 
 
 def _check_there(figure: artifacts.Figure, files: list[str], results: Path) -> None:

@@ -29,7 +29,7 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
 TYPES = {
-    ".parquet": "application/vnd.apache.parquet", ".csv": "text/csv", ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet", ".csv": "text/csv", ".txt": "text/plain", ".md": "text/markdown",
     ".json": "application/json", ".jsonl": "application/jsonl", ".yaml": "application/yaml",
     ".html": "text/html", ".tex": "application/x-tex", ".png": "image/png", ".svg": "image/svg+xml",
     ".pdf": "application/pdf",

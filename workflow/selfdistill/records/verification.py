@@ -34,7 +34,7 @@ DRAWN_PER_PROBLEM = {
 
 
 # Files of these kinds have a record wherever jobs write them; what else lies in a tree is its owner's.
-RECORDED = (".parquet", ".csv", ".md", ".tex", ".html", ".yaml", *FIGURES)
+RECORDED = (".parquet", ".csv", ".txt", ".md", ".tex", ".html", ".yaml", *FIGURES)
 WRITTEN_BY_JOBS = (
     "claims", "config.yaml", "curves", "curves.parquet", "datasets", "evaluations", "figures", "problems",
     "reading_room", "tables", "traces", "training",

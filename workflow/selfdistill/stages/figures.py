@@ -25,6 +25,7 @@ def draw_figure(
     out_pdf: Out,
     out_svg: Out,
     out_csv: Annotated[Path, "Where the rows that it shows go."],
+    out_txt: Annotated[Path, "Where its caption goes."],
     out_html: Annotated[Path | None, "Where its page goes, if it has one."] = None,
 ) -> None:
     """Draw a figure from tables, those that its script takes, in all formats."""
@@ -36,5 +37,5 @@ def draw_figure(
     shown = {name: files for name, files in given.items() if files}
     inputs = [file for files in shown.values() for file in ([files] if isinstance(files, Path) else files)]
     made_from = plotting.record(study=study, rule=f"draw_{figure}", code=code, inputs=inputs)
-    outputs = [path for path in (out_png, out_pdf, out_svg, out_csv, out_html) if path is not None]
-    drawing.write(drawing.draw(figure, shown, settings, study), outputs, made_from)
+    outputs = [path for path in (out_png, out_pdf, out_svg, out_csv, out_txt, out_html) if path is not None]
+    drawing.write(figure, drawing.draw(figure, shown, settings, study), outputs, made_from)

@@ -67,7 +67,7 @@ def draw(
     figure: Annotated[str, "Name of the figure's files, such as fig_3."],
     *,
     from_: ResultsFolder,
-    out: Annotated[Path, "Where the figure goes; .png, .svg, .pdf or .csv (the rows that it shows)."],
+    out: Annotated[Path, "Where the figure goes; .png, .svg, .pdf, .csv (rows that it shows) or .txt (its caption)."],
     settings: Annotated[Path | None, "A configuration that counts in place of the recorded one."] = None,
 ) -> None:
     """Draw a figure again from a finished or shipped results folder, in seconds."""
