@@ -43,7 +43,7 @@ def drawn_files(figures):
     return expand(
         STUDY.figure("{figure}", "{kind}"),
         figure=figures,
-        kind=["png", "svg", "pdf", "csv"],
+        kind=["png", "svg", "pdf", "csv", "txt"],
     )
 
 
