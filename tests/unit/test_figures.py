@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pandas as pd
+import project
 import pytest
 import yaml
 from PIL import Image
@@ -23,7 +24,7 @@ from selfdistill.study import Study
 REFERENCE = ROOT / "results" / "reference" / "microcosm"
 FROM = ("--from", str(REFERENCE))
 NOT_SHIPPED = {name for name, figure in FIGURES.items() if figure.source in (EXAMPLES, SFT_STEPS)}
-SHIPPED = sorted(FIGURES.keys() - NOT_SHIPPED)
+SHIPPED = sorted(project.FIGURES.keys() - NOT_SHIPPED)
 
 
 def test_every_figure_has_one_script_and_every_script_one_line():
@@ -135,7 +136,7 @@ def test_figures_travel_with_what_they_are_drawn_from(tmp_path):
             groups[found[1]] = set(re.findall(r"^ +rule (\w+):", block, re.MULTILINE))
     makers = {"section_3": "make_table_1", "section_4": "make_table_2", "sections_5_and_6": "make_curves"}
     expected = {group: {maker} for group, maker in makers.items()}
-    for name, figure in FIGURES.items():
+    for name, figure in project.FIGURES.items():
         if figure.source.group:
             expected[figure.source.group].add(f"draw_{name}")
     assert groups == expected

@@ -20,6 +20,8 @@ class Study(Protocol):
     example: dict[str, str]
     curves: str
     sft_runs: Any
+    trained: Any
+    released: Any
 
     def table(self, name: str) -> str: ...
 
@@ -30,20 +32,44 @@ class Study(Protocol):
     def problems(self, problem_set: str) -> str: ...
 
 
+There = Callable[[Study], bool]
+
+
+def _always(study: Study) -> bool:
+    return True
+
+
+def _tuned(study: Study) -> bool:
+    """Whether Section 4 is run."""
+    return bool(study.config.sft.models)
+
+
+def _trained(study: Study) -> bool:
+    """Whether any on-policy run is trained here."""
+    return bool(study.trained)
+
+
+def _released(study: Study) -> bool:
+    """Whether checkpoints are evaluated that were trained elsewhere."""
+    return bool(study.released)
+
+
 @dataclass(frozen=True)
 class Source:
     """What figures are drawn from.
 
     ``files``: a study's files, by the name under which a script's ``draw`` takes their table.
     ``group``: the job on a cluster that makes these files, in which their figures travel; None: none.
+    ``there``: whether a study has them.
     """
 
     files: Callable[[Study], Files]
     group: str | None = None
+    there: There = _always
 
 
-def _table(name: str, group: str) -> Source:
-    return Source(lambda study: {"table": study.table(name)}, group)
+def _table(name: str, group: str, there: There = _always) -> Source:
+    return Source(lambda study: {"table": study.table(name)}, group, there)
 
 
 def _sft_steps(study: Study) -> Files:
@@ -63,9 +89,10 @@ CURVES = Source(lambda study: {"curves": study.curves}, "sections_5_and_6")
 TABLE_1 = _table("table_1", "section_3")
 TABLE_A1 = _table("table_a1", "section_3")
 SELECTION = _table("selection", "section_3")
-TABLE_2 = _table("table_2", "section_4")
-SFT_STEPS = Source(_sft_steps)
-EXAMPLES = Source(_examples)
+TABLE_2 = _table("table_2", "section_4", _tuned)
+ENDS = _table("table_released", "sections_5_and_6", _released)
+SFT_STEPS = Source(_sft_steps, there=_tuned)
+EXAMPLES = Source(_examples, there=_tuned)
 
 
 def _view(figure: str, study: Study) -> dict[str, Any]:
@@ -114,11 +141,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """One table; ``title`` is what a reader calls it."""
+    """One table; ``title`` is what a reader calls it, ``there``: whether a study has it."""
 
     name: str
     section: str
     title: str
+    there: There = _always
 
 
 _FIGURES = (
@@ -133,6 +161,7 @@ _FIGURES = (
     Figure("fig_4", "Section 5", "Figure 4", CURVES, ("view",)),
     Figure("fig_5", "Section 5", "Figure 5", CURVES, ("view",)),
     Figure("fig_6", "Section 5", "Figure 6", CURVES, ("view",)),
+    Figure("released", "Section 5", "Figure of released checkpoints", ENDS),
     Figure("fig_7", "Section 6", "Figure 7", CURVES, ("view",)),
     Figure("fig_8", "Section 6", "Figure 8", CURVES, ("view",)),
     Figure("fig_d1", "Appendix", "Figure D.1", CURVES, ("view",)),
@@ -141,10 +170,11 @@ _FIGURES = (
 _TABLES = (
     Table("table_1", "Section 3", "Table 1"),
     Table("table_a1", "Section 3", "Table A.1.1"),
-    Table("table_2", "Section 4", "Table 2"),
+    Table("table_2", "Section 4", "Table 2", _tuned),
     Table("table_onpolicy", "Section 5", "Table of on-policy runs"),
-    Table("table_rates", "Section 5", "Table of GRPO's rates"),
-    Table("table_3", "Section 6", "Table 3"),
+    Table("table_rates", "Section 5", "Table of GRPO's rates", _trained),
+    Table("table_released", "Section 5", "Table of released checkpoints", _released),
+    Table("table_3", "Section 6", "Table 3", _trained),
 )
 FIGURES = {figure.name: figure for figure in _FIGURES}
 TABLES = {table.name: table for table in _TABLES}

@@ -140,4 +140,4 @@ def list_runs(
     runs = pd.DataFrame(rows).astype({"top_k": "Int32", "teacher_update_rate": "float64"})
     problems = runs["problems"].where(~runs["whole_set"], runs["problem_set"].map(sizes))
     tables.write(runs.assign(problems=problems.astype(int)), out, "runs")
-    tables.write(pd.DataFrame(sft_rows), out_sft, "sft_runs")
+    tables.write(pd.DataFrame(sft_rows, columns=tables.SFT_RUNS.names), out_sft, "sft_runs")

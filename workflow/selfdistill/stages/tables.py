@@ -74,7 +74,7 @@ def make_table_2(*, traces: Traces, models: Models, confidence: Confidence, out:
 def make_curves(
     *,
     runs: RunTable,
-    rollouts: Traces,
+    rollouts: Traces = (),
     evaluations: Traces,
     bases: Traces,
     window: Window,
@@ -90,13 +90,28 @@ def make_curves(
     from selfdistill.analysis import arms, curves, responses
 
     rows = tables.read(runs, "runs")
-    rolled_out, along, before = (responses.read_runs(paths) for paths in (rollouts, evaluations, bases))
+    along, before = (responses.read_runs(paths) for paths in (evaluations, bases))
     before = responses.same_questions(before, along)
-    training = curves.training_curves(rolled_out, rows, window=window, confidence=confidence)
+    training, trained = pd.DataFrame(columns=tables.CURVES.names), arms.trained_here(rows)
+    if len(trained):
+        rolled_out = responses.read_runs(rollouts)
+        training = curves.training_curves(rolled_out, trained, window=window, confidence=confidence)
     evaluation = curves.evaluation_curves(pd.concat([before, along]), rows, confidence=confidence)
-    tables.write(pd.concat([training, evaluation]), out, "curves")
+    tables.write(pd.concat([training, evaluation]) if len(training) else evaluation, out, "curves")
     tables.write(arms.final_table(training, evaluation), out_final, "summary")
     tables.write(arms.rate_table(training), out_rates, "summary")
+
+
+@stage(STEP)
+def make_table_released(*, curves: Annotated[Path, "Table of the curves."], runs: RunTable, out: Out) -> None:
+    """Where runs end that were trained elsewhere, beside their base models and what the paper says of them."""
+    import pandas as pd
+
+    from selfdistill import tables
+    from selfdistill.analysis import arms, quoted
+
+    measured = arms.ends_table(tables.read(curves, "curves"), tables.read(runs, "runs"))
+    tables.write(pd.concat([measured, quoted.released()]), out, "summary")
 
 
 @stage(STEP)
@@ -113,12 +128,12 @@ def make_table_3(
     import pandas as pd
 
     from selfdistill import tables
-    from selfdistill.analysis import coverage, quoted
+    from selfdistill.analysis import arms, coverage, quoted
 
     measured = coverage.table_3(
         {path.stem: tables.read(path, "problems") for path in problem_sets},
         pd.concat([tables.read(path, "traces", coverage.DRAW) for path in rollouts]),
-        tables.read(runs, "runs"),
+        arms.trained_here(tables.read(runs, "runs")),
         {path.stem: tables.read(path, "problems") for path in benchmarks},
         rollouts_per_prompt=rollouts_per_prompt,
     )
