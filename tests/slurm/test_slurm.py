@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import Project, smoke_study
-from selfdistill.artifacts import FIGURES
+from project import FIGURES, Project, smoke_study
 
 from .conftest import Submission, fault_project, new_project, started, until
 

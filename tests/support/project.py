@@ -10,8 +10,12 @@ from pathlib import Path
 
 import forks
 from filelock import FileLock
+from selfdistill import artifacts
 
 ROOT = Path(__file__).resolve().parents[2]
+# What every study has but one of runs that were trained elsewhere.
+FIGURES = {name: figure for name, figure in artifacts.FIGURES.items() if figure.source is not artifacts.ENDS}
+TABLES = {name: table for name, table in artifacts.TABLES.items() if name != "table_released"}
 INSTALLED = "installed"  # a folder in which a project sees packages first
 COPIED = ["Snakefile", "config.yaml", "config", "profiles", "workflow", "envs"]
 

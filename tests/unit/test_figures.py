@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pandas as pd
+import project
 import pytest
 import yaml
 from PIL import Image
@@ -23,7 +24,7 @@ from selfdistill.study import Study
 REFERENCE = ROOT / "results" / "reference" / "microcosm"
 FROM = ("--from", str(REFERENCE))
 NOT_SHIPPED = {name for name, figure in FIGURES.items() if figure.source in (EXAMPLES, SFT_STEPS)}
-SHIPPED = sorted(FIGURES.keys() - NOT_SHIPPED)
+SHIPPED = sorted(project.FIGURES.keys() - NOT_SHIPPED)
 
 
 def test_every_figure_has_one_script_and_every_script_one_line():

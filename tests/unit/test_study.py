@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from selfdistill import artifacts, cli, config, stages, tables
+from selfdistill import checks, cli, config, stages, tables
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError
 from selfdistill.flags import Flags
@@ -45,7 +45,61 @@ def ids(*rows):
 def test_a_figure_whose_view_is_null_is_not_drawn():
     views = DEFAULT["figures"]["views"] | {"fig_1": None, "fig_7": None}
     found = study(figures={"narrow": None, "views": views})
-    assert set(artifacts.FIGURES) - set(found.figures) == {"fig_1", "fig_7"}
+    assert set(study().figures) - set(found.figures) == {"fig_1", "fig_7"}
+
+
+RELEASED = {"model": "microcosm", "method": "grpo", "learning_rate": 1e-6, "checkpoint": "theirs"}
+
+
+def audit(*rows, runs=(), source="folder", **changes) -> Study:
+    """The default study with published checkpoints of runs that were trained elsewhere."""
+    models = DEFAULT["models"] | {"theirs": {"source": source, "folder": "weights"} if source == "folder" else source}
+    onpolicy = DEFAULT["onpolicy"] | {"runs": list(runs), "released": list(rows)}
+    return Study(config.parse(DEFAULT | {"models": models, "onpolicy": onpolicy} | changes))
+
+
+def test_a_released_checkpoint_is_a_run_without_training():
+    found = audit(RELEASED | {"steps": 70}, runs=[ROW])
+    name = ("microcosm", "grpo-train-lr1e-06-seed0-released")
+    assert list(found.released) == [name] and list(found.trained) == [("microcosm", "sdpo-train-lr0.0003-k100-seed0")]
+    assert found.evaluated_steps(found.released[name]) == [70]
+    assert found.along_training(*name) in found.run_evaluations() and found.rollouts(*name) not in found.all_rollouts()
+    assert {"microcosm", "theirs"} <= found.used_models.keys()
+    assert set(found.run_rows()["run"]) == {run for _, run in found.runs}
+    assert "released" in found.figures and "table_released" in found.tables
+
+
+def test_without_training_or_fine_tuning_there_are_no_tables_of_them():
+    views = dict.fromkeys(DEFAULT["figures"]["views"])
+    found = audit(RELEASED, sft=DEFAULT["sft"] | {"models": []}, figures={"narrow": None, "views": views})
+    assert found.trained == {}
+    assert found.tables.keys() == {"table_1", "table_a1", "table_onpolicy", "table_released"}
+    assert found.figures.keys() == {"table_1", "marker_breakdown", "selection", "released"}
+
+
+@pytest.mark.parametrize(
+    ("row", "runs", "told"),
+    [
+        ({"checkpoint": "thiers"}, (), r"onpolicy.released.checkpoint: unknown 'thiers' \(did you mean 'theirs'\?\)"),
+        ({"context": "solution_without_thinking"}, (), r"onpolicy.released.0.context: belongs to the method 'sdpo'"),
+        ({"stteps": 3}, (), "unknown key 'onpolicy.released.0.stteps'"),
+    ],
+)
+def test_a_released_checkpoint_that_is_misspelled_is_told(row, runs, told):
+    with pytest.raises(UserError, match=told):
+        audit(RELEASED | row, runs=runs)
+
+
+def test_a_study_without_any_run_is_told():
+    with pytest.raises(UserError, match="'runs' and 'released' are empty"):
+        audit()
+
+
+def test_a_released_checkpoint_needs_weights_of_its_own_and_no_double():
+    own = next(checks._released(audit(RELEASED | {"checkpoint": "microcosm"})))
+    assert own.endswith("has to name a model of the source 'hub' or 'folder', not 'microcosm'")
+    double = audit(RELEASED, runs=[ROW | {"method": "grpo", "learning_rate": 1e-6}])
+    assert "the same run is trained here" in next(checks._released(double))
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

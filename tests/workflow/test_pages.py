@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pandas as pd
 import pytest
 from playwright.sync_api import Page
+from project import FIGURES
 from selfdistill import tables
-from selfdistill.artifacts import FIGURES
 from selfdistill.records import lineage, verification
 from selfdistill.records.bundle import Records
 

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 import yaml
+from project import FIGURES
 from selfdistill import code_digest
-from selfdistill.artifacts import FIGURES
 from selfdistill.records import lineage
 from selfdistill.records.bundle import Records
 

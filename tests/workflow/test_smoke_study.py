@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from damages import RESULTS, damages
-from project import ROOT
+from project import FIGURES, ROOT, TABLES
 from selfdistill import tables
-from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.statements import read_claims
 from selfdistill.claims.verdicts import NOT_TESTABLE, ONE_MODEL
 from selfdistill.records import provenance

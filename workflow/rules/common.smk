@@ -12,7 +12,7 @@ from selfdistill.artifacts import (
     of_section,
     target_of,
 )
-from selfdistill.checks import faults_at_start
+from selfdistill.checks import check_profile, faults_at_start
 from selfdistill.cli import spare_collector
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
 from selfdistill.environment import VARIABLES, accelerate_settings, versions
@@ -24,7 +24,7 @@ from selfdistill.generation.contexts import CHOICES, GUIDANCE
 from selfdistill.opening import Start, headline, open_study
 from selfdistill.study import COLLECTED, SFT_SETS
 from selfdistill.training.methods import METHODS
-from selfdistill.training.settings import TRAINED
+from selfdistill.training.settings import RELEASED, TRAINED
 
 if workflow.output_settings.dryrun:
     spare_collector()  # a tenth of a dry run
@@ -48,6 +48,8 @@ try:
         for of, given in workflow.resource_settings.overwrite_resources.items()
         if "accelerate" in given
     }
+    if workflow.is_main_process:
+        check_profile(OPENED.study, PROCESSES)
 except UserError as error:
     # Snakemake would set an exception's sentences among lines of its stack.
     raise SystemExit(str(error)) from error
@@ -73,6 +75,7 @@ if "{" in str(CHECKOUT):
     ENVIRONMENT = literally(str(CHECKOUT / "envs" / Path(ENVIRONMENT).name))
 MODEL, RUN = "{model}", "{run}"
 ONPOLICY_RUN = f"({'|'.join(METHODS)})-[^/]+"
+TRAINED_RUN, RELEASED_RUN = (f"{ONPOLICY_RUN}(?<{sign}{RELEASED})" for sign in "!=")
 
 BIN = shlex.quote(str(Path(sys.executable).parent))
 INTERPRETER = "" if OWN_ENVIRONMENTS else f"export PATH={BIN}:$PATH; "
@@ -159,6 +162,16 @@ def by(function, *wildcard_names):
 def shared_manifest(model):
     """The manifest of the model whose weights another entry uses."""
     return STUDY.manifest(CONFIG.models[model].of)
+
+
+def released_manifest(model, run):
+    """The manifest of the published model that a run trained elsewhere ended at."""
+    return STUDY.manifest(RUNS[model, run].checkpoint)
+
+
+def last_step(model, run):
+    """The step that a run ends at."""
+    return RUNS[model, run].steps
 
 
 def run_problems(model, run):

@@ -20,7 +20,7 @@ rule train_onpolicy:
     benchmark:
         f"{LOGS}/train_onpolicy/{{model}}/{{run}}.benchmark.tsv"
     wildcard_constraints:
-        run=ONPOLICY_RUN,
+        run=TRAINED_RUN,
     conda:
         ENVIRONMENT
     resources:
@@ -43,12 +43,34 @@ rule train_onpolicy:
         "--out-rollouts {output.rollouts} 2>&1 | tee {log}"
 
 
+rule adopt_checkpoint:
+    """A published model in place of the checkpoints of a run that was trained elsewhere."""
+    input:
+        model=by(released_manifest, "model", "run"),
+    output:
+        checkpoints=directory(STUDY.checkpoints(MODEL, RUN)),
+    log:
+        f"{LOGS}/adopt_checkpoint/{{model}}/{{run}}.log",
+    benchmark:
+        f"{LOGS}/adopt_checkpoint/{{model}}/{{run}}.benchmark.tsv"
+    wildcard_constraints:
+        run=RELEASED_RUN,
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("share_model"),
+        step=by(last_step, "model", "run"),
+    shell:
+        "python -m selfdistill share-model --model {input.model} --out {output.checkpoints}/step-{params.step}/manifest.json "
+        "2>&1 | tee {log}"
+
+
 rule evaluate_checkpoints:
     """avg@k of a run's checkpoints on benchmarks of unseen types, and perhaps on the problems that it trains on."""
     input:
         benchmarks=by(run_benchmarks, "model", "run"),
         trained_on=by(run_own_problems, "model", "run"),
-        checkpoints=rules.train_onpolicy.output.checkpoints,
+        checkpoints=STUDY.checkpoints(MODEL, RUN),
     output:
         STUDY.along_training(MODEL, RUN),
     log:

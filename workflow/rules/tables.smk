@@ -110,6 +110,28 @@ rule make_figure_curves:
         "{params.flags} --out {output} 2>&1 | tee {log}"
 
 
+rule make_table_released:
+    """Where published checkpoints end, beside their base models and what the paper says of them."""
+    input:
+        curves=rules.make_curves.output.curves,
+        runs=STUDY.runs_table,
+    output:
+        STUDY.table("table_released"),
+    log:
+        f"{LOGS}/make_table_released.log",
+    benchmark:
+        f"{LOGS}/make_table_released.benchmark.tsv"
+    group:
+        "sections_5_and_6"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_released"),
+    shell:
+        "python -m selfdistill make-table-released --curves {input.curves} --runs {input.runs} --out {output} 2>&1 "
+        "| tee {log}"
+
+
 rule make_table_3:
     """Table 3: coverage of the training sets."""
     input:
@@ -153,7 +175,7 @@ rule render_table:
     benchmark:
         f"{LOGS}/render_table/{{table}}.benchmark.tsv"
     wildcard_constraints:
-        table="|".join(TABLES),
+        table="|".join(STUDY.tables),
     conda:
         ENVIRONMENT
     params:

@@ -20,6 +20,8 @@ class Study(Protocol):
     example: dict[str, str]
     curves: str
     sft_runs: Any
+    trained: Any
+    released: Any
 
     def figure_curves(self, figure: str) -> str: ...
 
@@ -32,20 +34,44 @@ class Study(Protocol):
     def problems(self, problem_set: str) -> str: ...
 
 
+There = Callable[[Study], bool]
+
+
+def _always(study: Study) -> bool:
+    return True
+
+
+def _tuned(study: Study) -> bool:
+    """Whether Section 4 is run."""
+    return bool(study.config.sft.models)
+
+
+def _trained(study: Study) -> bool:
+    """Whether any on-policy run is trained here."""
+    return bool(study.trained)
+
+
+def _released(study: Study) -> bool:
+    """Whether checkpoints are evaluated that were trained elsewhere."""
+    return bool(study.released)
+
+
 @dataclass(frozen=True)
 class Source:
     """What figures are drawn from.
 
     ``files``: a study's files for a figure, by the name under which a script's ``draw`` takes their table.
     ``group``: the job on a cluster that makes these files, in which their figures travel; None: none.
+    ``there``: whether a study has them.
     """
 
     files: Callable[[Study, str], Files]
     group: str | None = None
+    there: There = _always
 
 
-def _table(name: str, group: str) -> Source:
-    return Source(lambda study, figure: {"table": study.table(name)}, group)
+def _table(name: str, group: str, there: There = _always) -> Source:
+    return Source(lambda study, figure: {"table": study.table(name)}, group, there)
 
 
 def _curves(study: Study, figure: str) -> Files:
@@ -70,9 +96,10 @@ CURVES = Source(_curves, "curves")
 TABLE_1 = _table("table_1", "section_3")
 TABLE_A1 = _table("table_a1", "section_3")
 SELECTION = _table("selection", "section_3")
-TABLE_2 = _table("table_2", "section_4")
-SFT_STEPS = Source(_sft_steps)
-EXAMPLES = Source(_examples)
+TABLE_2 = _table("table_2", "section_4", _tuned)
+ENDS = _table("table_released", "sections_5_and_6", _released)
+SFT_STEPS = Source(_sft_steps, there=_tuned)
+EXAMPLES = Source(_examples, there=_tuned)
 
 
 def _view(figure: str, study: Study) -> dict[str, Any]:
@@ -127,12 +154,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """One table; ``title`` is what a reader calls it, ``of_all_runs``: whether it gathers every on-policy run."""
+    """One table; ``title`` is what a reader calls it.
+
+    ``of_all_runs``: whether it gathers every on-policy run; ``there``: whether a study has it.
+    """
 
     name: str
     section: str
     title: str
     of_all_runs: bool = False
+    there: There = _always
 
 
 _FIGURES = (
@@ -147,6 +178,7 @@ _FIGURES = (
     Figure("fig_4", "Section 5", "Figure 4", CURVES, ("view",)),
     Figure("fig_5", "Section 5", "Figure 5", CURVES, ("view",)),
     Figure("fig_6", "Section 5", "Figure 6", CURVES, ("view",)),
+    Figure("released", "Section 5", "Figure of released checkpoints", ENDS),
     Figure("fig_7", "Section 6", "Figure 7", CURVES, ("view",)),
     Figure("fig_8", "Section 6", "Figure 8", CURVES, ("view",)),
     Figure("fig_d1", "Appendix", "Figure D.1", CURVES, ("view",)),
@@ -155,10 +187,11 @@ _FIGURES = (
 _TABLES = (
     Table("table_1", "Section 3", "Table 1"),
     Table("table_a1", "Section 3", "Table A.1.1"),
-    Table("table_2", "Section 4", "Table 2"),
+    Table("table_2", "Section 4", "Table 2", there=_tuned),
     Table("table_onpolicy", "Section 5", "Table of on-policy runs", of_all_runs=True),
-    Table("table_rates", "Section 5", "Table of GRPO's rates", of_all_runs=True),
-    Table("table_3", "Section 6", "Table 3", of_all_runs=True),
+    Table("table_rates", "Section 5", "Table of GRPO's rates", of_all_runs=True, there=_trained),
+    Table("table_released", "Section 5", "Table of released checkpoints", of_all_runs=True, there=_released),
+    Table("table_3", "Section 6", "Table 3", of_all_runs=True, there=_trained),
 )
 FIGURES = {figure.name: figure for figure in _FIGURES}
 TABLES = {table.name: table for table in _TABLES}

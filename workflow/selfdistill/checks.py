@@ -20,12 +20,12 @@ from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
 from selfdistill.generation.requests import check_engine
 from selfdistill.microcosm import world
-from selfdistill.models import check_folder
-from selfdistill.problems import ProblemSet, pinned_revision
+from selfdistill.models import check_cached, check_folder
+from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
 from selfdistill.settings import keys
 from selfdistill.study import Study
-from selfdistill.training.settings import TRAINED, Run, check_mirrors, check_teacher, draw_part
+from selfdistill.training.settings import RELEASED, TRAINED, Run, check_mirrors, check_teacher, draw_part
 
 SHIPPED = "reference"  # results that the repository holds
 LONGEST_WORD = 100_000  # bytes of a command that one flag may take: Linux takes 128 KiB for the whole of it
@@ -35,6 +35,8 @@ SAMPLING = {
     "select_borderline", "sample_guidance", "collect_correct", "evaluate_model", "train_onpolicy",
     "evaluate_checkpoints",
 }  # fmt: skip
+
+LOADING = SAMPLING | {"train_sft"}  # a model
 
 Faults = Iterator[str]
 
@@ -111,8 +113,21 @@ def warnings_of(study: Study) -> list[str]:
         if name in study.benchmarks and problem_set.source == "microcosm" and (problem_set.size or 0) > held_out
     ]
     return [f"config: {told}" for told in found] + [
-        told for name in config.problem_sets for told in absent(study, name)
+        *_unknown_commits(study, study.used_models),
+        *(told for name in config.problem_sets for told in absent(study, name)),
     ]
+
+
+def _unknown_commits(study: Study, models: Iterable[str]) -> Faults:
+    """A sentence for those of ``models`` whose commits are yet to be looked up."""
+    entries = [entry for entry in map(study.config.models.__getitem__, models) if entry.source == "hub"]
+    repos = [str(entry.repo) for entry in entries if is_unknown(str(entry.repo), entry.revision)]
+    if repos:
+        yield (
+            f"config/revisions.json: the commits of {len(repos)} models are not known yet; where there is internet, "
+            f"`selfdistill resolve-revisions --kind model --repos {' '.join(repos)} --lock config/revisions.json` "
+            "looks them up"
+        )
 
 
 def absent(study: Study, problem_set: str) -> Faults:
@@ -139,9 +154,37 @@ def faults_at_start(
         if rule == "load_problems" and not keep_going
         for told in absent(study, wildcards["problem_set"])
     ]
+    registered = [wildcards["model"] for rule, wildcards in started if rule == "register_model"]
+    found += _unknown_commits(study, registered)
+    loaded = {study.base_of(wildcards["model"]) for rule, wildcards in started if rule in LOADING}
+    loaded |= {run.checkpoint for run in study.released.values() if "adopt_checkpoint" in dict(started)}
+    for name in sorted(loaded):
+        found += _not_cached(study, name)
     if here and SAMPLING & {rule for rule, _ in started}:
         found += _refused("config: engine", check_engine, study.config.engine)
     return found
+
+
+def _not_cached(study: Study, model: str) -> Faults:
+    """A sentence where a model of the hub has not been fetched, and there is no hub."""
+    entry = study.config.models[model]
+    if entry.source == "hub" and not is_unknown(str(entry.repo), entry.revision):
+        revision = pinned_revision(str(entry.repo), entry.revision)
+        yield from _refused(f"config: models.{model}", check_cached, str(entry.repo), revision)
+
+
+def check_profile(study: Study, processes: Mapping[str, Mapping[str, Any]]) -> None:
+    """`UserError` for models of the microcosm under a profile that is made for GPU nodes.
+
+    ``processes``: by training rule, what its accelerate configuration says.
+    """
+    several = sorted(rule for rule, settings in processes.items() if settings.get("distributed_type", "NO") != "NO")
+    if study.pretrained and several:
+        raise UserError(
+            f"the profile trains on several GPUs ({', '.join(several)}: accelerate), the study '{study.config.study}' "
+            f"tiny models on a CPU ({', '.join(study.pretrained)}): add --profile profiles/paper, or another study's "
+            "configuration, or leave the profile out"
+        )
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -165,7 +208,7 @@ def _circles(study: Study) -> Faults:
 
 def _models_there(study: Study) -> Faults:
     for name, model in study.used_models.items():
-        if model.source == "hub":
+        if model.source == "hub" and not is_unknown(str(model.repo), model.revision):
             yield from _refused(f"models.{name}", pinned_revision, model.repo, model.revision)
         if model.folder is not None:
             yield from _refused(f"models.{name}.folder", check_folder, model.folder)
@@ -198,7 +241,7 @@ def _sizes(study: Study) -> Faults:
     pool = known.get(config.selection.problem_set)
     if pool is not None and config.selection.target > pool:
         yield f"selection.target: {config.selection.target} problems are asked for, the set has {pool}"
-    for (model, _), run in study.runs.items():
+    for (model, _), run in study.trained.items():
         size = known.get(run.problem_set)
         if run.problems is not None and size is not None:
             place = f"onpolicy.runs: {model}"
@@ -219,9 +262,19 @@ def _most(problem_set: ProblemSet) -> int | None:
 
 
 def _runs(study: Study) -> Faults:
-    for (model, name), run in study.runs.items():
+    for (model, name), run in study.trained.items():
         place = f"onpolicy.runs: {model}, {name}"
         yield from _refused(place, _settings_fit, study, run)
+
+
+def _released(study: Study) -> Faults:
+    """A published checkpoint has weights of its own, and stands in for no run that is trained here."""
+    for (model, name), run in study.released.items():
+        place = f"onpolicy.released: {model}, {name}"
+        if study.config.models[run.checkpoint].source not in ("hub", "folder"):
+            yield f"{place}: 'checkpoint' has to name a model of the source 'hub' or 'folder', not '{run.checkpoint}'"
+        if (model, name.removesuffix(RELEASED)) in study.trained:
+            yield f"{place}: the same run is trained here (onpolicy.runs); their numbers would be averaged"
 
 
 def _equal_steps(study: Study) -> Faults:
@@ -374,6 +427,7 @@ CHECKS = (
     Check(("study", "problem_sets"), _problems_there),
     Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
     Check(("models", "onpolicy"), _runs),
+    Check(("models", "onpolicy"), _released),
     Check(("study", "models", "onpolicy"), _equal_steps),
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),
     Check(("study", "models", "onpolicy", "figures"), _views),

@@ -25,6 +25,7 @@ from selfdistill.settings import (
     Among,
     Count,
     Distinct,
+    DistinctOrNone,
     Seed,
     annotation_of,
     as_json,
@@ -37,7 +38,16 @@ from selfdistill.settings import (
     settings,
     sweep,
 )
-from selfdistill.training.settings import TRAINED, Context, MethodName, OnPolicySettings, Rate, Run, SftSettings
+from selfdistill.training.settings import (
+    RELEASED,
+    TRAINED,
+    Context,
+    MethodName,
+    OnPolicySettings,
+    Rate,
+    Run,
+    SftSettings,
+)
 from selfdistill.training.sft_sets import Collection, SetSizes
 from selfdistill.trial import Trial, reduced
 
@@ -112,7 +122,10 @@ class Guidance:
 class Sft(SftSettings, Collection, SetSizes):
     """Section 4: off-policy self-distillation."""
 
-    models: Distinct[str] = key(doc="Models that Section 4 is run on.", paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)")
+    models: DistinctOrNone[str] = key(
+        doc="Models that Section 4 is run on; without any, its tables and figures are left out.",
+        paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)",
+    )
     learning_rates: Distinct[Rate] = key(doc="Grid; every rate is run on every data set.", paper="not published")
 
 
@@ -120,11 +133,27 @@ RunRow = sweep(Run, "RunRow", {"draw": DRAW_OF_MODEL})  # a list stands for a ru
 
 
 @settings
+class Released(Run):
+    """A run that was trained elsewhere, of which a model is published: it is evaluated as the run's last checkpoint."""
+
+    checkpoint: str = key(doc="Name of that model, an entry of `models`; `steps` says after how many steps.")
+
+    @property
+    def id(self) -> str:
+        return Run.id.fget(self) + RELEASED
+
+
+@settings
 class OnPolicy(OnPolicySettings):
     """Sections 5 and 6: on-policy training."""
 
     runs: list[RunRow] = key(  # pyrefly: ignore[invalid-annotation]
-        doc="The runs. A list, in any of their keys, stands for a run with each member.", min_length=1
+        doc="The runs. A list, in any of their keys, stands for a run with each member."
+    )
+    released: list[Released] = key(
+        factory=list,
+        doc="Runs that were trained elsewhere: their published checkpoints are evaluated, with intervals and markers.",
+        paper="eight checkpoints (beanie00 on the hub)",
     )
     benchmarks: dict[str, Distinct[str]] = key(
         doc="Benchmarks along training by problem set trained on: unseen types; null drops one. `trained` among them "
@@ -154,7 +183,13 @@ class OnPolicy(OnPolicySettings):
 
     def _longest(self) -> int:
         own = [steps for row in self.runs for steps in (row.steps if isinstance(row.steps, list) else [row.steps])]
-        return max(steps or self.steps for steps in own)
+        return max((steps or self.steps for steps in own), default=self.steps)
+
+    @model_validator(mode="after")
+    def _some_run(self) -> "OnPolicy":
+        if not self.runs and not self.released:
+            raise ValueError("'runs' and 'released' are empty: expected a run")
+        return self
 
 
 @settings
@@ -353,16 +388,20 @@ def without_other_sources(section: str, entry: Any) -> Any:
 
 def _of_other_methods(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A place and a sentence for each key of a run that has no meaning for it."""
-    rows = _at(values, ["onpolicy", "runs"])
-    for number, row in enumerate(rows[0] if rows and isinstance(rows[0], list) else []):
+    listed = [(name, rows) for name in ("runs", "released") for rows in _at(values, ["onpolicy", name])]
+    for place, row in ((f"onpolicy.{name}.{i}", row) for name, rows in listed for i, row in enumerate(_listed(rows))):
         if not isinstance(row, Mapping):
             continue
         if "sdpo" not in _strings([row.get("method")]):
             for name in OF_SDPO:
                 if row.get(name, None) not in (None, keys(Run)[name].default):
-                    yield f"onpolicy.runs.{number}.{name}", f"belongs to the method 'sdpo' (found {row[name]!r:.80})"
+                    yield f"{place}.{name}", f"belongs to the method 'sdpo' (found {row[name]!r:.80})"
         if row.get("draw", 0) != 0 and row.get("problems") is None:
-            yield f"onpolicy.runs.{number}.draw", "is a draw of so many 'problems', which this run does not name"
+            yield f"{place}.draw", "is a draw of so many 'problems', which this run does not name"
+
+
+def _listed(rows: Any) -> list[Any]:
+    return rows if isinstance(rows, list) else []
 
 
 ALONG = "onpolicy.benchmarks.*"
@@ -376,6 +415,9 @@ _NAMES = (
     ("models.*.of", "models"),
     ("onpolicy.runs.[].model", "models"),
     ("onpolicy.runs.[].problem_set", "onpolicy.benchmarks"),
+    ("onpolicy.released.[].model", "models"),
+    ("onpolicy.released.[].checkpoint", "models"),
+    ("onpolicy.released.[].problem_set", "onpolicy.benchmarks"),
     ("figures.narrow.problem_set", "onpolicy.benchmarks"),
 )
 

@@ -129,6 +129,27 @@ def fetch(repo: str, revision: str) -> Path:
         raise UserError(f"{repo}@{revision[:12]} cannot be fetched: {type(error).__name__}: {reason}") from error
 
 
+def check_cached(repo: str, revision: str) -> None:
+    """`UserError` where weights of a hub repository are not in the hub's cache and must not be fetched now."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    def found(name: str) -> str | None:
+        path = try_to_load_from_cache(repo, name, revision=revision)
+        return path if isinstance(path, str) else None
+
+    if not constants.HF_HUB_OFFLINE:
+        return
+    index = found("model.safetensors.index.json")
+    shards = set(json.loads(Path(index).read_text())["weight_map"].values()) if index else {"model.safetensors"}
+    missing = [name for name in ("config.json", *sorted(shards)) if found(name) is None]
+    if missing:
+        raise UserError(
+            f"{repo}@{revision[:12]}: {missing[0]} is not in the hub's cache ({constants.HF_HUB_CACHE}), and "
+            "HF_HUB_OFFLINE is set; where there is internet, "
+            f"`selfdistill prefetch --lock config/revisions.json --repos {repo}` fetches it"
+        )
+
+
 def _check_revision(repo: str, revision: str) -> None:
     if not REVISION.fullmatch(revision):
         raise UserError(f"{repo}: revision '{revision}' is not a commit of 40 hexadecimal digits")
@@ -235,6 +256,7 @@ def location(manifest: Path) -> tuple[str, dict[str, str]]:
     """
     content = read_manifest(manifest)
     if content["kind"] == "hub":
+        check_cached(content["repo"], content["revision"])
         return content["repo"], {"revision": content["revision"]}
     folder = Path(manifest).parent / content.get("folder", ".")  # an absolute path stays as it is
     recorded = Path(manifest).stat().st_mtime_ns

@@ -50,6 +50,7 @@ def _without_repeats(listed: list[Any]) -> list[Any]:
 
 
 Distinct = Annotated[list[Item], Field(min_length=1), AfterValidator(_without_repeats)]
+DistinctOrNone = Annotated[list[Item], AfterValidator(_without_repeats)]
 TRUTH = " (YAML reads yes, no, on and off as truths: put the word in quotes)"
 LISTED = 16  # keys at most that are listed beside the nearest one
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from selfdistill.analysis import words
-from selfdistill.artifacts import FIGURES, Figure
-from selfdistill.config import DRAW_OF_MODEL, Config, Model
+from selfdistill.artifacts import FIGURES, TABLES, Figure, Table
+from selfdistill.config import DRAW_OF_MODEL, Config, Model, Released
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE, Guidance
 from selfdistill.generation.requests import Extent, Sampling
@@ -36,7 +36,10 @@ class Study:
 
     @cached_property
     def runs(self) -> dict[tuple[str, str], Run]:
-        """On-policy runs by model and id, each with its batch size and steps; `UserError` where two have one name."""
+        """On-policy runs by model and id, each with its batch size and steps; `UserError` where two have one name.
+
+        Those that were trained elsewhere are `Released`.
+        """
         found: dict[tuple[str, str], Run] = {}
         for row in self.config.onpolicy.runs:
             listed = [value if isinstance(value, list) else [value] for value in vars(row).values()]
@@ -44,16 +47,32 @@ class Study:
                 given = dict(zip(keys(Run), values, strict=True))
                 if given["draw"] == DRAW_OF_MODEL:
                     given["draw"] = self.weights(given["model"]).seed
-                run = Run(**given).plain()
-                run = replace(run, **{name: getattr(run, name) or getattr(self.config.onpolicy, name) for name in OWN})
-                other = found.setdefault((run.model, run.id), run)
-                if run != other:
-                    differ = next(name for name in OWN if getattr(run, name) != getattr(other, name))
-                    raise UserError(
-                        f"config: onpolicy.runs: two runs of '{run.model}' are called '{run.id}': they differ in "
-                        f"'{differ}' ({getattr(other, differ)} and {getattr(run, differ)}), which no name shows"
-                    )
+                self._add(Run(**given), found)
+        for row in self.config.onpolicy.released:
+            self._add(row, found)
         return found
+
+    def _add(self, row: Run, found: dict[tuple[str, str], Run]) -> None:
+        """A run among those ``found``, with its own batch size and steps, or those of all."""
+        run = row.plain()
+        run = replace(run, **{name: getattr(run, name) or getattr(self.config.onpolicy, name) for name in OWN})
+        other = found.setdefault((run.model, run.id), run)
+        if run != other:
+            differ = next(name for name in vars(run) if getattr(run, name) != getattr(other, name))
+            raise UserError(
+                f"config: onpolicy.runs: two runs of '{run.model}' are called '{run.id}': they differ in "
+                f"'{differ}' ({getattr(other, differ)} and {getattr(run, differ)}), which no name shows"
+            )
+
+    @cached_property
+    def trained(self) -> dict[tuple[str, str], Run]:
+        """The on-policy runs that are trained here."""
+        return {key: run for key, run in self.runs.items() if not isinstance(run, Released)}
+
+    @cached_property
+    def released(self) -> dict[tuple[str, str], Released]:
+        """The runs that were trained elsewhere."""
+        return {key: run for key, run in self.runs.items() if isinstance(run, Released)}
 
     @cached_property
     def sft_runs(self) -> dict[str, SftRun]:
@@ -70,6 +89,8 @@ class Study:
 
     def evaluated_steps(self, run: Run) -> list[int]:
         """The steps after which a run is evaluated: those of all that it reaches; `UserError` where it reaches none."""
+        if isinstance(run, Released):
+            return [run.steps]
         asked = self.config.onpolicy.checkpoint_steps
         reached = [step for step in asked if step <= run.steps]
         if not reached:
@@ -94,6 +115,7 @@ class Study:
         """The models that something is run on, and those whose weights they share, by name."""
         models = self.config.models
         used = {*self.config.selection.models, *self.config.sft.models, *(model for model, _ in self.runs)}
+        used |= {run.checkpoint for run in self.released.values()}
         while shared := {of for name in used if (of := models[name].of) is not None} - used:
             used |= shared
         return {name: model for name, model in sorted(models.items()) if name in used}
@@ -194,9 +216,18 @@ class Study:
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
-        """The figures that are drawn, by name: those with a view in the configuration, or that need none."""
+        """The figures that are drawn, by name: of what is run, with a view in the configuration if they need one."""
         views = self.config.figures.views
-        return {name: figure for name, figure in FIGURES.items() if views.get(name, figure) is not None}
+        return {
+            name: figure
+            for name, figure in FIGURES.items()
+            if figure.source.there(self) and views.get(name, figure) is not None
+        }
+
+    @cached_property
+    def tables(self) -> dict[str, Table]:
+        """The tables of what is run, by name."""
+        return {name: table for name, table in TABLES.items() if table.there(self)}
 
     def drawn(self, figure: str) -> list[Mapping[str, Any]]:
         """What ``figure`` draws of its view, as conditions of `analysis.views.in_view`."""
@@ -372,8 +403,8 @@ class Study:
         ]
 
     def all_rollouts(self, figure: str | None = None) -> list[str]:
-        """Of all on-policy runs, or of those that a figure shows; so are the next ones."""
-        return [self.rollouts(run.model, run.id) for run in self._of(figure)]
+        """Of all on-policy runs that are trained here, or of those that a figure shows."""
+        return [self.rollouts(run.model, run.id) for run in self._of(figure) if (run.model, run.id) in self.trained]
 
     def run_evaluations(self, figure: str | None = None) -> list[str]:
         return [self.along_training(run.model, run.id) for run in self._of(figure)]

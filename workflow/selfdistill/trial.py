@@ -35,7 +35,8 @@ def reduced(values: Mapping[str, Any]) -> Values:
     asked = {values["selection"]["problem_set"], *evaluated, *benchmarks, *itertools.chain(*benchmarks.values())}
     runs = _runs(_rows(values["onpolicy"]["runs"], kept))
     rates = {run["method"]: run["learning_rate"] for run in runs}
-    used = {*trained, *(run["model"] for run in runs)}
+    released = list(_released(values["onpolicy"]["released"], rates))
+    used = {*trained, *(run["model"] for run in [*runs, *released]), *(run["checkpoint"] for run in released)}
     return {
         **values,
         "study": values["study"].removesuffix(SUFFIX) + SUFFIX,
@@ -50,7 +51,8 @@ def reduced(values: Mapping[str, Any]) -> Values:
         "selection": _selection(values["selection"], trial) | {"models": trained[:1]},
         "guidance": {"samples": SAMPLES},
         "sft": _sft(values["sft"], trial) | {"models": trained[:1] if values["sft"]["models"] else []},
-        "onpolicy": _onpolicy(values["onpolicy"], trial) | {"runs": runs, "benchmarks": benchmarks},
+        "onpolicy": _onpolicy(values["onpolicy"], trial)
+        | {"runs": runs, "released": released, "benchmarks": benchmarks},
         "evaluation": {"benchmarks": evaluated, "samples": SAMPLES},
         "figures": values["figures"] | {"views": _of_runs(values["figures"]["views"], rates)},
         "claims": {"roles": _roles(values["claims"]["roles"], rates, benchmarks)},
@@ -159,6 +161,16 @@ def _runs(rows: Iterable[Values]) -> list[Values]:
         kind = tuple((row | {"moving": bool(row.get("teacher_update_rate"))})[name] for name in KIND)
         found.setdefault(kind, row | {"learning_rate": rate})
     return list(found.values())
+
+
+def _released(rows: Iterable[Values], rates: dict[str, float]) -> Iterator[Values]:
+    """Of each model's runs that were trained elsewhere the first by each method; ``rates``: of methods, added to."""
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        rate = rates.setdefault(row["method"], row["learning_rate"])
+        if (row["model"], row["method"]) not in seen:
+            seen.add((row["model"], row["method"]))
+            yield row | {"learning_rate": rate, "steps": None}
 
 
 # --- what is asked of them --------------------------------------------------------------------------------------------

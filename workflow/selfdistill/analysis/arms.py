@@ -10,6 +10,7 @@ from selfdistill import tables
 from selfdistill.analysis.words import rate_label
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, CURVES, RUNS, SUMMARY
+from selfdistill.training.settings import RELEASED
 
 ARM = tuple(name for name in RUNS.names if name in CURVES.names)  # what replicates share, the study among it
 
@@ -21,6 +22,10 @@ FINAL_TRAINING = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncat
 
 
 FINAL_EVALUATION = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
+
+
+# Rows of the table of released checkpoints, by method and context.
+END_ROWS = {"grpo": "GRPO", "sdpo": "SDPO", "sdpo solution_without_thinking": "SDPO without think"}
 
 
 INTERVAL = ("low", "high", "plain_low", "plain_high", "by_model", "confidence")  # what a plain fact has none of
@@ -67,6 +72,32 @@ def usual_values(arms: pd.DataFrame) -> dict[str, object]:
         if len(numbers):
             usual[column] = numbers.index[int(numbers.to_numpy().argmax())]
     return usual
+
+
+def trained_here(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``runs`` (`runs` schema) that this study trains; of others it has the last checkpoint alone."""
+    return runs[~runs["run"].str.endswith(RELEASED)]
+
+
+def ends_table(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Where the arms of runs end that were trained elsewhere, as a `summary` (artifact "table_released").
+
+    Rows are `END_ROWS`, "base" among them (step 0); models are families, with thinking switched off called
+    "FAMILY, thinking off". Every metric of the evaluations is there.
+    """
+    elsewhere = runs[runs["run"].str.endswith(RELEASED)]
+    arms = elsewhere[list(ARM)].drop_duplicates()
+    ends = curves[curves["benchmark"] != ""].merge(arms, on=list(ARM))
+    last = ends.groupby([*ARM, "benchmark"], dropna=False)["step"].transform("max")
+    ends = ends[(ends["step"] == 0) | (ends["step"] == last)]
+    context = ends["context"].where(ends["context"] == "solution_without_thinking", "")
+    rows = ends["method"].str.cat(context, sep=" ").str.strip().map(END_ROWS).where(ends["step"] > 0, "base")
+    models = ends["family"].where(ends["thinking"] == "on", ends["family"] + ", thinking off")
+    frame = ends.assign(artifact="table_released", model=models, row=rows)
+    if frame["row"].isna().any():
+        raise UserError("a run that was trained elsewhere is of none of the kinds that the table of those names")
+    once = frame.drop_duplicates(["study", "model", "row", "benchmark", "metric"])  # arms share their base model
+    return once.drop(columns="problems").reindex(columns=SUMMARY.names)
 
 
 def final_table(

@@ -128,17 +128,21 @@ def _prior_df(variances: Array, df: Array) -> float:
     return 2 * _trigamma_inverse(excess) if excess > 0 else math.inf
 
 
+class Undefined(UserError):
+    """A number that its responses do not define: a ratio to 0, a correlation of what does not differ."""
+
+
 def ratio_values(numerator: pd.Series, denominator: pd.Series) -> pd.Series:
     """One number per problem whose mean is the ratio of the means, and whose spread is the ratio's.
 
     The ratio made linear at its value (delta method): r + (n_i - r d_i) / mean(d). ``numerator`` and ``denominator``:
-    by problem_id, the same problems. `UserError` where they are not, or where the denominator's mean is 0.
+    by problem_id, the same problems. `UserError` where they are not; `Undefined` where the denominator's mean is 0.
     """
     if not numerator.index.sort_values().equals(denominator.index.sort_values()):
         raise UserError("a ratio needs both its sides on the same problems")
     below = denominator.reindex(numerator.index).astype(float)
     if below.mean() == 0:
-        raise UserError("a ratio needs a denominator other than 0")
+        raise Undefined("a ratio needs a denominator other than 0")
     ratio = numerator.mean() / below.mean()
     return ratio + (numerator - ratio * below) / below.mean()
 

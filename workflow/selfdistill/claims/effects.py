@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from selfdistill.analysis.estimates import ENOUGH_MODELS, Estimate, Spread, estimate, ratio_values, spread_of
+from selfdistill.analysis.estimates import ENOUGH_MODELS, Estimate, Spread, Undefined, estimate, ratio_values, spread_of
 from selfdistill.claims.statements import (
     Cell,
     Claim,
@@ -348,7 +348,7 @@ class Effects:
             values = {base: self._rank_correlation(instance, base) for base in instance.bases}
             values = {base: found for base, found in values.items() if np.isfinite(found).all()}
             if not values:
-                raise UserError("claims: no base model has arms that differ")
+                raise Undefined("claims: no base model has arms that differ")
         else:
             values = {base: self._values(instance, base) for base in instance.bases}
         return self.estimated(values, instance, role), values

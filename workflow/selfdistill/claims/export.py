@@ -10,6 +10,7 @@ from selfdistill.claims.statements import Conflict
 from selfdistill.claims.verdicts import CONTRADICTED, HOLDS, LEVEL, NO_EFFECT, plain
 from selfdistill.errors import one_of
 from selfdistill.files import sha256_file
+from selfdistill.training.settings import RELEASED
 
 FORMAT = 1
 PAPER = "arXiv:2603.24472v1"
@@ -125,7 +126,8 @@ def _jobs(file: Path) -> Iterator[str]:
     elif kind == "datasets":
         yield from _sets_of(model)
     elif rest[-1] == "along_training":
-        yield f"train_onpolicy/{model}/{rest[0]}"
+        if not rest[0].endswith(RELEASED):
+            yield f"train_onpolicy/{model}/{rest[0]}"
         yield f"evaluate_checkpoints/{model}/{rest[0]}"
     else:
         yield f"evaluate_model/{model}/{rest[0]}/{rest[1]}"

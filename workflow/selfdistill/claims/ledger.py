@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from selfdistill.analysis.estimates import Estimate
+from selfdistill.analysis.estimates import Estimate, Undefined
 from selfdistill.claims.effects import Effects, Instance, instances, mean_of, rests_on_one_problem, shifted, variants
 from selfdistill.claims.statements import PRIMARIES, Claim, Role, in_words, role_of
 from selfdistill.claims.units import Units
@@ -129,8 +129,12 @@ def _test(statement: _Statement, instance: Instance, role: Role, effects: Effect
     if instance.missing:
         row["remark"] = instance.missing
         return
-    found, values = effects.effect(instance, role)
-    margin = effects.margin(instance)
+    try:
+        found, values = effects.effect(instance, role)
+        margin = effects.margin(instance)
+    except Undefined as error:
+        row["remark"] = str(error).removeprefix("claims: ")
+        return
     if instance.lacking:
         row["remark"] = f"without {', '.join(instance.lacking)}, which lack some of the runs compared"
     row |= {

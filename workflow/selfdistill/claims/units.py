@@ -102,7 +102,8 @@ def read_units(
     asked: dict[str, list[pd.DataFrame]] = {}
     for path in evaluations:
         traces = read_runs([path])
-        parts += _placed(path, root, evaluation_parts(traces, rows, models, seen[_run_of(traces)]))
+        of_run = seen.get(_run_of(traces), {})  # of a run that was trained elsewhere nothing is known
+        parts += _placed(path, root, evaluation_parts(traces, rows, models, of_run))
         questions = traces[["model", "setting", "problem_id", "sample"]].drop_duplicates()
         asked.setdefault(_run_of(traces)[0], []).append(questions)
     for path in bases:
@@ -136,6 +137,8 @@ def solution_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]
     """The solutions that c = s shows: each problem's first correct response, and what its thinking leaves of it."""
     for model, part in traces.groupby("model"):
         shown = first_correct(part)
+        if not shown:  # a trial shows wrong responses
+            continue
         kept = {
             problem: len(remove_thinking(solution.text, opened=True).strip()) / max(1, len(solution.text))
             for problem, solution in shown.items()

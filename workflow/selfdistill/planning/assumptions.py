@@ -80,6 +80,11 @@ class Assumptions:
         return Range(low, 1.0, high)
 
     @property
+    def checkpoints(self) -> int:
+        """Those of the on-policy runs that the seconds of rules are stated for."""
+        return int(self.values["checkpoints"])
+
+    @property
     def gpus(self) -> int:
         """GPUs of a job that samples or trains, where no profile says; 0 for models that run on a CPU."""
         return int(self.values.get("gpus", 0))

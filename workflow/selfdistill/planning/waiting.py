@@ -14,6 +14,7 @@ from selfdistill.artifacts import FIGURES, SECTIONS, TABLES, of_section, target_
 from selfdistill.claims.effects import compared
 from selfdistill.claims.statements import read_claims
 from selfdistill.claims.units import LABELS, SELECTION, TENTHS, windows
+from selfdistill.config import Released
 from selfdistill.errors import UserError
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.work import Study
@@ -162,7 +163,7 @@ def _on_policy(run: Run, study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
     }
     steps = pd.Series(range(1, run.steps + 1))
     for when, progress, chosen in windows(steps, run.steps, settings.window):
-        if chosen.any():
+        if chosen.any() and not isinstance(run, Released):
             rollouts = {**labels, "of": "training", "when": when, "progress": progress}
             yield study.rollouts(run.model, run.id), rollouts
     checkpoints = sorted(study.evaluated_steps(run))

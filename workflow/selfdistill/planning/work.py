@@ -193,7 +193,8 @@ def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
     if config.keep_checkpoints:
         kept += study.weights_on_disk(run.model) * len(study.evaluated_steps(run))
     trained = tokens * study.assumed.number("passes", run.method)
-    return Work(rolled_out=tokens, onpolicy=trained, kept=kept, length=length)
+    share = (1 + len(study.evaluated_steps(run))) / (1 + study.assumed.checkpoints)  # the start counts as one of them
+    return Work(rolled_out=tokens, onpolicy=trained, kept=kept, length=length, share=share)
 
 
 def _evaluate_checkpoints(wildcards: Wildcards, study: Study) -> Work:
@@ -204,7 +205,7 @@ def _evaluate_checkpoints(wildcards: Wildcards, study: Study) -> Work:
         asked += exactly(study.own_count(run) * config.evaluation_trained.samples)
     length = study.length(f"along_{_method(run)}", run.model, study.evaluated_with(run.model))
     steps = len(study.evaluated_steps(run))
-    return replace(_drawn(asked * steps, length, study), models=steps)
+    return replace(_drawn(asked * steps, length, study), models=steps, share=steps / study.assumed.checkpoints)
 
 
 def _pretrain_model(wildcards: Wildcards, study: Study) -> Work:

@@ -32,10 +32,17 @@ def _locked_revision(repo: str, lock: Path) -> str:
     entries = _read_lock(lock)
     if repo not in entries:
         raise UserError(f"{lock}: no revision of '{repo}'{nearest(repo, entries)}; {_how_to_lock(repo, lock)}")
-    revision = entries[repo].get("revision") if isinstance(entries[repo], dict) else None
+    revision = entries[repo].get("revision") if isinstance(entries[repo], dict) else ""
+    if revision is None:
+        raise UserError(f"{lock}: the commit of '{repo}' is not known yet; {_how_to_lock(repo, lock)}")
     if not isinstance(revision, str) or not COMMIT.fullmatch(revision):
         raise UserError(f"{lock}: the revision of '{repo}' is '{revision}', not 40 hexadecimal digits")
     return revision
+
+
+def is_unknown(repo: str, revision: str | None, lock: Path = LOCK_FILE) -> bool:
+    """Whether a locked revision is yet to be looked up: its entry in ``lock`` is null."""
+    return revision == LOCKED and (_read_lock(lock).get(repo) or {"revision": ""}).get("revision", "") is None
 
 
 def _how_to_lock(repo: str, lock: Path) -> str:

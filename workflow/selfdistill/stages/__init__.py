@@ -12,7 +12,7 @@ from selfdistill.stages.traces import evaluate_model, sample_guidance, select_bo
 from selfdistill.stages.sft import build_sft_sets, collect_correct, list_sft_runs, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
 from selfdistill.stages.tables import gather_spread, make_curves, make_figure_curves, make_table_1, make_table_2
-from selfdistill.stages.tables import make_table_3, render_table
+from selfdistill.stages.tables import make_table_3, make_table_released, render_table
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import (
     build_reading_room,
@@ -64,6 +64,7 @@ __all__ = [
     "make_table_1",
     "make_table_2",
     "make_table_3",
+    "make_table_released",
     "plan",
     "prefetch",
     "pretrain_model",

@@ -1,5 +1,6 @@
 """The claims ledger and the reading room."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,11 +31,11 @@ def make_ledger(
     claims: Annotated[Path, "The statements (config/claims.yaml)."],
     guidance: Traces,
     selection: Annotated[list[Path], "Tables of the responses among which c = s is found."],
-    sets: Annotated[list[Path], "Data sets of fine-tuning."],
-    sft: Traces,
+    sets: Annotated[Sequence[Path], "Data sets of fine-tuning."] = (),
+    sft: Traces = (),
     sft_runs: SftRunTable,
     runs: RunTable,
-    rollouts: Traces,
+    rollouts: Traces = (),
     evaluations: Traces,
     bases: Traces,
     roles: Annotated[dict[str, Role | None], "Which models play the paper's parts, as JSON."],

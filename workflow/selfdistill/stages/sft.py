@@ -130,4 +130,4 @@ def list_sft_runs(*, rows: Annotated[list[dict[str, Any]], "Fine-tuning runs, as
 
     from selfdistill import tables
 
-    tables.write(pd.DataFrame(rows), out, "sft_runs")
+    tables.write(pd.DataFrame(rows, columns=tables.SFT_RUNS.names), out, "sft_runs")

@@ -78,7 +78,7 @@ def make_table_2(*, traces: Traces, models: Models, confidence: Confidence, out:
 def make_curves(
     *,
     runs: RunTable,
-    rollouts: Traces,
+    rollouts: Traces = (),
     evaluations: Traces,
     bases: Traces,
     window: Window,
@@ -88,13 +88,12 @@ def make_curves(
     out_rates: Out,
 ) -> None:
     """Sections 5 and 6: training and evaluation of all on-policy runs against steps, and what they end at."""
-    import pandas as pd
 
     from selfdistill import tables
     from selfdistill.analysis import arms
 
     training, evaluation = _curves(tables.read(runs, "runs"), rollouts, evaluations, bases, window, confidence)
-    tables.write(pd.concat([training, evaluation]), out, "curves")
+    tables.write(_joined(training, evaluation), out, "curves")
     tables.write(arms.final_table(training, evaluation), out_final, "summary")
     tables.write(arms.rate_table(training), out_rates, "summary")
 
@@ -112,27 +111,48 @@ def make_figure_curves(
     out: Out,
 ) -> None:
     """Sections 5 and 6: the same curves of the on-policy runs that one figure shows."""
-    import pandas as pd
 
     from selfdistill import tables
     from selfdistill.analysis import arms
 
     runs = arms.run_table(rows, problem_sets)
-    tables.write(pd.concat(_curves(runs, rollouts, evaluations, bases, window, confidence)), out, "curves")
+    tables.write(_joined(*_curves(runs, rollouts, evaluations, bases, window, confidence)), out, "curves")
 
 
 def _curves(
     runs: "pd.DataFrame", rollouts: Traces, evaluations: Traces, bases: Traces, window: int, confidence: float
 ) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Curves of training and of evaluation."""
+    """Curves of training, empty where nothing is trained here, and of evaluation."""
     import pandas as pd
 
-    from selfdistill.analysis import curves, responses
+    from selfdistill import tables
+    from selfdistill.analysis import arms, curves, responses
 
-    rolled_out, along, before = (responses.read_runs(paths) for paths in (rollouts, evaluations, bases))
+    along, before = (responses.read_runs(paths) for paths in (evaluations, bases))
     before = responses.same_questions(before, along)
-    training = curves.training_curves(rolled_out, runs, window=window, confidence=confidence)
+    training, trained = pd.DataFrame(columns=tables.CURVES.names), arms.trained_here(runs)
+    if len(trained):
+        rolled_out = responses.read_runs(rollouts)
+        training = curves.training_curves(rolled_out, trained, window=window, confidence=confidence)
     return training, curves.evaluation_curves(pd.concat([before, along]), runs, confidence=confidence)
+
+
+def _joined(training: "pd.DataFrame", evaluation: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.concat([training, evaluation]) if len(training) else evaluation  # an empty one would change types
+
+
+@stage(STEP)
+def make_table_released(*, curves: Annotated[Path, "Table of the curves."], runs: RunTable, out: Out) -> None:
+    """Where runs end that were trained elsewhere, beside their base models and what the paper says of them."""
+    import pandas as pd
+
+    from selfdistill import tables
+    from selfdistill.analysis import arms, quoted
+
+    measured = arms.ends_table(tables.read(curves, "curves"), tables.read(runs, "runs"))
+    tables.write(pd.concat([measured, quoted.released()]), out, "summary")
 
 
 @stage(STEP)
@@ -149,12 +169,12 @@ def make_table_3(
     import pandas as pd
 
     from selfdistill import tables
-    from selfdistill.analysis import coverage, quoted
+    from selfdistill.analysis import arms, coverage, quoted
 
     measured = coverage.table_3(
         {path.stem: tables.read(path, "problems") for path in problem_sets},
         pd.concat([tables.read(path, "traces", coverage.DRAW) for path in rollouts]),
-        tables.read(runs, "runs"),
+        arms.trained_here(tables.read(runs, "runs")),
         {path.stem: tables.read(path, "problems") for path in benchmarks},
         rollouts_per_prompt=rollouts_per_prompt,
     )

@@ -16,6 +16,7 @@ MethodName = Annotated[str, Among(METHODS)]
 Context = Literal["solution", "solution_without_thinking"]
 Rate = Annotated[float, Field(gt=0, le=1)]
 AGGREGATIONS = ("authors", "token")
+RELEASED = "-released"  # ends the name of a run that was trained elsewhere
 TRAINED = "trained"  # among benchmarks along training: the problems that the run itself trains on
 # Draws of a small training set start this far apart: the largest |D| but the whole set (Section 6.2), so that the sets
 # of one draw are nested, as the authors' files are, and those of different draws disjoint.
