@@ -10,7 +10,7 @@ def as_flags(files, prefix=""):
 
 
 # What is not written out below until a job runs sees the loop's last figure: hence the parameters, and `partial`.
-for figure in FIGURES.values():
+for figure in STUDY.figures.values():
 
     rule:
         """A figure with the rows that it shows, by the script of its name."""

@@ -48,6 +48,5 @@ def drawn_files(figures):
 def section_files(section):
     """What a section alone is made of."""
     figures, tables = of_section(section)
-    return drawn_files([each.name for each in figures]) + table_files(
-        [each.name for each in tables]
-    )
+    drawn = [each.name for each in figures if each.name in STUDY.figures]
+    return drawn_files(drawn) + table_files([each.name for each in tables])

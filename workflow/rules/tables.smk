@@ -94,7 +94,7 @@ rule make_figure_curves:
     benchmark:
         f"{LOGS}/make_figure_curves/{{figure}}.benchmark.tsv"
     wildcard_constraints:
-        figure="|".join(VIEWED),
+        figure="|".join(CONFIG.figures.views) or "none",
     group:
         "curves"
     conda:

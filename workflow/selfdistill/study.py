@@ -10,9 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from selfdistill.analysis import words
-from selfdistill.config import DRAW_OF_MODEL, Config, Model
+from selfdistill.artifacts import FIGURES, VIEWED, Figure
+from selfdistill.claims.statements import Role
+from selfdistill.config import DRAW_OF_MODEL, ROLES, Config, Model
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import GUIDANCE
+from selfdistill.generation.contexts import GUIDANCE, Guidance, templated
 from selfdistill.generation.requests import Extent
 from selfdistill.models import files_of
 from selfdistill.settings import keys
@@ -160,6 +162,22 @@ class Study:
             return self.config.onpolicy.evaluation_trained.samples, None
         return self.config.evaluation.samples, self.config.evaluation.deep
 
+    @cached_property
+    def guidance(self) -> dict[str, Guidance]:
+        """Section 3's settings: the paper's, and one for each template of the configuration."""
+        return GUIDANCE | {name: templated(template) for name, template in self.config.contexts.items()}
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The figures that are drawn: all but those of Sections 5 and 6 that have no view."""
+        views = self.config.figures.views
+        return {name: figure for name, figure in FIGURES.items() if name in views or name not in VIEWED}
+
+    @property
+    def roles(self) -> dict[str, Role | None]:
+        """Who has which of the paper's roles; None where nobody is named."""
+        return {name: self.config.claims.roles.get(name) for name in ROLES}
+
     @property
     def tested_settings(self) -> list[str]:
         """Section 3's settings that statements are about."""
@@ -184,7 +202,7 @@ class Study:
 
         rows, figures, found = pd.DataFrame(self.run_rows()), self.config.figures, {}
         for figure, view in figures.views.items():
-            shown = [in_view(rows, vars(view), **conditions) for conditions in drawn(figure, vars(figures.narrow))]
+            shown = [in_view(rows, vars(view), **conditions) for conditions in drawn(figure, figures.narrow)]
             names = dict.fromkeys(pd.concat(shown)[["model", "run"]].itertuples(index=False, name=None))
             found[figure] = [self.runs[name] for name in sorted(names)]
         return found
@@ -266,7 +284,7 @@ class Study:
 
     def contexts(self, model: str, setting: str) -> list[str]:
         """The traces that provide a setting's context; none for unguided generation."""
-        provider = GUIDANCE[setting].provided_by
+        provider = self.guidance[setting].provided_by
         return [] if provider is None else [self.traces(model, provider)]
 
     def collected(self, model: str, setting: str) -> str:
@@ -289,6 +307,15 @@ class Study:
     def along_training(self, model: str, run: str) -> str:
         """Evaluations of an on-policy run's checkpoints."""
         return self.evaluation(model, run, "along_training")
+
+    def first_look(self, model: str) -> str:
+        """The benchmark that a base model is looked at on before any run trains it."""
+        names = [name for run in self.runs.values() if run.model == model for name in self.benchmarks_of(run)]
+        return next((name for name in names if name != TRAINED), TRAINED)
+
+    def checked(self, model: str) -> str:
+        """What was seen there."""
+        return f"{self.results}/evaluations/{model}/{BASE}/first_words.md"
 
     @property
     def runs_table(self) -> str:
@@ -322,8 +349,10 @@ class Study:
 
     # --- groups of them -----------------------------------------------------------------------------------------------
 
-    def guidance_traces(self, settings: Iterable[str] = GUIDANCE) -> list[str]:
-        return [self.traces(model, setting) for model in self.config.selection.models for setting in settings]
+    def guidance_traces(self, settings: Iterable[str] | None = None) -> list[str]:
+        """Of all settings of guidance, or of these."""
+        names = self.guidance if settings is None else list(settings)
+        return [self.traces(model, setting) for model in self.config.selection.models for setting in names]
 
     def sft_evaluations(self) -> list[str]:
         """Section 4: the base models and every fine-tuned one, on every benchmark."""

@@ -5,6 +5,7 @@ Everything shown is a row of the `curves` table, selected by its columns; a view
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ METHODS: dict[str, Look] = {
     SDPO: Look("SDPO (c = s)", GUIDED),
     SDPO_NO_THINK: Look("SDPO (c = s without think)", "#009E73"),
 }
+OWN_CONTEXTS = ("#E69F00", "#56B4E9", "#8f4a73", "#7f7f00")
 BASE = Look("base model", INK)
 MOVING = Look("SDPO, moving teacher", "#CC79A7")
 # From light to dark; the whole set is darkest.
@@ -62,15 +64,17 @@ class Curve:
 
 
 def method_of(curves: pd.DataFrame) -> pd.Series:
-    """Key of `METHODS` for each row."""
-    thoughtless = curves["context"] == "solution_without_thinking"
-    return curves["method"].where(~thoughtless, SDPO_NO_THINK)
+    """Key of `METHODS` for each row, or the name of a context of one's own."""
+    contexts = curves["context"].replace({"solution_without_thinking": SDPO_NO_THINK})
+    return curves["method"].where(contexts.isin(["none", "solution"]), contexts)
 
 
 def by_method(curves: pd.DataFrame) -> list[Curve]:
-    """One curve per method present, in the order of `METHODS`."""
+    """One curve per method present, in the order of `METHODS`; then one per context of one's own, by name."""
     methods = method_of(curves)
-    return [Curve(curves[methods == name], look) for name, look in METHODS.items() if (methods == name).any()]
+    own = sorted(set(methods) - METHODS.keys())
+    looks = METHODS | {name: Look(f"SDPO (c = {name})", colour) for name, colour in zip(own, cycle(OWN_CONTEXTS))}
+    return [Curve(curves[methods == name], look) for name, look in looks.items() if (methods == name).any()]
 
 
 def by_value(curves: pd.DataFrame, column: str, label: Callable[[Any], str]) -> list[Curve]:
