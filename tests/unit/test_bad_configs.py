@@ -707,14 +707,33 @@ REFUSED = {
         "models: {microcosm: {of: microcosm_off}}",
         "models.microcosm.of: belongs to the source 'model'",
     ),
-    "a size that the default gave another source": (
-        "problem_sets: {narrow: {source: file, file: examples/data_set/problems.jsonl}}",
-        "problem_sets.narrow.size: config.yaml says 288 for another source than 'file'",
+    "a misspelt part of a template": (
+        'contexts: {hint: "{problem} {anwser}"}',
+        "contexts.hint: unknown {anwser} (did you mean 'answer'?); a template may hold {problem}, {solution}, {answer}",
     ),
-    "an instruction that the default gave another source": (
-        over(models={"microcosm": {"source": "hub", "repo": "Qwen/Qwen3-8B", "revision": "locked"}}),
-        "models.microcosm.instruction: config.yaml says '' for another source than 'hub'",
+    "a template called as a setting is": (
+        "contexts: {regeneration: '{problem}'}",
+        "contexts.regeneration: is the name of something else",
     ),
+    "a template called as a method is": (
+        "contexts: {sdpo: '{problem}'}",
+        "contexts.sdpo: is the name of something else",
+    ),
+    "a template with a dash": ("contexts: {my-hint: '{problem}'}", "contexts.my-hint"),
+    "an empty template": ("contexts: {hint: ''}", "contexts.hint: String should have at least 1 character"),
+    "a context that no template is called": (
+        'contexts: {hint: "{problem}"}\n' + runs({"method": "sdpo", "context": ["solution", "hnt"]}),
+        "onpolicy.runs.context: unknown 'hnt' (did you mean 'hint'?); known: solution, solution_without_thinking, hint",
+    ),
+    "a role with a misspelt context": (
+        "claims: {roles: {chemistry: {context: solutoin}}}",
+        "claims.roles.*.context: unknown 'solutoin' (did you mean 'solution'?)",
+    ),
+    "Figure 1 without what its first half shows": (
+        "figures: {narrow: null}",
+        "figures.views.fig_1: 'figures.narrow' is missing, which says what Figure 1a shows",
+    ),
+    "a complete study that says little": ("complete: true\nstudy: mine", "'models' is missing"),
     "top-k for GRPO": (runs({"method": "grpo", "top_k": 10}), "top_k: belongs to the method 'sdpo' (found 10)"),
     "a context for GRPO": (
         runs({"method": "grpo", "context": "solution_without_thinking"}),
@@ -813,7 +832,7 @@ GIVEN = {
     ),
     "another source": (
         "models={microcosm: {source: folder, folder: docs}}",
-        "microcosm.instruction: config.yaml says ''",
+        "models.microcosm.folder: docs: no safetensors weights found",
     ),
     "the shipped study": ("study=reference", "'reference' is the name of the results that the repository holds"),
     "an unknown key": ("sede=1", "unknown key 'sede' (did you mean 'seed'?)"),
@@ -837,6 +856,47 @@ def test_json_is_read_as_strictly(tmp_path):
     assert "config: models.microcosm.instruction: a text with a NUL character" in told
     emoji = opened(tmp_path, '{"models": {"microcosm": {"instruction": "\\ud83d\\ude00"}}}', suffix=".json")
     assert emoji.study.config.models["microcosm"].instruction == "\U0001f600"
+
+
+def test_an_entry_that_names_its_source_takes_nothing_from_the_one_below(tmp_path):
+    overlay = "problem_sets: {narrow: {source: file, file: examples/data_set/problems.jsonl}}"
+    narrow = opened(tmp_path, overlay).study.config.problem_sets["narrow"]
+    assert (narrow.size, narrow.split) == (None, "train")
+    model = "models: {microcosm: {source: hub, repo: Qwen/Qwen3-8B, revision: locked}}"
+    assert "Please reason" in opened(tmp_path, model).study.config.models["microcosm"].instruction
+    assert opened(tmp_path, "models: {microcosm: {seed: 3}}").study.config.models["microcosm"].instruction == ""
+
+
+DROPPED = {
+    "models": over(
+        models={"microcosm_off": None},
+        onpolicy={"runs": [{"model": "microcosm", "method": "grpo", "learning_rate": 1.0e-4}]},
+    ),
+    "views": "figures: {narrow: null, views: {fig_1: null, fig_7: null}}\n",
+    "rates": "claims: {roles: {chemistry: {rates: {sdpo: null}}}}\n",
+}
+
+
+def test_null_drops_any_named_entry(tmp_path):
+    config = opened(tmp_path, DROPPED["views"]).study.config
+    assert config.figures.views.keys() == default()["figures"]["views"].keys() - {"fig_1", "fig_7"}
+    told = refused(tmp_path, DROPPED["rates"])
+    assert all("chemistry" in line and "sdpo" in line for line in told), told  # its statements test a rate of sdpo
+    told = refused(tmp_path, DROPPED["models"])
+    assert (
+        "config: figures.views.fig_7.rates.grpo: no run of 'grpo' has the rate 0.0003; rates of its runs: 0.0001"
+        in told
+    )
+    assert not any("microcosm_off" in line for line in told)
+
+
+def test_what_nothing_fills_is_said(tmp_path):
+    told = opened(tmp_path, "figures: {views: {fig_7: null, fig_1: null}}").warnings
+    assert "config: figures.views: not drawn, as no view says what they show: Figure 1, Figure 7" in told
+    assert "config: figures.narrow: shown by no figure, as Figure 1 has no view" in told
+    (line,) = opened(tmp_path, "onpolicy: {benchmarks: {easy: [hard]}}").warnings
+    assert line == "config: onpolicy.benchmarks.easy: no run trains on it"
+    assert not opened(tmp_path).warnings
 
 
 # Snakemake itself does not get through these: it says so in its own words before the workflow is asked.
@@ -999,7 +1059,8 @@ def test_what_a_study_records_is_a_configuration_again(name, tmp_path):
 
 
 def test_a_job_that_is_a_snakemake_of_its_own_takes_the_study_as_checked():
-    study = open_study(default() | {"study": "reference"}, None).study
+    given = {"study": "reference"}
+    study = open_study({}, Start(ROOT, [ROOT / "config.yaml"], given, checked=True)).study
     assert study.runs and study.config.study == "reference"
 
 

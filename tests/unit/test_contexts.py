@@ -3,8 +3,17 @@
 import pandas as pd
 import pytest
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import GUIDANCE, Context, Guidance, build_prompts, contexts_for, opens_thinking
+from selfdistill.generation.contexts import (
+    GUIDANCE,
+    Context,
+    Guidance,
+    build_prompts,
+    contexts_for,
+    opens_thinking,
+    templated,
+)
 from selfdistill.microcosm.tokenizer import build_tokenizer
+from selfdistill.prompts import check_template, filled, guided_prompt
 from tiny import problems_of
 
 # Problem "mixed" is right at samples 3 and 5, "wrong" never; rows are in no order.
@@ -143,3 +152,59 @@ class TestPrompts:
 def test_a_template_that_opens_thinking_is_recognised(enable_thinking: bool | None):
     assert opens_thinking(build_tokenizer(opens_thinking=True), enable_thinking=enable_thinking)
     assert not opens_thinking(build_tokenizer(), enable_thinking=enable_thinking)
+
+
+# --- contexts of one's own ---
+
+
+def prompts_in(template: str, contexts: list[str]) -> list[str]:
+    traces = pd.DataFrame({"problem_id": PAIR["problem_id"][: len(contexts)], "response": contexts})
+    given = contexts_for(templated(template), traces.assign(sample=3, correct=True), opened=False)
+    built = build_prompts(PAIR, build_tokenizer(), instruction="so", contexts=given)
+    return [(prompt.text, prompt.context_sample) for prompt in built]
+
+
+PAIR = problems_of(["a = 1 .", "b = 2 ."])
+
+
+def test_the_authors_words_as_a_template_are_the_setting_solution():
+    own = prompts_in(guided_prompt("{problem}", "{solution}"), ["so 1 .", "so {answer} 2 ."])
+    traces = pd.DataFrame({"problem_id": PAIR["problem_id"], "response": ["so 1 .", "so {answer} 2 ."], "sample": 3})
+    given = contexts_for(GUIDANCE["solution"], traces.assign(correct=True), opened=False)
+    paper = build_prompts(PAIR, build_tokenizer(), instruction="so", contexts=given)
+    assert own == [(prompt.text, prompt.context_sample) for prompt in paper]
+
+
+def test_a_template_without_a_solution_needs_none_and_shows_the_answer():
+    traces = pd.DataFrame({"problem_id": PAIR["problem_id"], "response": "so", "sample": 0, "correct": False})
+    given = contexts_for(templated("{problem} the answer is {answer} ."), traces, opened=False)
+    built = build_prompts(PAIR, build_tokenizer(), instruction="so", contexts=given)
+    plain = build_prompts(PAIR, build_tokenizer(), instruction="so the answer is 7 .")
+    assert [prompt.context_sample for prompt in built] == [None, None]
+    assert ["".join(prompt.text.split()) for prompt in built] == ["".join(prompt.text.split()) for prompt in plain]
+    with pytest.raises(UserError, match="has no correct response to serve as its context"):
+        build_prompts(
+            PAIR,
+            build_tokenizer(),
+            instruction="",
+            contexts=contexts_for(templated("{solution}"), traces, opened=False),
+        )
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("{problm}", "unknown {problm} (did you mean 'problem'?); a template may hold {problem}, {solution}, {answer}"),
+        ("{problem} {0}", "unknown {0}; a template"),
+        (r"\boxed{x}", "unknown {x}; a template"),
+    ],
+)
+def test_another_word_in_braces_is_refused(template: str, sentence: str):
+    with pytest.raises(UserError) as refused:
+        check_template(template)
+    assert sentence in str(refused.value)
+
+
+def test_what_stands_in_a_template_is_not_read_again():
+    assert check_template(r"{} \boxed{} {two words}") == r"{} \boxed{} {two words}"
+    assert filled("{problem}|{solution}", "say {answer}", "7", "{problem}") == "say {answer}|{problem}"

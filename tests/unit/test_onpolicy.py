@@ -15,8 +15,10 @@ import pytest
 import torch
 from damages import cut, flip
 from selfdistill import models, tables
+from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
 from selfdistill.generation import Sampling, traces
+from selfdistill.prompts import sdpo_reprompt
 from selfdistill.training import checkpoints, methods, onpolicy
 from selfdistill.training.metrics import ON_POLICY_METRICS
 from selfdistill.training.prompt_stream import prompt_stream
@@ -74,7 +76,15 @@ def some_answer(response: str, *, opened: bool) -> str | None:
 
 
 def train(
-    manifest: Path, folder: Path, run: Run, *, problems: pd.DataFrame = PROBLEMS, seed: int = 3, **changes: object
+    manifest: Path,
+    folder: Path,
+    run: Run,
+    *,
+    problems: pd.DataFrame = PROBLEMS,
+    seed: int = 3,
+    template: str | None = None,
+    answers: Callable[..., str | None] = some_answer,
+    **changes: object,
 ) -> Finished:
     """Train in ``folder``; ``changes`` are those of the settings."""
     trainers, original = [], onpolicy.run_to_end
@@ -85,12 +95,13 @@ def train(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onpolicy, "run_to_end", run_to_end)
-        patch.setattr(traces, "extract_answer", some_answer)
+        patch.setattr(traces, "extract_answer", answers)
         patch.setattr(checkpoints, "SAVING_SHARE", float("inf"))  # a checkpoint at every step
         found = onpolicy.train_onpolicy(
             problems, manifest=manifest, study="s", run=replace(run, seed=seed).plain(),
             settings=OnPolicySettings(**SETTINGS | changes), sampling=Sampling(1.0, max_tokens=16), instruction="so",
             enable_thinking=None, out_dir=folder / "out", work_dir=folder / "work", mirrors=[], checkpoint_seconds=0,
+            template=template,
         )  # fmt: skip
     return Finished(*found, folder, trainers[0])
 
@@ -401,3 +412,35 @@ def test_groups_without_success_move_nothing(manifest: Path, tmp_path: Path, nam
     assert table["all_fail"].tolist() == [1, 1] and table["with_demonstration"].tolist() == [0, 0]
     assert table["grad_norm"].tolist() == [0, 0] and table["loss"].tolist() == [0, 0]
     assert not OF_DEMONSTRATIONS & set(table)
+
+
+# --- a context of one's own ---
+
+
+def test_the_authors_words_as_a_template_train_the_same_model(manifest, tmp_path):
+    words = sdpo_reprompt("{problem}", "{solution}")
+    built_in = train(manifest, tmp_path / "solution", FIXED, steps=2, checkpoint_steps=[2])
+    own = train(
+        manifest, tmp_path / "own", replace(FIXED, context="own"), template=words, steps=2, checkpoint_steps=[2]
+    )
+    assert own.weights(2) == built_in.weights(2)
+    pd.testing.assert_frame_equal(
+        own.rollouts.drop(columns=["run", "setting"]), built_in.rollouts.drop(columns=["run", "setting"])
+    )
+    assert set(own.rollouts["run"]) == {"sdpo-own-train-lr0.01-k100-seed3"}
+
+
+def test_a_template_without_a_solution_teaches_where_nobody_was_right(manifest, tmp_path):
+    nobody = {"answers": lambda response, opened: None, "steps": 1, "checkpoint_steps": [1]}
+    silent = train(manifest, tmp_path / "silent", FIXED, **nobody)
+    told = train(
+        manifest, tmp_path / "told", replace(FIXED, context="hint"), template="{problem} It is {answer} .", **nobody
+    )
+    assert not told.rollouts["correct"].any() and told.rollouts["context_sample"].isna().all()
+    assert silent.weights(1) == (manifest.parent / "model.safetensors").read_bytes() != told.weights(1)
+    assert told.table()["divergence"].gt(0).all() and (told.table()["empty_demonstrations"] == 0).all()
+
+
+def test_a_context_without_its_template_is_refused(manifest, tmp_path):
+    with pytest.raises(UserError, match="the context 'hint' needs its template; those without one: solution, sol"):
+        train(manifest, tmp_path, replace(FIXED, context="hint"))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from selfdistill import models, tables
 from selfdistill.errors import UserError
-from selfdistill.generation import Prompt, Sampling, generate, sample_seed, shards, traces
+from selfdistill.generation import Prompt, Sampling, generate, progress, sample_seed, shards, traces
 from tiny import problems_of, prompt_of, save_tiny_model
 
 PROBLEMS = problems_of([f"Find x with a = {n}" for n in range(12)])
@@ -305,14 +305,14 @@ class TestProcesses:
     def test_a_killed_worker_is_told_in_a_sentence_and_the_next_call_continues(
         self, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        class Killing(shards.tqdm):
-            def update(self, n: float = 1) -> None:
+        class Killing(progress.Bar):
+            def finished(self, responses: int, tokens: int) -> None:
                 for pid in list(shards._pool(2)._processes):
                     os.kill(pid, signal.SIGKILL)
 
         long = Sampling(1.0, max_tokens=100)
         with monkeypatch.context() as patch:
-            patch.setattr(shards, "tqdm", Killing)
+            patch.setattr(progress, "Bar", Killing)
             with pytest.raises(UserError, match="a sampling process was killed"):
                 sample(64, workers=2, sampling=long)
         files = shard_files(tmp_path)
@@ -323,15 +323,15 @@ class TestProcesses:
 
 KILLED = """
     import multiprocessing, os, pickle, signal, sys
-    from selfdistill.generation import generate, shards
+    from selfdistill.generation import generate, progress, shards
 
-    class Killing(shards.tqdm):
-        def update(self, n=1):
+    class Killing(progress.Bar):
+        def finished(self, responses, tokens):
             print(*[child.pid for child in multiprocessing.active_children()], flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
 
     if __name__ == "__main__":
-        shards.ROWS, shards.tqdm = 32, Killing
+        shards.ROWS, progress.Bar = 32, Killing
         with open(sys.argv[1], "rb") as file:
             generate(**pickle.load(file), workers=2)
 """

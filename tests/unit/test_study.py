@@ -285,6 +285,22 @@ def test_the_first_problems_may_be_asked_more_often():
     assert parsed("evaluate-model", flags.extent("easy")) == {"samples": 2, "deep_problems": 3, "deep_samples": 16}
 
 
+def test_a_context_of_ones_own_reaches_its_runs_and_a_setting_of_section_3():
+    rows = [ROW | {"method": "sdpo", "context": ["solution", "hint"]}]
+    made = study(*rows, contexts={"hint": "{problem}\nIt is {answer}."})
+    run = "sdpo-hint-train-lr0.0003-k100-seed0"
+    assert ("microcosm", run) in made.runs
+    flags = Flags(made)
+    assert (
+        parsed("train-onpolicy", flags.onpolicy_training("microcosm", run))["template"] == "{problem}\nIt is {answer}."
+    )
+    other = flags.onpolicy_training("microcosm", "sdpo-train-lr0.0003-k100-seed0")
+    assert "template" not in parsed("train-onpolicy", other)
+    assert made.traces("microcosm", "hint") in made.guidance_traces()
+    assert "hint" not in made.tested_settings
+    assert list(made.run_rows()["context"]) == ["hint", "solution"]
+
+
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,7 @@ def test_the_recorded_configuration_of_a_trial_is_the_trial(both):
 
 def test_what_waits_for_right_responses_takes_wrong_ones(both):
     _, trial = both
-    assert trial.guidance("solution").choose == "first"
+    assert trial.guidance["solution"].choose == "first"
     assert trial.config.onpolicy.sdpo.success_threshold == 0
     assert (trial.config.selection.low, trial.config.selection.high) == (0, 1)
 

@@ -6,7 +6,7 @@ Reads config/claims.yaml and all traces; writes claims/ and reading_room/. Secon
 # Everything that a model said.
 ALL_TRACES = sorted(
     {
-        *STUDY.guidance_traces(["selection", *STUDY.settings]),
+        *STUDY.guidance_traces(["selection", *STUDY.guidance]),
         *[STUDY.collected(m, s) for m in CONFIG.sft.models for s in COLLECTED],
         *STUDY.sft_evaluations(),
         *STUDY.all_rollouts(),

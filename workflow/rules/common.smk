@@ -8,7 +8,6 @@ from pathlib import Path
 from selfdistill.artifacts import (
     SECTIONS,
     TABLES,
-    VIEWED,
     of_section,
     target_of,
 )
@@ -20,9 +19,9 @@ from selfdistill.errors import UserError
 from selfdistill.figures import captions
 from selfdistill.files import sha256_meaning, sha256_text
 from selfdistill.flags import Flags
-from selfdistill.generation.contexts import CHOICES, GUIDANCE
+from selfdistill.generation.contexts import CHOICES
 from selfdistill.opening import Start, headline, open_study
-from selfdistill.study import COLLECTED, SFT_SETS
+from selfdistill.study import BASE, COLLECTED, SFT_SETS
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import RELEASED, TRAINED
 
@@ -39,10 +38,11 @@ START = Start(
     files=[CHECKOUT / "config.yaml", *workflow.overwrite_configfiles],
     given=workflow.config_settings.config,
     own_environments=bool(OWN_ENVIRONMENTS),
+    # A job that is a Snakemake of its own, as on a cluster, was checked where it was started from.
+    checked=not workflow.is_main_process,
 )
 try:
-    # A job that is a Snakemake of its own, as on a cluster, was checked where it was started from.
-    OPENED = open_study(config, START if workflow.is_main_process else None)
+    OPENED = open_study(config, START)
     PROCESSES = {
         of: accelerate_settings(given["accelerate"].raw)
         for of, given in workflow.resource_settings.overwrite_resources.items()
@@ -53,9 +53,11 @@ try:
 except UserError as error:
     # Snakemake would set an exception's sentences among lines of its stack.
     raise SystemExit(str(error)) from error
+config.clear()  # Snakemake merges files otherwise
+config.update(OPENED.values)
 CONFIG, STUDY, STATEMENTS = OPENED.study.config, OPENED.study, OPENED.statements
 if workflow.is_main_process:
-    print(headline(STUDY, START), file=sys.stderr)
+    print(headline(OPENED, START), file=sys.stderr)
 for warning in OPENED.warnings:
     print(f"Warning: {warning}", file=sys.stderr)
 FLAGS = Flags(STUDY)
@@ -137,7 +139,7 @@ def run_code(model, run):
 
 def guidance_code(stage, setting):
     """The same for a stage that samples in a setting, with the choice of its context."""
-    return code(stage, CHOICES[STUDY.guidance(setting).choose])
+    return code(stage, CHOICES[STUDY.guidance[setting].choose])
 
 
 def figure_code(figure):
@@ -188,6 +190,16 @@ def run_own_problems(model, run):
     """The problem set that a run trains on, where it is evaluated on its problems as well."""
     own = STUDY.own_problems(RUNS[model, run])
     return [] if own is None else [run_problems(model, run)]
+
+
+def first_evaluation(model):
+    """The responses of a base model that are looked at first."""
+    return STUDY.evaluation(model, BASE, STUDY.first_look(model))
+
+
+def first_problems(model):
+    """The problems that they answer."""
+    return STUDY.asked(model, STUDY.first_look(model))
 
 
 def given_as(flag, files):

@@ -51,3 +51,24 @@ rule evaluate_model:
         "python -m selfdistill evaluate-model --problems {input.problems} --model {input.model} "
         "{params.asked} {params.sampling} --benchmark {wildcards.benchmark} --run {wildcards.run} {params.sampler} "
         "--workers {threads} --out {output} 2>&1 | tee {log}"
+
+
+rule check_model:
+    """A look at a base model's first evaluation, for which its trainings wait."""
+    input:
+        traces=by(first_evaluation, "model"),
+        problems=by(first_problems, "model"),
+    output:
+        STUDY.checked(MODEL),
+    log:
+        f"{LOGS}/check_model/{{model}}.log",
+    benchmark:
+        f"{LOGS}/check_model/{{model}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("check_model"),
+        longest=by(FLAGS.longest_evaluated, "model"),
+    shell:
+        "python -m selfdistill check-model --traces {input.traces} --problems {input.problems} {params.longest} "
+        "--out {output} 2>&1 | tee {log}"

@@ -8,7 +8,7 @@ rule make_table_1:
     """Table 1, the breakdown by marker (A.1.1) and the histogram of solve rates."""
     input:
         selection=STUDY.guidance_traces(["selection"]),
-        traces=STUDY.guidance_traces(STUDY.settings),
+        traces=STUDY.guidance_traces(),
     output:
         table=STUDY.table("table_1"),
         breakdown=STUDY.table("table_a1"),
@@ -94,7 +94,7 @@ rule make_figure_curves:
     benchmark:
         f"{LOGS}/make_figure_curves/{{figure}}.benchmark.tsv"
     wildcard_constraints:
-        figure="|".join(VIEWED),
+        figure="|".join(CONFIG.figures.views) or "none",
     group:
         "curves"
     conda:

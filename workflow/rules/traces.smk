@@ -44,7 +44,7 @@ rule sample_guidance:
     benchmark:
         f"{LOGS}/sample_guidance/{{model}}/{{setting}}.benchmark.tsv"
     wildcard_constraints:
-        setting="|".join(GUIDANCE),
+        setting="|".join(STUDY.guidance),
     conda:
         ENVIRONMENT
     params:

@@ -15,12 +15,12 @@ from selfdistill.analysis.arms import ARM
 from selfdistill.analysis.views import in_view
 from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.statements import Claim, Conflict, Role, cells_of, role_of
-from selfdistill.config import Config
+from selfdistill.config import ROLES, Config
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
 from selfdistill.generation.requests import check_engine
 from selfdistill.microcosm import world
-from selfdistill.models import check_cached, check_folder
+from selfdistill.models import check_cached, check_folder, check_template
 from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
 from selfdistill.settings import keys
@@ -105,6 +105,18 @@ def warnings_of(study: Study) -> list[str]:
         for name, model in study.used_models.items()
         if model.instruction and study.weights(name).source == "microcosm"
     ]
+    found += [
+        f"onpolicy.benchmarks.{name}: no run trains on it"
+        for name in config.onpolicy.benchmarks
+        if name not in {run.problem_set for run in study.runs.values()}
+    ]
+    shown = (figure for name, figure in FIGURES.items() if name not in study.figures)
+    if undrawn := [figure.title for figure in shown if figure.source.there(study)]:
+        found.append(f"figures.views: not drawn, as no view says what they show: {', '.join(undrawn)}")
+    if config.figures.narrow is not None and "fig_1" not in study.figures:
+        found.append("figures.narrow: shown by no figure, as Figure 1 has no view")
+    if unfilled := [role for role in ROLES if role not in config.claims.roles]:
+        found.append(f"claims.roles: no model has the role of {', '.join(unfilled)}; what is said of it is not tested")
     held_out = config.pretraining.held_out or world.EVALUATION_SIZE
     found += [
         f"problem_sets.{name}.size: of {problem_set.size} problems, pre-training may have seen all but the first "
@@ -211,7 +223,8 @@ def _models_there(study: Study) -> Faults:
         if model.source == "hub" and not is_unknown(str(model.repo), model.revision):
             yield from _refused(f"models.{name}", pinned_revision, model.repo, model.revision)
         if model.folder is not None:
-            yield from _refused(f"models.{name}.folder", check_folder, model.folder)
+            lacks = list(_refused(f"models.{name}.folder", check_folder, model.folder))
+            yield from lacks or _refused(f"models.{name}.folder", check_template, model.folder)
 
 
 def _problems_there(study: Study) -> Faults:
@@ -333,6 +346,9 @@ def _views(study: Study) -> Faults:
             *_rates_not_among(place, {method: [rate] for method, rate in view.rates.items()}, runs),
         ]
         yield from unknown
+        if figure == "fig_1" and study.config.figures.narrow is None:
+            yield f"{place}: 'figures.narrow' is missing, which says what Figure 1a shows"
+            continue
         for conditions in () if unknown else study.drawn(figure):
             asked = repr((view, conditions))  # most figures share a view
             if asked not in refusals:
@@ -364,7 +380,7 @@ def unknown_places(statements: Iterable[Claim | Conflict]) -> Faults:
 
 
 def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
-    roles, by_role = study.config.claims.roles, {}
+    roles, by_role = study.roles, {}
     for claim in claims:
         if claim.tests:
             yield from _refused("claims.roles", role_of, claim, roles)

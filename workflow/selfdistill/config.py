@@ -8,17 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from selfdistill.artifacts import VIEWED
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError, nearest
+from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.microcosm.presets import Pretraining
 from selfdistill.models import ModelSource
 from selfdistill.pages.reading_room import Limits
 from selfdistill.problems.sets import SOURCE_KEYS, ProblemSet
+from selfdistill.prompts import check_template
 from selfdistill.seeds import clashes, each_seed
 from selfdistill.settings import (
     LISTED,
@@ -37,8 +39,11 @@ from selfdistill.settings import (
     sentences,
     settings,
     sweep,
+    without_dropped,
 )
+from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import (
+    CONTEXTS,
     RELEASED,
     TRAINED,
     Context,
@@ -51,6 +56,7 @@ from selfdistill.training.settings import (
 from selfdistill.training.sft_sets import Collection, SetSizes
 from selfdistill.trial import Trial, reduced
 
+Template = Annotated[str, Field(min_length=1, max_length=10_000), AfterValidator(check_template)]
 # Names become parts of paths and of run ids.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 # Keys that mean something for one source only, by section and source.
@@ -218,22 +224,12 @@ class Narrow:
 class Figures:
     """Which runs the figures of Sections 5 and 6 show."""
 
-    narrow: Narrow | None = key(
-        None, doc="Figure 1a: runs on a problem set of one type; null where Figure 1 is not drawn."
-    )
-    views: dict[Annotated[str, Among(VIEWED)], View | None] = key(
-        doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...); null: this study does not draw it.",
+    narrow: Narrow | None = key(None, doc="Figure 1a: runs on a problem set of one type.")
+    views: dict[Annotated[str, Among(VIEWED)], View] = key(
+        factory=dict,
+        doc="The runs that each figure shows, by figure (`fig_1`, `fig_3`, ...); one without a view is not drawn.",
         paper="3: DeepSeek-R1-Distill-Qwen-7B; 4: Qwen3-8B, thinking on; 5, 7, 8, D.1: Qwen3-8B, thinking off",
     )
-
-    @model_validator(mode="after")
-    def _all_figures(self) -> "Figures":
-        missing = [name for name in VIEWED if name not in self.views]
-        if missing:
-            raise ValueError(f"'views' says nothing of {', '.join(missing)}")
-        if self.views["fig_1"] is not None and self.narrow is None:
-            raise ValueError("'views.fig_1' needs 'narrow', the runs of Figure 1a")
-        return self
 
 
 @settings
@@ -295,6 +291,10 @@ class Config:
         pattern=r"^[a-z0-9][a-z0-9_-]*$",
         max_length=64,
     )
+    complete: bool = key(
+        False,
+        doc="This file says all: nothing of `config.yaml`, or of a file given before this one, is under it.",
+    )
     seed: Seed = key(0, doc="Seed of all sampling and training after pre-training.")
     engine: Literal["transformers", "vllm"] = key(
         "transformers", doc="What samples: transformers on a CPU, vLLM on GPUs.", paper="vLLM"
@@ -305,9 +305,15 @@ class Config:
     sampling: Samplings = key(factory=Samplings, doc="How responses are sampled.")
     selection: Selection = key(doc="Section 3: problems of intermediate difficulty.")
     guidance: Guidance = key(factory=Guidance, doc="Section 3: four levels of guidance.")
+    contexts: dict[Context, Template] = key(
+        factory=dict,
+        doc="Contexts of your own by name: the user turn, with `{problem}` (as it is asked, with the instruction), "
+        "`{solution}` (s, or the peer's response) and `{answer}` (the right one), each where you want it, or nowhere. "
+        "Section 3 samples in each of them; `onpolicy.runs[].context` may name one.",
+    )
     sft: Sft = key(doc="Section 4: off-policy self-distillation.")
     onpolicy: OnPolicy = key(doc="Sections 5 and 6: on-policy training.")
-    figures: Figures = key(doc="Which runs the figures of Sections 5 and 6 show.")
+    figures: Figures = key(factory=Figures, doc="Which runs the figures of Sections 5 and 6 show.")
     evaluation: Evaluation = key(doc="Accuracy on unseen problems.")
     statistics: Statistics = key(factory=Statistics, doc="Uncertainty.")
     claims: Claims = key(factory=Claims, doc="The claims ledger.")
@@ -329,7 +335,7 @@ def parse(values: dict[str, Any]) -> Config:
 
 def read_sections(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The validated sections (and keys) at the top that are without fault, and a sentence for each fault."""
-    cleaned = _cleaned(values)
+    cleaned = without_dropped(values, Config)
     given = each_seed(cleaned)
     found = [(place, f"config: {'.'.join(map(str, place))}: {fault}") for place, fault in misread(given, Config)]
     for place, fault in [*_reserved(cleaned), *_unknown_names(given), *_of_other_methods(given)]:
@@ -360,23 +366,6 @@ def _adapter(section: str) -> TypeAdapter[Any]:
     return TypeAdapter(annotation_of(keys(Config)[section]))
 
 
-def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` without dropped entries (null), and without keys of other sources, which lower files may have left."""
-    given = dict(values)
-    for section in ("models", "problem_sets"):
-        if isinstance(values.get(section), Mapping):
-            given[section] = {
-                name: without_other_sources(section, entry)
-                for name, entry in values[section].items()
-                if entry is not None
-            }
-    onpolicy = values.get("onpolicy")
-    if isinstance(onpolicy, Mapping) and isinstance(onpolicy.get("benchmarks"), Mapping):
-        kept = {name: listed for name, listed in onpolicy["benchmarks"].items() if listed is not None}
-        given["onpolicy"] = {**onpolicy, "benchmarks": kept}
-    return given
-
-
 def without_other_sources(section: str, entry: Any) -> Any:
     """An entry of ``section`` without the keys that mean something for other sources only."""
     own = OF_SOURCE[section].get(str(entry.get("source"))) if isinstance(entry, Mapping) else None
@@ -404,6 +393,8 @@ def _listed(rows: Any) -> list[Any]:
     return rows if isinstance(rows, list) else []
 
 
+# Names beside those of settings of guidance that no context of one's own can have: of traces and of runs.
+OTHER_SETTINGS = ("none", "nothink", "null", "rollouts", "selection", "sft_solution", "sft_unguided")
 ALONG = "onpolicy.benchmarks.*"
 # Where a configuration names entries of another part of it. "*" is any key of a table, "[]" any entry of a list.
 _NAMES = (
@@ -426,6 +417,9 @@ def _reserved(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A place and a sentence for each entry with a name that stands for something else."""
     if isinstance(written.get("problem_sets"), Mapping) and TRAINED in written["problem_sets"]:
         yield f"problem_sets.{TRAINED}", "is what a run trains on (onpolicy.benchmarks); the set needs another name"
+    for name in _strings(_at(written, ["contexts"])):
+        if name in (*GUIDANCE, *METHODS, *OTHER_SETTINGS):
+            yield f"contexts.{name}", "is the name of something else; the template needs another one"
     if isinstance(written.get("models"), Mapping):
         yield from clashes(written["models"])
 
@@ -440,6 +434,9 @@ def _unknown_names(values: Any) -> Iterator[tuple[str, str]]:
         ("onpolicy.benchmarks", name, known_by["problem_sets"])
         for name in _strings(_at(values, ["onpolicy", "benchmarks"]))
     ]
+    known_contexts = [*CONTEXTS, *_strings(_at(values, ["contexts"]))]
+    for place in ("onpolicy.runs.[].context", "figures.narrow.context", "claims.roles.*.context"):
+        uses += [(place, name, known_contexts) for name in _strings(_at(values, place.split(".")))]
     for place, name, known in dict.fromkeys((place, name, tuple(known)) for place, name, known in uses):
         if known and name not in known and not (place == ALONG and name == TRAINED):
             near = nearest(name, known)
@@ -478,7 +475,9 @@ def document() -> str:
     """The page that lists every key."""
     head = (
         "# Configuration keys\n\nGenerated by `make docs`. `config.yaml` holds the default study; a file given\nwith "
-        "`--configfile` is laid over it: dictionaries merge, lists replace, unknown keys fail.\n\n"
+        "`--configfile` is laid over it: dictionaries merge, lists replace, unknown keys fail. A model or problem set\n"
+        "that names its `source` takes nothing from the entry below it, and null drops any named entry. A file that\n"
+        "says `complete: true` stands alone; `selfdistill new-study` writes one for a model and data of yours.\n\n"
         "What is wrong with a configuration, `snakemake -n` says at once, a line for each fault, and no finished\nfile "
         "is touched. A local file of problems that is not there yet is a warning in a dry run, and stops a\nstart that "
         "reads it.\n\n"

@@ -65,11 +65,15 @@ class Flags:
         return words("sampling", self.study.config.sampling.collect)
 
     def guidance(self, setting: str) -> str:
-        return words("guidance", self.study.guidance(setting))
+        return words("guidance", self.study.guidance[setting])
 
     def evaluate(self, model: str) -> str:
         """How a model is sampled on benchmarks."""
         return words("sampling", self.study.evaluated_with(model))
+
+    def longest_evaluated(self, model: str) -> str:
+        sampling = self.study.config.models[model].evaluate or self.study.config.sampling.evaluate
+        return _joined(max_tokens=sampling.max_tokens)
 
     def extent(self, benchmark: str) -> str:
         """How often a base or fine-tuned model is asked each problem of a benchmark."""
@@ -114,7 +118,8 @@ class Flags:
         """How an on-policy run is prompted and sampled, and where its checkpoints lie."""
         config = self.study.config
         work_dir = f"{self.study.work}/training/{model}/{run}"
-        place = _joined(study=config.study, engine=config.engine, work_dir=work_dir)
+        template = config.contexts.get(self.study.runs[model, run].context)
+        place = _joined(study=config.study, engine=config.engine, template=template, work_dir=work_dir)
         return f"{self.prompt(model)} {words('sampling', config.sampling.train)} {place}"
 
     def mirrors(self) -> str:
@@ -163,7 +168,8 @@ class Flags:
         return _joined(rollouts_per_prompt=self.study.config.onpolicy.rollouts)
 
     def roles(self) -> str:
-        return _joined(roles=as_json(self.study.config.claims)["roles"])
+        given = as_json(self.study.config.claims)["roles"]
+        return _joined(roles={name: given.get(name) for name in self.study.roles})
 
     def scale(self) -> str:
         """At which scale the paper's statements are tested."""

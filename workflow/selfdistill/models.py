@@ -68,6 +68,15 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: no safetensors weights found (pickled weights are not read)")
 
 
+def check_template(folder: Path) -> None:
+    """`UserError` unless the tokenizer in ``folder`` has a chat template, which every prompt is rendered by."""
+    settings = folder / "tokenizer_config.json"
+    if not (folder / "chat_template.jinja").is_file() and not (
+        settings.is_file() and '"chat_template"' in settings.read_text(encoding="utf-8")
+    ):
+        raise UserError(f"{folder}: no chat template (expected chat_template.jinja, or the key in {settings.name})")
+
+
 def save_shared_manifest(manifest: Path, other: Path) -> None:
     """Write a manifest for the weights of the manifest ``other``, with a relative path to those beside it."""
     content = read_manifest(other)

@@ -6,9 +6,9 @@ profile names, so that a small file of one's own would silently turn the profile
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selfdistill.errors import UserError
 from selfdistill.written import read_written
@@ -57,3 +57,19 @@ def _named_by(profile: str) -> list[str]:
     content = read_written(found[1])
     named = content.get("configfile", []) if isinstance(content, dict) else []
     return [named] if isinstance(named, str) else list(named)
+
+
+def laid_over(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What configurations say together, the lowest first: dictionaries merge, all else replaces what is below.
+
+    So does an entry that names its ``source``: of a model or problem set below it, it inherits nothing.
+    """
+    whole: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = whole.get(key)
+            merges = isinstance(value, Mapping) and isinstance(below, Mapping) and "source" not in value
+            whole[key] = (
+                laid_over([below, value]) if merges else laid_over([value]) if isinstance(value, Mapping) else value
+            )
+    return whole

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from selfdistill.errors import UserError
+from selfdistill.errors import UserError, nearest
 
 # Authors' experiments/math/change_math_prompts.py:22, joined to the problem by one newline.
 AUTHORS_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -13,6 +13,9 @@ AUTHORS_INSTRUCTION = "Please reason step by step, and put your final answer wit
 OPEN, CLOSE = "<think>", "</think>"
 _TAG = re.compile(f"({OPEN}|{CLOSE})")
 _CONTROL = re.compile(r"<[^<>\s]+>")  # the form of the models' control tokens
+# What a template of one's own may hold in braces.
+PARTS = ("problem", "solution", "answer")
+_PART = re.compile(r"\{(\w+)\}")
 _PROBE = "\ue000"  # a private character, which no template writes
 
 
@@ -30,6 +33,26 @@ def sdpo_reprompt(prompt: str, demonstration: str) -> str:
     """The user turn of SDPO's teacher (authors' actor.yaml:131-148, whose block scalars end in no newline)."""
     solution = f"\nCorrect solution:\n\n{demonstration}"
     return f"{prompt}{solution}\n\nCorrectly solve the original question."
+
+
+def check_template(template: str) -> str:
+    """A user turn of one's own with some of `PARTS` in braces, as it is; `UserError` for any other word in braces."""
+    for part in _PART.findall(template):
+        if part not in PARTS:
+            known = ", ".join(f"{{{name}}}" for name in PARTS)
+            raise UserError(f"unknown {{{part}}}{nearest(part, PARTS)}; a template may hold {known}")
+    return template
+
+
+def shows_solution(template: str) -> bool:
+    """Whether a template has a place for a solution: without one it needs none."""
+    return "solution" in _PART.findall(template)
+
+
+def filled(template: str, problem: str, answer: str, solution: str) -> str:
+    """The user turn of a template: ``problem`` is the unguided turn. What it is filled with is not filled again."""
+    parts = {"problem": problem, "solution": solution, "answer": answer}
+    return _PART.sub(lambda found: parts[found[1]], template)
 
 
 def split_thinking(text: str, *, opened: bool = False) -> tuple[str, str]:

@@ -167,6 +167,21 @@ def misread(values: Any, kind: Any, place: Location = ()) -> Iterator[tuple[Loca
         yield place, f"a text with {unwritable(values)}"
 
 
+def without_dropped(values: Any, kind: Any) -> Any:
+    """``values`` of type ``kind`` without what null drops: entries of tables by name, unless they may be null."""
+    if isinstance(values, list):
+        return [without_dropped(value, _inner(kind, place)) for place, value in enumerate(values)]
+    if not isinstance(values, Mapping):
+        return values
+    named = any(typing.get_origin(choice) is dict for choice in choices(kind))
+    kept = {name: (value, _inner(kind, name)) for name, value in values.items()}
+    return {
+        name: without_dropped(value, inner)
+        for name, (value, inner) in kept.items()
+        if value is not None or not named or type(None) in typing.get_args(inner)
+    }
+
+
 def _plain(kind: Any) -> Any:
     """The type of a list's entries, or ``kind``."""
     return choices(typing.get_args(kind)[0])[0] if typing.get_origin(kind) is list else kind

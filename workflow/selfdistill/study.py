@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from selfdistill.analysis import words
-from selfdistill.artifacts import FIGURES, TABLES, Figure, Table
-from selfdistill.config import DRAW_OF_MODEL, Config, Model, Released
+from selfdistill.artifacts import FIGURES, TABLES, VIEWED, Figure, Table
+from selfdistill.claims.statements import Role
+from selfdistill.config import DRAW_OF_MODEL, ROLES, Config, Model, Released
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import GUIDANCE, Guidance
+from selfdistill.generation.contexts import GUIDANCE, Guidance, templated
 from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.models import files_of
 from selfdistill.settings import keys
@@ -189,20 +190,25 @@ class Study:
             return self.config.onpolicy.evaluation_trained.samples, None
         return self.config.evaluation.samples, self.config.evaluation.deep
 
-    @property
-    def settings(self) -> list[str]:
-        """Section 3's settings of guidance that are sampled: in a trial one without context and one with."""
-        return list(GUIDANCE) if self.config.trial is None else ["unguided", "solution"]
+    @cached_property
+    def guidance(self) -> dict[str, Guidance]:
+        """Section 3's settings: the paper's, and one for each template of the configuration.
 
-    def guidance(self, setting: str) -> Guidance:
-        """Where a setting's context comes from: in a trial, from responses right or wrong."""
-        found = GUIDANCE[setting]
-        return found if self.config.trial is None else replace(found, choose="first")
+        In a trial one without context and one with, which may come from a wrong response.
+        """
+        if self.config.trial is not None:
+            return {name: replace(GUIDANCE[name], choose="first") for name in ("unguided", "solution")}
+        return GUIDANCE | {name: templated(template) for name, template in self.config.contexts.items()}
+
+    @property
+    def roles(self) -> dict[str, Role | None]:
+        """Who has which of the paper's roles; None where nobody is named."""
+        return {name: self.config.claims.roles.get(name) for name in ROLES}
 
     @property
     def tested_settings(self) -> list[str]:
         """Section 3's settings that statements are about."""
-        return [setting for setting in self.settings if words.GUIDANCE[setting].in_paper]
+        return [setting for setting in self.guidance if setting in words.GUIDANCE and words.GUIDANCE[setting].in_paper]
 
     @property
     def example(self) -> dict[str, str]:
@@ -221,7 +227,7 @@ class Study:
         return {
             name: figure
             for name, figure in FIGURES.items()
-            if figure.source.there(self) and views.get(name, figure) is not None
+            if figure.source.there(self) and (name in views or name not in VIEWED)
         }
 
     @cached_property
@@ -233,8 +239,7 @@ class Study:
         """What ``figure`` draws of its view, as conditions of `analysis.views.in_view`."""
         from selfdistill.analysis.views import drawn
 
-        narrow = self.config.figures.narrow
-        return list(drawn(figure, vars(narrow) if narrow else {}))
+        return list(drawn(figure, self.config.figures.narrow))
 
     @cached_property
     def shown_runs(self) -> dict[str, list[Run]]:
@@ -245,8 +250,6 @@ class Study:
 
         rows, found = pd.DataFrame(self.run_rows()), {}
         for figure, view in self.config.figures.views.items():
-            if view is None:
-                continue
             shown = [in_view(rows, vars(view), **conditions) for conditions in self.drawn(figure)]
             names = dict.fromkeys(pd.concat(shown)[["model", "run"]].itertuples(index=False, name=None))
             found[figure] = [self.runs[name] for name in sorted(names)]
@@ -329,7 +332,7 @@ class Study:
 
     def contexts(self, model: str, setting: str) -> list[str]:
         """The traces that provide a setting's context; none for unguided generation."""
-        provider = GUIDANCE[setting].provided_by
+        provider = self.guidance[setting].provided_by
         return [] if provider is None else [self.traces(model, provider)]
 
     def collected(self, model: str, setting: str) -> str:
@@ -352,6 +355,15 @@ class Study:
     def along_training(self, model: str, run: str) -> str:
         """Evaluations of an on-policy run's checkpoints."""
         return self.evaluation(model, run, "along_training")
+
+    def first_look(self, model: str) -> str:
+        """The benchmark that a base model is looked at on before any run trains it."""
+        names = [name for run in self.runs.values() if run.model == model for name in self.benchmarks_of(run)]
+        return next((name for name in names if name != TRAINED), TRAINED)
+
+    def checked(self, model: str) -> str:
+        """What was seen there."""
+        return f"{self.results}/evaluations/{model}/{BASE}/first_words.md"
 
     @property
     def runs_table(self) -> str:
@@ -390,8 +402,10 @@ class Study:
 
     # --- groups of them -----------------------------------------------------------------------------------------------
 
-    def guidance_traces(self, settings: Iterable[str]) -> list[str]:
-        return [self.traces(model, setting) for model in self.config.selection.models for setting in settings]
+    def guidance_traces(self, settings: Iterable[str] | None = None) -> list[str]:
+        """Of all settings of guidance, or of these."""
+        names = self.guidance if settings is None else list(settings)
+        return [self.traces(model, setting) for model in self.config.selection.models for setting in names]
 
     def sft_evaluations(self) -> list[str]:
         """Section 4: the base models and every fine-tuned one, on every benchmark."""

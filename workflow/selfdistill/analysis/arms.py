@@ -44,7 +44,8 @@ def arm_label(arm: Mapping[str, Any], usual: Mapping[str, object]) -> str:
 
     ``usual``: what goes without saying, by arm column (see `usual_values`); the rate is always said.
     """
-    context = {"none": "", "solution": " c=s", "solution_without_thinking": r" c=s\think"}[str(arm["context"])]
+    named = {"none": "", "solution": " c=s", "solution_without_thinking": r" c=s\think"}
+    context = named.get(str(arm["context"]), f" c={arm['context']}")
     parts = [str(arm["method"]).upper() + context, "lr " + rate_label(arm["learning_rate"])]
     said = {
         "teacher_update_rate": "fixed teacher" if arm["teacher_update_rate"] == 0 else "EMA {:g}",

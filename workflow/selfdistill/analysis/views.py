@@ -25,10 +25,10 @@ DRAWN: dict[str, tuple[dict[str, Any], ...]] = {
 }
 
 
-def drawn(figure: str, narrow: View) -> Iterator[Mapping[str, Any]]:
+def drawn(figure: str, narrow: object) -> Iterator[Mapping[str, Any]]:
     """What ``figure`` draws of its view, as conditions of `in_view`; Figure 1a: the runs that ``narrow`` says."""
     if figure == "fig_1":
-        yield narrow
+        yield vars(narrow)
     yield from DRAWN.get(figure, ({},))
 
 

@@ -11,7 +11,7 @@ from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError, one_of
 from selfdistill.settings import Among, Count, Distinct, key, sentences, settings
 from selfdistill.training.methods import METHODS
-from selfdistill.training.settings import Context, MethodName, Rate
+from selfdistill.training.settings import CONTEXTS, Context, MethodName, Rate
 from selfdistill.written import read_written
 
 Of = Literal["guidance", "solutions", "sets", "sft", "training", "evaluation"]
@@ -30,7 +30,7 @@ class Cell(_Strict):
     setting: Annotated[str, Among(GUIDANCE)] | None = None
     data: Literal["base", "unguided", "guided", "unguided_unfiltered"] | None = None
     method: Annotated[str, Among(("base", *METHODS))] | None = None
-    context: Context | None = None
+    context: Literal[CONTEXTS] | None = None
     teacher: Literal["fixed", "moving"] | None = None
     thinking: Literal["on", "off"] | None = None
     problems: Literal["whole"] | None = None  # the whole set, where the test is about runs on parts of it

@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,13 @@ METHODS: dict[str, Look] = {
     SDPO: Look("SDPO", GUIDED, "s", (4, 1.2)),
     SDPO_NO_THINK: Look("SDPO", "#009E73", "^", (1.2, 1)),
 }
+# Of contexts of one's own: colour, marker and dashes.
+OWN_LOOKS = (
+    ("#E69F00", "v", (6, 1, 1.2, 1)),
+    ("#56B4E9", "P", (2.5, 1)),
+    ("#8f4a73", "X", (8, 2)),
+    ("#7f7f00", "<", (1.2, 2.5)),
+)
 MOVING = Look("SDPO", "#CC79A7", "D", (4, 1.2, 1.2, 1.2))
 BASE: dict[str, Any] = {"color": INK, "linewidth": 0.9}
 TO_BASE = "_difference_to_base"
@@ -190,6 +198,8 @@ def arm_label(rows: pd.DataFrame, *, teacher: bool = False, top_k: bool = False)
     words = [arm["method"].upper()]
     if arm["context"] in GUIDANCE:
         words.append(GUIDANCE[arm["context"]].short)
+    elif arm["context"] != "none":
+        words.append(f"c = {arm['context']}")
     if arm["teacher_update_rate"] > 0:
         words.append(f"moving teacher (EMA {arm['teacher_update_rate']:g})")
     elif teacher:
@@ -200,11 +210,18 @@ def arm_label(rows: pd.DataFrame, *, teacher: bool = False, top_k: bool = False)
     return ", ".join(words)
 
 
+def method_of(curves: pd.DataFrame) -> pd.Series:
+    """Key of `METHODS` for each row, or the name of a context of one's own."""
+    contexts = curves["context"].replace({"solution_without_thinking": SDPO_NO_THINK})
+    return curves["method"].where(contexts.isin(["none", "solution"]), contexts)
+
+
 def by_method(curves: pd.DataFrame) -> list[Curve]:
-    """One curve per method present, in the order of `METHODS`."""
-    thoughtless = curves["context"] == "solution_without_thinking"
-    methods = curves["method"].where(~thoughtless, SDPO_NO_THINK)
-    found = [(curves[methods == name], look) for name, look in METHODS.items()]
+    """One curve per method present, in the order of `METHODS`; then one per context of one's own, by name."""
+    methods = method_of(curves)
+    own = sorted(set(methods) - METHODS.keys())
+    looks = METHODS | {name: Look("SDPO", *look) for name, look in zip(own, cycle(OWN_LOOKS), strict=False)}
+    found = [(curves[methods == name], look) for name, look in looks.items()]
     return [Curve(rows, replace(look, label=arm_label(rows))) for rows, look in found if len(rows)]
 
 

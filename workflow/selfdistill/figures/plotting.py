@@ -129,6 +129,8 @@ def new_figure(height: float) -> Figure:
 
 def look(name: str, looks: Mapping[str, Look]) -> Look:
     """The `Look` of ``name``; `UserError` with the nearest spelling when there is none."""
+    if looks is SETTINGS and name not in looks:
+        return Look(f"c = {name}", "#7f7f00")  # a context of one's own
     return one_of("look", name, looks)
 
 
@@ -145,7 +147,7 @@ def looks_of(labels: Iterable[str]) -> dict[str, Look]:
 def in_order(names: Iterable[str], looks: Mapping[str, Look]) -> list[str]:
     """The distinct ``names`` in the order of ``looks``; `UserError` for a name without a look."""
     present = {name for name in names if look(name, looks)}
-    return [name for name in looks if name in present]
+    return [*(name for name in looks if name in present), *sorted(present - looks.keys())]
 
 
 Runs = Mapping[str, tuple[str, float]]  # data set and learning rate of fine-tuning runs, by id
@@ -267,7 +269,7 @@ def draw_settings(axes: Axes, frame: pd.DataFrame, settings: Sequence[str], metr
             quoted = rows[rows["origin"] == "quoted"]
             hollow = replace(drawn_as, shape=QUOTED.shape)
             draw_points(axes, position + 0.28, quoted, hollow, quoted=True)
-    labels = [SETTINGS[setting].label.replace(" (", "\n(") for setting in settings]
+    labels = [look(setting, SETTINGS).label.replace(" (", "\n(") for setting in settings]
     axes.set_yticks(range(len(settings)), labels, linespacing=1.05)
     axes.set_ylim(len(settings) - 0.4, -0.6)
 

@@ -1,6 +1,6 @@
 """The context c of each guidance setting (Section 3), and the prompts that carry it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -10,11 +10,13 @@ from selfdistill import entries
 from selfdistill.errors import UserError
 from selfdistill.generation.requests import Prompt
 from selfdistill.prompts import (
+    filled,
     guided_prompt,
     prompt_opens_thinking,
     remove_thinking,
     render,
     render_shortened,
+    shows_solution,
     user_prompt,
 )
 from selfdistill.settings import Among, key, settings
@@ -26,6 +28,7 @@ class Context:
 
     text: str
     sample: int
+    template: str | None = None  # a user turn of one's own that shows it
 
 
 def first_correct(traces: pd.DataFrame) -> dict[str, Context]:
@@ -76,6 +79,7 @@ class Guidance:
     )
     choose: Annotated[str, Among(CHOICES)] = key("first_correct", doc="Which response of each problem is the context.")
     drop_thinking: bool = key(False, doc="Show only what follows the thinking.")
+    template: str | None = key(None, doc="A user turn of one's own in place of the authors' words (`contexts`).")
 
 
 # Section 3. s comes from the rollouts that selected the problems, y~ from solution-guided generation: "unselected"
@@ -89,6 +93,12 @@ GUIDANCE: dict[str, Guidance] = {
 }
 
 
+def templated(template: str) -> Guidance:
+    """The setting that shows s in a template of one's own; one that shows no solution takes what there is."""
+    choose = "first_correct" if shows_solution(template) else "first"
+    return Guidance("selection", choose, template=template)
+
+
 def contexts_for(guidance: Guidance, traces: pd.DataFrame | None, *, opened: bool) -> dict[str, Context] | None:
     """Context by problem_id under ``guidance``; ``traces`` are those that provide it."""
     if guidance.provided_by is None:
@@ -96,6 +106,8 @@ def contexts_for(guidance: Guidance, traces: pd.DataFrame | None, *, opened: boo
     if traces is None:
         raise UserError(f"the context comes from the traces of '{guidance.provided_by}', and none are given")
     chosen = entries.load("choice of a context", guidance.choose, CHOICES)(traces)
+    if guidance.template is not None:
+        chosen = {problem: replace(context, template=guidance.template) for problem, context in chosen.items()}
     return without_thinking(chosen, opened=opened) if guidance.drop_thinking else chosen
 
 
@@ -115,13 +127,19 @@ def build_prompts(
     lacks its context, or does not fit even without.
     """
     prompts = []
-    for problem_id, problem in zip(problems["problem_id"], problems["problem"], strict=True):
+    for row in problems.itertuples(index=False):
+        problem_id, asked = row.problem_id, user_prompt(row.problem, instruction)
         if contexts is not None and problem_id not in contexts:
             raise UserError(f"problem {problem_id} has no correct response to serve as its context")
         context = contexts[problem_id] if contexts is not None else None
+        turn = partial(_user_turn, asked, context is not None)
+        if context is not None and context.template is not None:
+            turn = partial(filled, context.template, asked, row.answer)
+            if not shows_solution(context.template):
+                context = None
         ids, given = render_shortened(
             tokenizer,
-            partial(_user_turn, user_prompt(problem, instruction), context is not None),
+            turn,
             context.text if context else "",
             max_tokens=max_prompt_tokens,
             what=f"the prompt of problem {problem_id}",

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from selfdistill import models
+from selfdistill.generation import progress
 from selfdistill.generation.drafts import Drafts, accept
 from selfdistill.generation.picking import Uniforms, Warp, pick, warper
 from selfdistill.generation.requests import Completion, Row, Sampling
@@ -130,6 +131,7 @@ class _Batch:
         drawn, logps = pick(warp, torch.from_numpy(logits), uniforms, self.sampling.temperature)
         accept(drawn, logps, fed, sizes, self.is_end, numbers, self.tokens, self.logps, self.counts, ended)
         self.drafts.learn(self.tokens, numbers, before, self.counts[numbers])
+        progress.count(int((self.counts[numbers] - before).sum()))
         return ended
 
     def _feed(self, fed: np.ndarray, sizes: np.ndarray, numbers: np.ndarray, slots: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Samples and grades the responses of one model, for selection, guidance, SFT sets and evaluation alike."""
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import pandas as pd
 
 from selfdistill import models
-from selfdistill.generation import Sampling, generate, traces
+from selfdistill.generation import Sampling, first_words, generate, traces
 from selfdistill.generation.contexts import Context, Guidance, build_prompts, contexts_for, opens_thinking
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
@@ -23,6 +24,8 @@ from selfdistill.parameters import (
     WorkDir,
     Workers,
 )
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Sampler:
             workers=self.workers,
             first_sample=first_sample,
         )
-        return traces.annotate(
+        found = traces.annotate(
             generated,
             problems,
             study=self.study,
@@ -105,6 +108,9 @@ class Sampler:
             opened=self.opened,
             workers=self.workers,
         )
+        place = "" if step is None else f" after step {step}"
+        LOG.info("%s, %s%s, %s: %s", self.model_name, self.run, place, setting, first_words.shares(found))
+        return found
 
     def evaluate(
         self, problems: pd.DataFrame, asked: Asked, *, benchmark: str, step: int | None = None

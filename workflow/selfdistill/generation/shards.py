@@ -16,17 +16,17 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import astuple, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from selfdistill import models
 from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError, one_of
 from selfdistill.files import atomic_path, sha256_text
+from selfdistill.generation import progress
 from selfdistill.generation.requests import Engine, Prompt, Row, Sampling, check_engine, sample_seed
 
 BLOCK = 8  # samples of a problem in one shard: the paper's number of rollouts
@@ -159,13 +159,9 @@ def _sample_all(jobs: list[Job], request: Request, max_model_len: int, workers: 
     if not jobs:
         return
     total = sum(job.size for job in jobs)
-    with tqdm(total=total, desc=f"sampling {request.stream}", unit="response", mininterval=2) as bar:
-        tokens = 0
-        for responses, count in _map(partial(_sample_shard, request, max_model_len), jobs, workers):
-            tokens += count
-            bar.update(responses)
-            elapsed = max(bar.format_dict["elapsed"], 1e-9)
-            bar.set_postfix_str(f"{tokens / elapsed:.0f} tokens/s", refresh=False)
+    with progress.shown(f"sampling {request.stream}", total, request.sampling.max_tokens) as bar:
+        for responses, tokens in _map(partial(_sample_shard, request, max_model_len), jobs, workers):
+            bar.finished(responses, tokens)
 
 
 def _map(sample: Callable[[Job], tuple[int, int]], jobs: list[Job], workers: int) -> Iterator[tuple[int, int]]:
@@ -186,11 +182,13 @@ def _map(sample: Callable[[Job], tuple[int, int]], jobs: list[Job], workers: int
 def _pool(workers: int) -> ProcessPoolExecutor:
     """Processes that stay until this one ends: they load torch and the model once, not at every call."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    start, counter = _start, progress.shared_counter()
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=start, initargs=(counter,))
 
 
-def _end_with_parent() -> None:
-    """Without this, the processes of a killed parent would wait for work forever."""
+def _start(counter: Any) -> None:
+    """Count tokens with the parent, and end with it: its processes would wait for work forever."""
+    progress.count_in(counter)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

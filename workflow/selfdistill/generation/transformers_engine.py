@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
+from selfdistill.generation import progress
 from selfdistill.generation.drafts import Drafts
 from selfdistill.generation.picking import Uniforms, pick, warper
 from selfdistill.generation.qwen3_engine import sample_rows
@@ -127,6 +128,7 @@ class ModelSampler:
                         ended[row] = (token,)
                     else:
                         sampled[row].append(token)
+            progress.count(int(alive.sum()))
             alive &= ~at_end
             if step + 1 == sampling.max_tokens or not alive.any():
                 break

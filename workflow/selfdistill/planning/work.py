@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selfdistill import study, tables
+from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.planning.assumptions import Assumptions
 from selfdistill.planning.dag import Job
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
+from selfdistill.problems.readers import rows_at_most
 from selfdistill.study import BASE
 from selfdistill.training.settings import TRAINED, Run
 
@@ -51,16 +53,23 @@ class Study(study.Study):
     root: Path = Path()
 
     def problem_count(self, problem_set: str, at_most: int | None = None) -> Range:
-        """Problems in a set: as configured, else as loaded, else as published."""
+        """Problems in a set: as configured, else as loaded, else as its file has rows, else as published."""
         loaded = self.root / self.problems(problem_set)
         size = self.config.problem_sets[problem_set].size
         if size is not None:
             found = exactly(size)
         elif loaded.is_file():
             found = exactly(tables.rows(loaded, "problems"))
+        elif (listed := self._listed(problem_set)) is not None:
+            found = exactly(listed)
         else:
             found = self.assumed.known_size(problem_set)
         return found if at_most is None else found.map(lambda number: min(number, at_most))
+
+    def _listed(self, problem_set: str) -> int | None:
+        """Rows of a set's file, where that is there."""
+        file = self.config.problem_sets[problem_set].file
+        return rows_at_most(file) if file is not None and file.is_file() else None
 
     def own_count(self, run: Run) -> int:
         """Problems that a run trains on and is evaluated on."""
@@ -142,7 +151,8 @@ def _bounds(value: Range) -> tuple[float, float, float]:
 
 def _sample_guidance(wildcards: Wildcards, study: Study) -> Work:
     responses = exactly(study.config.selection.target * study.config.guidance.samples)
-    return _drawn(responses, _collected(wildcards["setting"], wildcards, study), study)
+    setting = wildcards["setting"] if wildcards["setting"] in GUIDANCE else "solution"
+    return _drawn(responses, _collected(setting, wildcards, study), study)
 
 
 def _collect_correct(wildcards: Wildcards, study: Study) -> Work:

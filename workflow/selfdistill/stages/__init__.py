@@ -8,7 +8,7 @@ Stages import what they need when they run: one that samples nothing does not lo
 from selfdistill.stages.registry import EXPORT, QUESTION, STAGES, STEP, UPKEEP, Stage
 from selfdistill.stages.problems import load_problems
 from selfdistill.stages.models import pretrain_model, register_model, share_model
-from selfdistill.stages.traces import evaluate_model, sample_guidance, select_borderline
+from selfdistill.stages.traces import check_model, evaluate_model, sample_guidance, select_borderline
 from selfdistill.stages.sft import build_sft_sets, collect_correct, list_sft_runs, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
 from selfdistill.stages.tables import gather_spread, make_curves, make_figure_curves, make_table_1, make_table_2
@@ -24,8 +24,8 @@ from selfdistill.stages.claims import (
 )
 from selfdistill.stages.inspection import compare, diff, draw, explain, fingerprint, plan, trace, verify
 from selfdistill.stages.exports import export_inspect, export_logbook, export_tensorboard
-from selfdistill.stages.upkeep import archive, bundle_provenance, document_config, prefetch, resolve_revisions
-from selfdistill.stages.upkeep import show_numbers, show_verdicts
+from selfdistill.stages.upkeep import archive, bundle_provenance, document_config, new_study, prefetch
+from selfdistill.stages.upkeep import resolve_revisions, show_numbers, show_verdicts
 # isort: on
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "build_reading_room",
     "build_sft_sets",
     "bundle_provenance",
+    "check_model",
     "collect_correct",
     "compare",
     "diff",
@@ -65,6 +66,7 @@ __all__ = [
     "make_table_2",
     "make_table_3",
     "make_table_released",
+    "new_study",
     "plan",
     "prefetch",
     "pretrain_model",

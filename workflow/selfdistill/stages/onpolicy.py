@@ -37,6 +37,7 @@ def train_onpolicy(
     enable_thinking: EnableThinking = None,
     mirrors: Annotated[Sequence[str], "Services that step metrics are also sent to."] = (),
     engine: Engine = "transformers",
+    template: Annotated[str | None, "Template of the run's context, where that is one of your own."] = None,
     work_dir: WorkDir,
     out_models: Annotated[Out, "Folder of the models along training."],
     out_steps: Out,
@@ -61,6 +62,7 @@ def train_onpolicy(
         work_dir=work_dir,
         mirrors=list(mirrors),
         engine=engine,
+        template=template,
     )
     if processes.is_main():
         tables.write(rollouts, out_rollouts, "traces")

@@ -1,12 +1,16 @@
 """Section 3 and evaluation: what models say."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+from selfdistill.generation import first_words
 from selfdistill.generation.contexts import Guidance
 from selfdistill.generation.sampler import Asked, Sampler
 from selfdistill.generation.selection import SelectionSettings
-from selfdistill.parameters import Contexts, Out, Problems, Samples, Setting
+from selfdistill.parameters import Contexts, Out, Problems, ResponseTable, Samples, Setting
 from selfdistill.stages.registry import STEP, stage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @stage(STEP)
@@ -17,13 +21,15 @@ def select_borderline(
     from selfdistill import tables
     from selfdistill.generation.selection import select_borderline as select
 
-    chosen, traces = select(
-        tables.read(problems, "problems"),
-        lambda some: sampler.sample(
-            some, selection.rollouts, stage="selection", setting="unguided", stream="selection"
-        ),
-        selection,
-    )
+    pool = tables.read(problems, "problems")
+
+    def sample(some: "pd.DataFrame") -> "pd.DataFrame":
+        found = sampler.sample(some, selection.rollouts, stage="selection", setting="unguided", stream="selection")
+        if some.index[0] == pool.index[0]:  # the first batch says whether the model is worth the others
+            first_words.check_solved(found, some, max_tokens=sampler.sampling.max_tokens)
+        return found
+
+    chosen, traces = select(pool, sample, selection)
     tables.write(chosen, out_problems, "problems")
     tables.write(traces, out_traces, "traces")
 
@@ -63,3 +69,23 @@ def evaluate_model(
 
     traces = sampler.evaluate(tables.read(problems, "problems"), asked, benchmark=benchmark)
     tables.write(traces, out, "traces")
+
+
+@stage(STEP)
+def check_model(
+    *, traces: ResponseTable, problems: Problems, max_tokens: Annotated[int, "Longest response, in tokens."], out: Out
+) -> None:
+    """Look at a base model's first evaluation: one that writes no answer in a box is not worth training."""
+    import logging
+
+    from selfdistill import tables
+    from selfdistill.errors import UserError
+    from selfdistill.files import write_text
+
+    found = tables.read(traces, "traces")
+    first_words.check_boxed(found, max_tokens=max_tokens)
+    try:
+        first_words.check_solved(found, tables.read(problems, "problems"), max_tokens=max_tokens)
+    except UserError as error:  # a benchmark may be too hard for a model that learns all the same
+        logging.warning("%s", error)
+    write_text(out, f"{first_words.shares(found)}\n")

@@ -78,3 +78,18 @@ def archive(results: ResultsFolder, *, out: Out) -> None:
     from selfdistill.records import archive as archiving
 
     print(f"{out}: {archiving.archive(results, Path.cwd(), out)} files")
+
+
+@stage(UPKEEP)
+def new_study(
+    *,
+    model: Annotated[str, "A folder with a saved model, or a repository of the hub (REPO, or REPO@COMMIT)."],
+    problems: Annotated[Path, "File of problems with answers, to select from and to train on."],
+    benchmarks: Annotated[list[Path], "Files of problems with answers, to evaluate on; the hardest last."],
+    out: Annotated[Path, "The configuration, a new file."] = Path("mine.yaml"),
+) -> None:
+    """Write a small, complete configuration for a model and data of one's own, after looking at them."""
+    from selfdistill import new_study as writing
+
+    writing.write(model, problems, benchmarks, out)
+    print(f"{out}: look at the lines that say EDIT, then `snakemake --configfile {out} --dry-run`")

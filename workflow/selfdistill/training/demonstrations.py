@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from selfdistill.errors import one_of
-from selfdistill.prompts import remove_thinking, render_shortened, sdpo_reprompt
+from selfdistill.prompts import filled, remove_thinking, render_shortened, sdpo_reprompt, shows_solution
 from selfdistill.training.rollouts import groups_of
 
 
@@ -55,8 +55,12 @@ def teacher_prompt(
     opened: bool,
     max_tokens: int,
     enable_thinking: bool | None,
+    template: str | None = None,
+    answer: str = "",
 ) -> TeacherPrompt:
     """The student's user turn ``user_text`` with a demonstration in it, rendered as the student's prompt is.
+
+    A ``template`` (`prompts.filled`) stands in place of the authors' words, and may show the right ``answer`` as well.
 
     ``demonstration`` is a response's text without its end token. ``without_thinking`` (c = s without think) leaves
     its answer part: nothing, where the thinking never closes (the authors' ray_trainer.py:651-662 shows such a
@@ -67,12 +71,14 @@ def teacher_prompt(
     not fit without any demonstration.
     """
     shown = remove_thinking(demonstration, opened=opened).strip() if without_thinking else demonstration
+    words = partial(sdpo_reprompt, user_text) if template is None else partial(filled, template, user_text, answer)
     token_ids, kept = render_shortened(
         tokenizer,
-        partial(sdpo_reprompt, user_text),
+        words,
         shown,
         max_tokens=max_tokens,
         what="the teacher's prompt",
         enable_thinking=enable_thinking,
     )
-    return TeacherPrompt(tuple(token_ids), shortened=kept != shown, empty=not kept)
+    empty = not kept and (template is None or shows_solution(template))
+    return TeacherPrompt(tuple(token_ids), shortened=kept != shown, empty=empty)

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback
 
 from selfdistill import models, processes
 from selfdistill.code_digest import code_digest
-from selfdistill.errors import one_of
+from selfdistill.errors import UserError, one_of
 from selfdistill.files import sha256_text
 from selfdistill.generation import contexts
 from selfdistill.generation.requests import Sampling
@@ -26,7 +26,7 @@ from selfdistill.training.checkpoints import run_to_end
 from selfdistill.training.metrics import ProgressCallback, on_policy_tables
 from selfdistill.training.prompt_stream import prompt_stream, training_set
 from selfdistill.training.rollouts import RolloutRecord
-from selfdistill.training.settings import OnPolicySettings, Run, check_mirrors
+from selfdistill.training.settings import CONTEXTS, OnPolicySettings, Run, check_mirrors
 from selfdistill.training.trainer import OnPolicyTrainer, StepCallback
 
 ENGINES = ("transformers", "vllm")
@@ -46,6 +46,7 @@ def train_onpolicy(
     work_dir: Path,
     mirrors: list[str],
     engine: str = "transformers",
+    template: str | None = None,
     checkpoint_seconds: float = 5.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train the model at ``manifest``; models of `checkpoint_steps` are left in ``out_dir``/step-N.
@@ -57,7 +58,10 @@ def train_onpolicy(
 
     ``engine``: "transformers" samples with the model that is trained; "vllm" with a copy that shares the GPU, asleep
     while the model is updated. vLLM has its own random numbers: an interrupted run samples others from there on.
+    ``template``: that of the run's context, which a context of another name than `CONTEXTS` needs.
     """
+    if template is None and run.context not in (None, *CONTEXTS):
+        raise UserError(f"the context '{run.context}' needs its template; those without one: {', '.join(CONTEXTS)}")
     one_of("engine", engine, ENGINES)
     method = methods.load(run.method)
     method.check(run, settings)
@@ -69,7 +73,7 @@ def train_onpolicy(
         models.fingerprint(manifest),
         code_digest(f"{__name__}:train_onpolicy"),
         code_digest(methods.METHODS[run.method]),
-        [enable_thinking, engine],
+        [enable_thinking, engine, *([] if template is None else [template])],
         [as_json(part) for part in (run, settings, sampling)],
         [examples[number] for number in order],
     ]
@@ -86,6 +90,7 @@ def train_onpolicy(
         enable_thinking=enable_thinking,
         opened=contexts.opens_thinking(tokenizer, enable_thinking=enable_thinking),
         record=record,
+        template=template,
         model=models.load_model(manifest, dtype="bfloat16" if settings.lora_rank and on_gpu else "float32"),
         args=trainer_arguments(
             run,

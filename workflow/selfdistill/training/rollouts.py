@@ -4,7 +4,7 @@ A group is the rollouts of one prompt instance, consecutive in a step.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +27,7 @@ class Step:
     prompt_sha256: list[str]
     seeds: list[int]
     completions: list[Completion]
+    answers: list[str] = field(default_factory=list)  # the right ones, once they are graded
     table: pd.DataFrame | None = None  # once they are graded: rows of the `traces` schema
 
     @property

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from selfdistill import models
+from selfdistill.prompts import shows_solution
 from selfdistill.training.demonstrations import TeacherPrompt, choose_demonstrations, teacher_prompt
 from selfdistill.training.losses import distillation_terms, truncated_ratio
 from selfdistill.training.method import Method
@@ -98,20 +99,22 @@ class Sdpo(Method):
             rollouts["context_sample"] = pd.Series(chosen, dtype="Int32")
             own = [chosen[place] for place in step.places]
             shown = [
-                None if number is None else self._teacher_prompt(text, rollouts["response"][number])
-                for text, number in zip(step.user_texts, own, strict=True)
+                self._teacher_prompt(text, answer, None if number is None else rollouts["response"][number])
+                for text, answer, number in zip(step.user_texts, step.answers, own, strict=True)
             ]
             prompts = [
                 list(prompt.token_ids) if prompt else student
                 for prompt, student in zip(shown, step.prompt_ids, strict=True)
             ]
             device = self.trainer.accelerator.device
-            batch["distilled"] = torch.tensor([number is not None for number in own], device=device)
+            batch["distilled"] = torch.tensor([prompt is not None for prompt in shown], device=device)
             batch["teacher_ids"], batch["teacher_mask"] = self._padded_left(prompts, device)
             self._note_demonstrations([prompt for prompt in shown if prompt])
 
     def _choose(self, step: Step, rollouts: pd.DataFrame) -> list[int | None]:
-        """For each rollout of the step the one that is its demonstration."""
+        """For each rollout of the step the one that is its demonstration; none where the context shows no solution."""
+        if not self._shows_solution:
+            return [None] * len(rollouts)
         return choose_demonstrations(
             rollouts["correct"].astype(float).tolist(),
             group_size=self.trainer.num_generations,
@@ -120,15 +123,24 @@ class Sdpo(Method):
             rng=random.Random(f"{self.trainer.seed}:{step.number}"),
         )
 
-    def _teacher_prompt(self, user_text: str, demonstration: str) -> TeacherPrompt:
+    @property
+    def _shows_solution(self) -> bool:
+        return self.trainer.template is None or shows_solution(self.trainer.template)
+
+    def _teacher_prompt(self, user_text: str, answer: str, demonstration: str | None) -> TeacherPrompt | None:
+        """None without the demonstration that the context shows."""
+        if demonstration is None and self._shows_solution:
+            return None
         return teacher_prompt(
             self.trainer.processing_class,
             user_text,
-            demonstration,
+            demonstration or "",
             without_thinking=self.run.context == "solution_without_thinking",
             opened=self.trainer.opened,
             max_tokens=self.settings.max_teacher_tokens,
             enable_thinking=self.trainer.enable_thinking,
+            template=self.trainer.template,
+            answer=answer,
         )
 
     def _note_demonstrations(self, shown: list[TeacherPrompt]) -> None:

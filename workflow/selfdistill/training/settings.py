@@ -4,16 +4,27 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import core_schema
 
 from selfdistill.errors import UserError
 from selfdistill.settings import Among, Count, Distinct, Seed, Tokens, key, settings
 from selfdistill.training.methods import METHODS
 
 MethodName = Annotated[str, Among(METHODS)]
-Context = Literal["solution", "solution_without_thinking"]
+CONTEXTS = ("solution", "solution_without_thinking")  # those that need no template
+
+
+class Context(str):
+    """The name of a context. A type of its own, as the word null is none on the command line."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.str_schema(pattern=r"^[a-z][a-z0-9_]*$", max_length=32)
+
+
 Rate = Annotated[float, Field(gt=0, le=1)]
 AGGREGATIONS = ("authors", "token")
 RELEASED = "-released"  # ends the name of a run that was trained elsewhere
@@ -84,7 +95,10 @@ class Run:
     method: MethodName = key(doc=f"One of {', '.join(f'`{name}`' for name in METHODS)}.", paper="both (Section 5)")
     learning_rate: Rate = key(doc="Constant after warm-up.", paper="GRPO 1e-6, SDPO 1e-5 (authors' run_math_*.sh:42)")
     context: Context | None = key(
-        "solution", doc="SDPO's c: the peer's whole response, or what follows its thinking.", paper="both (Section 5)"
+        "solution",
+        doc="SDPO's c: the peer's whole response (`solution`), what follows its thinking "
+        "(`solution_without_thinking`), or a template of `contexts`.",
+        paper="both (Section 5)",
     )
     teacher_update_rate: Annotated[float, Field(ge=0, le=1)] | None = key(
         0.0,
@@ -140,7 +154,7 @@ class Run:
         sdpo = self.method == "sdpo"
         parts = [
             self.method,
-            "nothink" if self.context == "solution_without_thinking" else "",
+            _context_in_id(self.context),
             f"ema{rate_digits(self.teacher_update_rate)}" if self.teacher_update_rate else "",
             self.problem_set,
             "" if self.problems is None else f"n{self.problems}",
@@ -150,6 +164,10 @@ class Run:
             f"seed{self.seed}",
         ]
         return "-".join(part for part in parts if part)
+
+
+def _context_in_id(context: str | None) -> str:
+    return {None: "", "solution": "", "solution_without_thinking": "nothink"}.get(context, str(context))
 
 
 # Keys of a run that stand in place of a setting that all share, and that its name does not show.

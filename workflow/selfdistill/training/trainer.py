@@ -62,7 +62,7 @@ class OnPolicyTrainer(GRPOTrainer):
     """Trains ``model`` by ``method`` on a data set with the columns prompt, problem_id and answer.
 
     ``initial``: manifest of the model that training starts from, for a method that holds a second one. ``record``
-    keeps every rollout. ``options`` are TRL's.
+    keeps every rollout. ``template``: of the teacher's context, where it is one's own. ``options`` are TRL's.
     """
 
     def __init__(
@@ -76,11 +76,12 @@ class OnPolicyTrainer(GRPOTrainer):
         enable_thinking: bool | None,
         opened: bool,
         record: RolloutRecord,
+        template: str | None = None,
         **options: Any,
     ):
         self.run, self.settings, self.sampling, self.seed = run, settings, sampling, run.seed
         self.enable_thinking, self.opened = enable_thinking, opened
-        self.record = record
+        self.record, self.template = record, template
         self.seconds: dict[str, float] = defaultdict(float)
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
         self._sampled: Step | None = None
@@ -258,6 +259,7 @@ class OnPolicyTrainer(GRPOTrainer):
                 }
             )
             asked = pd.DataFrame({"problem_id": problem_id, "answer": answer}).drop_duplicates("problem_id")
+            step.answers = list(answer)
             step.table = self.record.annotate(generated, asked, step=step.number, opened=self.opened)
         return step.rollouts["correct"].astype(float).tolist()
 

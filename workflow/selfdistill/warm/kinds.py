@@ -26,6 +26,7 @@ KIND = {
     "share-model": "tables",
     "register-model": "tables",
     "build-sft-sets": "tables",
+    "check-model": "tables",
     "list-runs": "tables",
     "list-sft-runs": "tables",
     "list-trained": "tables",

@@ -1,0 +1,158 @@
+"""A configuration for a model and data of one's own: complete, small, and checked before it is written."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from selfdistill import checks
+from selfdistill.claims.statements import read_claims
+from selfdistill.config import Config, read_sections
+from selfdistill.errors import UserError
+from selfdistill.files import write_text
+from selfdistill.models import check_folder, check_template
+from selfdistill.opening import CLAIMS
+from selfdistill.problems import ProblemSet, load_problem_set, pinned_revision
+from selfdistill.problems.revisions import LOCKED
+from selfdistill.study import Study
+from selfdistill.training.settings import TRAINED
+
+TRAIN = "train"
+# Rates and sampling are the authors'; sizes are a start, for a machine with one GPU.
+TEXT = """\
+# A study of {what}. All keys: config/README.md.
+# `snakemake --configfile {file} --dry-run` says what is run, `selfdistill plan --configfile {file}` how long it takes.
+# Look at the lines that say EDIT.
+study: {study}
+complete: true    # nothing of config.yaml is under this file
+engine: transformers    # EDIT: vllm on GPUs
+
+models:
+  {model}: {source}
+
+problem_sets:
+  train: {{source: file, file: {train}}}    # selected from (Section 3), trained on (5, 6)
+{sets}
+
+sampling:    # EDIT max_tokens: long enough for a whole response
+  collect: {{temperature: 0.6, top_p: 0.95, top_k: 20, max_tokens: {tokens}}}
+  train: {{temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: {tokens}}}
+  evaluate: {{temperature: 0.6, top_p: 0.95, top_k: 0, max_tokens: {tokens}}}
+
+selection: {{models: [{model}], problem_set: train, target: {target}, batch: {batch}}}    # EDIT target: problems
+
+sft:
+  models: [{model}]
+  learning_rates: [1.0e-5]    # EDIT
+  responses: {responses}
+  at_least: {target}
+  micro_batch_size: 1
+  max_tokens: {longest}    # a prompt and a response of full length
+
+evaluation: {{benchmarks: {benchmarks}}}
+
+onpolicy:
+  runs:    # EDIT rates, here the authors'
+    - {{model: {model}, method: grpo, learning_rate: 1.0e-6}}
+    - {{model: {model}, method: sdpo, learning_rate: 1.0e-5, context: [solution, solution_without_thinking]}}
+  benchmarks: {{train: {benchmarks}}}
+  steps: 100    # EDIT, with the steps that are evaluated
+  checkpoint_steps: [50, 100]
+  batch_size: 32    # EDIT: prompts per step; paper: 256
+
+figures: {{views: {{fig_3: {{families: [{model}], rates: {{grpo: 1.0e-6, sdpo: 1.0e-5}}}}}}}}
+
+claims:
+  roles:
+    guidance: {{family: {model}}}
+    sft: {{family: {model}}}
+    high_reasoning: {{family: {model}, rates: {{grpo: [1.0e-6], sdpo: [1.0e-5]}}, hardest: {hardest}}}
+"""
+MAX_TOKENS = 4096
+PROMPT_TOKENS = 1024
+MOST_TARGETS, RESPONSES = 100, 8  # problems of Section 3, and correct responses to each in Section 4; as the paper
+SHARE = 4  # of the problems, so many times fewer are asked to be of intermediate difficulty
+
+
+def text(model: str, problems: Path, benchmarks: Sequence[Path], file: Path) -> str:
+    """The configuration that ``file`` is to hold.
+
+    ``model``: a folder, or a repository of the hub, perhaps with its commit (``REPO@COMMIT``). ``problems``: a file of
+    problems to train on, ``benchmarks``: files of problems to evaluate on. `UserError` for what is not there or not
+    readable, and with a line for each fault of the study that comes of it.
+    """
+    name, source = _model(model)
+    sets = _named(benchmarks)
+    number = len(load_problem_set(ProblemSet(source="file", file=problems)))
+    for benchmark in benchmarks:
+        load_problem_set(ProblemSet(source="file", file=benchmark))
+    target = max(1, min(MOST_TARGETS, number // SHARE))
+    written = TEXT.format(
+        what=" ".join(model.split()),
+        file=file,
+        study=re.sub("[^a-z0-9_-]", "-", name.lower()),
+        model=name,
+        source=_flow(source),
+        train=json.dumps(str(problems)),
+        sets="\n".join(f"  {name}: {_flow({'source': 'file', 'file': str(path)})}" for name, path in sets.items()),
+        tokens=MAX_TOKENS,
+        longest=MAX_TOKENS + PROMPT_TOKENS,
+        target=target,
+        batch=min(128, number),
+        responses=RESPONSES * target,
+        benchmarks=f"[{', '.join(sets)}]",
+        hardest=next(reversed(sets)),
+    )
+    _check(written)
+    return written
+
+
+def write(model: str, problems: Path, benchmarks: Sequence[Path], out: Path) -> None:
+    """Write that configuration to ``out``, a new file."""
+    if out.exists():
+        raise UserError(f"{out}: is there already; --out names another file")
+    write_text(out, text(model, problems, benchmarks, out))
+
+
+def _check(written: str) -> None:
+    """`UserError` with the faults that a start with this configuration would be refused for."""
+    sections, faults = read_sections(yaml.safe_load(written))
+    if not faults:
+        study = Study(Config(**sections))
+        faults = checks.faults_of(study, sections, read_claims(CLAIMS), own_environments=False)
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+def _model(model: str) -> tuple[str, Mapping[str, str]]:
+    """A name for the model, and its entry."""
+    if Path(model).exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
+        check_folder(Path(model))
+        check_template(Path(model))
+        return _name(Path(model).resolve().name), {"source": "folder", "folder": model}
+    repo, _, commit = model.partition("@")
+    pinned_revision(repo, commit or LOCKED)
+    return _name(repo.partition("/")[2]), {"source": "hub", "repo": repo, "revision": commit or LOCKED}
+
+
+def _named(files: Iterable[Path]) -> dict[str, Path]:
+    """Each file of problems by a name of its own."""
+    found: dict[str, Path] = {}
+    for file in files:
+        name = _name(file.name.partition(".")[0])
+        taken = {TRAIN, TRAINED, *found}
+        found[name if name not in taken else f"{name}_{len(found) + 1}"] = file
+    return found
+
+
+def _name(given: str) -> str:
+    """The name of a part of a study, which becomes part of paths."""
+    name = re.sub("[^A-Za-z0-9._-]+", "_", given).strip("._-")[:48]
+    return name if re.search("[A-Za-z]", name) else f"own_{name}".rstrip("_")
+
+
+def _flow(entry: Mapping[str, str]) -> str:
+    """An entry as YAML on one line; a text in quotes, which may hold anything."""
+    return "{" + ", ".join(f"{key}: {json.dumps(value)}" for key, value in entry.items()) + "}"
