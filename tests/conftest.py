@@ -1,7 +1,13 @@
 """Of all tests: libraries compute as in jobs."""
 
+import gc
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))  # vLLM's environment does not have the library
 import selfdistill  # noqa: F401 (holds them, before a test imports numpy)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: every training ends with a look for garbage, which took longer than many a step."""
+    gc.freeze()

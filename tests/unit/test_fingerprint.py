@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kernel_digests import OTHER_PROCESSOR
 from selfdistill import environment
 from selfdistill.errors import UserError
 from selfdistill.records import fingerprint, machine
@@ -20,8 +22,7 @@ portable = pytest.mark.skipif(
 ELSEWHERE = {
     "MKL_CBWR": "AVX512",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "NUMBA_CPU_NAME": "haswell",
-    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse4.1,+sse4.2,+ssse3,-avx512f",
+    **OTHER_PROCESSOR,
     **{name: "2" for name in environment.VARIABLES if name.endswith("_NUM_THREADS")},
     "ATEN_CPU_CAPABILITY": "default",
     "OPENBLAS_CORETYPE": "Nehalem",
@@ -50,8 +51,9 @@ def test_the_shipped_digests_are_computed_here(tmp_path):
 
 
 @portable
-def test_neither_processes_nor_threads_nor_what_a_shell_has_set_change_any(tmp_path):
-    variables = ELSEWHERE | {"NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+def test_neither_processes_nor_threads_nor_what_a_shell_has_set_change_any(elsewhere, tmp_path):
+    cache = shutil.copytree(elsewhere.cache, tmp_path / "numba")
+    variables = ELSEWHERE | {"NUMBA_CACHE_DIR": str(cache)}
     assert computed(tmp_path, "--workers", "2", **variables) == fingerprint.shipped()
 
 

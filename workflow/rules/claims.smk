@@ -14,6 +14,8 @@ ALL_TRACES = sorted(
         *STUDY.base_evaluations(),
     }
 )
+# What the statements say.
+STATEMENTS = sha256_meaning("config/claims.yaml")
 
 
 rule make_ledger:
@@ -40,7 +42,7 @@ rule make_ledger:
         ENVIRONMENT
     params:
         code=code("make_ledger"),
-        statements=sha256_meaning("config/claims.yaml"),
+        statements=STATEMENTS,
         confidence=FLAGS.confidence(),
         window=FLAGS.window(),
         rollouts=FLAGS.rollouts_per_prompt(),
@@ -69,7 +71,7 @@ rule export_claims:
         ENVIRONMENT
     params:
         code=code("export_claims"),
-        statements=sha256_meaning("config/claims.yaml"),
+        statements=STATEMENTS,
         scale=FLAGS.scale(),
         study=CONFIG.study,
     shell:
@@ -117,7 +119,7 @@ rule render_ledger:
         ENVIRONMENT
     params:
         code=code("render_ledger"),
-        statements=sha256_meaning("config/claims.yaml"),
+        statements=STATEMENTS,
         scale=FLAGS.scale(),
         study=CONFIG.study,
     shell:

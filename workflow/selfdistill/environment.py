@@ -67,6 +67,7 @@ def versions(packages: Iterable[str]) -> str:
     return ", ".join(f"{name} {_version(name)}" for name in sorted(computing))
 
 
+@cache  # stages share most of what they compute with
 def _version(package: str) -> str:
     from importlib import metadata
 
