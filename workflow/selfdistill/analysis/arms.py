@@ -64,10 +64,10 @@ def final_table(
 ) -> pd.DataFrame:
     """What every arm ends at, as a `summary` (artifact "table_onpolicy"): one row label per arm, see `arm_label`.
 
-    Benchmark "training": score, L, E, V and share truncated of the last window of rollouts; each other benchmark, at the
-    last step: L, E, V, share truncated, and avg and pass@k with their changes from the base. The metrics "runs" and "step"
-    say how many runs the numbers average, and where. ``training`` and ``evaluation``: curves; ``usual``: what labels
-    leave out, by default `usual_values` of both.
+    Benchmark "training": score, L, E, V and share truncated of the last window of rollouts; each other benchmark, at
+    the last step: L, E, V, share truncated, and avg and pass@k with their changes from the base. The metrics "runs" and
+    "step" say how many runs the numbers average, and where. ``training`` and ``evaluation``: curves; ``usual``: what
+    labels leave out, by default `usual_values` of both.
     """
     curves = pd.concat([training.assign(benchmark="training"), evaluation], ignore_index=True)
     wanted = curves["metric"].isin(FINAL_TRAINING).where(curves["benchmark"] == "training", False)

@@ -57,8 +57,9 @@ def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, confiden
     """Evaluations of the base model (step 0) and of each checkpoint, in the `curves` schema, per arm and benchmark.
 
     Metrics: avg (percent), L, E, densities, V, truncated, every marker, pass@k, and avg over the problems with the
-    most samples where some have fewer; but for step 0 also the differences to the base of avg, L, E, V, markers and pass@k,
-    taken problem by problem against the base of the run's own model, and the change of avg in percent of the base's.
+    most samples where some have fewer; but for step 0 also the differences to the base of avg, L, E, V, markers and
+    pass@k, taken problem by problem against the base of the run's own model, and the change of avg in percent of the
+    base's.
     ``evaluations``: traces of the runs, and of run "base" of each of their models. On the problems that it trains on
     (benchmark `TRAINED`) each run is set against the base on its own ones. A value is the mean over base models of the
     mean over their runs of the mean over problems. Intervals: see `estimates`; the spread between base models is that

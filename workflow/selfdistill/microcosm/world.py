@@ -48,7 +48,7 @@ class Problem:
         return "Find x with " + " , ".join(f"{name} = {value}" for name, value in self.clues) + " ."
 
 
-_TEXT = re.compile(r"Find x with (m\d+ = \d+(?: , [a-z] = \d+)+) \.")
+_TEXT = re.compile(rf"Find x with (m[1-9]\d? = \d\d?(?: , [{LETTERS}] = \d)+) \.")
 
 
 def parsed(text: str) -> tuple[Clue, ...] | None:

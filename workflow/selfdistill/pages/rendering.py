@@ -39,7 +39,8 @@ def wide(summary: pd.DataFrame, sft_runs: pd.DataFrame) -> pd.DataFrame:
 
     Accuracies have the interval with problems held fixed beside it: ``value [low, high] (low, high)``.
     Many metrics stand below one another, with a column per row. Ratios, pass@k and what V is made of are left to the
-    CSV: with them the table would be wider than a page. ``sft_runs``: the runs among the rows of Table 2 (`sft_runs` schema).
+    CSV: with them the table would be wider than a page. ``sft_runs``: the runs among the rows of Table 2 (`sft_runs`
+    schema).
     """
     in_order = partial(_ranks, sft_runs=sft_runs)
     left_out = summary["metric"].isin([*summaries.RATIOS, *OF_V]) | summary["metric"].str.startswith("pass@")

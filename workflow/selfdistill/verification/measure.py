@@ -7,44 +7,49 @@ import numpy as np
 import numpy.typing as npt
 
 from selfdistill.microcosm import world
-from selfdistill.verification import lexicon
+from selfdistill.verification.lexicon import verifies
 
 # How a microcosm's response concludes: it accepts a number, or guesses one.
-CONCLUSION = re.compile(r"\b(?:so x =|likely) (\d+) \.")
-ACCEPTS = "so"
-CHECK = re.compile(r"\b([a-z]\d*) (\d+) = (\d+) (ok|no)\b")
+_CONCLUSION = re.compile(r"\b(so x =|likely) (\d\d?) \.")
+_ACCEPTS = "so x ="
+_CHECK = re.compile(r"\b([a-z]) (\d\d?) = (\d) (ok|no)\b")
 Flags = npt.NDArray[np.bool_]
 
 
-def measure(problems: Sequence[str], responses: Iterable[str], answers: Iterable[str | None]) -> tuple[Flags, Flags]:
+def measure(problems: Sequence[str], responses: Iterable[str], answers: Sequence[str | None]) -> tuple[Flags, Flags]:
     """Accepted and verified, by response [responses], of the text of its problem, its own and its extracted answer.
 
     In the microcosm an answer is accepted where the response concludes with it instead of guessing, and verified where
     the number satisfies the anchor clue and the last check of every table clue shows it to hold. Elsewhere every
     answer is accepted, and verified where the response says that it verifies (`lexicon`): approximate.
     """
+    responses = list(responses)
     clues = {problem: world.parsed(problem) for problem in dict.fromkeys(problems)}
-    found = [_measured(clues[problem], *given) for problem, *given in zip(problems, responses, answers, strict=True)]
-    flags = np.array(found, dtype=bool).reshape(-1, 2)
-    return flags[:, 0], flags[:, 1]
+    accepted = np.array([answer is not None for answer in answers], dtype=bool)
+    verified = np.zeros(len(accepted), dtype=bool)
+    elsewhere = []
+    for row, (problem, response, answer) in enumerate(zip(problems, responses, answers, strict=True)):
+        if (own := clues[problem]) is None:
+            elsewhere.append(row)
+        else:
+            accepted[row] = accepts(response, answer)
+            verified[row] = accepted[row] and shows(own, response, int(answer))
+    verified[elsewhere] = accepted[elsewhere] & verifies(responses[row] for row in elsewhere)
+    return accepted, verified
 
 
-def _measured(clues: tuple[world.Clue, ...] | None, response: str, answer: str | None) -> tuple[bool, bool]:
-    if answer is None:
-        return False, False
-    if clues is None:
-        return True, lexicon.verifies(response)
-    conclusion = None
-    for conclusion in CONCLUSION.finditer(response):
-        pass
-    if conclusion is None or not conclusion[0].startswith(ACCEPTS) or conclusion[1] != answer.strip():
-        return False, False
-    return True, _shown(clues, response, conclusion[1])
+def accepts(response: str, answer: str | None) -> bool:
+    """Whether a response of the microcosm last concludes with ``answer``, and does not guess it."""
+    conclusions = _CONCLUSION.findall(response)
+    return answer is not None and conclusions[-1:] == [(_ACCEPTS, answer)]
 
 
-def _shown(clues: tuple[world.Clue, ...], response: str, accepted: str) -> bool:
-    """Whether ``response`` shows all ``clues`` to hold for the ``accepted`` number; the anchor is arithmetic."""
-    last = {name: (int(value), verdict) for name, x, value, verdict in CHECK.findall(response) if x == accepted}
-    anchor, *table = clues
-    holds = world.value(anchor[0], int(accepted)) == anchor[1]
-    return holds and all(last.get(name) == (value, "ok") for name, value in table)
+def shows(clues: tuple[world.Clue, ...], response: str, accepted: int) -> bool:
+    """Whether the last checks of the number ``accepted`` in ``response`` show all ``clues`` to hold.
+
+    The anchor is arithmetic and need not be checked.
+    """
+    number = str(accepted)
+    last = {name: (int(value), verdict) for name, x, value, verdict in _CHECK.findall(response) if x == number}
+    (anchor, rest), *table = clues
+    return world.value(anchor, accepted) == rest and all(last.get(name) == (value, "ok") for name, value in table)
