@@ -44,7 +44,7 @@ PHRASES = (
     # It agrees with something known apart from it.
     r"\b(?:checks out|check out|holds up|still holds|really (?:is|holds|works|does)|tallies)\b",
     r"\b(?:matches|agrees? with|(?:is|are) consistent with) (?:the|our|my|what|exactly)\b|[,:] matches\b",
-    r"\b(?:both|all) (?:\w+ )?(?:sides|values|conditions|equations|approaches|methods|clues)"
+    r"\b(?:both|all) (?:\w{1,12} )?(?:sides|values|conditions|equations|approaches|methods|clues)"
     r" (?:check|equal|agree|match|hold|are satisfied)",
     r"\b(?:exactly|just|precisely) (?:what|as|the \w{1,12} (?:size|value|number))\b",
     r"\bas (?:required|expected|desired|claimed|stated|needed|wanted|predicted|it (?:should|must))(?:[.,!)]|$)",
