@@ -68,6 +68,8 @@ def rows(random: np.random.Generator, problems: pa.Array, said: pa.Array, settin
         "finish_reason": pa.array(["stop", "length"]).take((random.random(number) < 0.1).astype(int)),
         "answer": pa.repeat("17", number),
         "correct": random.random(number) < np.repeat(random.random(len(problems)), SAMPLES),
+        "accepted": random.random(number) < 0.8,
+        "verified": random.random(number) < 0.4,
     }
     for name in [name for mode in tables.COUNT_MODES for name in tables.MARKER_COLUMNS[mode]]:
         columns[name] = random.poisson(3, number).astype(np.int32)

@@ -646,7 +646,9 @@ def traces(
             frame[column] = 1 if column.startswith(("substring", "word")) or column == "response_tokens" else "x"
     correct = frame["sample"] % 2 == 0
     length = 10 * (frame["step"].fillna(1).astype(int))
-    return frame.assign(model=model, run=run, setting=setting, correct=correct, response_tokens=length)
+    return frame.assign(
+        model=model, run=run, setting=setting, correct=correct, response_tokens=length, accepted=True, verified=correct
+    )
 
 
 RUNS = pd.DataFrame(

@@ -37,11 +37,15 @@ TWO = run_table({"model": "m", "run": "a"}, {"model": "n", "run": "a", "seed": 1
 
 
 def traces(rows, *, stage="training"):
-    """Traces from (model, run, step, problem, correct, tokens, wait as substring, wait as word, finish)."""
+    """Traces from (model, run, step, problem, correct, tokens, wait as substring, wait as word, finish).
+
+    Every answer is accepted, and verified where it is right.
+    """
     names = ["model", "run", "step", "problem_id", "correct", "response_tokens"]
     frame = pd.DataFrame(rows, columns=[*names, "substring_wait", "word_wait", "finish_reason"])
     zero = [c for columns in tables.MARKER_COLUMNS.values() for c in columns if c not in frame]
     frame = frame.assign(study="s", stage=stage, setting=frame["run"], sample=range(len(frame)))
+    frame = frame.assign(accepted=True, verified=frame["correct"])
     return frame.assign(step=frame["step"].astype("Int32"), **dict.fromkeys(zero, 0))
 
 
@@ -91,6 +95,9 @@ def test_windows_of_training_by_hand():
         "E_substring": 3,
         "E_word": 1.5,
         "truncated": 0.25,
+        "accepted": 1,
+        "verified": 0.75,
+        "V": 0.75,
         "E_per_1000_tokens_substring": 1000 * 12 / 100,
         "E_per_1000_tokens_word": 1000 * 6 / 100,
     }
@@ -117,13 +124,29 @@ def test_a_problem_drawn_twice_in_a_window_counts_twice():
 
 def test_responses_without_tokens_have_no_density():
     table = curves.training_curves(ROLLOUTS.assign(response_tokens=0), ONE, window=3, confidence=LEVEL)
-    assert set(table["metric"]) == set(summaries.MEANS)
+    assert set(table["metric"]) == {*summaries.MEANS, "V"}
 
 
 def test_training_rows_fit_the_schema(tmp_path):
     table = curves.training_curves(ROLLOUTS, ONE, window=1, confidence=LEVEL)
     tables.write(table, tmp_path / "curves.parquet", "curves")
-    assert len(tables.read(tmp_path / "curves.parquet", "curves")) == 3 * 7
+    assert len(tables.read(tmp_path / "curves.parquet", "curves")) == 3 * 10
+
+
+def test_v_of_a_window_is_of_its_accepted_answers():
+    """Steps 1 and 2: of p one answer is accepted and not verified, of q both are accepted and one verified."""
+    rollouts = ROLLOUTS.assign(
+        accepted=[True, False, True, True, False, False], verified=[False, False, True, False, False, False]
+    )
+    table = curves.training_curves(rollouts, ONE, window=2, confidence=LEVEL)
+    row = line(table, step=2, metric="V")
+    assert row["value"] == pytest.approx(1 / 3)
+    # By problem, in units of the three quarters accepted, half the rollouts each: p 0 of .25, q .25 of .5.
+    assert bounds(row) == pytest.approx(
+        t_interval([1 / 3 + 2 * (0 - 0.25 / 3) / 0.75, 1 / 3 + 2 * (0.25 - 0.5 / 3) / 0.75])
+    )
+    assert "V" not in set(table.loc[table["step"] == 3, "metric"])
+    assert line(table, step=3, metric="accepted")["value"] == 0
 
 
 def test_replicates_are_pooled_whatever_their_rollouts():
@@ -263,12 +286,38 @@ def test_evaluation_holds_every_metric_and_no_difference_of_the_base_to_itself(t
     own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 10, EASY_BASE))
     table = curves.evaluation_curves(own, ONE, confidence=LEVEL)
     passes = {"pass@2", "pass@4"}  # of four samples
-    plain = {"avg", "L", "E_substring", "E_word", "truncated", *summaries.DENSITIES, *summaries.MARKER_MEANS, *passes}
+    plain = {*curves.EVALUATED, *summaries.TOTALS} - {"pass@8", "pass@16", "avg_deep"}
+    assert {"avg", "L", "E_word", "truncated", "V", "accepted", "verified", *passes} < plain
     assert set(table.loc[table["step"] == 0, "metric"]) == plain
-    differences = {"avg", "L", "E_substring", "E_word", *summaries.MARKER_MEANS, *passes}
+    differences = {"avg", "L", "E_substring", "E_word", "V", *summaries.MARKER_MEANS, *passes}
     changes = {f"{n}_difference_to_base" for n in differences} | {"avg_relative_to_base"}
     assert set(table.loc[table["step"] == 10, "metric"]) == plain | changes
     tables.write(table, tmp_path / "curves.parquet", "curves")
+
+
+def test_v_and_its_difference_to_the_base_by_hand():
+    """Accepted and verified of four: base, of p three and one, of q four and three; run, two and none, two and one."""
+    own = evaluations(("m", "base", None, EASY_BASE), ("m", "a", 10, EASY_BASE))
+    marks = {("base", "p"): (3, 1), ("base", "q"): (4, 3), ("a", "p"): (2, 0), ("a", "q"): (2, 1)}
+    limits = [marks[pair] for pair in zip(own["run"], own["problem_id"], strict=True)]
+    number = own.groupby(["run", "problem_id"]).cumcount()
+    own = own.assign(accepted=number < [a for a, _ in limits], verified=number < [v for _, v in limits])
+    table = curves.evaluation_curves(own, ONE, confidence=LEVEL)
+    assert line(table, step=0, metric="V")["value"] == pytest.approx(4 / 7)
+    assert line(table, step=10, metric="V")["value"] == pytest.approx(1 / 4)
+    difference = line(table, step=10, metric="V_difference_to_base")
+    assert difference["value"] == pytest.approx(1 / 4 - 4 / 7)
+    # Each ratio is made linear at its value, then subtracted problem by problem.
+    before = [4 / 7 + (verified - 4 / 7 * accepted) / 0.875 for accepted, verified in ((0.75, 0.25), (1, 0.75))]
+    after = [1 / 4 + (verified - 1 / 4 * accepted) / 0.5 for accepted, verified in ((0.5, 0), (0.5, 0.25))]
+    assert bounds(difference) == pytest.approx(t_interval([a - b for a, b in zip(after, before, strict=True)]))
+    for run, left in (("base", {10}), ("a", {0})):
+        table = curves.evaluation_curves(
+            own.assign(accepted=own["accepted"] & (own["run"] != run)), ONE, confidence=LEVEL
+        )
+        assert set(table.loc[table["metric"] == "V", "step"]) == left
+        assert "V_difference_to_base" not in set(table["metric"])
+        assert line(table, step=10, metric="avg_difference_to_base")["value"] == 0
 
 
 def test_each_run_is_set_against_its_base_model_on_the_problems_that_it_trains_on():

@@ -122,6 +122,8 @@ def traces(*responses: tuple[str, bool], model: str) -> pd.DataFrame:
             "finish_reason": "stop",
             "answer": "17",
             "correct": [correct for _, correct in responses],
+            "accepted": True,
+            "verified": [correct for _, correct in responses],
         }
     )
     for mode in tables.COUNT_MODES:

@@ -35,6 +35,8 @@ def traces():
             "finish_reason": random.choice(["stop", "length"], number),
             "answer": "1",
             "correct": random.random(number) < 0.4,
+            "accepted": random.random(number) < 0.7,
+            "verified": random.random(number) < 0.5,
         }
     )
     counts = {name: random.integers(0, 9, number) for name in responses.MARKER_MEANS}

@@ -14,11 +14,12 @@ SHOWN = {"family": "f", "confidence": 0.95}
 
 
 def traces(rows, *, setting="unguided", model="m"):
-    """Traces from (problem, sample, correct, tokens, wait as substring, wait as word, finish)."""
+    """Traces from (problem, sample, correct, tokens, wait as substring, wait as word, finish); none is accepted."""
     names = ["problem_id", "sample", "correct", "response_tokens", "substring_wait", "word_wait", "finish_reason"]
     frame = pd.DataFrame(rows, columns=names)
     zero = [c for columns in tables.MARKER_COLUMNS.values() for c in columns if c not in names]
-    return frame.assign(study="s", model=model, stage="x", setting=setting, **dict.fromkeys(zero, 0))
+    fixed = {"study": "s", "model": model, "stage": "x", "setting": setting, "accepted": False, "verified": False}
+    return frame.assign(**fixed, **dict.fromkeys(zero, 0))
 
 
 A = traces(
@@ -73,6 +74,33 @@ def test_table_1_by_hand():
     measured = table[table["origin"] == "measured"]
     assert set(measured["problems"]) == {2} and set(measured["samples"]) == {4}
     assert (measured["low"] <= measured["value"]).all() and (measured["value"] <= measured["high"]).all()
+
+
+V_A = A.assign(accepted=[True, True, True, False], verified=[True, False, True, False])
+
+
+def test_v_is_a_ratio_of_shares_over_problems():
+    """Of p both answers are accepted and one is verified, of q one is accepted and verified."""
+    nothing = A.assign(setting="solution")
+    table = table_1({"unguided": V_A, "solution": nothing}, V_A)
+    row = table[(table["row"] == "unguided") & (table["metric"] == "V")].iloc[0]
+    assert row["value"] == pytest.approx((0.5 + 0.5) / (1 + 0.5))
+    # Around the ratio 2/3, in units of the accepted .75: p is .5 - 2/3 off, q is .5 - 1/3.
+    assert (row["low"], row["high"]) == pytest.approx(t_interval([2 / 3 + off / 0.75 for off in (-1 / 6, 1 / 6)]))
+    assert value(table, metric="accepted", row="unguided") == 0.75
+    assert value(table, metric="verified", row="unguided") == 0.5
+    # Without accepted answers there is none, and all else stays.
+    assert "V" not in set(table.loc[table["row"] == "solution", "metric"])
+    assert value(table, metric="accepted", row="solution") == 0
+    assert value(table, metric="L", row="solution", origin="measured") == 25
+
+
+def test_v_needs_accepted_answers_of_every_base_model():
+    other = {"unguided": V_A.assign(model="n", verified=False)}
+    both = table_1({"unguided": V_A}, V_A, n=other)
+    assert value(both, metric="V", row="unguided") == pytest.approx((2 / 3 + 0) / 2)
+    none = table_1({"unguided": V_A}, V_A, n={"unguided": A.assign(model="n")})
+    assert "V" not in set(none["metric"])
 
 
 def test_problems_weigh_alike_whatever_their_samples():

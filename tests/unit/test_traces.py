@@ -9,7 +9,13 @@ from selfdistill.generation import traces
 from selfdistill.markers.counting import MARKERS
 
 LABELS = {"study": "s", "model": "m", "run": "base", "stage": "section3", "setting": "unguided"}
-PROBLEMS = pd.DataFrame({"problem_id": ["p", "q"], "answer": ["7", r"\frac{1}{2}"]})
+PROBLEMS = pd.DataFrame(
+    {
+        "problem_id": ["p", "q", "r"],
+        "problem": ["What is 3 + 4?", "What is 3 : 6?", "Find x with m12 = 0 , i = 1 , d = 3 ."],
+        "answer": ["7", r"\frac{1}{2}", "36"],
+    }
+)
 
 
 def sampled(responses: list[str], problem_ids: list[str] | None = None) -> pd.DataFrame:
@@ -64,6 +70,14 @@ def test_a_response_to_a_prompt_that_opened_thinking_begins_inside(response: str
 def test_every_response_is_graded_against_its_own_problem():
     boxes = [r"\boxed{7}", r"\boxed{0.5}", r"\boxed{7}", r"\boxed{0.5}"]
     assert annotate(boxes, ["p", "q", "q", "p"])["correct"].tolist() == [True, True, False, False]
+
+
+def test_an_answer_is_accepted_and_verified_by_what_its_own_problem_asks_to_be_shown():
+    checked = r"i 36 = 1 ok d 36 = 3 ok so x = 36 . \boxed{ 36 }"
+    said = r"Let me verify that. \boxed{ 36 }"
+    table = annotate([checked, said, said, checked, "no box"], ["r", "r", "p", "p", "p"])
+    assert table["accepted"].tolist() == [True, False, True, True, False]
+    assert table["verified"].tolist() == [True, False, True, False, False]
 
 
 def test_both_counts_of_every_marker_over_the_whole_response():

@@ -79,7 +79,10 @@ def make_trainer(
     run = Run("m", method, 1e-3, context=context, top_k=TOP_K, seed=1).plain()
     sampling = Sampling(temperature, max_tokens=LONGEST)
     tokenizer = models.load_tokenizer(manifest)
-    questions = [{"prompt": [{"role": "user", "content": text}], "problem_id": text, "answer": "7"} for text in TEXTS]
+    questions = [
+        {"prompt": [{"role": "user", "content": text}], "problem_id": text, "problem": text, "answer": "7"}
+        for text in TEXTS
+    ]
     shared = {
         "model": models.load_model(manifest),
         "args": trainer_arguments(run, settings, sampling, directory=folder, processes=1, mirrors=[]),

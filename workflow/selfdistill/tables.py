@@ -57,6 +57,8 @@ TRACES = pa.schema(
             finish_reason=pa.string(),  # "stop" or "length"
             answer=pa.string(),  # null without a closed box outside the thinking
             correct=pa.bool_(),
+            accepted=pa.bool_(),  # the answer is not a guess (`verification.measure`)
+            verified=pa.bool_(),  # it is accepted, and shown to hold; outside the microcosm approximately
         ),
         *[pa.field(name, pa.int32()) for mode in COUNT_MODES for name in MARKER_COLUMNS[mode]],
     ]

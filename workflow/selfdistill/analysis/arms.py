@@ -18,10 +18,10 @@ ARM = tuple(name for name in RUNS.names if name in CURVES.names)  # what replica
 DIFFERENCE = "_difference_to_base"
 
 
-FINAL_TRAINING = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
+FINAL_TRAINING = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "V", "truncated")
 
 
-FINAL_EVALUATION = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
+FINAL_EVALUATION = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), "V", "truncated")
 
 
 # Rows of the table of released checkpoints, by method and context.
@@ -106,10 +106,10 @@ def final_table(
 ) -> pd.DataFrame:
     """What every arm ends at, as a `summary` (artifact "table_onpolicy"): one row label per arm, see `arm_label`.
 
-    Benchmark "training": score, L, E and share truncated of the last window of rollouts; each other benchmark, at the
-    last step: L, E, share truncated, and avg and pass@k with their changes from the base. The metrics "runs" and "step"
-    say how many runs the numbers average, and where. ``training`` and ``evaluation``: curves; ``usual``: what labels
-    leave out, by default `usual_values` of both.
+    Benchmark "training": score, L, E, V and share truncated of the last window of rollouts; each other benchmark, at
+    the last step: L, E, V, share truncated, and avg and pass@k with their changes from the base. The metrics "runs" and
+    "step" say how many runs the numbers average, and where. ``training`` and ``evaluation``: curves; ``usual``: what
+    labels leave out, by default `usual_values` of both.
     """
     curves = pd.concat([training.assign(benchmark="training"), evaluation], ignore_index=True)
     wanted = curves["metric"].isin(FINAL_TRAINING).where(curves["benchmark"] == "training", False)

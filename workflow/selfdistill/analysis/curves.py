@@ -13,7 +13,7 @@ from selfdistill.analysis import quantities
 from selfdistill.analysis.arms import ARM, DIFFERENCE
 from selfdistill.analysis.quantities import Quantity
 from selfdistill.analysis.responses import MARKER_MEANS, MEANS, PASS, RUN, RUN_COLUMNS, per_problem
-from selfdistill.analysis.summaries import DEEP, DENSITIES, RELATIVE, column, divided, relative
+from selfdistill.analysis.summaries import DEEP, RELATIVE, TOTALS, V, column, divided, relative
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, CURVES
 from selfdistill.training.settings import TRAINED
@@ -27,7 +27,7 @@ Cells = Mapping[str, list[pd.DataFrame]]
 
 
 def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, confidence: float) -> pd.DataFrame:
-    """Means over the rollouts of every ``window`` steps, in the `curves` schema: score, L, E, densities, truncated.
+    """Means over the rollouts of every ``window`` steps, in the `curves` schema: score, L, E, densities, V, truncated.
 
     ``rollouts``: traces of training; ``runs``: the `runs` schema. Windows cover steps 1 to ``window`` and so on, are
     labelled by their last step, and the last may be shorter. A value is the mean over base models of the mean over
@@ -56,9 +56,10 @@ def training_curves(rollouts: pd.DataFrame, runs: pd.DataFrame, *, window: int, 
 def evaluation_curves(evaluations: pd.DataFrame, runs: pd.DataFrame, *, confidence: float) -> pd.DataFrame:
     """Evaluations of the base model (step 0) and of each checkpoint, in the `curves` schema, per arm and benchmark.
 
-    Metrics: avg (percent), L, E, densities, truncated, every marker, pass@k, and avg over the problems with the most
-    samples where some have fewer; but for step 0 also the differences to the base of avg, L, E, markers and pass@k,
-    taken problem by problem against the base of the run's own model, and the change of avg in percent of the base's.
+    Metrics: avg (percent), L, E, densities, V, truncated, every marker, pass@k, and avg over the problems with the
+    most samples where some have fewer; but for step 0 also the differences to the base of avg, L, E, V, markers and
+    pass@k, taken problem by problem against the base of the run's own model, and the change of avg in percent of the
+    base's.
     ``evaluations``: traces of the runs, and of run "base" of each of their models. On the problems that it trains on
     (benchmark `TRAINED`) each run is set against the base on its own ones. A value is the mean over base models of the
     mean over their runs of the mean over problems. Intervals: see `estimates`; the spread between base models is that
@@ -163,7 +164,7 @@ def _band(parts: Cells) -> str:
 def _training(labels: dict[str, object], parts: Cells, *, standard: bool) -> Iterator[Quantity]:
     """The metrics of one window: ratios of totals over rollouts, per problem, and of markers to tokens."""
     totals = {model: _totals(own) for model, own in parts.items()}
-    ratios = {name: (name, "weight", 1.0) for name in MEANS} | DENSITIES
+    ratios = {name: (name, "weight", 1.0) for name in MEANS} | TOTALS
     for metric, (top, bottom, factor) in ratios.items():
         values = divided(column(totals, top), column(totals, bottom), factor)
         if values:
@@ -186,18 +187,29 @@ def _evaluation(labels: dict[str, object], parts: Cells, bases: Cells | None, *,
     means = _means(parts)
     for metric in EVALUATED:
         yield from _known(labels, metric, column(means, metric), standard)
-    for metric, (top, bottom, factor) in DENSITIES.items():
-        values = divided(column(means, top), column(means, bottom), factor)
-        if values:
-            yield _quantity(labels, metric, values, standard)
+    for metric, values in _ratios(means).items():
+        yield _quantity(labels, metric, values, standard)
     if bases is not None:
         before = _means(bases)
+        after, start = (_ratios(each).get(V) for each in (means, before))
+        if after and start:
+            gained = {model: own - start[model] for model, own in after.items()}
+            yield _quantity(labels, V + DIFFERENCE, gained, standard)
         for metric in DIFFERENCES:
             changes = {model: own[metric] - before[model][metric] for model, own in means.items()}
             yield from _known(labels, metric + DIFFERENCE, changes, standard)
         change = relative(column(means, "avg"), column(before, "avg"))
         if change:
             yield _quantity(labels, RELATIVE, change, standard)
+
+
+def _ratios(means: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, pd.Series]]:
+    """Ratios of totals over problems, by metric and base model; those without a denominator left out."""
+    found = {
+        metric: divided(column(means, top), column(means, bottom), factor)
+        for metric, (top, bottom, factor) in TOTALS.items()
+    }
+    return {metric: values for metric, values in found.items() if values}
 
 
 def _known(labels: dict[str, object], metric: str, values: dict[str, pd.Series], standard: bool) -> Iterator[Quantity]:

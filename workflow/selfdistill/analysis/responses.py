@@ -15,7 +15,7 @@ from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
 
-MEANS = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated")
+MEANS = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated", "accepted", "verified")
 # Metric -> k: the chance that one of k responses to a problem is correct. With k = 1 that is the score.
 PASS = {f"pass@{k}": k for k in (2, 4, 8, 16)}
 MARKER_MEANS = tuple(column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode])
@@ -23,12 +23,13 @@ MARKER_MEANS = tuple(column for mode in COUNT_MODES for column in MARKER_COLUMNS
 RUN = ["model", "run"]
 # All that `per_problem` reads of runs: responses and prompts of millions of rollouts stay out of memory.
 RUN_COLUMNS = [*RUN, "stage", "setting", "step", "problem_id", "sample", "response_tokens", "finish_reason", "correct"]
-RUN_COLUMNS += [column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode]]
+RUN_COLUMNS += ["accepted", "verified", *MARKER_MEANS]
 # What one set of responses shares.
 LABELS = ("study", "model", "setting")
 # All that `Responses` reads of the traces table: no text.
 READ = (
-    *LABELS, "stage", "problem_id", "sample", "correct", "response_tokens", "finish_reason", *MARKER_MEANS,
+    *LABELS, "stage", "problem_id", "sample", "correct", "response_tokens", "finish_reason", "accepted", "verified",
+    *MARKER_MEANS,
 )  # fmt: skip
 Codes = npt.NDArray[np.int64]
 
@@ -155,6 +156,8 @@ def _sums(traces: pd.DataFrame) -> pd.DataFrame:
         score=traces["correct"].astype(float),
         L=traces["response_tokens"],
         truncated=(traces["finish_reason"] == "length").astype(float),
+        accepted=traces["accepted"].astype(float),
+        verified=traces["verified"].astype(float),
         samples=1,
     )
     return frame.groupby("problem_id")[[*MEANS, *MARKER_MEANS, "samples"]].sum().astype(float)

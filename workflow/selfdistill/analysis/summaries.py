@@ -21,6 +21,9 @@ from selfdistill.tables import COUNT_MODES, SUMMARY
 SELECTION_DRAW = "selection draw"
 # Metric -> (numerator, denominator, factor): ratios of totals over problems, so that long responses count by length.
 DENSITIES = {f"E_per_1000_tokens_{mode}": (f"E_{mode}", "L", 1000.0) for mode in COUNT_MODES}
+# The same of shares: V is verified answers among the accepted ones.
+V = "V"
+TOTALS = {**DENSITIES, V: ("verified", "accepted", 1.0)}
 DEEP = "avg_deep"  # over the problems with the most samples
 RELATIVE = "avg_relative_to_base"
 REFERENCE = "unguided"
@@ -145,7 +148,7 @@ def _measure(
     """Every metric of responses; ``problems``: by base model, their means per problem."""
     for metric in MEANS:
         yield _quantity(labels, metric, column(problems, metric), standard)
-    for metric, (numerator, denominator, factor) in DENSITIES.items():
+    for metric, (numerator, denominator, factor) in TOTALS.items():
         values = divided(column(problems, numerator), column(problems, denominator), factor)
         if values:
             yield _quantity(labels, metric, values, standard)

@@ -5,6 +5,7 @@ import pandas as pd
 from selfdistill.grading.grader import extract_answer, grade_many
 from selfdistill.markers.counting import count_tables
 from selfdistill.tables import TRACES
+from selfdistill.verification.measure import measure
 
 
 def annotate(
@@ -22,15 +23,22 @@ def annotate(
 ) -> pd.DataFrame:
     """Sampled responses as rows of the `traces` schema.
 
-    ``generated``: columns of `generation.shards.COLUMNS`; ``problems``: the `problems` schema, with the gold answer
-    of every problem_id. ``opened``: the prompts end inside thinking. A response cut at its token limit is
+    ``generated``: columns of `generation.shards.COLUMNS`; ``problems``: the `problems` schema, with text and gold
+    answer of every problem_id. ``opened``: the prompts end inside thinking. A response cut at its token limit is
     graded like any other, and has an answer only if a box was closed outside the thinking.
     """
-    gold = problems.set_index("problem_id")["answer"]
+    asked = problems.set_index("problem_id").loc[generated["problem_id"]]
     answers = [extract_answer(text, opened=opened) for text in generated["response"]]
-    pairs = zip(answers, gold.loc[generated["problem_id"]], strict=True)
+    pairs = zip(answers, asked["answer"], strict=True)
+    accepted, verified = measure(asked["problem"].tolist(), generated["response"], answers)
     labels = {"study": study, "model": model, "run": run, "stage": stage, "setting": setting}
     steps = pd.array([step] * len(generated), dtype="Int32")
-    frame = generated.assign(**labels, step=steps, answer=answers, correct=grade_many(pairs, workers=workers))
+    found = {
+        "answer": answers,
+        "correct": grade_many(pairs, workers=workers),
+        "accepted": accepted,
+        "verified": verified,
+    }
+    frame = generated.assign(**labels, step=steps, **found)
     counts = [counts.add_prefix(f"{mode}_") for mode, counts in count_tables(generated["response"]).items()]
     return pd.concat([frame.reset_index(drop=True), *counts], axis=1)[TRACES.names]

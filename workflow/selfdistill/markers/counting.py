@@ -50,7 +50,7 @@ def count_tables(texts: Iterable[str]) -> dict[Mode, pd.DataFrame]:
 
 def _utf8(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     """The texts end to end, uint8, and the bounds of each, int64 [texts + 1]."""
-    column = _column(texts if isinstance(texts, pd.Series) else list(texts))
+    column = as_column(texts)
     if column.null_count:
         raise TypeError(f"{column.null_count} texts are missing")
     _, bounds, data = (buffer or b"" for buffer in column.buffers())
@@ -61,10 +61,12 @@ def _utf8(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     return found
 
 
-def _column(texts: pd.Series | list[str]) -> pa.LargeStringArray:
+def as_column(texts: Iterable[str]) -> pa.LargeStringArray:
+    """The texts as Arrow holds them; half a surrogate pair, which UTF-8 cannot say, becomes "?"."""
+    texts = texts if isinstance(texts, pd.Series) else list(texts)
     try:
         column = pa.array(texts, type=pa.large_string())
-    except UnicodeEncodeError:  # half a surrogate pair; like the "?" for it, it is in no marker and no word
+    except UnicodeEncodeError:  # the "?" is, like what it is for, in no marker and no word
         column = pa.array([text.encode("utf-8", "replace").decode() for text in texts], type=pa.large_string())
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 

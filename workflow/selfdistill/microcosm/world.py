@@ -7,6 +7,7 @@ searched for and verified. A problem is one anchor and a few table clues with ex
 
 import itertools
 import random
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +46,17 @@ class Problem:
     @property
     def text(self) -> str:
         return "Find x with " + " , ".join(f"{name} = {value}" for name, value in self.clues) + " ."
+
+
+_TEXT = re.compile(rf"Find x with (m[1-9]\d? = \d\d?(?: , [{LETTERS}] = \d)+) \.")
+
+
+def parsed(text: str) -> tuple[Clue, ...] | None:
+    """The clues of a problem's `text`, the anchor first; None where it is none of this world's."""
+    found = _TEXT.fullmatch(text.strip())
+    if found is None:
+        return None
+    return tuple((name, int(value)) for name, value in (clue.split(" = ") for clue in found[1].split(" , ")))
 
 
 def tables() -> dict[str, list[int]]:

@@ -13,7 +13,7 @@ from selfdistill.pages.stamp import stamp_text
 # Digits after the point, by the beginning of a metric's name.
 SHARES = {"distinct_per": 1, "shared": 1, "training_share": 0, "evaluation_share": 0}  # percent
 COUNTS = dict.fromkeys(("problem", "questions", "draws", "distinct", "expected_distinct", "runs", "step", "chosen"), 0)
-DIGITS = {"score": 3, "truncated": 3, "avg": 1, "L": 1, "E_per": 2, **SHARES, **COUNTS}
+DIGITS = {"score": 3, "truncated": 3, "V": 3, "avg": 1, "L": 1, "E_per": 2, **SHARES, **COUNTS}
 QUOTED_DIGITS = {"score": 2, "avg": 2, "L": 0, "E_per": 2, "E": 1, **SHARES, **COUNTS}  # as published
 MARKS = {"measured": "", "quoted": " (quoted)", "derived": " (derived)"}
 MOST_COLUMNS = 12
@@ -30,18 +30,21 @@ ROW_ORDER = (
 )
 RUN_KEYS = ("run", "data", "learning_rate")  # of the `sft_runs` schema
 ACCURACIES = [name + suffix for name in ("avg", summaries.DEEP) for suffix in ("", "_difference_to_base")]
-METRIC_ORDER = (*ACCURACIES, summaries.RELATIVE, *summaries.MEANS, *summaries.DENSITIES, *summaries.MARKER_MEANS)
+METRIC_ORDER = (*ACCURACIES, summaries.RELATIVE, *summaries.MEANS, *summaries.TOTALS, *summaries.MARKER_MEANS)
+OF_V = ("accepted", "verified")  # what V is made of
 
 
 def wide(summary: pd.DataFrame, sft_runs: pd.DataFrame) -> pd.DataFrame:
     """One line per model, row and benchmark, one column per metric, cells ``value [low, high]``.
 
     Accuracies have the interval with problems held fixed beside it: ``value [low, high] (low, high)``.
-    Many metrics stand below one another, with a column per row. Ratios and pass@k are left to the CSV: with them the
-    table would be wider than a page. ``sft_runs``: the runs among the rows of Table 2 (`sft_runs` schema).
+    Many metrics stand below one another, with a column per row. Ratios, pass@k and what V is made of are left to the
+    CSV: with them the table would be wider than a page. ``sft_runs``: the runs among the rows of Table 2 (`sft_runs`
+    schema).
     """
     in_order = partial(_ranks, sft_runs=sft_runs)
-    shown = summary[~summary["metric"].isin(summaries.RATIOS) & ~summary["metric"].str.startswith("pass@")]
+    left_out = summary["metric"].isin([*summaries.RATIOS, *OF_V]) | summary["metric"].str.startswith("pass@")
+    shown = summary[~left_out]
     down, across = ("metric", "row") if shown["metric"].nunique() > MOST_COLUMNS else ("row", "metric")
     ordered = shown.sort_values(["origin", "model", down, "benchmark"], key=in_order, kind="stable")
     cells = ordered.assign(

@@ -156,6 +156,7 @@ def _examples(problems: pd.DataFrame, instruction: str) -> list[dict[str, Any]]:
         {
             "prompt": [{"role": "user", "content": user_prompt(problem, instruction)}],
             "problem_id": problem_id,
+            "problem": problem,
             "answer": answer,
         }
         for problem_id, problem, answer in problems[["problem_id", "problem", "answer"]].itertuples(index=False)

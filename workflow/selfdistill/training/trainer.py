@@ -59,7 +59,7 @@ Batch = dict[str, torch.Tensor]  # as in `selfdistill.training.method.Method`
 
 
 class OnPolicyTrainer(GRPOTrainer):
-    """Trains ``model`` by ``method`` on a data set with the columns prompt, problem_id and answer.
+    """Trains ``model`` by ``method`` on a data set with the columns prompt, problem_id, problem and answer.
 
     ``initial``: manifest of the model that training starts from, for a method that holds a second one. ``record``
     keeps every rollout. ``template``: of the teacher's context, where it is one's own. ``options`` are TRL's.
@@ -241,7 +241,9 @@ class OnPolicyTrainer(GRPOTrainer):
         first = self.accelerator.process_index * count
         return range(first, first + count)
 
-    def _grade(self, problem_id: Sequence[str], answer: Sequence[str], **_: object) -> list[float]:
+    def _grade(
+        self, problem_id: Sequence[str], problem: Sequence[str], answer: Sequence[str], **_: object
+    ) -> list[float]:
         """Rewards 0 or 1 by the grader of all evaluations; the rollouts become rows of the traces table."""
         with self.timed("grading"):
             step = self.step_in_hand
@@ -258,9 +260,10 @@ class OnPolicyTrainer(GRPOTrainer):
                     "finish_reason": [completion.finish_reason for completion in step.completions],
                 }
             )
-            asked = pd.DataFrame({"problem_id": problem_id, "answer": answer}).drop_duplicates("problem_id")
+            asked = pd.DataFrame({"problem_id": problem_id, "problem": problem, "answer": answer})
+            distinct = asked.drop_duplicates("problem_id")
             step.answers = list(answer)
-            step.table = self.record.annotate(generated, asked, step=step.number, opened=self.opened)
+            step.table = self.record.annotate(generated, distinct, step=step.number, opened=self.opened)
         return step.rollouts["correct"].astype(float).tolist()
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
