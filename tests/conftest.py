@@ -9,5 +9,5 @@ import selfdistill  # noqa: F401 (holds them, before a test imports numpy)
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: every training ends with a look for garbage, which took longer than many a step."""
+    """What is imported by now stays: every training ends with a look for garbage, which takes longer than its steps."""
     gc.freeze()
