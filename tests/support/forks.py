@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import IO
 
 PLANNING = (
-    "snakemake.cli", "snakemake.workflow", "snakemake.report.html_reporter", "pandas", "pyarrow.parquet", "pydantic",
+    "snakemake.cli", "snakemake.workflow", "snakemake.report.html_reporter", "smart_open", "pandas", "pyarrow.parquet",
+    "pydantic",
 )  # fmt: skip
 TRAINING = ("trl.trainer.grpo_trainer", "trl.trainer.sft_trainer", "peft", "numba", "pyarrow.parquet", "pydantic")
 LONGEST = 1_000_000  # bytes of a request

@@ -1,5 +1,6 @@
 """A checkout of the project in a folder of its own, for tests that run it or look at what it would run."""
 
+import compileall
 import os
 import re
 import shutil
@@ -114,6 +115,7 @@ def smoke_study(place: Path) -> Project:
             project = Project.copy_to(place)
             study = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml"]
             subprocess.run(study, cwd=place, env=project.environment, check=True)
+            compileall.compile_dir(place / "workflow", quiet=1)  # for the many starts in copies
             (place / "finished").touch()
     assert (place / "finished").exists(), "the smoke study has failed before"
     return Project(place)

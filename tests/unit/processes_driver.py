@@ -1,9 +1,12 @@
-"""For a process of `test_processes` or `test_methods`: a small training run that leaves its metrics and weights."""
+"""For a process of `test_processes` or `test_methods`: small training runs that leave their metrics and weights."""
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 from zlib import crc32
 
 import torch
@@ -32,19 +35,26 @@ def some_answer(response: str, *, opened: bool) -> str | None:
     return "7" if crc32(response.encode()) % 5 == 0 else None
 
 
-def draw_from_base(manifest: Path) -> None:
+@contextmanager
+def drawing_from_base(manifest: Path) -> Iterator[None]:
     """Rollouts from the initial model, whole in every process: a sharded one cannot be drawn from."""
     sampler = ModelSampler(models.load_model(manifest), models.load_tokenizer(manifest))
-    OnPolicyTrainer._own_sampler = lambda trainer: sampler
-    OnPolicyTrainer.samples_from_policy = False
+    own = {"_own_sampler": lambda trainer: sampler, "samples_from_policy": False}
+    with mock.patch.multiple(OnPolicyTrainer, **own):
+        yield
 
 
-def main(name: str, manifest: Path, folder: Path, changes: dict[str, object]) -> None:
+def main(manifest: Path, runs: list[tuple[str, str, dict[str, object]]]) -> None:
+    """Train ``runs``, one after the other: name, folder, and what differs in its settings."""
     torch.set_num_threads(1)
-    if changes.pop("draws_from_base", False):
-        draw_from_base(manifest)
     traces.extract_answer = some_answer
     checkpoints.SAVING_SHARE = float("inf")
+    for name, folder, changes in runs:
+        with drawing_from_base(manifest) if changes.pop("draws_from_base", False) else nullcontext():
+            train(name, manifest, Path(folder), changes)
+
+
+def train(name: str, manifest: Path, folder: Path, changes: dict[str, object]) -> None:
     shared = {"manifest": manifest, "enable_thinking": None}
     places = {"out_dir": folder / "out", "work_dir": folder / "work", "checkpoint_seconds": 0}
     if name == "sft":
@@ -65,4 +75,4 @@ def main(name: str, manifest: Path, folder: Path, changes: dict[str, object]) ->
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

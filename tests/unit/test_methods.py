@@ -77,8 +77,8 @@ def finished(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """Two steps of the example: manifest of the initial model, and the folder of what the run has left."""
     out = tmp_path_factory.mktemp("run")
     manifest = save_tiny_model(out / "model")
-    changes = json.dumps({"steps": 2, "checkpoint_steps": [2], "weight_decay": 0.0, "micro_batch_size": 4})
-    command = [str(DRIVER), "reward_weighted", str(manifest), str(out), changes]
+    changes = {"steps": 2, "checkpoint_steps": [2], "weight_decay": 0.0, "micro_batch_size": 4}
+    command = [str(DRIVER), str(manifest), json.dumps([("reward_weighted", str(out), changes)])]
     environment = os.environ | {"PYTHONPATH": str(package)}
     done = forks.start(command, cwd=out, env=environment, packages=forks.TRAINING)
     told, _ = done.communicate()

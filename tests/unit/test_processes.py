@@ -60,10 +60,12 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-def start(environments: list[dict], name: str, manifest: Path, out: Path, changes: dict) -> list[forks.Fork]:
-    out.mkdir(exist_ok=True)
-    command = [str(DRIVER), name, str(manifest), str(out), json.dumps(changes)]
-    options = {"cwd": out, "packages": forks.TRAINING}
+def start(environments: list[dict], manifest: Path, runs: list[tuple[str, Path, dict]]) -> list[forks.Fork]:
+    """Processes that do ``runs`` together, one after the other: name, folder, and what differs in its settings."""
+    for _, out, _ in runs:
+        out.mkdir(exist_ok=True)
+    told = json.dumps([(name, str(out), changes) for name, out, changes in runs])
+    command, options = [str(DRIVER), str(manifest), told], {"cwd": runs[0][1], "packages": forks.TRAINING}
     return [forks.start(command, env=environment, **options) for environment in environments]
 
 
@@ -74,34 +76,49 @@ def finish(processes: list[forks.Fork]) -> list[int]:
     return codes
 
 
-def train(
-    environments: list[dict], name: str, manifest: Path, out: Path, changes: dict | None = None
-) -> tuple[pd.DataFrame, dict, pd.DataFrame | None]:
+def found(name: str, out: Path) -> tuple[pd.DataFrame, dict, pd.DataFrame | None]:
     """Metrics by step, weights and rollouts of a run."""
-    finish(start(environments, name, manifest, out, changes or {}))
     steps = tables.read(out / "steps.parquet", "training_steps").pivot(index="step", columns="metric", values="value")
     weights = load_file(next(out.glob("out/**/model.safetensors")))
     rollouts = None if name == "sft" else tables.read(out / "rollouts.parquet", "traces")
     return steps, weights, rollouts
 
 
-@pytest.mark.parametrize(
-    ("name", "how", "changes"),
-    [
-        ("sft", "fsdp2", {}),
-        ("grpo", "ddp", {}),
-        ("grpo", "fsdp2", {"draws_from_base": True, "aggregation": "token", "micro_batch_tokens": 60}),
-        ("sdpo", "ddp", {"aggregation": "token", "batch_size": 1, "rollouts": 8}),  # one group, half of it elsewhere
-        ("sdpo", "ddp", {"batch_size": 4, "micro_batch_tokens": 60}),
-        ("sdpo-ema", "fsdp2", {"draws_from_base": True}),
+RUNS = {
+    "ddp": [
+        ("grpo", {}),
+        ("sdpo", {"aggregation": "token", "batch_size": 1, "rollouts": 8}),  # one group, half of it elsewhere
+        ("sdpo", {"batch_size": 4, "micro_batch_tokens": 60}),
     ],
-)
-def test_two_processes_follow_the_curve_of_one(folder, manifest, name: str, how: str, changes: dict):
-    label = "-".join([name, how, *map(str, changes.values())])
-    one, one_weights, one_rollouts = train(ALONE, name, manifest, folder / f"{label}-1", changes)
+    "fsdp2": [
+        ("sft", {}),
+        ("grpo", {"draws_from_base": True, "aggregation": "token", "micro_batch_tokens": 60}),
+        ("sdpo-ema", {"draws_from_base": True}),
+    ],
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def trained(request: pytest.FixtureRequest, folder: Path, manifest: Path) -> tuple[str, Path, Path]:
+    """What trains in several processes, and its `RUNS` in one process and in two: a folder for each by its number."""
+    how = request.param
     environments = processes.environments_of(folder / f"{how}.yaml")
-    two, two_weights, two_rollouts = train(environments, name, manifest, folder / f"{label}-2", changes)
     assert len(environments) == 2 and environments[1]["RANK"] == "1"
+    places = folder / f"{how}-1", folder / f"{how}-2"
+    for place, those in zip(places, (ALONE, environments), strict=True):
+        place.mkdir()
+        (place / "examples.parquet").symlink_to(folder / "examples.parquet")
+        finish(start(those, manifest, [(name, place / str(n), changes) for n, (name, changes) in enumerate(RUNS[how])]))
+    return how, *places
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_two_processes_follow_the_curve_of_one(trained: tuple[str, Path, Path], number: int):
+    how, *places = trained
+    name, changes = RUNS[how][number]
+    (one, one_weights, one_rollouts), (two, two_weights, two_rollouts) = (
+        found(name, place / str(number)) for place in places
+    )
     assert (one["loss"] - two["loss"]).abs().max() < 1e-5 and one["loss"].abs().max() > 1e-3
     micro_batches = {"clip_ratio/low_mean", "clip_ratio/high_mean", "mean_token_accuracy", "entropy"} & set(one)
     pd.testing.assert_frame_equal(
@@ -121,15 +138,16 @@ def test_a_signal_to_one_process_stops_both_and_they_continue_to_the_same_end(fo
     environments = processes.environments_of(folder / "ddp.yaml")
     out = folder / "stopped"
     changes = {"steps": 5, "checkpoint_steps": [5]}
-    started = start(environments, "sdpo-ema", manifest, out, changes)
+    started = start(environments, manifest, [("sdpo-ema", out, changes)])
     while not list(out.glob("work/*/rollouts/step-00002.parquet")):
         assert started[0].poll() is None
     started[1].send_signal(signal.SIGUSR1)
     assert finish(started) == [75, 75]
     environments = processes.environments_of(folder / "ddp.yaml")
-    found, weights, _ = train(environments, "sdpo-ema", manifest, out, changes)
-    wanted, wanted_weights, _ = train(environments, "sdpo-ema", manifest, folder / "unstopped", changes)
-    pd.testing.assert_frame_equal(found, wanted)
+    finish(start(environments, manifest, [("sdpo-ema", out, changes), ("sdpo-ema", folder / "unstopped", changes)]))
+    steps, weights, _ = found("sdpo-ema", out)
+    wanted, wanted_weights, _ = found("sdpo-ema", folder / "unstopped")
+    pd.testing.assert_frame_equal(steps, wanted)
     assert all(weights[key].equal(wanted_weights[key]) for key in weights)
 
 
