@@ -8,6 +8,7 @@ import pytest
 import yaml
 from project import FIGURES
 from selfdistill import code_digest
+from selfdistill.artifacts import VIEWED
 from selfdistill.records import lineage
 from selfdistill.records.bundle import Records
 
@@ -26,6 +27,13 @@ def test_a_figures_colour_redraws_that_figure(project):
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {f"figures/selection.{kind}" for kind in ("png", "svg", "pdf")}
     assert project.pending() == {}
+
+
+def test_a_caption_makes_that_figure_again(project):
+    project.edit("workflow/scripts/draw_selection.py", "There are no intervals", "There are no bars")
+    assert project.pending() == {"draw_selection": 1}
+    project.edit("workflow/report/curves.rst", "*Bars* are intervals", "*Lines* are intervals")
+    assert project.pending().keys() == {f"draw_{name}" for name in (*VIEWED, "selection")}
 
 
 def test_the_upper_bound_reruns_selection_and_what_follows(project):
