@@ -26,7 +26,10 @@ def problems_of(texts: Sequence[str]) -> pd.DataFrame:
 
 
 def traces_of(responses: dict[str, list[str]], **source: object) -> pd.DataFrame:
-    """The responses to each problem text, in sample order; right is what ends in 7."""
+    """The responses to each problem text, in sample order; right is what ends in 7.
+
+    All answers but those of sample 1 are accepted, and verified where they are right.
+    """
     rows = [(problem_id(text), n, said) for text, all_said in responses.items() for n, said in enumerate(all_said)]
     frame = pd.DataFrame(rows, columns=["problem_id", "sample", "response"])
     labels = {"study": "made", "model": "m", "run": "base", "stage": "section3", "setting": "unguided", "step": None}
@@ -34,6 +37,8 @@ def traces_of(responses: dict[str, list[str]], **source: object) -> pd.DataFrame
     frame["response_tokens"] = frame["response"].str.split().str.len()
     frame["correct"] = frame["response"].str.endswith("7")
     frame["answer"] = frame["response"].str[-1]
+    frame["accepted"] = frame["sample"] != 1
+    frame["verified"] = frame["accepted"] & frame["correct"]
     frame["step"] = frame["step"].astype("Int32")
     frame["context_sample"] = frame["context_sample"].astype("Int32")
     counts = [count_table(frame["response"], mode).add_prefix(f"{mode}_") for mode in tables.COUNT_MODES]

@@ -144,6 +144,8 @@ def test_each_response_bears_its_facts(page: Page, room: Path):
     assert "✗ wrong · answer 8" in columns.nth(0).inner_text()
     assert "✓ correct · answer 7" in columns.nth(1).inner_text()
     assert columns.nth(0).locator(".thinking").inner_text().endswith("</think>")
+    assert "accepted, not verified" in columns.nth(0).inner_text()
+    assert "accepted, verified" in columns.nth(1).inner_text()
     assert "3/5 · 5/5 · 5/5 · 5/5" in page.inner_text("#problems [aria-current=true]")
 
 
@@ -166,6 +168,30 @@ def test_a_filter_leaves_the_responses_that_satisfy_it(page: Page, room: Path, f
     assert listed(page) == passing["problem_id"].nunique()
     seen = {text for text in shown(page) if text}
     assert seen and seen <= set(passing["response"])
+
+
+@pytest.mark.parametrize(
+    ("value", "condition"),
+    [
+        ("verified", lambda row: row["verified"]),
+        ("unverified", lambda row: row["accepted"] and not row["verified"]),
+        ("not", lambda row: not row["accepted"]),
+    ],
+)
+def test_answers_are_filtered_by_whether_they_are_accepted_and_verified(
+    page: Page, room: Path, frames, value, condition
+):
+    """By key and by link alike, response by response."""
+    place = ["verified", "unverified", "not"].index(value) + 1
+    visit(page, room, problem=rooms.problem_id(TEXTS[3]))
+    for _ in range(place):
+        page.keyboard.press("v")
+    assert address(page)["accepted"] == value and page.input_value("#accepted") == value
+    own = frames[0][frames[0]["problem_id"] == rooms.problem_id(TEXTS[3])]
+    passing = own[own.apply(condition, axis=1)]
+    visit(page, room, problem=rooms.problem_id(TEXTS[3]), accepted=value)
+    assert f"1 of {len(passing)} ({len(own)} unfiltered)" in page.locator("#columns article").first.inner_text()
+    assert shown(page)[0] in set(passing["response"])
 
 
 def test_problems_are_filtered_by_the_solve_rate_in_the_first_column(page: Page, room: Path, frames):

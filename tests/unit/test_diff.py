@@ -9,8 +9,17 @@ from selfdistill.errors import UserError
 from selfdistill.records.diff import diff, flat
 
 
-def tree(folder: Path, *, steps: int = 30, longer: int = 0, correct: int = 4, verdict: str = "holds") -> Path:
-    """20 problems with 8 responses each, of which ``correct`` are right, ``longer`` tokens longer than usual."""
+def tree(
+    folder: Path,
+    *,
+    steps: int = 30,
+    longer: int = 0,
+    correct: int = 4,
+    accepted: int = 6,
+    verified: int = 3,
+    verdict: str = "holds",
+) -> Path:
+    """20 problems with 8 responses each, so many of which are right, accepted and verified; ``longer``: in tokens."""
     (folder).mkdir()
     (folder / "config.yaml").write_text(f"study: s\nonpolicy:\n  steps: {steps}\n  runs: [1, 2]\n")
     rows = [(f"p{n:02d}", sample) for n in range(20) for sample in range(8)]
@@ -20,8 +29,9 @@ def tree(folder: Path, *, steps: int = 30, longer: int = 0, correct: int = 4, ve
             frame[column] = 0 if column.startswith(("substring", "word")) else "x"
     lengths = 100 + longer + frame["problem_id"].str[1:].astype(int)
     frame = frame.assign(
-        seed=1, context_sample=None, step=None, correct=frame["sample"] < correct, response_tokens=lengths
-    )
+        seed=1, context_sample=None, step=None, correct=frame["sample"] < correct, response_tokens=lengths,
+        accepted=frame["sample"] < accepted, verified=frame["sample"] < min(verified, accepted),
+    )  # fmt: skip
     tables.write(frame.assign(setting="easy"), folder / "evaluations/m/base/easy.parquet", "traces")
     ledger = {name: None for name in tables.LEDGER.names} | {
         "place": 0,
@@ -49,6 +59,16 @@ def test_what_changed_is_named_with_its_interval(tmp_path: Path):
     (changed,) = [line for line in lines if "easy.parquet" in line]
     assert "(20 problems)" in changed and "L +7.0 [7.0, 7.0]" in changed and changed.endswith("*")
     assert "score +0.000" in changed
+
+
+def test_v_stands_where_both_sides_have_accepted_answers(tmp_path: Path):
+    first, second = tree(tmp_path / "a", verified=3), tree(tmp_path / "b", accepted=4, verified=3)
+    (changed,) = [line for line in diff(first, second) if "easy.parquet" in line]
+    assert "V +0.250 [0.250, 0.250]" in changed and changed.endswith("*")  # of 3 in 6 and 3 in 4
+    nothing = tree(tmp_path / "c", accepted=0)
+    for pair in ((first, nothing), (nothing, first)):
+        (changed,) = [line for line in diff(*pair) if "easy.parquet" in line]
+        assert "V " not in changed and "E_substring +0.00" in changed
 
 
 def test_a_table_on_one_side_only_is_said(tmp_path: Path):

@@ -104,6 +104,14 @@ def test_ratios_are_left_to_the_csv():
     assert rendering.markdown(summary(rows), SFT_RUNS) == MARKDOWN
 
 
+def test_v_is_shown_and_what_it_is_made_of_is_left_to_the_csv():
+    metrics = {"V": 0.7512, "accepted": 0.8, "verified": 0.601, "V_difference_to_base": -0.05}
+    rows = [{**ROWS[1], "metric": name, "value": v, "low": v - 0.1, "high": v + 0.1} for name, v in metrics.items()]
+    table = rendering.wide(summary(rows), SFT_RUNS)
+    assert {"V", "V_difference_to_base"} == set(table.columns) - {"row"}
+    assert table["V"].tolist() == ["0.751 [0.651, 0.851]"]
+
+
 def test_markers_stand_below_one_another_in_the_papers_order():
     rows = [
         {**ROWS[1], "row": setting, "metric": metric}

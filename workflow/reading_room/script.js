@@ -49,11 +49,17 @@ async function textOf(row) {
 
 // ---------------------------------------------------------------------------------------------- what is shown
 
-const CORRECT = ["any", "right", "wrong", "cut"];
+const has = (bit) => (row) => (room.index.flags[row] & bit) !== 0;
+const isCorrect = has(1), isCut = has(2), isAccepted = has(4), isVerified = has(8);
+const CHOICES = {
+  correct: { any: () => true, right: isCorrect, wrong: (row) => !isCorrect(row), cut: isCut },
+  accepted: { any: () => true, verified: isVerified, unverified: (row) => isAccepted(row) && !isVerified(row), not: (row) => !isAccepted(row) },
+};
 const RANGES = ["rate", "tokens", "markers"];
+const FIELDS = [...Object.keys(CHOICES), "text", "count"];
 const LISTED = 200; // problems in the list at first, and more at a time
 
-const state = { view: null, columns: [], step: null, problem: null, samples: [], correct: "any", text: "", count: "word",
+const state = { view: null, columns: [], step: null, problem: null, samples: [], correct: "any", accepted: "any", text: "", count: "word",
   rate: [null, null], tokens: [null, null], markers: [null, null] };
 let listed = LISTED;
 let matching = null; // rows that contain state.text, once they are searched
@@ -77,15 +83,11 @@ function rowsByProblem(block) {
   return block.byProblem;
 }
 
-const isCorrect = (row) => (room.index.flags[row] & 1) === 1;
-const isCut = (row) => (room.index.flags[row] & 2) === 2;
 const within = (value, [low, high]) => (low === null || value >= low) && (high === null || value <= high);
 
 function passes(row) {
-  if (state.correct === "right" && !isCorrect(row)) return false;
-  if (state.correct === "wrong" && isCorrect(row)) return false;
-  if (state.correct === "cut" && !isCut(row)) return false;
-  return within(room.index.tokens[row], state.tokens) && within(room.index[state.count][row], state.markers)
+  return Object.keys(CHOICES).every((name) => CHOICES[name][state[name]](row))
+    && within(room.index.tokens[row], state.tokens) && within(room.index[state.count][row], state.markers)
     && (matching === null || matching.has(row));
 }
 
@@ -175,12 +177,12 @@ function drawControls() {
   $("step").max = Math.max(0, steps.length - 1);
   $("step").value = Math.max(0, steps.indexOf(state.step));
   $("step-now").textContent = state.step ?? "";
-  for (const name of ["correct", "text", "count"]) $(name).value = state[name];
+  for (const name of FIELDS) $(name).value = state[name];
   for (const name of RANGES) {
     $(`${name}-low`).value = state[name][0] ?? "";
     $(`${name}-high`).value = state[name][1] ?? "";
   }
-  const active = [state.correct !== "any", state.text !== "", ...RANGES.map((name) => state[name].some((x) => x !== null))];
+  const active = [...Object.keys(CHOICES).map((name) => state[name] !== "any"), state.text !== "", ...RANGES.map((name) => state[name].some((x) => x !== null))];
   const number = active.filter(Boolean).length;
   $("filters-now").textContent = number ? `(${number} active)` : "";
 }
@@ -236,7 +238,7 @@ async function drawColumn(source, place) {
   article.dataset.row = row;
   const verdict = element("span", { className: `verdict ${isCorrect(row) ? "right" : "wrong"}`, textContent: isCorrect(row) ? "✓ correct" : "✗ wrong" });
   const facts = [` · answer ${answer ?? "none"}`, `${room.index.tokens[row]} tokens${isCut(row) ? ", cut" : ""}`,
-    `${room.index[state.count][row]} markers`];
+    `${room.index[state.count][row]} markers`, isVerified(row) ? "accepted, verified" : isAccepted(row) ? "accepted, not verified" : "not accepted"];
   if (context !== null) facts.push(`shown response ${context} as context`);
   head.append(element("p", { className: "numbers" }, verdict, facts.join(" · ")));
   article.append(element("div", { className: "text" }, ...marked(response)));
@@ -320,7 +322,7 @@ function showView(id) {
 
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
-  Object.assign(state, { problem: null, samples: [], step: null, correct: "any", text: "", count: "word" });
+  Object.assign(state, { problem: null, samples: [], step: null, correct: "any", accepted: "any", text: "", count: "word" });
   for (const name of RANGES) state[name] = [null, null];
   const named = (given.get("columns") ?? "").split(",").map((id) => room.index.sources.findIndex((source) => source.id === id));
   if (!showView(given.get("view") ?? "") && !showView(room.index.views[0]?.id)) state.columns = [0];
@@ -332,7 +334,7 @@ function readAddress() {
     const samples = given.get("sample").split(",").map(Number);
     state.samples = state.columns.map((_, place) => samples[Math.min(place, samples.length - 1)]);
   }
-  if (CORRECT.includes(given.get("correct"))) state.correct = given.get("correct");
+  for (const name in CHOICES) if (Object.keys(CHOICES[name]).includes(given.get(name))) state[name] = given.get(name);
   if (given.get("count") === "substring") state.count = "substring";
   state.text = given.get("text") ?? "";
   for (const name of RANGES) {
@@ -349,7 +351,7 @@ function writeAddress() {
   if (state.problem !== null) address.set("problem", room.index.problems[state.problem][0]);
   const shown = [...document.querySelectorAll("#columns article")].map((article) => article.dataset.row);
   if (shown.some((row) => row !== undefined)) address.set("sample", shown.map((row) => (row === undefined ? 0 : room.index.sample[row])).join(","));
-  if (state.correct !== "any") address.set("correct", state.correct);
+  for (const name in CHOICES) if (state[name] !== "any") address.set(name, state[name]);
   if (state.count !== "word") address.set("count", state.count);
   if (state.text) address.set("text", state.text);
   for (const name of RANGES) {
@@ -359,7 +361,7 @@ function writeAddress() {
 }
 
 function readFilters() {
-  for (const name of ["correct", "text", "count"]) state[name] = $(name).value;
+  for (const name of FIELDS) state[name] = $(name).value;
   for (const name of RANGES) {
     state[name] = [$(`${name}-low`), $(`${name}-high`)].map((input) => (input.value === "" || !input.checkValidity() ? null : Number(input.value)));
   }
@@ -379,7 +381,8 @@ const KEYS = {
   ArrowLeft: () => state.columns.forEach((_, place) => turnColumn(place, -1)),
   "]": () => moveStep(1),
   "[": () => moveStep(-1),
-  c: () => cycle("correct", CORRECT),
+  c: () => cycle("correct", Object.keys(CHOICES.correct)),
+  v: () => cycle("accepted", Object.keys(CHOICES.accepted)),
   m: () => cycle("count", ["word", "substring"]),
   "/": () => { $("filters").open = true; $("text").focus(); },
   "?": () => $("help").showModal(),

@@ -36,7 +36,16 @@ MOST_COLUMNS = 4  # shown side by side
 DIGEST = 16  # hexadecimal digits in a file's name
 SOURCE = ["model", "run", "stage", "setting"]  # what distinguishes one column of the page from another
 KEYS = [*SOURCE, "step", "problem_id", "sample"]
-NUMBERS = [*KEYS, "response_tokens", "finish_reason", "correct", *chain(*tables.MARKER_COLUMNS.values())]
+NUMBERS = [
+    *KEYS,
+    "response_tokens",
+    "finish_reason",
+    "correct",
+    "accepted",
+    "verified",
+    *chain(*tables.MARKER_COLUMNS.values()),
+]
+FLAGS = ["correct", "cut", "accepted", "verified"]  # from the lowest bit
 TEXTS = ["response", "answer", "context_sample"]
 LABELS = {
     "section3": lambda run, setting: GUIDANCE[setting].label if setting in GUIDANCE else setting,
@@ -175,7 +184,7 @@ def _take(path: Path, limits: Limits, shards: _Shards) -> pd.DataFrame:
         {
             **{name: kept[name] for name in KEYS},
             "tokens": kept["response_tokens"],
-            "correct": kept["correct"],
+            **{name: kept[name] for name in ("correct", "accepted", "verified")},
             "cut": kept["finish_reason"] == "length",
             **{mode: kept[columns].sum(axis=1) for mode, columns in tables.MARKER_COLUMNS.items()},
         }
@@ -224,7 +233,7 @@ def _index(rows: pd.DataFrame, known: pd.DataFrame, runs: pd.DataFrame, sft_runs
         "blocks": [[i, place[block[i][:4]], None if block[i][4] < 0 else int(block[i][4])] for i in starts],
         "problem": [number[p] for p in rows["problem_id"]],
         **{name: rows[name].astype(int).tolist() for name in ("sample", "tokens", *tables.COUNT_MODES)},
-        "flags": (rows["correct"].astype(int) + 2 * rows["cut"].astype(int)).tolist(),
+        "flags": sum(2**bit * rows[name].astype(int) for bit, name in enumerate(FLAGS)).tolist(),
         "views": list(_views(sources, runs, sft_runs)),
     }
 

@@ -16,7 +16,7 @@ COUNTS = dict.fromkeys(("problem", "questions", "draws", "distinct", "expected_d
 DIGITS = {"score": 3, "truncated": 3, "V": 3, "avg": 1, "L": 1, "E_per": 2, **SHARES, **COUNTS}
 QUOTED_DIGITS = {"score": 2, "avg": 2, "L": 0, "E_per": 2, "E": 1, **SHARES, **COUNTS}  # as published
 MARKS = {"measured": "", "quoted": " (quoted)", "derived": " (derived)"}
-MOST_COLUMNS = 12
+MOST_COLUMNS = 13
 # Which comparison of the reading room a table's responses are in.
 VIEWS = {"table_1": "guidance", "table_a1": "guidance", "table_2": "sft", "table_onpolicy": "training"}
 LATEX_WORDS = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

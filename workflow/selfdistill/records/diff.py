@@ -4,16 +4,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from selfdistill import tables
 from selfdistill.analysis.estimates import estimate
 from selfdistill.analysis.responses import RUN_COLUMNS, per_problem
+from selfdistill.analysis.summaries import TOTALS, V, divided
 from selfdistill.errors import UserError
 
 CONFIG = "config.yaml"
 CONFIDENCE = 0.95
-METRICS = {"score": 3, "L": 1, "E_substring": 2}  # digits shown
+METRICS = {"score": 3, "L": 1, "E_substring": 2, V: 3}  # digits shown
 # Tables of responses that are comparable problem by problem; rollouts answer to what was drawn before them.
 RESPONSES = ("evaluations/*/*/*.parquet", "traces/*/*.parquet")
 
@@ -80,11 +82,23 @@ def _paired_lines(name: str, first: Path, second: Path) -> Iterator[str]:
             continue
         changes, clear = [], False
         for metric, digits in METRICS.items():
-            values = after.loc[shared, metric] - before.loc[shared, metric]
+            old_values, new_values = (_values(frame.loc[shared], metric) for frame in (before, after))
+            if old_values is None or new_values is None:
+                continue
+            values = new_values - old_values
             found = estimate({"": values}, confidence=CONFIDENCE)
             clear |= found.low > 0 or found.high < 0
             changes.append(f"{metric} {found.value:+.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]")
         yield f"{label} ({len(shared)} problems): {', '.join(changes)}{' *' if clear else ''}"
+
+
+def _values(means: pd.DataFrame, metric: str) -> pd.Series | None:
+    """A metric by problem; None for a ratio to nothing, as of V without accepted answers."""
+    if metric not in TOTALS:
+        return means[metric]
+    top, bottom, factor = TOTALS[metric]
+    found = divided({"": means[top]}, {"": means[bottom]}, factor)
+    return found and found[""]
 
 
 def _verdict_lines(first: Path, second: Path) -> Iterator[str]:
