@@ -251,3 +251,41 @@ def test_a_model_that_shares_a_published_one_is_that_one(tmp_path):
     models.save_hub_manifest(tmp_path / "hub.json", "who/what", "0" * 40)
     models.save_shared_manifest(tmp_path / "shared.json", tmp_path / "hub.json")
     assert models.read_manifest(tmp_path / "shared.json") == models.read_manifest(tmp_path / "hub.json")
+
+
+REPO, COMMIT = "who/what", "0" * 40
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, on a machine that must not ask it; the folder of one repository at one commit."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--who--what" / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    return folder
+
+
+class TestTheHubsCache:
+    def test_names_the_first_file_that_is_missing_and_what_fetches_it(self, cache: Path):
+        told = r"who/what@0+: config\.json is not in the hub's cache .* `selfdistill prefetch .* --repos who/what`"
+        with pytest.raises(UserError, match=told):
+            models.check_cached(REPO, COMMIT)
+
+    def test_asks_for_every_shard(self, cache: Path):
+        (cache / "config.json").write_text("{}")
+        weights = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+        (cache / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+        (cache / "model-1.safetensors").touch()
+        with pytest.raises(UserError, match=r"model-2\.safetensors is not in the hub's cache"):
+            models.check_cached(REPO, COMMIT)
+        (cache / "model-2.safetensors").touch()
+        models.check_cached(REPO, COMMIT)
+
+    def test_is_asked_by_whatever_loads_a_model(self, cache: Path, tmp_path: Path):
+        models.save_hub_manifest(tmp_path / "manifest.json", REPO, COMMIT)
+        with pytest.raises(UserError, match="selfdistill prefetch"):
+            models.load_tokenizer(tmp_path / "manifest.json")

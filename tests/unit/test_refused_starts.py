@@ -120,6 +120,43 @@ def test_what_is_laid_over_a_profile_leaves_its_study(own, project, monkeypatch)
     assert "deepseek" in told and "vLLM, on GPUs" in told and "microcosm" not in told
 
 
+def test_a_study_of_another_kind_than_its_profile_is_refused(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    status, output = start(project, "--dry-run", "--profile", "profiles/slurm")
+    told = sentences(output)[-1]
+    assert status == 1 and "the study 'microcosm' tiny models on a CPU (microcosm)" in told
+    profile = project.folder / "profiles" / "slurm" / "config.yaml"
+    shipped = profile.read_text()
+    profile.write_text(shipped.replace("accelerate: config/accelerate/fsdp2.yaml", "accelerate: none"))
+    target = "results/microcosm/training/runs.parquet"
+    status, output = start(project, target, "--dry-run", "--profile", "profiles/slurm")
+    profile.write_text(shipped)
+    assert status == 0, output
+
+
+ONE_GPU = ("--cores", "1", "--profile", "profiles/one_gpu")
+
+
+def test_a_model_that_was_not_fetched_is_told_before_anything_is_sampled(project, monkeypatch, tmp_path):
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    before = state(project)
+    status, output = start(project, "results/one_gpu/problems/deepseek_r1_1_5b/borderline.parquet", *ONE_GPU)
+    assert status == 1 and "config.json is not in the hub's cache" in output
+    assert (
+        "selfdistill prefetch --lock config/revisions.json --repos deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B" in output
+    )
+    assert state(project) == before
+
+
+def test_a_model_whose_commit_is_not_known_is_told_at_a_start(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    target = "results/evening/models/grpo_qwen3_8b/base/manifest.json"
+    status, output = start(project, target, *ONE_GPU, "--configfile", "config/evening.yaml")
+    assert status == 1 and "config/revisions.json: commits not known yet: 1; where" in output
+
+
 def test_a_start_elsewhere_says_where_it_belongs(project, monkeypatch):
     monkeypatch.chdir(project.folder)
     for folder, words in ((project.folder / "workflow", ()), (project.folder, ("--directory", "config"))):

@@ -48,6 +48,19 @@ def test_the_day_the_weekend_and_the_second_arm_draw_what_they_run(project, over
     assert not {f"draw_{name}" for name in not_drawn} & found.keys()
 
 
+def test_an_evening_trains_nothing_and_says_which_commits_are_to_be_looked_up(project):
+    laid_over = ("--profile", "profiles/one_gpu", "--configfile", "config/evening.yaml")
+    status, output = project.run("snakemake", "--dry-run", "--quiet", "rules", *laid_over)
+    assert status == 0, output
+    found = dict(re.findall(r"^(\w+)\s+(\d+)$", output.partition("Job stats:")[2], re.MULTILINE))
+    assert found["adopt_checkpoint"] == found["evaluate_checkpoints"] == "8"
+    assert {"draw_released", "draw_table_1", "make_ledger"} <= found.keys()
+    assert not {"train_sft", "train_onpolicy", "pretrain_model"} & found.keys()
+    (told,) = [line for line in output.splitlines() if "commits not known yet" in line]
+    assert told.startswith("Warning: config/revisions.json: commits not known yet: 8; where")
+    assert "--kind model --repos beanie00/" in told
+
+
 def test_the_weekend_keeps_the_runs_of_the_day():
     day, weekend = (
         yaml.safe_load(Path(ROOT, "config", f"{name}.yaml").read_text())["onpolicy"]["runs"]

@@ -136,7 +136,7 @@ def _unknown_commits(study: Study, models: Iterable[str]) -> Faults:
     repos = [str(entry.repo) for entry in entries if is_unknown(str(entry.repo), entry.revision)]
     if repos:
         yield (
-            f"config/revisions.json: the commits of {len(repos)} models are not known yet; where there is internet, "
+            f"config/revisions.json: commits not known yet: {len(repos)}; where there is internet, "
             f"`selfdistill resolve-revisions --kind model --repos {' '.join(repos)} --lock config/revisions.json` "
             "looks them up"
         )

@@ -87,7 +87,7 @@ def _check_losses(file: Path) -> None:
 
 def _processes(files: list[Path]) -> str:
     records = [json.loads(sidecar_path(file).read_text(encoding="utf-8"))["machine"] for file in files]
-    most = max(record["processes"] for record in records)
+    most = max(record.get("processes", 1) for record in records)
     return f"{most} process{'es' * (most > 1)}"
 
 
