@@ -277,9 +277,8 @@ REFUSED = {
     "a null seed": ("seed:", "seed: Input should be a valid integer (found None)"),
     "no models": ("models: {microcosm: null, microcosm_off: null}", "models: Dictionary should have at least 1 item"),
     "no models of Section 3": ("selection: {models: []}", "selection.models: List should have at least 1 item"),
-    "no models of Section 4": ("sft: {models: []}", "sft.models: List should have at least 1 item"),
     "no rates": ("sft: {learning_rates: []}", "sft.learning_rates: List should have at least 1 item"),
-    "no runs": ("onpolicy: {runs: []}", "onpolicy.runs: List should have at least 1 item"),
+    "no runs": ("onpolicy: {runs: []}", "'runs' and 'released' are empty: expected a run"),
     "no checkpoints": (
         "onpolicy: {checkpoint_steps: []}",
         "onpolicy.checkpoint_steps: List should have at least 1 item",

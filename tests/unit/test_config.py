@@ -62,7 +62,6 @@ def test_an_overlay_merges_dictionaries_replaces_lists_and_drops_nulls():
         ({"sft__learning_rates": [1e-4, -1e-4]}, "sft.learning_rates.1: Input should be greater than 0"),
         ({"sft__learning_rates": []}, "sft.learning_rates"),
         ({"sft__at_least": 801}, "sft: 'at_least' (801) is above 'responses' (800)"),
-        ({"sft__models": []}, "sft.models"),
         ({"selection__models": []}, "selection.models"),
         ({"selection": None}, "selection: Input should be a dictionary (found None)"),
         ({"models": {"gone": None}}, "models: Dictionary should have at least 1 item"),
