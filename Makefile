@@ -26,7 +26,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference bench clean
+.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -51,17 +51,23 @@ ifdef TESTS
 	@pytest -q $(TESTS)
 else
 	@$(TIMED); rm -rf $(FINISHED)*; export FINISHED_STUDY=$(CURDIR)/$(FINISHED); \
-	  $(MAKE) --no-print-directory unit test-workflow && \
-	  $(MAKE) --no-print-directory --jobs --output-sync BESIDE=yes test-cluster test-vllm test-pages
+	  echo "test: two rows of groups side by side; what a group says comes at its end"; \
+	  $(MAKE) --no-print-directory --jobs=2 --output-sync BESIDE=yes computing waiting
 	@$(MAKE) --no-print-directory seconds
 endif
+
+computing:
+	@$(MAKE) --no-print-directory BESIDE= unit test-workflow
+
+waiting:  # for SLURM's limits and for downloads, most of the time
+	@$(MAKE) --no-print-directory BESIDE= test-cluster test-vllm test-pages
 
 seconds:  ## a table of the seconds that lint and the groups of tests took at their last run
 	@printf '%-14s %s\n' group seconds; \
 	for name in lint $(TEST_GROUPS) test; do [[ ! -f $(TOOK)/$$name ]] || printf '%-14s %7d\n' $$name $$(< $(TOOK)/$$name); done
 
 unit: env  ## unit tests alone; nothing but Python needed
-	@$(TIMED); pytest tests/unit -n 2 -q
+	@$(TIMED); pytest tests/unit -n 2 --dist worksteal -q
 
 test-pages: env  ## the reading room in a browser (Debian's chromium)
 	@$(TIMED); pytest tests/browser -q
