@@ -247,7 +247,7 @@ REFUSED = {
         ),
         "figures.views.fig_1: no on-policy run is what this figure shows",
     ),
-    "Figure 1 without Figure 1a": ("figures: {narrow: null}", "'views.fig_1' needs 'narrow', the runs of Figure 1a"),
+    "Figure 1 without Figure 1a": ("figures: {narrow: null}", "views.fig_1: 'figures.narrow' is missing"),
     "a role's family": (
         "claims: {roles: {coverage: {family: mine}}}",
         "claims.roles.coverage.family: unknown 'mine'; known: microcosm",
@@ -995,9 +995,8 @@ def test_services_that_are_not_installed_are_refused_where_jobs_use_these_packag
         "config: onpolicy.mirrors: 'wandb' is not installed here (pip install wandb)"
     ]
     file = tmp_path / "mine.yaml"
-    values = copy.deepcopy(default())
-    update_config(values, yaml.safe_load(mirrored))
-    assert open_study(values, Start(ROOT, [file], own_environments=True)).study.config.onpolicy.mirrors == ["wandb"]
+    started = open_study({}, Start(ROOT, [ROOT / "config.yaml", file], own_environments=True))
+    assert started.study.config.onpolicy.mirrors == ["wandb"]
 
 
 def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings(tmp_path):
@@ -1034,7 +1033,7 @@ def test_a_start_lacks_what_its_own_jobs_need(tmp_path, monkeypatch):
     monkeypatch.setattr("selfdistill.generation.requests.find_spec", lambda name: None)
     study = opened(tmp_path, problem_set(source="file", file="data/gone.jsonl") + "engine: vllm").study
     load, other, sample = [("load_problems", {"problem_set": name}) for name in ("mine", "train")] + [
-        ("evaluate_model", {})
+        ("evaluate_model", {"model": "microcosm"})
     ]
     missing = ["config: problem_sets.mine.file: data/gone.jsonl: no such file"]
     engine = ["config: engine: the engine vllm needs vLLM, which is not installed here; envs/train.yaml has it"]
@@ -1142,7 +1141,7 @@ def put(values: dict, place: tuple, value: object) -> None:
 
 def sentences_of(values: dict) -> list[str]:
     with pytest.raises(UserError) as told:
-        open_study(values, Start(ROOT))
+        open_study({}, Start(ROOT, given=values))
     lines = str(told.value).splitlines()
     assert not [line for line in lines for word in FOREIGN if word in line]
     return lines

@@ -49,7 +49,7 @@ class PretendedLLM:
     def shut(self) -> None:
         self.open = False
 
-    def generate(self, prompts: list[dict], parameters: list, use_tqdm: bool) -> list:
+    def generate(self, prompts: list[dict], parameters: list, use_tqdm: bool = True) -> list:
         self.asked += list(zip(prompts, parameters, strict=True))
         answers = []
         for parameter in parameters:

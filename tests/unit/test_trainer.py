@@ -365,7 +365,8 @@ def demonstrate(
     """What SDPO adds to a step's batch, and which rollout serves each as demonstration."""
     rendered = [trainer.student_prompt(text) for text in texts]
     rollouts = pd.DataFrame({"response": responses, "correct": [bool(right) for right in correct]})
-    trainer.method.extend(batch := {}, Step(1, range(len(texts)), texts, rendered, [], [], []), rollouts)
+    step = Step(1, range(len(texts)), texts, rendered, [], [], [], ["7"] * len(texts))
+    trainer.method.extend(batch := {}, step, rollouts)
     return batch, rollouts["context_sample"]
 
 
@@ -769,7 +770,7 @@ def test_what_was_not_drawn_or_graded_is_missed_loudly(manifest: Path, tmp_path:
     with torch.no_grad(), pytest.raises(RuntimeError, match="no rollouts have been sampled for this step"):
         trainer._get_per_token_logps_and_entropies(trainer.model, ids, ids, 2)
     trainer._generate_and_score_completions(inputs)
-    monkeypatch.setattr(trainer, "rollout_func", lambda *_: trainer._grade(["a"], ["7"]))
+    monkeypatch.setattr(trainer, "rollout_func", lambda *_: trainer._grade(["a"], ["Find a ."], ["7"]))
     with pytest.raises(RuntimeError, match="no rollouts have been sampled for this step"):
         trainer._generate_and_score_completions(inputs)
     trainer._roll_out([example["prompt"] for example in inputs], trainer)

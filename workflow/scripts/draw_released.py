@@ -16,11 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from selfdistill.analysis.responses import PASS
 from selfdistill.figures import plotting
-from selfdistill.figures.curve_plots import BASE, GRPO, METHODS, SDPO, SDPO_NO_THINK
-from selfdistill.figures.plotting import Drawn, Look
+from selfdistill.figures.curve_plots import GRPO, METHODS, SDPO, SDPO_NO_THINK
+from selfdistill.figures.plotting import INK, Drawn, Look
 
 ROWS: dict[str, Look] = {
-    "base": BASE,
+    "base": Look("base model", INK),
     "GRPO": METHODS[GRPO],
     "SDPO": METHODS[SDPO],
     "SDPO without think": METHODS[SDPO_NO_THINK],

@@ -77,7 +77,7 @@ def _recorded(results: Path) -> Any:
             Narrow, {"problem_set": narrow} if isinstance(narrow, str) else narrow, f"{path}: figures.narrow"
         )
     sections = {name: SimpleNamespace(**part) if isinstance(part, dict) else part for name, part in values.items()}
-    return SimpleNamespace(**sections)
+    return SimpleNamespace(**{"trial": None, "contexts": {}} | sections)
 
 
 def _today(kind: type, recorded: dict[str, Any], where: str) -> Any:
