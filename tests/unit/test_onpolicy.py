@@ -431,7 +431,7 @@ def test_the_authors_words_as_a_template_train_the_same_model(manifest, tmp_path
 
 
 def test_a_template_without_a_solution_teaches_where_nobody_was_right(manifest, tmp_path):
-    nobody = {"answers": lambda response, opened: None, "steps": 1, "checkpoint_steps": [1]}
+    nobody = {"answers": lambda response, opened: None, "steps": 1, "checkpoint_steps": [1], "weight_decay": 0.0}
     silent = train(manifest, tmp_path / "silent", FIXED, **nobody)
     told = train(
         manifest, tmp_path / "told", replace(FIXED, context="hint"), template="{problem} It is {answer} .", **nobody
