@@ -131,7 +131,7 @@ reference: env  ## make a finished run's tables, figures and provenance the refe
 	@set -e; test -f results/$(STUDY)/claims/ledger.parquet || { echo "results/$(STUDY) is not finished"; exit 1; }; \
 	rm -rf results/reference/$(STUDY); \
 	cd results/$(STUDY); \
-	find tables figures claims datasets curves curves.parquet config.yaml $$(ls spread.parquet 2>/dev/null) -type f ! -path 'datasets/*.parquet' \
+	find tables figures claims datasets curves.parquet config.yaml $$(ls -d curves spread.parquet 2>/dev/null) -type f ! -path 'datasets/*.parquet' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
 	find . \( -name '*.provenance.json' -o -path ./provenance.jsonl \) ! -path './reading_room/*' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \

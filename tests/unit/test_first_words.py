@@ -87,3 +87,11 @@ def test_engines_count_the_tokens_that_they_draw(tmp_path, monkeypatch, kind):
     ends = (table["finish_reason"] == "stop").sum()
     assert drawn == table["response_tokens"].sum() and counted in (drawn, drawn + ends)  # end tokens may count
     assert running == min(counted, 8 * 12) and done == 8 * 12
+
+
+def test_a_trial_says_it_and_goes_on(caplog):
+    with first_words.told(go_on=True):
+        raise UserError("no response is right")
+    assert "no response is right" in caplog.text
+    with pytest.raises(UserError), first_words.told(go_on=False):
+        raise UserError("no response is right")

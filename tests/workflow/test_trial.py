@@ -23,7 +23,7 @@ AUDIT = {
     "figures": {"narrow": None, "views": dict.fromkeys(f"fig_{name}" for name in "1 3 4 5 6 7 8 d1 e".split())},
     "claims": {
         "roles": dict.fromkeys(("sft", "no_thinking", "coverage", "chemistry", "moving_teacher"))
-        | {"high_reasoning": {"rates": {"grpo": [3e-4], "sdpo": []}, "hardest": "in_domain"}}
+        | {"high_reasoning": {"rates": {"grpo": [3e-4], "sdpo": None}, "hardest": "in_domain"}}
     },
 }
 

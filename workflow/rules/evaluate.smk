@@ -69,6 +69,7 @@ rule check_model:
     params:
         code=code("check_model"),
         longest=by(FLAGS.longest_evaluated, "model"),
+        go_on=FLAGS.go_on(),
     shell:
         "python -m selfdistill check-model --traces {input.traces} --problems {input.problems} {params.longest} "
-        "--out {output} 2>&1 | tee {log}"
+        "{params.go_on} --out {output} 2>&1 | tee {log}"

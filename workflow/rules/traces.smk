@@ -23,11 +23,12 @@ rule select_borderline:
     params:
         code=code("select_borderline"),
         flags=FLAGS.selection(),
+        go_on=FLAGS.go_on(),
         sampling=FLAGS.collect(),
         sampler=by(FLAGS.sampler, "model"),
     shell:
         "python -m selfdistill select-borderline --problems {input.problems} --model {input.model} {params.flags} "
-        "{params.sampling} {params.sampler} --workers {threads} "
+        "{params.go_on} {params.sampling} {params.sampler} --workers {threads} "
         "--out-problems {output.problems} --out-traces {output.traces} 2>&1 | tee {log}"
 
 

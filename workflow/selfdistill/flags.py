@@ -75,6 +75,10 @@ class Flags:
         sampling = self.study.config.models[model].evaluate or self.study.config.sampling.evaluate
         return _joined(max_tokens=sampling.max_tokens)
 
+    def go_on(self) -> str:
+        """A trial's responses are cut before they answer."""
+        return _joined(go_on=None if self.study.config.trial is None else True)
+
     def extent(self, benchmark: str) -> str:
         """How often a base or fine-tuned model is asked each problem of a benchmark."""
         samples, deep = self.study.extent(benchmark)

@@ -1,5 +1,9 @@
 """What a model's responses are worth at first sight: with an answer, cut off, right; and whether to go on with it."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pandas as pd
 
 from selfdistill.errors import UserError
@@ -29,6 +33,17 @@ def check_solved(traces: pd.DataFrame, problems: pd.DataFrame, *, max_tokens: in
             f"no response is right: {shares(traces)}; the problems are too hard for the model, or their answers have "
             f"another form than its own, as '{boxed['answer']:.60}' where '{gold:.60}' is expected (docs/data.md)"
         )
+
+
+@contextmanager
+def told(go_on: bool) -> Iterator[None]:
+    """What a check refuses is said in a warning where jobs ``go_on`` all the same."""
+    try:
+        yield
+    except UserError as error:
+        if not go_on:
+            raise
+        logging.warning("%s", error)
 
 
 def _shares(traces: pd.DataFrame) -> tuple[float, float, float]:

@@ -13,9 +13,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+GoOn = Annotated[bool, "Say what is wrong with a model's first responses, and go on: in a trial."]
+
+
 @stage(STEP)
 def select_borderline(
-    *, problems: Problems, sampler: Sampler, selection: SelectionSettings, out_problems: Out, out_traces: Out
+    *,
+    problems: Problems,
+    sampler: Sampler,
+    selection: SelectionSettings,
+    go_on: GoOn = False,
+    out_problems: Out,
+    out_traces: Out,
 ) -> None:
     """Section 3: find the problems that the model solves in a given share of its rollouts."""
     from selfdistill import tables
@@ -26,7 +35,8 @@ def select_borderline(
     def sample(some: "pd.DataFrame") -> "pd.DataFrame":
         found = sampler.sample(some, selection.rollouts, stage="selection", setting="unguided", stream="selection")
         if some.index[0] == pool.index[0]:  # the first batch says whether the model is worth the others
-            first_words.check_solved(found, some, max_tokens=sampler.sampling.max_tokens)
+            with first_words.told(go_on):
+                first_words.check_solved(found, some, max_tokens=sampler.sampling.max_tokens)
         return found
 
     chosen, traces = select(pool, sample, selection)
@@ -73,19 +83,20 @@ def evaluate_model(
 
 @stage(STEP)
 def check_model(
-    *, traces: ResponseTable, problems: Problems, max_tokens: Annotated[int, "Longest response, in tokens."], out: Out
+    *,
+    traces: ResponseTable,
+    problems: Problems,
+    max_tokens: Annotated[int, "Longest response, in tokens."],
+    go_on: GoOn = False,
+    out: Out,
 ) -> None:
     """Look at a base model's first evaluation: one that writes no answer in a box is not worth training."""
-    import logging
-
     from selfdistill import tables
-    from selfdistill.errors import UserError
     from selfdistill.files import write_text
 
     found = tables.read(traces, "traces")
-    first_words.check_boxed(found, max_tokens=max_tokens)
-    try:
+    with first_words.told(go_on):
+        first_words.check_boxed(found, max_tokens=max_tokens)
+    with first_words.told(go_on=True):  # a benchmark may be too hard for a model that learns all the same
         first_words.check_solved(found, tables.read(problems, "problems"), max_tokens=max_tokens)
-    except UserError as error:  # a benchmark may be too hard for a model that learns all the same
-        logging.warning("%s", error)
     write_text(out, f"{first_words.shares(found)}\n")
