@@ -10,12 +10,14 @@ from selfdistill.records import verification
 TRIAL = ("--cores", "2", "--configfile", "config/smoke.yaml")
 AUDIT = {
     "study": "audit",
-    "models": {"theirs": {"source": "folder", "folder": "published", "instruction": ""}, "microcosm_off": None},
+    "models": {name: {"source": "folder", "folder": "published", "instruction": ""} for name in ("theirs", "another")}
+    | {"microcosm_off": None},
     "sft": {"models": []},
     "onpolicy": {
         "runs": [],
         "released": [
-            {"model": "microcosm", "method": "grpo", "learning_rate": 3e-4, "steps": 2, "checkpoint": "theirs"}
+            {"model": "microcosm", "method": method, "learning_rate": 3e-4, "steps": 2, "checkpoint": checkpoint}
+            for method, checkpoint in (("grpo", "theirs"), ("sdpo", "another"))
         ],
         "benchmarks": {"train": ["in_domain"], "narrow": None},
     },
@@ -23,7 +25,7 @@ AUDIT = {
     "figures": {"narrow": None, "views": dict.fromkeys(f"fig_{name}" for name in "1 3 4 5 6 7 8 d1 e".split())},
     "claims": {
         "roles": dict.fromkeys(("sft", "no_thinking", "coverage", "chemistry", "moving_teacher"))
-        | {"high_reasoning": {"rates": {"grpo": [3e-4], "sdpo": None}, "hardest": "in_domain"}}
+        | {"high_reasoning": {"rates": {"grpo": [3e-4], "sdpo": [3e-4]}, "hardest": "in_domain"}}
     },
 }
 
@@ -64,7 +66,7 @@ def test_a_published_checkpoint_is_judged_without_training(tried):
     assert not (results / "traces" / "microcosm" / "rollouts").exists()
     ends = tables.read(results / "tables" / "table_released.parquet", "summary")
     ours = ends[(ends["origin"] == "measured") & (ends["metric"] == "L")].set_index("row")
-    assert set(ours.index) == {"base", "GRPO"} and ours["low"].notna().all()
+    assert set(ours.index) == {"base", "GRPO", "SDPO"} and ours["low"].notna().all()
     ledger = tables.read(results / "claims" / "ledger.parquet", "ledger")
     assert set(ledger["verdict"]) == {NOT_TESTABLE, ONE_MODEL}
     judged = ledger[ledger["verdict"] == ONE_MODEL]

@@ -15,7 +15,7 @@ ALL_TRACES = sorted(
     }
 )
 # What the statements say.
-STATEMENTS = sha256_meaning("config/claims.yaml")
+STATEMENTS_DIGEST = sha256_meaning("config/claims.yaml")
 
 
 rule make_ledger:
@@ -42,7 +42,7 @@ rule make_ledger:
         ENVIRONMENT
     params:
         code=code("make_ledger"),
-        statements=STATEMENTS,
+        statements=STATEMENTS_DIGEST,
         confidence=FLAGS.confidence(),
         window=FLAGS.window(),
         rollouts=FLAGS.rollouts_per_prompt(),
@@ -71,7 +71,7 @@ rule export_claims:
         ENVIRONMENT
     params:
         code=code("export_claims"),
-        statements=STATEMENTS,
+        statements=STATEMENTS_DIGEST,
         scale=FLAGS.scale(),
         study=CONFIG.study,
     shell:
@@ -119,7 +119,7 @@ rule render_ledger:
         ENVIRONMENT
     params:
         code=code("render_ledger"),
-        statements=STATEMENTS,
+        statements=STATEMENTS_DIGEST,
         scale=FLAGS.scale(),
         study=CONFIG.study,
     shell:

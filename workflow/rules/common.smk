@@ -143,13 +143,9 @@ def guidance_code(stage, setting):
 
 
 def figure_code(figure):
-    """The same for a figure, with its script."""
-    return code("draw_figure", SCRIPTS / f"draw_{figure}.py")
-
-
-def caption_digest(figure):
-    """A figure's caption, which is part of no code digest."""
-    return sha256_text(captions.source(figure))[:12]
+    """The same for a figure, with its script and its caption."""
+    caption = sha256_text(captions.source(figure))[:12]
+    return f"{code('draw_figure', SCRIPTS / f'draw_{figure}.py')}, caption {caption}"
 
 
 def by(function, *wildcard_names):

@@ -30,7 +30,6 @@ for figure in STUDY.figures.values():
             ENVIRONMENT
         params:
             code=figure_code(figure.name),
-            caption=caption_digest(figure.name),
             figure=figure.name,
             tables=lambda wildcards, input: as_flags(input),
             settings=by(partial(FLAGS.figure, figure)),

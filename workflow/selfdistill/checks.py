@@ -190,7 +190,7 @@ def check_profile(study: Study, processes: Mapping[str, Mapping[str, Any]]) -> N
 
     ``processes``: by training rule, what its accelerate configuration says.
     """
-    several = sorted(rule for rule, settings in processes.items() if settings.get("distributed_type", "NO") != "NO")
+    several = sorted(rule for rule, settings in processes.items() if settings.get("distributed_type") == "FSDP")
     if study.pretrained and several:
         raise UserError(
             f"the profile trains on several GPUs ({', '.join(several)}: accelerate), the study '{study.config.study}' "
