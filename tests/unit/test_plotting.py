@@ -207,9 +207,16 @@ def test_quoted_values_are_hollow_and_have_no_interval():
     assert points(axes, hollow=True) == [(1, 0)] and not points(axes) and not axes.collections
 
 
-def test_unknown_setting_is_named_with_the_nearest_spelling():
-    with pytest.raises(UserError, match="'regenerations' \\(did you mean 'regeneration'\\?\\)"):
-        plotting.in_order(["unguided", "regenerations"], plotting.SETTINGS)
+def test_an_unknown_data_set_is_named_with_the_nearest_spelling():
+    with pytest.raises(UserError, match="'unguide' \\(did you mean 'unguided'\\?\\)"):
+        plotting.in_order(["unguide", "base"], plotting.DATASETS)
+
+
+def test_a_context_of_ones_own_stands_below_the_settings_of_the_paper():
+    assert plotting.in_order(["hint", "regeneration", "unguided"], plotting.SETTINGS) == [
+        "unguided", "regeneration", "hint",
+    ]  # fmt: skip
+    assert plotting.look("hint", plotting.SETTINGS).label == "c = hint"
 
 
 def test_no_two_settings_or_data_sets_look_alike():
