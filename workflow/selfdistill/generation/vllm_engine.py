@@ -73,7 +73,7 @@ class VllmEngine:
         prompts = [{"prompt_token_ids": list(request[0].token_ids)} for request in requests]
         with _told("cannot sample", ValueError):
             parameters = [self._parameters(request, sampling) for request in requests]
-            outputs = self.llm.generate(prompts, parameters)  # its own bar moves with every request
+            outputs = self.llm.generate(prompts, parameters, use_tqdm=True)  # moves with every request
         return [
             completion
             for request, parameter, output in zip(requests, parameters, outputs, strict=True)
