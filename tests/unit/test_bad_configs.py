@@ -1140,7 +1140,7 @@ def put(values: dict, place: tuple, value: object) -> None:
 
 def sentences_of(values: dict) -> list[str]:
     with pytest.raises(UserError) as told:
-        open_study({}, Start(ROOT, given=values))
+        open_study(values, Start(ROOT))
     lines = str(told.value).splitlines()
     assert not [line for line in lines for word in FOREIGN if word in line]
     return lines
