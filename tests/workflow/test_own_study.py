@@ -40,7 +40,7 @@ def llama(tmp_path_factory):
     model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(60):
+    for _ in range(200):
         texts = []
         for _ in range(32):
             problem, answer = rng.choice([*PROBLEMS.items(), *BENCHMARK.items()])
