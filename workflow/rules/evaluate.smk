@@ -54,7 +54,8 @@ rule evaluate_model:
 
 
 rule check_model:
-    """A look at a base model's first evaluation, for which its trainings wait."""
+    """A look at a base model's first evaluation. Nothing waits for it: where a job is to be made again, Snakemake forgets
+    those behind a pending input that is `ancient`."""
     input:
         traces=by(first_evaluation, "model"),
         problems=by(first_problems, "model"),
@@ -64,6 +65,7 @@ rule check_model:
         f"{LOGS}/check_model/{{model}}.log",
     benchmark:
         f"{LOGS}/check_model/{{model}}.benchmark.tsv"
+    priority: 1  # before any training that is ready
     conda:
         ENVIRONMENT
     params:

@@ -10,7 +10,6 @@ rule train_onpolicy:
     input:
         problems=by(run_problems, "model", "run"),
         model=STUDY.manifest(MODEL),
-        checked=ancient(STUDY.checked(MODEL)),  # what it says changes nothing
     output:
         checkpoints=checkpoints(STUDY.checkpoints(MODEL, RUN)),
         steps=STUDY.training(MODEL, RUN),
