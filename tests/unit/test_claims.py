@@ -348,6 +348,18 @@ def test_the_harder_benchmark_is_set_against_the_others():
     assert judge([DROP | {"benchmark": "hardest"}], parts)["benchmark"].tolist() == ["hard"]
 
 
+def test_v_is_verified_over_accepted_answers_of_all_problems():
+    parts = sides([0, 0], BASE, SDPO)
+    accepted = np.linspace(0, 1, 40)  # some problems have none
+    for (_, values), share in zip(parts, (0.8, 0.1, 0.6, 0.2), strict=True):
+        values["accepted"], values["verified"] = accepted, share * accepted
+    row = judge([DROP | {"metric": "V"}], parts).iloc[0]
+    assert row["value"] == pytest.approx((0.7 + 0.4) / 2) and row["metric"] == "V"
+    parts[1][1][["accepted", "verified"]] = 0.0
+    row = judge([DROP | {"metric": "V"}, DROP], parts).iloc[0]
+    assert row["verdict"] == NOT_TESTABLE and row["remark"] == "a ratio needs a denominator other than 0"
+
+
 def test_density_is_markers_over_tokens_of_all_responses():
     parts = []
     for model in MODELS[:5]:
@@ -523,6 +535,21 @@ def test_primaries_stand_under_holm_and_all_others_under_benjamini_hochberg():
     pd.testing.assert_frame_equal(judged(found)[found.columns], found)
 
 
+def test_statements_of_ours_have_a_correction_and_a_list_of_their_own():
+    """However many there are, they change no verdict about the paper's."""
+    statement = {"section": "1", "statement": "s", "role": "r", "tests": [DROP]}
+    papers, ours = ([Claim.model_validate(statement | {"id": f"{name}{number}", "ours": name == "o"})
+                     for number in range(count)] for name, count in (("p", 2), ("o", 3)))  # fmt: skip
+    parts = sides([3, 1, 6, 2, 4], BASE, SDPO)
+    alone, _ = ledger(papers, units(parts), {"r": ROLE}, confidence=0.95)
+    found, _ = ledger([*ours, *papers], units(parts), {"r": ROLE}, confidence=0.95)
+    assert found["family"].tolist() == [3] * 3 + [2] * 2
+    assert found["correction"].tolist() == ["Benjamini-Hochberg, ours"] * 3 + ["Benjamini-Hochberg"] * 2
+    pd.testing.assert_frame_equal(found[3:].reset_index(drop=True).drop(columns="place"), alone.drop(columns="place"))
+    assert summary_line(found) == "Other statements: 2 holds. Statements of ours, not the paper's: 3 holds"
+    assert markdown(found, [], "s", "microcosm").index("| p0") < markdown(found, [], "s", "microcosm").index("| o0")
+
+
 def test_a_statement_that_says_the_same_has_the_verdict_of_the_other_and_no_p():
     first = {"id": "a", "section": "1", "statement": "s", "role": "r", "tests": [DROP]}
     second = {"id": "b", "section": "1", "statement": "t", "same_as": "a"}
@@ -588,6 +615,10 @@ def test_a_primary_statement_is_primary_at_one_rate():
         (
             "claims: [{id: a, section: s, statement: t, role: r, tests: [{of: sft, metric: avg, more: {data: base}}]}]",
             "'more' or 'less' alone needs 'than'",
+        ),
+        (
+            "claims: [{id: a, section: s, statement: t, untestable: x, ours: true, published: '3'}]",
+            "claim 'a': a claim of ours is neither primary nor published",
         ),
         (
             "claims: [&c {id: a, section: s, statement: t, untestable: x}, *c]",

@@ -19,9 +19,9 @@ from selfdistill.figures import curve_plots, plotting
 from selfdistill.markers.counting import MARKERS
 
 SCRIPTS = PACKAGE_ROOT / "scripts"
-TRAINING = ("score", "L", "E_substring")
+TRAINING = ("score", "L", "E_substring", "V")
 DIFFERENCES = ("avg_difference_to_base", *(f"substring_{marker}_difference_to_base" for marker in MARKERS))
-EVALUATION = ("avg", "E_substring", *DIFFERENCES)
+EVALUATION = ("avg", "E_substring", "V", *DIFFERENCES)
 ARM = {
     "study": "microcosm",
     "family": "m",
@@ -82,7 +82,7 @@ def curves(models: int = 1) -> pd.DataFrame:
     for number, arm in enumerate(ARMS):
         benchmarks = ("same",) if arm["problem_set"] == "narrow" else ("easy", "hard")
         points = [("", step, metric) for step in (5, 10) for metric in TRAINING]
-        points += [(name, 0, metric) for name in benchmarks for metric in ("avg", "E_substring")]
+        points += [(name, 0, metric) for name in benchmarks for metric in ("avg", "E_substring", "V")]
         points += [(name, step, metric) for name in benchmarks for step in (15, 30) for metric in EVALUATION]
         for benchmark, step, metric in points:
             value = 50.0 if step == 0 else number + step / 100

@@ -1,6 +1,6 @@
-"""**Figure 4 (Section 5.2): the same for the second thinking model.** Panels as in Figure 3, without single markers.
-E counts the ten markers as substrings, as the authors do; the tables hold the count by whole word as well. The
-microcosm has one thinking model; there, SDPO at the authors' tenfold learning rate takes this place, and Figure 3
+"""**Figure 4 (Section 5.2): the same for the second thinking model.** Panels as in Figure 3, without single markers. E
+counts the ten markers as substrings, as the authors do; the tables hold the count by whole word as well. V is as there.
+The microcosm has one thinking model; there, SDPO at the authors' tenfold learning rate takes this place, and Figure 3
 shows it at GRPO's rate.
 
 *What the authors did differently.* One run per curve and no intervals; SDPO at ten times GRPO's learning rate, where we

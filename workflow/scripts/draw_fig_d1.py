@@ -1,7 +1,8 @@
-"""**Appendix D.1: markers with thinking switched off.** *Above:* markers E per response in the training rollouts and
-on problems of unseen types. *Below:* the difference in each marker's count per response, last checkpoint minus base
-model, on each benchmark. E counts the ten markers as substrings, as the authors do; the tables hold the count by
-whole word as well.
+"""**Appendix D.1: markers with thinking switched off.** *Above:* markers E per response and verified answers V in the
+training rollouts and on problems of unseen types. *Below:* the difference in each marker's count per response, last
+checkpoint minus base model, on each benchmark. E counts the ten markers as substrings, as the authors do; the tables
+hold the count by whole word as well. V is the share of accepted answers that a response shows to hold: exact in the
+microcosm, elsewhere by phrases that say so.
 
 *What the authors did differently.* One run per curve and no intervals; SDPO at ten times GRPO's learning rate, where we
 show both rates; validation with one response per problem; curves of unknown smoothing. docs/deviations.md lists what
@@ -11,6 +12,7 @@ their code does.
 import pandas as pd
 from selfdistill.figures.curve_plots import (
     EPISTEMIC,
+    VERIFIED,
     Drawn,
     View,
     by_method,
@@ -18,11 +20,17 @@ from selfdistill.figures.curve_plots import (
     in_view,
     marker_change,
     markers,
+    verified,
 )
 
 
 def draw(curves: pd.DataFrame, view: View, study: str) -> Drawn:
-    """E against steps above; below, the change of every marker from the base model to the last checkpoint."""
+    """E and V against steps above; below, the change of every marker from the base model to the last checkpoint."""
     shown = by_method(in_view(curves, view))
-    kinds = [[EPISTEMIC, *map(markers, view["benchmarks"])], map(marker_change, view["benchmarks"])]
+    benchmarks = view["benchmarks"]
+    kinds = [
+        [EPISTEMIC, *map(markers, benchmarks)],
+        [VERIFIED, *map(verified, benchmarks)],
+        map(marker_change, benchmarks),
+    ]
     return draw_grid([[(panel, shown) for panel in kind] for kind in kinds], study)

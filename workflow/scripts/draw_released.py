@@ -1,7 +1,8 @@
 """**Released checkpoints: where the curves of Figures 3 to 5 end.** Models that others, such as the authors, trained by
 GRPO and SDPO and published, evaluated here beside the base models that they were trained from: accuracy (avg@k),
-pass@k, length L and markers E per response on each benchmark. E counts the ten markers as substrings, as the authors
-do; the table holds the count by whole word, and each marker, as well.
+pass@k, length L, markers E per response and verified answers V on each benchmark. E counts the ten markers as
+substrings, as the authors do; the table holds the count by whole word, and each marker, as well. V is the share of
+accepted answers whose response says that it verifies, which is told by phrases.
 
 *Intervals:* 95 % over problems: there is one model of each kind, and another training run may end elsewhere. Hollow:
 values of the paper, quoted second-hand, for its own models and benchmarks of these names.
@@ -30,6 +31,7 @@ METRICS = {
     "pass": "pass@{k} (%)",
     "L": "length L (tokens)",
     "E_substring": "markers E\nper response",
+    "V": "verified V\n(share of accepted)",
 }
 
 
@@ -52,7 +54,7 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table that are drawn: of pass@k, the largest k that all have."""
     measured = plotting.measured(table)
     everywhere = [name for name in PASS if (measured["metric"] == name).sum() == (measured["metric"] == "avg").sum()]
-    return table[table["metric"].isin(["avg", "L", "E_substring", *everywhere[-1:]])]
+    return table[table["metric"].isin(["avg", "L", "E_substring", "V", *everywhere[-1:]])]
 
 
 def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:

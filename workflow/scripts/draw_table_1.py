@@ -1,13 +1,14 @@
 """**Table 1 (Section 3): reasoning under richer context.** Response length L in tokens, number of epistemic
-markers E per response, their density per 1,000 tokens, and score (share of correct responses) for the
-selected problems, in four settings: *unguided* (c = ∅); *solution-guided* (c = s: a correct response with its
+markers E per response, their density per 1,000 tokens, verified answers V, and score (share of correct responses) for
+the selected problems, in four settings: *unguided* (c = ∅); *solution-guided* (c = s: a correct response with its
 thinking is shown); *c = s without think* (its thinking removed); *regeneration* (c = ỹ: a response written under
 solution guidance is shown). The ten markers are wait, hmm, perhaps, maybe, actually, alternatively, seems,
 might, likely and check; E is their sum over the whole response, thinking included.
 
 *Above:* as measured. *Below:* relative to unguided, the scale on which models of different size can be compared;
 the hollow diamonds are the paper's quoted values for DeepSeek-R1-Distill-Qwen-7B, divided by its own unguided
-value. Score is compared as it is.
+value. Score and V are compared as they are; V is the share of accepted answers that a response shows to hold: exact
+in the microcosm, elsewhere by phrases that say so.
 
 *Intervals:* lines and table entries give 95 % intervals (docs/statistics.md): what other base models and other problems
 could have given; of one base model, other problems only. Small points are the base models. L, E and score are means
@@ -37,8 +38,10 @@ PANELS = [
         "per 1,000 tokens",
         {"substring": "E_per_1000_tokens_substring", "word": "E_per_1000_tokens_word"},
     ),
+    ("verified V", "share of accepted", {"": "V"}),
     ("score", "share correct", {"": "score"}),
 ]
+SHARES = ("verified V", "score")  # compared as they are
 
 
 def draw(table: pd.DataFrame, study: str) -> Drawn:
@@ -58,22 +61,22 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> l
     # Measured ratios stand in the table, with intervals in which both their sides vary together.
     ratios = pd.concat([plotting.measured(frame), quoted.assign(metric=quoted["metric"] + "_ratio")])
     for (title, unit, metrics), above, below in zip(PANELS, *axes, strict=True):
-        is_score = title == "score"
-        plotting.draw_settings(above, frame if is_score else plotting.measured(frame), settings, metrics)
+        is_share = title in SHARES
+        plotting.draw_settings(above, frame if is_share else plotting.measured(frame), settings, metrics)
         above.set(title=title, xlabel=unit)
-        plotting.from_zero(above, most=1 if is_score else None)
-        if is_score:
-            _draw_legend(below)
+        plotting.from_zero(above, most=1 if is_share else None)
+        if is_share:
+            below.axis("off")
         else:
             of_ratios = {counting: f"{metric}_ratio" for counting, metric in metrics.items()}
             plotting.draw_settings(below, ratios, settings, of_ratios)
             below.axvline(1, color=plotting.MUTED, linewidth=0.8, zorder=0)
             below.set(title=title, xlabel="ratio to unguided")
             plotting.from_zero(below)
+    _draw_legend(axes[-1, -1])
     return [panel for panel in axes.flat if panel.axison]
 
 
 def _draw_legend(axes: Axes) -> None:
-    axes.axis("off")
     entries = [plotting.legend_entry(look, interval=True) for look in plotting.COUNTINGS.values()]
     axes.legend(handles=[*entries, plotting.legend_entry(plotting.QUOTED, quoted=True)], loc="center")

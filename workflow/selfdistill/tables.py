@@ -166,7 +166,6 @@ SUMMARY = _schema(
     origin=pa.string(),  # "measured", "quoted" (taken from the paper) or "derived" (follows from quoted numbers)
 )
 
-# The claims ledger: one row per test of a statement of the paper.
 # The claims ledger: one row per test of each statement and rate.
 LEDGER = _schema(
     place=pa.int32(),  # of the statement in the list
@@ -175,10 +174,11 @@ LEDGER = _schema(
     statement=pa.string(),
     variant=pa.string(),  # the learning rate, where several are tested
     primary=pa.bool_(),  # one of those under Holm's correction
+    ours=pa.bool_(),  # not in the paper
     taught=pa.bool_(),  # pre-training teaches the microcosm's models to behave so
     same_as=pa.string(),  # the statement that says the same, whose verdict this is
     verdict=pa.string(),  # of the statement, from all its tests
-    correction=pa.string(),  # "Holm" or "Benjamini-Hochberg"
+    correction=pa.string(),  # "Holm", "Benjamini-Hochberg" or "Benjamini-Hochberg, ours"
     family=pa.int32(),  # statements that are corrected together
     p=pa.float64(),  # of the statement
     p_adjusted=pa.float64(),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,6 +31,8 @@ FEWEST_SIZES = 3  # |D| of a slope
 FEWEST_ARMS = 5  # of a rank correlation
 ARM = ["thinking", "method", "learning_rate", "context", "teacher_update_rate", "top_k", "whole", "seen"]
 ALONG = ("training", "evaluation")
+# Ratios of totals over problems: what is divided by what, and the factor.
+OF_TOTALS = {"density": ("E", "L", 1000.0), "V": ("verified", "accepted", 1.0)}
 
 Terms = list[tuple[float, int]]  # weights of sets of responses, by their row in `Units.cells`
 
@@ -417,12 +420,13 @@ class Effects:
     def _level(self, row: int, metric: str) -> pd.Series:
         values = self.units.values[row]
         weights = values["rollouts"] if self.units.cells["of"].iloc[row] in ("training", "sets") else 1.0
-        above = {"avg": 100 * values.get("score", 0.0), "density": 1000 * values.get("E", 0.0)}.get(metric)
-        above = values[metric] if above is None else above
-        below = values["L"] if metric == "density" else pd.Series(1.0, index=values.index)
-        if metric != "density" and np.ptp(np.broadcast_to(weights, len(values))) == 0:
-            return above
-        return ratio_values(weights * above, weights * below)
+        if metric in OF_TOTALS:
+            top, bottom, factor = OF_TOTALS[metric]
+            return ratio_values(weights * factor * values[top], weights * values[bottom])
+        found = 100 * values["score"] if metric == "avg" else values[metric]
+        if np.ptp(np.broadcast_to(weights, len(values))) == 0:
+            return found
+        return ratio_values(weights * found, weights * pd.Series(1.0, index=values.index))
 
     def _rank_correlation(self, instance: Instance, base: str) -> pd.Series:
         wanted = instance.test.correlation
@@ -463,8 +467,9 @@ class Effects:
             }
             plain = Instance(Test(of=of, metric="L", more=Cell(), less=Cell()), metric=metric)
             if len(pairs) > 1:
-                values = {base: self._summed(terms, plain) for base, terms in pairs.items()}
-                yield estimate(values, confidence=self.confidence)
+                with suppress(Undefined):
+                    values = {base: self._summed(terms, plain) for base, terms in pairs.items()}
+                    yield estimate(values, confidence=self.confidence)
 
 
 def _begun(own: pd.DataFrame, of: str) -> Iterator[tuple[pd.DataFrame, Mapping[str, int]]]:

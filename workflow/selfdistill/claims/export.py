@@ -21,7 +21,7 @@ SCALES = {
 }
 UNITS = {
     "score": "share", "avg": "points", "L": "tokens", "E": "markers", "density": "markers per 1,000 tokens",
-    "doubt": "markers", "kept": "share", "correlation": "rank correlation",
+    "doubt": "markers", "V": "share", "kept": "share", "correlation": "rank correlation",
 }  # fmt: skip
 # What a verdict says of the paper's models, in the words in which reproductions are reported.
 PUBLIC = {HOLDS: "verified", CONTRADICTED: "falsified", NO_EFFECT: "falsified"}
@@ -69,7 +69,7 @@ def public_word(verdict: str, scale: str) -> str:
 
 def _statement(rows: pd.DataFrame, each: dict[Any, pd.DataFrame], scale: str, logs: Path) -> dict[str, Any]:
     first = rows.iloc[0]
-    names = ("id", "section", "statement", "variant", "verdict", "taught", "primary", "expects", "same_as")
+    names = ("id", "section", "statement", "variant", "verdict", "ours", "taught", "primary", "expects", "same_as")
     files = sorted({name for listed in rows["files"] for name in listed})
     return {
         **{name: _plain(first[name]) for name in names},

@@ -33,7 +33,7 @@ from selfdistill.claims.verdicts import (
 )
 from selfdistill.tables import EFFECTS, LEDGER
 
-HOLM, BH = "Holm", "Benjamini-Hochberg"
+HOLM, BH, BH_OURS = "Holm", "Benjamini-Hochberg", "Benjamini-Hochberg, ours"
 
 
 KEYS = ["place", "id", "variant"]  # of a statement at one rate
@@ -77,7 +77,7 @@ def ledger(
 def _tested(place: int, claim: Claim, effects: Effects, roles: Mapping[str, Role | None]) -> Iterator[_Statement]:
     """A claim at each of its rates; those of which no test can be made are left out where others can be."""
     labels = {"place": place, "confidence": effects.confidence, "files": []} | claim.model_dump(
-        include={"id", "section", "statement", "taught", "published", "note", "same_as"}
+        include={"id", "section", "statement", "ours", "taught", "published", "note", "same_as"}
     )
     labels |= {"variant": "", "primary": False, "expects": "" if claim.primary is None else claim.primary.expects}
     if not claim.tests:
@@ -209,11 +209,11 @@ def judged(ledger: pd.DataFrame) -> pd.DataFrame:
     told = {key: {"verdict": NOT_TESTABLE} for key in groups}
     testable = {key: rows for key, rows in groups.items() if rows["p_for"].notna().all()}
     told |= {key: {"verdict": ONE_MODEL} for key, rows in testable.items() if rows["models"].min() == 1}
-    for primary, correct, name in ((True, holm, HOLM), (False, benjamini_hochberg, BH)):
+    for name, correct in ((HOLM, holm), (BH, benjamini_hochberg), (BH_OURS, benjamini_hochberg)):
         family = {
             key: rows
             for key, rows in testable.items()
-            if rows["models"].min() > 1 and bool(rows["primary"].iloc[0]) == primary
+            if rows["models"].min() > 1 and correction_of(rows.iloc[0]) == name
         }
         told |= {key: {**verdict, "correction": name} for key, verdict in _corrected(family, correct).items()}
     for key, pointer in ledger[ledger["same_as"] != ""].groupby(KEYS):
@@ -223,6 +223,11 @@ def judged(ledger: pd.DataFrame) -> pd.DataFrame:
     rows = [told[key] for key in ledger[KEYS].itertuples(index=False, name=None)]
     judged = pd.DataFrame(rows, index=ledger.index).reindex(columns=JUDGED)
     return ledger.assign(**{name: judged[name] for name in JUDGED})
+
+
+def correction_of(row: pd.Series) -> str:
+    """Which statements are corrected together: the primary ones, the paper's others, and ours."""
+    return BH_OURS if row["ours"] else HOLM if row["primary"] else BH
 
 
 def _corrected(

@@ -15,7 +15,7 @@ from selfdistill.training.settings import CONTEXTS, Context, MethodName, Rate
 from selfdistill.written import read_written
 
 Of = Literal["guidance", "solutions", "sets", "sft", "training", "evaluation"]
-Metric = Literal["score", "avg", "L", "E", "density", "doubt", "kept"]
+Metric = Literal["score", "avg", "L", "E", "V", "density", "doubt", "kept"]
 When = Literal["first", "last", "start", "middle", "end", "whole", "half"]
 PRIMARIES = 12  # as many are pre-registered
 
@@ -125,9 +125,10 @@ class _Listed(_Strict):
 
 
 class Claim(_Listed):
-    """A statement of the paper."""
+    """A statement of the paper, or of ours."""
 
     role: str | None = None
+    ours: bool = False  # not in the paper
     taught: bool = False  # pre-training teaches the microcosm's models to behave so
     primary: Primary | None = None
     published: str = ""
@@ -140,6 +141,8 @@ class Claim(_Listed):
     def _testable_or_why_not(self) -> "Claim":
         if sum(map(bool, (self.tests, self.untestable, self.same_as))) != 1 or bool(self.tests) != bool(self.role):
             raise ValueError("a claim has a role and tests, or says why it is untestable, or which other is the same")
+        if self.ours and (self.primary or self.published):
+            raise ValueError("a claim of ours is neither primary nor published")
         return self
 
 
@@ -227,8 +230,8 @@ def cells_of(test: Test) -> list[Cell]:
 
 
 QUANTITIES = {
-    "score": "score", "avg": "accuracy", "L": "length", "E": "markers", "density": "markers per 1,000 tokens",
-    "doubt": "markers of doubt", "kept": "share outside the thinking",
+    "score": "score", "avg": "accuracy", "L": "length", "E": "markers", "V": "verified share of accepted answers",
+    "density": "markers per 1,000 tokens", "doubt": "markers of doubt", "kept": "share outside the thinking",
 }  # fmt: skip
 WINDOWS = {
     "first": " at the start", "start": " in the first tenth", "middle": " at 20 to 40 %", "end": " in the last fifth",

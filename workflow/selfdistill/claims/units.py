@@ -35,7 +35,8 @@ class Units:
 
     ``cells``: one row per set, columns `LABELS`; ``base`` is the base model, the model whose weights were trained, and
     ``seed`` that of the training. ``values``: per row, in that order, by problem_id the number of responses
-    (``rollouts``) and means over them: score, L, E, doubt, each marker, and ``kept`` of solutions.
+    (``rollouts``) and means over them: score, L, E, doubt, each marker, accepted and verified answers, and ``kept`` of
+    solutions.
     """
 
     cells: pd.DataFrame
@@ -241,6 +242,8 @@ def _sums(traces: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     frame = counted.assign(
         score=traces["correct"].astype(int),
         L=traces["response_tokens"].astype(int),
+        accepted=traces["accepted"].astype(int),
+        verified=traces["verified"].astype(int),
         E=counted[list(MARKERS)].sum(axis=1),
         doubt=counted[DOUBT].sum(axis=1),
         rollouts=1,

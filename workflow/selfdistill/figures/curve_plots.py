@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from selfdistill import tables
+from selfdistill.analysis.summaries import V
 from selfdistill.analysis.views import View, in_view
 from selfdistill.analysis.words import GUIDANCE, benchmark_label, rate_label
 from selfdistill.errors import UserError
@@ -42,7 +43,7 @@ MOVING = Look("SDPO", "#CC79A7", "D", (4, 1.2, 1.2, 1.2))
 BASE: dict[str, Any] = {"color": INK, "linewidth": 0.9}
 TO_BASE = "_difference_to_base"
 # What a metric's values lie between.
-BOUNDS = {"score": (0, 1), "avg": (0, 100), "L": (0, math.inf), "E_substring": (0, math.inf)}
+BOUNDS = {"score": (0, 1), "avg": (0, 100), "L": (0, math.inf), "E_substring": (0, math.inf), V: (0, 1)}
 MOST_POINTS = 8  # of a curve that are marked with their intervals
 # Of a panel's width: how far curves stand beside one another, so that no interval covers another.
 ASIDE = 0.018
@@ -84,7 +85,7 @@ class Panel:
         On a benchmark the base model, step 0, is a line and a band across; in differences to it, a line at zero.
         """
         of_curves = [self.shown(curve) for curve in curves]
-        last = max(rows["step"].max() for rows in of_curves)
+        last = max(curve.rows["step"].max() for curve in curves)  # a curve may lack a metric, as a ratio to nothing
         self._draw_base(axes, pd.concat([rows[rows["step"] == 0] for rows in of_curves]))
         for curve, rows, aside in zip(curves, of_curves, _aside(len(curves), last), strict=True):
             _draw_line(axes, rows["step"] + aside, rows["value"], curve.look)
@@ -100,7 +101,8 @@ class Panel:
         if low is not None:
             most = min(axes.get_ylim()[1], high)
             axes.set_ylim(low - 0.04 * most, 1.04 * most)
-        _write_ends(axes, [(curve, self.shown(curve)) for curve in curves if curve.end])
+        ends = [(curve, self.shown(curve)) for curve in curves if curve.end]
+        _write_ends(axes, [(curve, rows) for curve, rows in ends if len(rows)])
 
     def _draw_base(self, axes: Axes, rows: pd.DataFrame) -> None:
         if self.metric.endswith(TO_BASE):
@@ -160,7 +162,8 @@ class MarkerChange(Panel):
 Cell = tuple[Panel, Sequence[Curve]]
 SCORE, LENGTH = Panel("score", "training score"), Panel("L", "response length L (tokens)")
 EPISTEMIC = Panel("E_substring", "markers E per response")
-TRAINING = (SCORE, LENGTH, EPISTEMIC)
+VERIFIED = Panel(V, "verified V (share of accepted answers)")
+TRAINING = (SCORE, LENGTH, EPISTEMIC, VERIFIED)
 
 
 def accuracy(benchmark: str) -> Panel:
@@ -176,6 +179,11 @@ def difference(benchmark: str) -> Panel:
 def markers(benchmark: str) -> Panel:
     """Markers per response on a benchmark."""
     return Panel("E_substring", f"markers E on {benchmark_label(benchmark)}", benchmark)
+
+
+def verified(benchmark: str) -> Panel:
+    """Share of the accepted answers on a benchmark that their responses show to hold."""
+    return Panel(V, f"verified V on {benchmark_label(benchmark)}", benchmark)
 
 
 def marker_change(benchmark: str) -> Panel:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.claims.export import SCALES
-from selfdistill.claims.ledger import BH, HOLM
+from selfdistill.claims.ledger import BH, BH_OURS, HOLM
 from selfdistill.claims.statements import Conflict
 from selfdistill.claims.verdicts import (
     CONTRADICTED,
@@ -27,14 +27,19 @@ from selfdistill.pages import reading_room
 MARKS = ("<!-- ledger -->", "<!-- end of ledger -->")
 ORDER = (HOLDS, CONTRADICTED, NO_EFFECT, OPEN, ONE_MODEL, NOT_TESTABLE)
 UNITS = {"avg": " points", "L": " tokens", "E": " markers", "doubt": " markers"}
-DIGITS = {"score": 2, "avg": 1, "L": 1, "E": 1, "density": 1, "doubt": 1, "kept": 2, "correlation": 2}
+DIGITS = {"score": 2, "avg": 1, "L": 1, "E": 1, "V": 2, "density": 1, "doubt": 1, "kept": 2, "correlation": 2}
 SHARE_DIGITS = 2
-PRIMARY, OTHER = "Primary statements", "Other statements"
+PRIMARY, OTHER, OURS = "Primary statements", "Other statements", "Statements of ours, not the paper's"
 TAUGHT = "taught: pre-training teaches the microcosm's models to behave so"
 FIXED = (
     "Statements, tests, margins and primaries were fixed before the runs (docs/preregistration.md). Taught is what "
     "pre-training teaches the microcosm's models: it holds by construction. Published values are quoted second-hand, "
     "and decide nothing."
+)
+CORRECTIONS = (
+    (HOLM, "Holm", "primary statements"),
+    (BH, "Benjamini and Hochberg", "the paper's others"),
+    (BH_OURS, "Benjamini and Hochberg", "ours"),
 )
 HEADS = ("claim", "section", "statement", "verdict", "evidence")
 # Colours that differ in lightness too, and words beside them: nobody has to tell red from green.
@@ -67,8 +72,7 @@ def summary_line(ledger: pd.DataFrame) -> str:
     """How many statements have which verdict: primary ones, others, and how many of those that hold are taught."""
     claims = ledger[ledger["same_as"] == ""].drop_duplicates(["id", "variant"])
     parts = []
-    for name, chosen in ((PRIMARY, claims["primary"]), (OTHER, ~claims["primary"])):
-        found = claims[chosen]
+    for name, found in _parts(claims):
         counts = found["verdict"].value_counts()
         names = sorted(counts.index, key=lambda verdict: (ORDER.index(plain(verdict)), verdict))
         taught = found[found["taught"]]["verdict"].value_counts()
@@ -76,8 +80,7 @@ def summary_line(ledger: pd.DataFrame) -> str:
             f"{counts[name]} {name}{f' ({taught[name]} of them taught)' if taught.get(name, 0) else ''}"
             for name in names
         ]
-        if told:
-            parts.append(f"{name}: {'; '.join(told)}")
+        parts.append(f"{name}: {'; '.join(told)}")
     return ". ".join(parts)
 
 
@@ -89,7 +92,7 @@ def explanation(ledger: pd.DataFrame) -> str:
     sizes = ledger.dropna(subset=["family"]).drop_duplicates("correction").set_index("correction")["family"]
     corrections = [
         f"{who} are corrected together by {name} ({sizes[key]:.0f} of them)"
-        for key, name, who in ((HOLM, "Holm", "primary statements"), (BH, "Benjamini and Hochberg", "all others"))
+        for key, name, who in CORRECTIONS
         if key in sizes
     ]
     return (
@@ -217,8 +220,9 @@ def _p(claim: dict[str, Any]) -> str:
 
 
 def _parts(ledger: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Primary statements and others, of those that there are."""
-    for title, chosen in ((PRIMARY, ledger["primary"]), (OTHER, ~ledger["primary"])):
+    """Primary statements, the paper's others, and ours, of those that there are."""
+    other = ~ledger["primary"] & ~ledger["ours"]
+    for title, chosen in ((PRIMARY, ledger["primary"]), (OTHER, other), (OURS, ledger["ours"])):
         if chosen.any():
             yield title, ledger[chosen]
 
