@@ -277,6 +277,7 @@ REFUSED = {
     "a null seed": ("seed:", "seed: Input should be a valid integer (found None)"),
     "no models": ("models: {microcosm: null, microcosm_off: null}", "models: Dictionary should have at least 1 item"),
     "no models of Section 3": ("selection: {models: []}", "selection.models: List should have at least 1 item"),
+    "an edited set": ("sft: {edited: [no_marker]}", "sft.edited.0: unknown 'no_marker' (did you mean 'no_markers'?)"),
     "no rates": ("sft: {learning_rates: []}", "sft.learning_rates: List should have at least 1 item"),
     "no runs": ("onpolicy: {runs: []}", "'runs' and 'released' are empty: expected a run"),
     "no checkpoints": (

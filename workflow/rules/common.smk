@@ -22,6 +22,7 @@ from selfdistill.flags import Flags
 from selfdistill.generation.contexts import CHOICES
 from selfdistill.opening import Start, headline, open_study
 from selfdistill.study import BASE, COLLECTED, SFT_SETS
+from selfdistill.training.edited_sets import NAMES as EDITED_SETS
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import RELEASED, TRAINED
 

@@ -62,6 +62,29 @@ rule build_sft_sets:
         "--out-card {output.card} 2>&1 | tee {log}"
 
 
+rule build_edited_set:
+    """D_ug or D_sg with one thing changed."""
+    input:
+        unguided=rules.build_sft_sets.output.unguided,
+        guided=rules.build_sft_sets.output.guided,
+    output:
+        STUDY.dataset(MODEL, "{edited}"),
+    log:
+        f"{LOGS}/build_edited_set/{{model}}/{{edited}}.log",
+    benchmark:
+        f"{LOGS}/build_edited_set/{{model}}/{{edited}}.benchmark.tsv"
+    wildcard_constraints:
+        edited="|".join(EDITED_SETS),
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("build_edited_set"),
+        seed=FLAGS.seed(),
+    shell:
+        "python -m selfdistill build-edited-set --unguided {input.unguided} --guided {input.guided} "
+        "--name {wildcards.edited} {params.seed} --out {output} 2>&1 | tee {log}"
+
+
 rule train_sft:
     """Fine-tune on one data set at one rate of the grid; loss on the response tokens only."""
     input:

@@ -33,7 +33,7 @@ rule make_table_1:
 rule make_table_2:
     """Table 2: avg@k of the base model and of every fine-tuned one."""
     input:
-        STUDY.sft_evaluations(),
+        STUDY.sft_evaluations(SFT_SETS),
     output:
         STUDY.table("table_2"),
     log:
@@ -50,6 +50,27 @@ rule make_table_2:
         models=by(FLAGS.models),
     shell:
         "python -m selfdistill make-table-2 --traces {input} {params.models} {params.flags} --out {output} 2>&1 "
+        "| tee {log}"
+
+
+rule make_table_edited:
+    """The same of models that were fine-tuned on edited data sets."""
+    input:
+        STUDY.sft_evaluations(CONFIG.sft.edited),
+    output:
+        STUDY.table("table_edited"),
+    log:
+        f"{LOGS}/make_table_edited.log",
+    benchmark:
+        f"{LOGS}/make_table_edited.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_edited"),
+        flags=FLAGS.confidence(),
+        models=by(FLAGS.models),
+    shell:
+        "python -m selfdistill make-table-edited --traces {input} {params.models} {params.flags} --out {output} 2>&1 "
         "| tee {log}"
 
 

@@ -23,6 +23,8 @@ class Study(Protocol):
     trained: Any
     released: Any
 
+    def sft_runs_on(self) -> list[str]: ...
+
     def figure_curves(self, figure: str) -> str: ...
 
     def table(self, name: str) -> str: ...
@@ -44,6 +46,11 @@ def _always(study: Study) -> bool:
 def _tuned(study: Study) -> bool:
     """Whether Section 4 is run."""
     return bool(study.config.sft.models)
+
+
+def _edited(study: Study) -> bool:
+    """Whether fine-tuning is run on edited data sets."""
+    return bool(study.config.sft.edited)
 
 
 def _trained(study: Study) -> bool:
@@ -80,7 +87,7 @@ def _curves(study: Study, figure: str) -> Files:
 
 
 def _sft_steps(study: Study, figure: str) -> Files:
-    return {"steps": [study.training(model, run) for model in study.config.sft.models for run in study.sft_runs]}
+    return {"steps": [study.training(model, run) for model in study.config.sft.models for run in study.sft_runs_on()]}
 
 
 def _examples(study: Study, figure: str) -> Files:
@@ -192,6 +199,7 @@ _TABLES = (
     Table("table_rates", "Section 5", "Table of GRPO's rates", of_all_runs=True, there=_trained),
     Table("table_released", "Section 5", "Table of released checkpoints", of_all_runs=True, there=_released),
     Table("table_3", "Section 6", "Table 3", of_all_runs=True, there=_trained),
+    Table("table_edited", "Beyond the paper", "Table of edited data sets", there=_edited),
 )
 FIGURES = {figure.name: figure for figure in _FIGURES}
 TABLES = {table.name: table for table in _TABLES}

@@ -280,6 +280,14 @@ def _runs(study: Study) -> Faults:
         yield from _refused(place, _settings_fit, study, run)
 
 
+def _edited(study: Study) -> Faults:
+    """Edits read what the microcosm's reasoner writes."""
+    if study.config.sft.edited:
+        for model in study.config.sft.models:
+            if study.weights(model).source != "microcosm":
+                yield f"sft.edited: model '{model}' is no microcosm: only the microcosm's responses can be edited"
+
+
 def _released(study: Study) -> Faults:
     """A published checkpoint has weights of its own, and stands in for no run that is trained here."""
     for (model, name), run in study.released.items():
@@ -443,6 +451,7 @@ CHECKS = (
     Check(("study", "problem_sets"), _problems_there),
     Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
     Check(("models", "onpolicy"), _runs),
+    Check(("models", "sft"), _edited),
     Check(("models", "onpolicy"), _released),
     Check(("study", "models", "onpolicy"), _equal_steps),
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),

@@ -41,6 +41,7 @@ from selfdistill.settings import (
     sweep,
     without_dropped,
 )
+from selfdistill.training import edited_sets
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import (
     CONTEXTS,
@@ -133,6 +134,11 @@ class Sft(SftSettings, Collection, SetSizes):
         paper="DeepSeek-R1-Distill-Qwen-7B (Section 4)",
     )
     learning_rates: Distinct[Rate] = key(doc="Grid; every rate is run on every data set.", paper="not published")
+    edited: DistinctOrNone[Annotated[str, Among(edited_sets.NAMES)]] = key(
+        factory=list,
+        doc="Data sets with one thing changed (docs/beyond.md), run at every rate as well; the microcosm's alone.",
+        paper="none",
+    )
 
 
 RunRow = sweep(Run, "RunRow", {"draw": DRAW_OF_MODEL})  # a list stands for a run with each member

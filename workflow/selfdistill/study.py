@@ -79,8 +79,14 @@ class Study:
     def sft_runs(self) -> dict[str, SftRun]:
         """Fine-tuning runs by id: each data set at each rate, the same for every model of Section 4."""
         sets = SFT_SETS if self.config.trial is None else (self.example_set,)
-        runs = [SftRun(data, rate) for data in sets for rate in self.config.sft.learning_rates]
+        runs = [
+            SftRun(data, rate) for data in (*sets, *self.config.sft.edited) for rate in self.config.sft.learning_rates
+        ]
         return {run.id: run for run in runs}
+
+    def sft_runs_on(self, sets: Iterable[str] = SFT_SETS) -> list[str]:
+        """Those on the paper's data sets, or on ``sets``, by id."""
+        return [name for name, run in self.sft_runs.items() if run.data in sets]
 
     def onpolicy_settings(self, run: Run) -> OnPolicySettings:
         """What a run is trained with: the study's settings, at the run's own batch size and steps."""
@@ -407,12 +413,13 @@ class Study:
         names = self.guidance if settings is None else list(settings)
         return [self.traces(model, setting) for model in self.config.selection.models for setting in names]
 
-    def sft_evaluations(self) -> list[str]:
-        """Section 4: the base models and every fine-tuned one, on every benchmark."""
+    def sft_evaluations(self, sets: Iterable[str] | None = None) -> list[str]:
+        """Section 4: the base models and every fine-tuned one (or those of these data sets), on every benchmark."""
+        chosen = [*self.sft_runs] if sets is None else self.sft_runs_on(sets)
         return [
             self.evaluation(model, run, benchmark)
             for model in self.config.sft.models
-            for run in (BASE, *self.sft_runs)
+            for run in (BASE, *chosen)
             for benchmark in self.config.evaluation.benchmarks
         ]
 

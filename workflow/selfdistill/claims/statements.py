@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError, one_of
 from selfdistill.settings import Among, Count, Distinct, key, sentences, settings
+from selfdistill.training import edited_sets
 from selfdistill.training.methods import METHODS
 from selfdistill.training.settings import CONTEXTS, Context, MethodName, Rate
+from selfdistill.training.sft_sets import SETS
 from selfdistill.written import read_written
 
 Of = Literal["guidance", "solutions", "sets", "sft", "training", "evaluation"]
@@ -28,7 +30,7 @@ class Cell(_Strict):
     """Which responses a mean is taken over; what is not said is the role's, or as usual (the whole set, the end)."""
 
     setting: Annotated[str, Among(GUIDANCE)] | None = None
-    data: Literal["base", "unguided", "guided", "unguided_unfiltered"] | None = None
+    data: Annotated[str, Among(("base", *SETS, *edited_sets.NAMES))] | None = None
     method: Annotated[str, Among(("base", *METHODS))] | None = None
     context: Literal[CONTEXTS] | None = None
     teacher: Literal["fixed", "moving"] | None = None

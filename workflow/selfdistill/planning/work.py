@@ -15,6 +15,7 @@ from selfdistill.planning.dag import Job
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
 from selfdistill.problems.readers import rows_at_most
 from selfdistill.study import BASE
+from selfdistill.training.edited_sets import source_of
 from selfdistill.training.settings import TRAINED, Run
 
 Wildcards = Mapping[str, str]
@@ -167,14 +168,14 @@ def _collect_correct(wildcards: Wildcards, study: Study) -> Work:
 
 def _train_sft(wildcards: Wildcards, study: Study) -> Work:
     sft, model = study.config.sft, wildcards["model"]
-    data = study.sft_runs[wildcards["run"]].data
+    data = source_of(study.sft_runs[wildcards["run"]].data)
     length = _collected(f"data_{data}", wildcards, study).map(lambda tokens: min(tokens, sft.max_tokens))
     return Work(sft=length * (sft.responses * sft.epochs), kept=study.weights_on_disk(model), length=length)
 
 
 def _evaluate_model(wildcards: Wildcards, study: Study) -> Work:
     run, benchmark = wildcards["run"], wildcards["benchmark"]
-    told = run if run == BASE else f"sft_{study.sft_runs[run].data}"
+    told = run if run == BASE else f"sft_{source_of(study.sft_runs[run].data)}"
     length = study.length(told, wildcards["model"], study.evaluated_with(wildcards["model"]))
     samples, deep = study.extent(benchmark)
     if benchmark == TRAINED:

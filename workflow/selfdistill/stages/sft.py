@@ -1,5 +1,6 @@
 """Section 4: data sets of responses, and fine-tuning on them."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from selfdistill import processes
@@ -86,6 +87,23 @@ def build_sft_sets(
     for name, path in zip(sft_sets.SETS, (out_unguided, out_guided, out_unfiltered), strict=True):
         tables.write(sets[name], path, "sft_examples")
     write_text(out_card, sft_sets.data_card(sets, study=study, model=model_name, sources=asked["source"]))
+
+
+@stage(STEP)
+def build_edited_set(
+    *,
+    unguided: Annotated[Path, "The set D_ug."],
+    guided: Annotated[Path, "The set D_sg."],
+    name: Annotated[str, "The set to make."],
+    seed: Seed,
+    out: Out,
+) -> None:
+    """Beyond the paper: make a set that differs from D_ug or D_sg by one thing."""
+    from selfdistill import tables
+    from selfdistill.training.edited_sets import edited_set
+
+    made = edited_set(*(tables.read(path, "sft_examples") for path in (unguided, guided)), name, seed=seed)
+    tables.write(made, out, "sft_examples")
 
 
 @stage(STEP)

@@ -61,17 +61,34 @@ def make_table_2(*, traces: Traces, models: Models, confidence: Confidence, out:
     import pandas as pd
 
     from selfdistill import tables
-    from selfdistill.analysis import quoted, responses, summaries
+    from selfdistill.analysis import quoted
+
+    tables.write(pd.concat([*_tuned(traces, models, confidence), quoted.table_2()]), out, "summary")
+
+
+@stage(STEP)
+def make_table_edited(*, traces: Traces, models: Models, confidence: Confidence, out: Out) -> None:
+    """The same of models that were fine-tuned on edited data sets, of which the paper says nothing."""
+    import pandas as pd
+
+    from selfdistill import tables
+
+    found = pd.concat(_tuned(traces, models, confidence)).assign(artifact="table_edited")
+    tables.write(found, out, "summary")
+
+
+def _tuned(traces: Traces, models: Models, confidence: float) -> "list[pd.DataFrame]":
+    """Fine-tuned models beside their base models, by family."""
+    from selfdistill.analysis import responses, summaries
 
     evaluations: dict[str, dict[tuple[str, str], responses.Responses]] = {}
     for path in traces:
         run, model = path.parent.name, path.parent.parent.name
         evaluations.setdefault(model, {})[run, path.stem] = responses.read(path)
-    measured = [
+    return [
         summaries.table_2({model: evaluations[model] for model in members}, family=family, confidence=confidence)
         for family, members in summaries.families(evaluations, models).items()
     ]
-    tables.write(pd.concat([*measured, quoted.table_2()]), out, "summary")
 
 
 @stage(STEP)
