@@ -25,6 +25,7 @@ from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
 from selfdistill.settings import keys
 from selfdistill.study import Study
+from selfdistill.training.methods import OF_MICROCOSM, SDPO, section_of
 from selfdistill.training.settings import RELEASED, TRAINED, Run, check_mirrors, check_teacher, draw_part
 
 SHIPPED = "reference"  # results that the repository holds
@@ -278,6 +279,8 @@ def _runs(study: Study) -> Faults:
     for (model, name), run in study.trained.items():
         place = f"onpolicy.runs: {model}, {name}"
         yield from _refused(place, _settings_fit, study, run)
+        if run.method in OF_MICROCOSM and study.weights(model).source != "microcosm":
+            yield f"{place}: the method '{run.method}' reads the microcosm's language, and '{model}' is no microcosm"
 
 
 def _edited(study: Study) -> Faults:
@@ -410,11 +413,11 @@ def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
 def _lacks_runs(place: str, role: Role, methods: set[str | None], runs: pd.DataFrame) -> Faults:
     """A sentence for each method that is tested and of which a role names no rate, or another top-k than any run's."""
     for method in sorted(methods - {None, "base"}, key=str):
-        if method not in role.rates:
+        if section_of(method) not in role.rates:
             yield f"{place}.rates: its statements compare runs of '{method}', of which no rate is named"
-    top_ks = sorted(set(runs.loc[runs["method"] == "sdpo", "top_k"].dropna().astype(int)))
-    if "sdpo" in methods and top_ks and role.top_k not in top_ks:
-        yield f"{place}.top_k: no run of 'sdpo' has top-k {role.top_k}; known: {', '.join(map(str, top_ks))}"
+    top_ks = sorted(set(runs.loc[runs["method"] == SDPO, "top_k"].dropna().astype(int)))
+    if SDPO in methods and top_ks and role.top_k not in top_ks:
+        yield f"{place}.top_k: no run of '{SDPO}' has top-k {role.top_k}; known: {', '.join(map(str, top_ks))}"
 
 
 def _commands(study: Study) -> Faults:

@@ -42,7 +42,7 @@ from selfdistill.settings import (
     without_dropped,
 )
 from selfdistill.training import edited_sets
-from selfdistill.training.methods import METHODS
+from selfdistill.training.methods import METHODS, SELF_TAUGHT
 from selfdistill.training.settings import (
     CONTEXTS,
     RELEASED,
@@ -65,7 +65,7 @@ OF_SOURCE = {
     "models": {"microcosm": {"seed", "each_seed"}, "hub": {"repo", "revision"}, "folder": {"folder"}, "model": {"of"}},
     "problem_sets": SOURCE_KEYS,
 }
-OF_SDPO = ("context", "teacher_update_rate", "top_k")
+OF_SELF_TAUGHT = ("context", "teacher_update_rate", "top_k")
 DRAW_OF_MODEL = "seed"  # a draw of problems that is numbered as the base model is
 
 
@@ -387,8 +387,8 @@ def _of_other_methods(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for place, row in ((f"onpolicy.{name}.{i}", row) for name, rows in listed for i, row in enumerate(_listed(rows))):
         if not isinstance(row, Mapping):
             continue
-        if "sdpo" not in _strings([row.get("method")]):
-            for name in OF_SDPO:
+        if not set(SELF_TAUGHT) & set(_strings([row.get("method")])):
+            for name in OF_SELF_TAUGHT:
                 if row.get(name, None) not in (None, keys(Run)[name].default):
                     yield f"{place}.{name}", f"belongs to the method 'sdpo' (found {row[name]!r:.80})"
         if row.get("draw", 0) != 0 and row.get("problems") is None:

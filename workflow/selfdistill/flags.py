@@ -15,7 +15,7 @@ from selfdistill.pages.stamp import PAPER_STUDY
 from selfdistill.problems import pinned_revision
 from selfdistill.settings import as_json
 from selfdistill.study import Study
-from selfdistill.training.methods import METHODS
+from selfdistill.training.methods import METHODS, section_of
 from selfdistill.training.settings import OWN, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
@@ -118,7 +118,7 @@ class Flags:
     def onpolicy_settings(self, model: str, run: str) -> str:
         """The shared settings and those of the run's own method: another method's do not touch it."""
         row = self.study.runs[model, run]
-        others = METHODS.keys() - {row.method}
+        others = METHODS.keys() - {section_of(row.method)}
         return words("settings", self.study.onpolicy_settings(row), leave_out={*others, *MEMORY})
 
     def onpolicy_training(self, model: str, run: str) -> str:

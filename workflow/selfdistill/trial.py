@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from selfdistill.settings import Count, Tokens, key, settings
+from selfdistill.training.methods import SDPO, SELF_TAUGHT
 
 SUFFIX = "_trial"  # of the name of its study
 SAMPLES = 2  # responses to each problem
@@ -136,7 +137,7 @@ def _onpolicy(onpolicy: Mapping[str, Any], trial: Trial) -> Values:
         "evaluation_problems": None,
         "evaluation_deep": None,
         "evaluation_trained": {"problems": trial.problems, "samples": SAMPLES},
-        "sdpo": onpolicy["sdpo"] | {"success_threshold": 0},
+        SDPO: onpolicy[SDPO] | {"success_threshold": 0},
     }
 
 
@@ -147,7 +148,7 @@ def _rows(rows: Iterable[Mapping[str, Any]], kept: set[str]) -> Iterator[Values]
         told = (listed[name] for name in ("model", "method", "problem_set", "teacher_update_rate"))
         for model, method, problem_set, teacher in itertools.product(*told):
             chosen = {"model": model, "method": method, "problem_set": problem_set}
-            if method == "sdpo":
+            if method in SELF_TAUGHT:
                 chosen |= {"context": listed["context"][0], "teacher_update_rate": teacher}
             if model in kept:
                 yield chosen | {"learning_rate": listed["learning_rate"][0]}

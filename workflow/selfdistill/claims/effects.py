@@ -24,6 +24,7 @@ from selfdistill.claims.statements import (
 from selfdistill.claims.units import TENTHS, Units
 from selfdistill.errors import UserError
 from selfdistill.markers.counting import MARKERS
+from selfdistill.training.methods import SDPO, SELF_TAUGHT
 from selfdistill.training.settings import TRAINED
 
 FEW = 50  # times that few problems are seen: the paper's 128 or fewer, of 6,400 draws
@@ -78,8 +79,8 @@ def variants(claim: Claim, role: Role, cells: pd.DataFrame) -> list[tuple[str, f
     if any(test.of == "sft" for test in claim.tests) and any(cell.data not in (None, "base") for cell in named):
         sft = cells[(cells["of"] == "sft") & (cells["family"] == role.family)]
         rates = sorted(sft["learning_rate"].dropna().unique())
-    elif any(cell.method == "sdpo" for cell in named):
-        rates = list(role.rates["sdpo"])
+    elif any(cell.method in SELF_TAUGHT for cell in named):
+        rates = list(role.rates[SDPO])
     else:
         return [("", None)]
     return [(f"lr {rate:g}", float(rate)) for rate in rates] or [("", None)]
@@ -216,7 +217,7 @@ class _Chosen:
 
     def _absent(self, cell: Cell, benchmark: str) -> str:
         """What no base model has."""
-        told = name_of(cell) + (f" at lr {self.rate:g}" if cell.method == "sdpo" else "")
+        told = name_of(cell) + (f" at lr {self.rate:g}" if cell.method in SELF_TAUGHT else "")
         if self.test.of in ALONG and cell.method != "base":
             told += f" (thinking {cell.thinking or self.role.thinking}, problem set '{self.role.problem_set}')"
         points = f" at {FEWEST_SIZES} points or more, for a slope" if self.test.along is not None else ""
@@ -289,9 +290,10 @@ class _Chosen:
             return thinking & (own["data"] == cell.data) & ((cell.data == "base") | of_rate)
         if cell.method == "base":
             return thinking & (own["method"] == "base")
-        rates = [self.rate] if cell.method == "sdpo" else list(role.rates["grpo"])
+        self_taught = cell.method in SELF_TAUGHT
+        rates = [self.rate] if self_taught else list(role.rates[str(cell.method)])
         wanted = thinking & (own["method"] == cell.method) & own["learning_rate"].isin(rates)
-        if cell.method == "sdpo":
+        if self_taught:
             moving = own["teacher_update_rate"] > 0
             wanted &= own["context"] == (cell.context or role.context)
             wanted &= moving == ((cell.teacher or role.teacher) == "moving")

@@ -16,6 +16,7 @@ from selfdistill.planning.ranges import ZERO, Range, exactly, total
 from selfdistill.problems.readers import rows_at_most
 from selfdistill.study import BASE
 from selfdistill.training.edited_sets import source_of
+from selfdistill.training.methods import section_of
 from selfdistill.training.settings import TRAINED, Run
 
 Wildcards = Mapping[str, str]
@@ -192,7 +193,7 @@ def _asked(problems: Range, samples: int, deep: Extent | None) -> Range:
 
 
 def _method(run: Run) -> str:
-    return "sdpo_nothink" if run.context == "solution_without_thinking" else run.method
+    return "sdpo_nothink" if run.context == "solution_without_thinking" else section_of(run.method)
 
 
 def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
@@ -203,7 +204,7 @@ def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
     kept = study.responses_on_disk(tokens)
     if config.keep_checkpoints:
         kept += study.weights_on_disk(run.model) * len(study.evaluated_steps(run))
-    trained = tokens * study.assumed.number("passes", run.method)
+    trained = tokens * study.assumed.number("passes", section_of(run.method))
     share = (1 + len(study.evaluated_steps(run))) / (1 + study.assumed.checkpoints)  # the start counts as one of them
     return Work(rolled_out=tokens, onpolicy=trained, kept=kept, length=length, share=share)
 

@@ -12,7 +12,23 @@ from selfdistill import entries
 METHODS = {
     "grpo": "selfdistill.training.grpo:Grpo",
     "sdpo": "selfdistill.training.sdpo:Sdpo",
+    "sdpo_sparing_decisions": "selfdistill.training.protected:SparingDecisions",
+    "sdpo_sparing_like_decisions": "selfdistill.training.protected:SparingLikeDecisions",
+    "sdpo_sparing_verification": "selfdistill.training.protected:SparingVerification",
+    "sdpo_sparing_like_verification": "selfdistill.training.protected:SparingLikeVerification",
+    "sdpo_decisions_only": "selfdistill.training.protected:DecisionsOnly",
+    "sdpo_clipped": "selfdistill.training.protected:Clipped",
 }
+SDPO = "sdpo"
+# Methods made from SDPO, by their names' beginning: their runs have its context, teacher and top-k, and its settings.
+SELF_TAUGHT = tuple(name for name in METHODS if name.startswith(SDPO))
+# Methods that read the microcosm's language, and train nothing else.
+OF_MICROCOSM = tuple(name for name in SELF_TAUGHT if name not in (SDPO, "sdpo_clipped"))
+
+
+def section_of(name: str) -> str:
+    """The section of `OnPolicySettings` that a method reads; its name where it has none."""
+    return SDPO if name in SELF_TAUGHT else name
 
 
 def load(name: str) -> Any:

@@ -175,11 +175,15 @@ class Sdpo(Method):
             weights = ratio * inputs["rollout_weights"]
             mask = inputs["completion_mask"].float()
             distilled = mask * inputs["distilled"].unsqueeze(1)
-            loss = trainer.average(terms.divergence * weights, distilled, inputs)
+            loss = trainer.average(self.counted(terms.divergence, inputs) * weights, distilled, inputs)
         trainer.note_mean("entropy", terms.entropy, mask)
         trainer.note_mean("divergence", terms.divergence.detach(), distilled)
         trainer.note_ratio("importance_ratio", ratio, mask, self.settings.importance_clip)
         return loss
+
+    def counted(self, divergence: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What counts of the divergence [B, T] of a micro-batch: all; a method made from this one may count less."""
+        return divergence
 
     @torch.no_grad()
     def _teach(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> Taught:

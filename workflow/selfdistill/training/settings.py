@@ -11,7 +11,7 @@ from pydantic_core import core_schema
 
 from selfdistill.errors import UserError
 from selfdistill.settings import Among, Count, Distinct, Seed, Tokens, key, settings
-from selfdistill.training.methods import METHODS
+from selfdistill.training.methods import METHODS, SELF_TAUGHT
 
 MethodName = Annotated[str, Among(METHODS)]
 CONTEXTS = ("solution", "solution_without_thinking")  # those that need no template
@@ -135,23 +135,22 @@ class Run:
 
     @model_validator(mode="after")
     def _has_what_its_method_needs(self) -> "Run":
-        if self.method == "sdpo":
+        if self.method in SELF_TAUGHT:
             for name in ("context", "teacher_update_rate", "top_k"):
                 if getattr(self, name) is None:
-                    raise ValueError(f"a run of sdpo needs '{name}'")
+                    raise ValueError(f"a run of {self.method} needs '{name}'")
         return self
 
     def plain(self) -> "Run":
         """The same run without what does not apply to it: a part of the whole set, a teacher of GRPO's."""
         changes: dict[str, object] = {"draw": 0} if self.problems is None else {}
-        if self.method != "sdpo":
+        if self.method not in SELF_TAUGHT:
             changes |= {"context": None, "teacher_update_rate": None, "top_k": None}
         return replace(self, **changes)
 
     @property
     def id(self) -> str:
         """A short name, unique within a model: what differs from the simplest run of its method, and the rate."""
-        sdpo = self.method == "sdpo"
         parts = [
             self.method,
             _context_in_id(self.context),
@@ -160,7 +159,7 @@ class Run:
             "" if self.problems is None else f"n{self.problems}",
             "" if self.problems is None else f"draw{self.draw}",
             f"lr{rate_digits(self.learning_rate)}",
-            f"k{self.top_k}" if sdpo else "",
+            f"k{self.top_k}" if self.method in SELF_TAUGHT else "",
             f"seed{self.seed}",
         ]
         return "-".join(part for part in parts if part)
