@@ -251,7 +251,7 @@ class Evaluation:
 
 ROLES = (
     "guidance", "sft", "high_reasoning", "long_thinking", "no_thinking", "moving_teacher", "coverage", "chemistry",
-    "instruct",
+    "instruct", "carrier",
 )  # fmt: skip
 
 

@@ -33,7 +33,9 @@ from selfdistill.claims.verdicts import (
 )
 from selfdistill.tables import EFFECTS, LEDGER
 
-HOLM, BH, BH_OURS = "Holm", "Benjamini-Hochberg", "Benjamini-Hochberg, ours"
+HOLM, BH = "Holm", "Benjamini-Hochberg"
+HOLM_OURS, BH_OURS = f"{HOLM}, ours", f"{BH}, ours"
+CORRECTIONS = {HOLM: holm, BH: benjamini_hochberg, HOLM_OURS: holm, BH_OURS: benjamini_hochberg}
 
 
 KEYS = ["place", "id", "variant"]  # of a statement at one rate
@@ -209,7 +211,7 @@ def judged(ledger: pd.DataFrame) -> pd.DataFrame:
     told = {key: {"verdict": NOT_TESTABLE} for key in groups}
     testable = {key: rows for key, rows in groups.items() if rows["p_for"].notna().all()}
     told |= {key: {"verdict": ONE_MODEL} for key, rows in testable.items() if rows["models"].min() == 1}
-    for name, correct in ((HOLM, holm), (BH, benjamini_hochberg), (BH_OURS, benjamini_hochberg)):
+    for name, correct in CORRECTIONS.items():
         family = {
             key: rows
             for key, rows in testable.items()
@@ -226,8 +228,10 @@ def judged(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def correction_of(row: pd.Series) -> str:
-    """Which statements are corrected together: the primary ones, the paper's others, and ours."""
-    return BH_OURS if row["ours"] else HOLM if row["primary"] else BH
+    """Which statements are corrected together: primary ones and others, the paper's and ours apart."""
+    if row["ours"]:
+        return HOLM_OURS if row["primary"] else BH_OURS
+    return HOLM if row["primary"] else BH
 
 
 def _corrected(
@@ -262,8 +266,12 @@ def _by_key(
 
 def _needed(frame: pd.DataFrame) -> list[int | None]:
     """Per row, base models at which an open test would decide."""
+
+    def level(row: Any) -> float:
+        return LEVEL / PRIMARIES[row.ours] if row.primary else LEVEL
+
     return [
-        models_needed(row.distance, row.decisive_se, int(row.models), LEVEL / PRIMARIES if row.primary else LEVEL)
+        models_needed(row.distance, row.decisive_se, int(row.models), level(row))
         if row.verdict == OPEN and not row.same_as
         else None
         for row in frame.itertuples()

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.claims.export import SCALES
-from selfdistill.claims.ledger import BH, BH_OURS, HOLM
+from selfdistill.claims.ledger import BH, BH_OURS, HOLM, HOLM_OURS
 from selfdistill.claims.statements import Conflict
 from selfdistill.claims.verdicts import (
     CONTRADICTED,
@@ -29,7 +29,8 @@ ORDER = (HOLDS, CONTRADICTED, NO_EFFECT, OPEN, ONE_MODEL, NOT_TESTABLE)
 UNITS = {"avg": " points", "L": " tokens", "E": " markers", "doubt": " markers"}
 DIGITS = {"score": 2, "avg": 1, "L": 1, "E": 1, "V": 2, "density": 1, "doubt": 1, "kept": 2, "correlation": 2}
 SHARE_DIGITS = 2
-PRIMARY, OTHER, OURS = "Primary statements", "Other statements", "Statements of ours, not the paper's"
+PRIMARY, OTHER = "Primary statements", "Other statements"
+OF_OURS = "{}, ours and not the paper's"
 TAUGHT = "taught: pre-training teaches the microcosm's models to behave so"
 FIXED = (
     "Statements, tests, margins and primaries were fixed before the runs (docs/preregistration.md). Taught is what "
@@ -39,7 +40,8 @@ FIXED = (
 CORRECTIONS = (
     (HOLM, "Holm", "primary statements"),
     (BH, "Benjamini and Hochberg", "the paper's others"),
-    (BH_OURS, "Benjamini and Hochberg", "ours"),
+    (HOLM_OURS, "Holm", "primary statements of ours"),
+    (BH_OURS, "Benjamini and Hochberg", "others of ours"),
 )
 HEADS = ("claim", "section", "statement", "verdict", "evidence")
 # Colours that differ in lightness too, and words beside them: nobody has to tell red from green.
@@ -220,11 +222,12 @@ def _p(claim: dict[str, Any]) -> str:
 
 
 def _parts(ledger: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Primary statements, the paper's others, and ours, of those that there are."""
-    other = ~ledger["primary"] & ~ledger["ours"]
-    for title, chosen in ((PRIMARY, ledger["primary"]), (OTHER, other), (OURS, ledger["ours"])):
-        if chosen.any():
-            yield title, ledger[chosen]
+    """Primary statements and others, the paper's first, then ours, of those that there are."""
+    for ours, name in ((False, "{}"), (True, OF_OURS)):
+        for title, primary in ((PRIMARY, True), (OTHER, False)):
+            chosen = (ledger["primary"] == primary) & (ledger["ours"] == ours)
+            if chosen.any():
+                yield name.format(title), ledger[chosen]
 
 
 def _groups(ledger: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
