@@ -119,7 +119,7 @@ def elsewhere(chosen: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tens
 class Clipped(Sdpo):
     """SDPO whose divergence counts no further than to a bound at any one token, where its gradient ends."""
 
-    # Nats: of a whole study's tokens few have more, and those are the decisions that a teacher who knows is sure of.
+    # Nats: about five times the mean of a step in the microcosm. Between even mixtures no token has more than 0.69.
     MOST = 0.1
 
     def counted(self, divergence: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
