@@ -256,6 +256,66 @@ def test_nothing_reaches_for_the_network(examples, manifest, tmp_path, monkeypat
 def micro_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every forward and backward pass."""
     passes, original = [], sft._Trainer.training_step
+# --- gradients that are not finite ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """One micro-batch of the third update has a loss that is no number.
+
+    The list grows, before every micro-batch, by the weights and the optimizer's state.
+    """
+    found, original = [], sft._Trainer.compute_loss
+
+    def compute_loss(trainer, model, *args, **kwargs):
+        found.append(state_of(trainer))
+        loss = original(trainer, model, *args, **kwargs)
+        return loss * float("nan") if len(found) == 6 else loss
+
+    monkeypatch.setattr(sft._Trainer, "compute_loss", compute_loss)
+    return found
+
+
+def state_of(trainer: sft._Trainer) -> dict[str, torch.Tensor]:
+    found = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    for number, of_weight in trainer.optimizer.state_dict()["state"].items():
+        found |= {f"{number} {name}": torch.as_tensor(value).clone() for name, value in of_weight.items()}
+    return found
+
+
+def are_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(value.equal(other[name]) for name, value in one.items())
+
+
+def test_an_update_without_a_finite_gradient_is_skipped_and_counted(
+    examples, manifest, uninterrupted, tmp_path, broken, caplog
+):
+    steps = train(examples, manifest, tmp_path).pivot(index="step", columns="metric", values="value")
+    before, after, later = broken[4], broken[6], broken[8]  # the second, third and fourth update were made
+    assert are_equal(before, after) and not are_equal(after, later)
+    assert all(value.isfinite().all() for value in broken[-1].values())
+    undisturbed = uninterrupted[0].pivot(index="step", columns="metric", values="value")
+    assert steps["skipped_updates"].tolist() == [0, 0, 1, 0, 0] and not undisturbed["skipped_updates"].any()
+    assert steps["loss"].isna().tolist() == [False, False, True, False, False]
+    assert steps["learning_rate"].equals(undisturbed["learning_rate"])
+    assert steps.loc[:2].equals(undisturbed.loc[:2]) and steps.loc[4, "loss"] != undisturbed.loc[4, "loss"]
+    told = [message for message in caplog.messages if "skipped" in message]
+    assert told == ["update 3 is skipped: its gradient is not finite (1 skipped so far)"]
+
+
+def test_a_run_that_is_stopped_behind_a_skipped_update_continues_to_the_same_bytes(
+    examples, manifest, tmp_path, broken, stop_during
+):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    wanted = train(examples, manifest, whole)
+    broken.clear()
+    stop_during(3, signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        train(examples, manifest, stopped)
+    pd.testing.assert_frame_equal(train(examples, manifest, stopped), wanted, check_exact=True)
+    assert weights(stopped) == weights(whole)
+
+
 
     def training_step(trainer, *args, **kwargs):
         passes.append(trainer.state.global_step)

@@ -29,12 +29,13 @@ from selfdistill.qwen3 import forward as qwen3
 from selfdistill.training.checkpoints import KEPT, export_model, run_to_end
 from selfdistill.training.metrics import ProgressCallback, step_table
 from selfdistill.training.settings import SftRun, SftSettings
+from selfdistill.training.updates import SKIPPED, SkippingTrainer
 
 IGNORED = -100  # the label of a token that carries no loss
 FINAL_RATE_SHARE = 0.05  # of the learning rate, where warm-up begins and the schedule ends
 # As TRL names them. Accuracy and entropy are those of the next-token distribution on response tokens, averaged
 # over micro-batches.
-METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy")
+METRICS = ("loss", "learning_rate", "grad_norm", SKIPPED, "mean_token_accuracy", "entropy")
 
 
 def train_sft(
@@ -177,7 +178,7 @@ def _trainer_arguments(
     )
 
 
-class _Trainer(SFTTrainer):
+class _Trainer(SkippingTrainer, SFTTrainer):
     """TRL's trainer without its uses of the network: the usage ping, and a model card per checkpoint.
 
     On the CPU a plain Qwen3 computes no padding.

@@ -1,7 +1,8 @@
 """One trainer for all methods: TRL's GRPOTrainer, with the loss of a `selfdistill.training.method.Method`.
 
 Rollouts, grading, updates, schedule and records are the same code for every method. Everything of TRL that is private
-and overridden stands in this module; `OVERRIDDEN` lists it with the parameters relied on, for a test to compare.
+and overridden stands in this module and in `selfdistill.training.updates`; `OVERRIDDEN` lists it with the parameters
+relied on, for a test to compare.
 
 Shapes: B sequences of a micro-batch, P prompt tokens (padded left), T response tokens (padded right), H width.
 """
@@ -36,6 +37,7 @@ from selfdistill.training.rollouts import RolloutRecord, Step, group_statistics
 from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.sharding import output_layer
 from selfdistill.training.states import can_lie_end_to_end, computing_again, padded, response_states
+from selfdistill.training.updates import SkippingTrainer
 
 OVERRIDDEN = {
     "_send_telemetry": [],
@@ -45,6 +47,7 @@ OVERRIDDEN = {
     "_compute_loss": ["model", "inputs"],
     "_save_checkpoint": ["model", "trial"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
+    "_clip_grad_norm": ["model"],
 }
 # What configurations of transformers call a change of the logits behind the output layer, which the losses leave out.
 CHANGED_LOGITS = (
@@ -58,7 +61,7 @@ PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward"
 Batch = dict[str, torch.Tensor]  # as in `selfdistill.training.method.Method`
 
 
-class OnPolicyTrainer(GRPOTrainer):
+class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
     """Trains ``model`` by ``method`` on a data set with the columns prompt, problem_id, problem and answer.
 
     ``initial``: manifest of the model that training starts from, for a method that holds a second one. ``record``
