@@ -185,6 +185,12 @@ class OnPolicy(OnPolicySettings):
     window: Count = key(5, doc="Steps that one point of a training curve averages.", paper="1")
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(
         factory=list, doc="Services that step metrics are also sent to; tables hold them in any case."
+    subsets: dict[str, Distinct[str]] = key(
+        factory=dict,
+        doc="By problem set trained on, problem sets that hold parts of it, one for each number of `problems`, their "
+        "`size`: a run's D is the part of its size, not the first problems of the whole set. null drops a list.",
+        paper="random, nested: the authors' seen_1x64, seen_8x8, ... (docs/data.md)",
+    )
     )
 
     def _longest(self) -> int:
@@ -405,6 +411,9 @@ _NAMES = (
     (ALONG, "problem_sets"),
     ("models.*.of", "models"),
     ("onpolicy.runs.[].model", "models"),
+        sizes = row.get("problems") if isinstance(row.get("problems"), list) else [row.get("problems")]
+        if row.get("copies") not in (None, 1) and None not in sizes:
+            yield f"{place}.copies", "are of a whole set; a run on so many 'problems' repeats them to fill a batch"
     ("onpolicy.runs.[].problem_set", "onpolicy.benchmarks"),
     ("onpolicy.released.[].model", "models"),
     ("onpolicy.released.[].checkpoint", "models"),
@@ -428,6 +437,8 @@ def _unknown_names(values: Any) -> Iterator[tuple[str, str]]:
     """A place and a sentence for each name that stands for nothing, whatever else is wrong."""
     known_by = {place: _strings(_at(values, place.split("."))) for _, place in _NAMES}
     uses = [
+    ("onpolicy.subsets", "onpolicy.benchmarks"),
+    ("onpolicy.subsets.*", "problem_sets"),
         (place, name, known_by[source]) for place, source in _NAMES for name in _strings(_at(values, place.split(".")))
     ]
     uses += [

@@ -32,7 +32,8 @@ class Flags:
     # --- where models and problems come from --------------------------------------------------------------------------
 
     def problem_set(self, name: str) -> str:
-        return words("problem_set", _at_commit(self.study.config.problem_sets[name]))
+        source = words("problem_set", _at_commit(self.study.config.problem_sets[name]))
+        return f"{source} {_joined(exactly=self.study.is_part(name) or None)}".strip()
 
     def pretraining(self, model: str) -> str:
         place = _joined(seed=self.study.config.models[model].seed, work_dir=f"{self.study.work}/pretraining/{model}")

@@ -132,6 +132,7 @@ def _onpolicy(onpolicy: Mapping[str, Any], trial: Trial) -> Values:
         "warmup_steps": 1,
         "window": 1,
         "evaluation_samples": SAMPLES,
+        "subsets": {},
         "evaluation_problems": None,
         "evaluation_deep": None,
         "evaluation_trained": {"problems": trial.problems, "samples": SAMPLES},

@@ -68,7 +68,8 @@ def train_onpolicy(
     check_mirrors(mirrors)
     tokenizer = models.load_tokenizer(manifest)
     examples = _examples(training_set(problems, subset=run.problems, draw=run.draw), instruction)
-    order = prompt_stream(len(examples), batch_size=settings.batch_size, steps=settings.steps, seed=run.seed)
+    extent = {"batch_size": settings.batch_size, "steps": settings.steps, "copies": settings.copies}
+    order = prompt_stream(len(examples), **extent, seed=run.seed)
     identity = [
         models.fingerprint(manifest),
         code_digest(f"{__name__}:train_onpolicy"),
