@@ -751,6 +751,10 @@ REFUSED = {
         runs({"method": "grpo", "copies": 103}),
         "they differ in 'copies' (1 and 103), which no name shows",
     ),
+    "an answer elsewhere": (
+        "models: {microcosm: {answer_in: tags}}",
+        "models.microcosm.answer_in: unknown 'tags' (did you mean 'tag'?); known: box, tag",
+    ),
     "a draw of the whole set": (
         runs({"method": "grpo", "draw": 2}),
         "draw: is a draw of so many 'problems', which this run does not name",

@@ -131,6 +131,13 @@ def test_loss_is_on_the_response_and_its_end_only(template, enable_thinking, res
     assert row["input_ids"][: row["labels"].count(-100)] == sampled_from
 
 
+def test_a_system_turn_stands_before_the_prompt_and_carries_no_loss():
+    tokenizer = make_tokenizer()
+    [row] = tokenise(make_examples(["w1"]), tokenizer, enable_thinking=None, max_tokens=50, system="w3")
+    assert tokenizer.decode(row["input_ids"]).startswith("<|im_start|> <unk> w3 <|im_end|> <|im_start|> user")
+    assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "w1 <|im_end|>"
+
+
 def test_a_response_cut_at_its_limit_is_not_taught_to_end_there():
     tokenizer = make_tokenizer()
     [cut_when_sampled] = tokenise(
@@ -249,13 +256,6 @@ def test_nothing_reaches_for_the_network(examples, manifest, tmp_path, monkeypat
     assert calls == []
 
 
-# --- interrupted runs -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def micro_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one with every forward and backward pass."""
-    passes, original = [], sft._Trainer.training_step
 # --- gradients that are not finite ------------------------------------------------------------------------
 
 
@@ -316,6 +316,13 @@ def test_a_run_that_is_stopped_behind_a_skipped_update_continues_to_the_same_byt
     assert weights(stopped) == weights(whole)
 
 
+# --- interrupted runs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def micro_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with every forward and backward pass."""
+    passes, original = [], sft._Trainer.training_step
 
     def training_step(trainer, *args, **kwargs):
         passes.append(trainer.state.global_step)

@@ -244,6 +244,21 @@ def test_settings_come_through_the_command_line_as_they_were(command, parameter,
     assert parsed(command, cli.words(parameter, value))[parameter] == value
 
 
+def test_how_a_model_is_asked_reaches_its_jobs_where_it_says_so():
+    asked = {"system": AWKWARD, "answer_in": "tag", "second_bos": True}
+    models = DEFAULT["models"] | {"asked": {"source": "model", "of": "microcosm", "instruction": ""} | asked}
+    made = study(ROW, ROW | {"model": "asked"}, models=models)
+    (run,) = (name for model, name in made.runs if model == "asked")
+    flags = Flags(made)
+    trained = parsed("train-onpolicy", flags.onpolicy_training("asked", run))
+    assert (trained["system"], trained["answer_in"]) == (AWKWARD, "tag") and "second_bos" not in trained
+    assert parsed("train-sft", flags.sft_training("asked", "sft-guided-lr0.0001"))["system"] == AWKWARD
+    sampled = dict(word.split("=", 1) for word in shlex.split(flags.sampler("asked")))
+    assert (sampled["--system"], sampled["--answer-in"], sampled["--second-bos"]) == (AWKWARD, "tag", "true")
+    told = [flags.sampler("microcosm"), flags.sft_training("microcosm", "x"), flags.onpolicy_training("microcosm", run)]
+    assert not any(flag in words for words in told for flag in ("--system", "--answer-in", "--second-bos"))
+
+
 def test_roles_and_texts_come_through_the_command_line_as_they_were():
     models = DEFAULT["models"] | {"microcosm": DEFAULT["models"]["microcosm"] | {"instruction": AWKWARD}}
     made = study(models=models)
@@ -388,21 +403,6 @@ def test_a_model_is_asked_what_each_of_its_runs_trains_on_once(tmp_path):
     assert Flags(made).extent("trained") == "--samples=16"
 
 
-def test_passes_are_shuffled_anew_and_follow_from_the_seed():
-    stream = prompt_stream(64, batch_size=64, steps=2, seed=0)
-    assert sorted(stream[:64]) == sorted(stream[64:]) == list(range(64))
-    assert stream[:64] != stream[64:]
-    assert prompt_stream(64, batch_size=64, steps=2, seed=0) == stream
-    assert prompt_stream(64, batch_size=64, steps=2, seed=1) != stream
-
-
-# --- base models of several seeds ---
-
-
-def test_an_entry_of_several_seeds_stands_for_a_model_of_each_wherever_it_is_named():
-    models = {name: dict(entry) for name, entry in DEFAULT["models"].items()}
-    models["microcosm"] |= {"each_seed": [0, 3]}
-    selection = DEFAULT["selection"] | {"models": ["microcosm"]}
 ALONG = {"train": ["easy", "trained"], "narrow": ["narrow_test"]}
 
 
@@ -500,6 +500,21 @@ def test_misspelled_parts_and_parts_that_are_benchmarks_are_told():
     assert next(tested).startswith("onpolicy.benchmarks.train: 'easy' is the set trained on")
 
 
+def test_passes_are_shuffled_anew_and_follow_from_the_seed():
+    stream = prompt_stream(64, batch_size=64, steps=2, seed=0)
+    assert sorted(stream[:64]) == sorted(stream[64:]) == list(range(64))
+    assert stream[:64] != stream[64:]
+    assert prompt_stream(64, batch_size=64, steps=2, seed=0) == stream
+    assert prompt_stream(64, batch_size=64, steps=2, seed=1) != stream
+
+
+# --- base models of several seeds ---
+
+
+def test_an_entry_of_several_seeds_stands_for_a_model_of_each_wherever_it_is_named():
+    models = {name: dict(entry) for name, entry in DEFAULT["models"].items()}
+    models["microcosm"] |= {"each_seed": [0, 3]}
+    selection = DEFAULT["selection"] | {"models": ["microcosm"]}
     rows = [ROW, ROW | {"model": ["microcosm_off", "microcosm_seed3"], "problems": 8, "draw": "seed"}]
     made = study(*rows, models=models, selection=selection)
     assert list(made.config.models) == [

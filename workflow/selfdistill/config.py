@@ -89,6 +89,24 @@ class Model(ModelSource):
         paper="as the default (authors' change_math_prompts.py:22)",
         max_length=10_000,
     )
+    system: str = key(
+        "",
+        doc="System turn before each user turn; none where it is empty.",
+        paper="none; Chemistry: one that asks for <reasoning> and <answer> (SDPO's data)",
+        max_length=10_000,
+    )
+    answer_in: Literal["box", "tag"] = key(
+        "box",
+        doc="Where a response has its answer: in its last `\\boxed{}` (`box`), or between its last `<answer>` and "
+        "`</answer>` (`tag`).",
+        paper="box; Chemistry: tag",
+    )
+    second_bos: bool = key(
+        False,
+        doc="Section 3, Section 4's data and evaluations: the tokenizer puts its BOS before the prompt, though the "
+        "template has written one; training has one in any case.",
+        paper="true for DeepSeek (vLLM is given rendered text)",
+    )
     evaluate: Sampling | None = key(
         None,
         doc="How this model is sampled on benchmarks, where other than `sampling.evaluate`.",
@@ -167,6 +185,12 @@ class OnPolicy(OnPolicySettings):
         paper="AIME24, AMC23 (Section 5)",
         min_length=1,
     )
+    subsets: dict[str, Distinct[str]] = key(
+        factory=dict,
+        doc="By problem set trained on, problem sets that hold parts of it, one for each number of `problems`, their "
+        "`size`: a run's D is the part of its size, not the first problems of the whole set. null drops a list.",
+        paper="random, nested: the authors' seen_1x64, seen_8x8, ... (docs/data.md)",
+    )
     evaluation_samples: Count = key(16, doc="Responses per problem and checkpoint.", paper="16")
     evaluation_problems: Count | None = key(
         None, doc="Only so many problems of each benchmark, in file order; null takes all.", paper="all"
@@ -185,12 +209,6 @@ class OnPolicy(OnPolicySettings):
     window: Count = key(5, doc="Steps that one point of a training curve averages.", paper="1")
     mirrors: list[Literal["tensorboard", "trackio", "wandb"]] = key(
         factory=list, doc="Services that step metrics are also sent to; tables hold them in any case."
-    subsets: dict[str, Distinct[str]] = key(
-        factory=dict,
-        doc="By problem set trained on, problem sets that hold parts of it, one for each number of `problems`, their "
-        "`size`: a run's D is the part of its size, not the first problems of the whole set. null drops a list.",
-        paper="random, nested: the authors' seen_1x64, seen_8x8, ... (docs/data.md)",
-    )
     )
 
     def _longest(self) -> int:
@@ -393,6 +411,9 @@ def _of_other_methods(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                     yield f"{place}.{name}", f"belongs to the method 'sdpo' (found {row[name]!r:.80})"
         if row.get("draw", 0) != 0 and row.get("problems") is None:
             yield f"{place}.draw", "is a draw of so many 'problems', which this run does not name"
+        sizes = row.get("problems") if isinstance(row.get("problems"), list) else [row.get("problems")]
+        if row.get("copies") not in (None, 1) and None not in sizes:
+            yield f"{place}.copies", "are of a whole set; a run on so many 'problems' repeats them to fill a batch"
 
 
 def _listed(rows: Any) -> list[Any]:
@@ -411,14 +432,13 @@ _NAMES = (
     (ALONG, "problem_sets"),
     ("models.*.of", "models"),
     ("onpolicy.runs.[].model", "models"),
-        sizes = row.get("problems") if isinstance(row.get("problems"), list) else [row.get("problems")]
-        if row.get("copies") not in (None, 1) and None not in sizes:
-            yield f"{place}.copies", "are of a whole set; a run on so many 'problems' repeats them to fill a batch"
     ("onpolicy.runs.[].problem_set", "onpolicy.benchmarks"),
     ("onpolicy.released.[].model", "models"),
     ("onpolicy.released.[].checkpoint", "models"),
     ("onpolicy.released.[].problem_set", "onpolicy.benchmarks"),
     ("figures.narrow.problem_set", "onpolicy.benchmarks"),
+    ("onpolicy.subsets", "onpolicy.benchmarks"),
+    ("onpolicy.subsets.*", "problem_sets"),
 )
 
 
@@ -437,8 +457,6 @@ def _unknown_names(values: Any) -> Iterator[tuple[str, str]]:
     """A place and a sentence for each name that stands for nothing, whatever else is wrong."""
     known_by = {place: _strings(_at(values, place.split("."))) for _, place in _NAMES}
     uses = [
-    ("onpolicy.subsets", "onpolicy.benchmarks"),
-    ("onpolicy.subsets.*", "problem_sets"),
         (place, name, known_by[source]) for place, source in _NAMES for name in _strings(_at(values, place.split(".")))
     ]
     uses += [

@@ -18,6 +18,7 @@ from selfdistill.parameters import (
     Seed,
     Setting,
     StudyName,
+    System,
     WorkDir,
 )
 from selfdistill.stages.registry import STEP, stage
@@ -97,6 +98,7 @@ def train_sft(
     run: SftRun,
     settings: SftSettings,
     enable_thinking: EnableThinking = None,
+    system: System = "",
     seed: Seed,
     work_dir: WorkDir,
     out: Out,
@@ -116,6 +118,7 @@ def train_sft(
         run=run,
         settings=settings,
         enable_thinking=enable_thinking,
+        system=system,
         seed=seed,
     )
     if processes.is_main():

@@ -65,7 +65,8 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
     """Trains ``model`` by ``method`` on a data set with the columns prompt, problem_id, problem and answer.
 
     ``initial``: manifest of the model that training starts from, for a method that holds a second one. ``record``
-    keeps every rollout. ``template``: of the teacher's context, where it is one's own. ``options`` are TRL's.
+    keeps every rollout. ``template``: of the teacher's context, where it is one's own. ``system``: the system turn of
+    all prompts. ``options`` are TRL's.
     """
 
     def __init__(
@@ -80,10 +81,12 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
         opened: bool,
         record: RolloutRecord,
         template: str | None = None,
+        system: str = "",
         **options: Any,
     ):
         self.run, self.settings, self.sampling, self.seed = run, settings, sampling, run.seed
-        self.enable_thinking, self.opened = enable_thinking, opened
+        self.asked = {"enable_thinking": enable_thinking, "system": system}  # options of `prompts.render`
+        self.opened = opened
         self.record, self.template = record, template
         self.seconds: dict[str, float] = defaultdict(float)
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
@@ -237,7 +240,7 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
 
     def student_prompt(self, user_text: str) -> list[int]:
         """Token ids of the prompt that the policy answers."""
-        return render(self.processing_class, user_text, enable_thinking=self.enable_thinking)
+        return render(self.processing_class, user_text, **self.asked)
 
     def _places(self, count: int) -> range:
         """Places of this process's rollouts among those of the step."""
