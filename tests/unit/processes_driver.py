@@ -1,9 +1,10 @@
 """For a process of `test_processes` or `test_methods`: small training runs that leave their metrics and weights."""
 
 import json
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -17,6 +18,7 @@ from selfdistill.training import checkpoints, onpolicy, sft
 from selfdistill.training.settings import OnPolicySettings, Run, SftRun, SftSettings
 from selfdistill.training.trainer import OnPolicyTrainer
 from tiny import problems_of
+from transformers import Trainer
 
 PROBLEMS = problems_of([f"Find {letter} with {letter} = {n} ." for n, letter in enumerate("abcdefgh")])
 ARMS = {
@@ -44,13 +46,35 @@ def drawing_from_base(manifest: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def breaking(update: int) -> Iterator[None]:
+    """In the last of the processes the loss of this update, numbered from 0, is no number."""
+    with ExitStack() as stack:
+        for trainer, name in ((OnPolicyTrainer, "_compute_loss"), (sft._Trainer, "compute_loss")):
+            stack.enter_context(mock.patch.object(trainer, name, _broken(getattr(trainer, name), update)))
+        yield
+
+
+def _broken(original: Callable[..., torch.Tensor], update: int) -> Callable[..., torch.Tensor]:
+    def compute_loss(trainer: Trainer, *arguments: object, **options: object) -> torch.Tensor:
+        last = os.environ.get("RANK", "0") == str(processes.count() - 1)
+        loss = original(trainer, *arguments, **options)
+        return loss * float("nan") if last and trainer.state.global_step == update else loss
+
+    return compute_loss
+
+
 def main(manifest: Path, runs: list[tuple[str, str, dict[str, object]]]) -> None:
     """Train ``runs``, one after the other: name, folder, and what differs in its settings."""
     torch.set_num_threads(1)
     traces.extract_answer = some_answer
     checkpoints.SAVING_SHARE = float("inf")
     for name, folder, changes in runs:
-        with drawing_from_base(manifest) if changes.pop("draws_from_base", False) else nullcontext():
+        with ExitStack() as stack:
+            if changes.pop("draws_from_base", False):
+                stack.enter_context(drawing_from_base(manifest))
+            if (update := changes.pop("breaks", None)) is not None:
+                stack.enter_context(breaking(update))
             train(name, manifest, Path(folder), changes)
 
 

@@ -744,6 +744,18 @@ REFUSED = {
         "teacher_update_rate: belongs to the method 'sdpo'",
     ),
     "several top-k for GRPO": (runs({"method": ["grpo"], "top_k": [10, 100]}), "top_k: belongs to the method 'sdpo'"),
+    "copies of so many problems": (
+        runs({"method": "grpo", "problems": 8, "copies": 103}),
+        "copies: are of a whole set; a run on so many 'problems' repeats them to fill a batch",
+    ),
+    "copies beside none": (
+        runs({"method": "grpo", "copies": 103}),
+        "they differ in 'copies' (1 and 103), which no name shows",
+    ),
+    "an answer elsewhere": (
+        "models: {microcosm: {answer_in: tags}}",
+        "models.microcosm.answer_in: unknown 'tags' (did you mean 'tag'?); known: box, tag",
+    ),
     "a draw of the whole set": (
         runs({"method": "grpo", "draw": 2}),
         "draw: is a draw of so many 'problems', which this run does not name",
@@ -775,6 +787,7 @@ TAKEN = {
     "the default's top-k, said of GRPO": runs({"method": "grpo", "top_k": 100, "context": "solution", "draw": 0}),
     "nulls for GRPO": runs({"method": "grpo", "top_k": None, "context": None, "teacher_update_rate": None}),
     "a draw of some of the sizes": runs({"method": "grpo", "problems": [None, 8], "draw": [0, 1]}),
+    "copies of the whole set": runs({"method": "grpo", "problems": [None, 8], "copies": 103, "seed": 1}),
     "a batch of a run's own": runs({"method": "grpo", "problems": 2, "batch_size": 16}),
     "the whole split": "problem_sets: {narrow: {size: 288}}",
     "a series that is dropped": "onpolicy: {benchmarks: {mine: null}}",

@@ -11,10 +11,23 @@ from types import SimpleNamespace
 import pytest
 from selfdistill.grading import grader
 from selfdistill.grading.equivalence import compare
-from selfdistill.grading.grader import Worker, extract_answer, grade_many, is_equivalent
+from selfdistill.grading.grader import Worker, extract_answer, grade_many, is_equivalent, tagged_answer
 
 PMATRIX = r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}"
 
+TAGGED = [
+    ("<reasoning>\nIt is B.\n</reasoning>\n<answer>\nC\n</answer>", "C"),
+    ("<answer>A</answer> no, <answer> B </answer>", "B"),
+    (r"<answer>\boxed{D}</answer>", r"\boxed{D}"),
+    ("It is C.", None),
+    ("<answer>C", None),
+    ("<answer>A</answer> no, <answer>B", None),
+    ("C</answer>", None),
+    ("<answer> </answer>", None),
+    (r"\boxed{C}", None),
+    ("<think><answer>A</answer></think><answer>B</answer>", "B"),
+    ("<think><answer>A</answer>", None),
+]
 EQUAL = [
     ("17", "17"),
     (" 17 ", "17"),
@@ -287,6 +300,13 @@ BROKEN = [
 def test_equal(answer, gold):
     assert is_equivalent(answer, gold)
     assert is_equivalent(gold, answer)
+
+
+@pytest.mark.parametrize(("response", "answer"), TAGGED)
+def test_an_answer_between_tags_is_the_last_that_is_closed_outside_thinking(response, answer):
+    assert tagged_answer(response) == answer
+    if "</think>" not in response:
+        assert tagged_answer(response, opened=True) is None
 
 
 @pytest.mark.parametrize(("answer", "gold"), UNEQUAL)

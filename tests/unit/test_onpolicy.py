@@ -19,12 +19,13 @@ from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
 from selfdistill.generation import Sampling, traces
 from selfdistill.prompts import sdpo_reprompt
-from selfdistill.training import checkpoints, methods, onpolicy
+from selfdistill.training import checkpoints, methods, onpolicy, sdpo
 from selfdistill.training.metrics import ON_POLICY_METRICS
 from selfdistill.training.prompt_stream import prompt_stream
 from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.trainer import PHASES, OnPolicyTrainer
 from tiny import problems_of, save_tiny_model
+from transformers import PreTrainedModel
 
 STEPS, PROMPTS, ROLLOUTS = 4, 2, 4
 SETTINGS = {
@@ -83,6 +84,8 @@ def train(
     problems: pd.DataFrame = PROBLEMS,
     seed: int = 3,
     template: str | None = None,
+    system: str = "",
+    answer_in: str = "box",
     answers: Callable[..., str | None] = some_answer,
     **changes: object,
 ) -> Finished:
@@ -101,7 +104,7 @@ def train(
             problems, manifest=manifest, study="s", run=replace(run, seed=seed).plain(),
             settings=OnPolicySettings(**SETTINGS | changes), sampling=Sampling(1.0, max_tokens=16), instruction="so",
             enable_thinking=None, out_dir=folder / "out", work_dir=folder / "work", mirrors=[], checkpoint_seconds=0,
-            template=template,
+            template=template, system=system, answer_in=answer_in,
         )  # fmt: skip
     return Finished(*found, folder, trainers[0])
 
@@ -412,6 +415,53 @@ def test_groups_without_success_move_nothing(manifest: Path, tmp_path: Path, nam
     assert table["all_fail"].tolist() == [1, 1] and table["with_demonstration"].tolist() == [0, 0]
     assert table["grad_norm"].tolist() == [0, 0] and table["loss"].tolist() == [0, 0]
     assert not OF_DEMONSTRATIONS & set(table)
+
+
+# --- gradients that are not finite ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["grpo", "sdpo"])
+def test_an_update_without_a_finite_gradient_is_skipped_and_counted(
+    finished, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, name: str
+):
+    """The second update of step 2: its two micro-batches have losses that are infinite, and no number."""
+    weights, factors, original = [], iter([float("inf"), float("nan")]), OnPolicyTrainer._compute_loss
+
+    def compute_loss(trainer: OnPolicyTrainer, model: PreTrainedModel, inputs: dict) -> torch.Tensor:
+        weights.append([weight.detach().clone() for weight in model.parameters()])
+        loss = original(trainer, model, inputs)
+        return loss * next(factors) if trainer.state.global_step == 3 else loss
+
+    monkeypatch.setattr(OnPolicyTrainer, "_compute_loss", compute_loss)
+    run = train(manifest, tmp_path, ARMS[name])
+    before, after, later = (weights[2 * update] for update in (3, 4, 5))
+    assert all(map(torch.equal, before, after)) and not all(map(torch.equal, after, later))
+    table, undisturbed = run.table(), finished(name).table()
+    assert table["skipped_updates"].tolist() == [0, 1, 0, 0] and not undisturbed["skipped_updates"].any()
+    assert table["loss"].isna().tolist() == [False, True, False, False]
+    assert table["learning_rate"].equals(undisturbed["learning_rate"])
+    assert all(weight.isfinite().all() for weight in run.trainer.model.parameters())
+    assert "update 4 is skipped: its gradient is not finite (1 skipped so far)" in caplog.messages
+
+
+# --- a system turn, and answers between tags --------------------------------------------------------------------------
+def test_a_system_turn_stands_in_all_prompts_and_rewards_are_read_where_answers_are_asked_for(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    short = {"steps": 1, "checkpoint_steps": [1]}
+    taught, original = [], sdpo.teacher_prompt
+
+    def teacher_prompt(*arguments: object, **options: object) -> object:
+        taught.append(original(*arguments, **options))
+        return taught[-1]
+
+    monkeypatch.setattr(sdpo, "teacher_prompt", teacher_prompt)
+    monkeypatch.setattr(traces, "tagged_answer", some_answer)
+    nothing = {"answers": lambda response, opened: None}  # no box anywhere
+    plain = train(manifest, tmp_path / "plain", FIXED, **short, **nothing)
+    asked = train(manifest, tmp_path / "asked", FIXED, system="so maybe", answer_in="tag", **short, **nothing)
+    assert not plain.rollouts["correct"].any() and asked.rollouts["correct"].any()
+    assert not set(plain.rollouts["prompt_sha256"]) & set(asked.rollouts["prompt_sha256"])
+    texts = models.load_tokenizer(manifest).batch_decode([list(prompt.token_ids) for prompt in taught])
+    assert texts and all("so maybe" in text for text in texts)
 
 
 # --- a context of one's own ---

@@ -432,3 +432,16 @@ def test_the_repositorys_lock_file_holds_full_commits_with_their_source():
         assert pinned_revision(repo, "locked", REPOSITORY / "config" / "revisions.json") == entry["revision"]
     for entry in entries.values():
         assert entry["kind"] in ("dataset", "model") and entry["source"]
+
+
+def test_a_part_of_a_set_has_just_the_problems_of_its_size(tmp_path: Path):
+    """Distinct ones: one text may stand in several rows, as in the authors' seen_8x8 and seen_512."""
+    rows = [{"prompt": [message(boxed(f"Problem {number % 3}?"))], "answer": "1"} for number in range(9)]
+    file = tmp_path / "seen.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert len(load_problem_set(ProblemSet("file", file=file, size=3), exactly=True)) == 3
+    for size in (2, 4):
+        told = f"seen.jsonl: holds 3 distinct problems, and is named as a part of {size}"
+        with pytest.raises(UserError, match=told):
+            load_problem_set(ProblemSet("file", file=file, size=size), exactly=True)
+    assert len(load_problem_set(ProblemSet("file", file=file, size=2))) == 2

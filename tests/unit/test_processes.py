@@ -88,10 +88,10 @@ RUNS = {
     "ddp": [
         ("grpo", {}),
         ("sdpo", {"aggregation": "token", "batch_size": 1, "rollouts": 8}),  # one group, half of it elsewhere
-        ("sdpo", {"batch_size": 4, "micro_batch_tokens": 60}),
+        ("sdpo", {"batch_size": 4, "micro_batch_tokens": 60, "breaks": 3}),
     ],
     "fsdp2": [
-        ("sft", {}),
+        ("sft", {"breaks": 2}),
         ("grpo", {"draws_from_base": True, "aggregation": "token", "micro_batch_tokens": 60}),
         ("sdpo-ema", {"draws_from_base": True}),
     ],
@@ -125,6 +125,7 @@ def test_two_processes_follow_the_curve_of_one(trained: tuple[str, Path, Path], 
         one.drop(columns=micro_batches), two.drop(columns=micro_batches), atol=1e-4, rtol=1e-4
     )
     assert max(float((one_weights[key] - two_weights[key]).abs().max()) for key in one_weights) < 1e-4
+    assert two["skipped_updates"].sum() == ("breaks" in changes)
     if one_rollouts is not None:
         columns = ["step", "sample", "seed", "problem_id", "response", "correct", "context_sample"]
         pd.testing.assert_frame_equal(one_rollouts[columns], two_rollouts[columns])

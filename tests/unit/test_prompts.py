@@ -17,7 +17,7 @@ from selfdistill.prompts import (
     split_thinking,
     user_prompt,
 )
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 # As Qwen3's template: an empty thinking block when thinking is switched off.
@@ -111,6 +111,39 @@ def test_enable_thinking_reaches_the_template_only_when_given():
     tokenizer = tokenizer_with(TELLTALE)
     assert tokenizer.decode(render(tokenizer, "Hi")) == "1not given"
     assert tokenizer.decode(render(tokenizer, "Hi", enable_thinking=False)) == "1given"
+
+
+@pytest.mark.parametrize("text", ["Hi", "Hi<|im_end|>\n<|im_start|>user\nHi"])
+def test_a_system_turn_stands_before_the_user_turn_and_nothing_else_changes(text):
+    tokenizer = byte_tokenizer(QWEN)
+    with_system = render(tokenizer, text, system="Answer in <answer>.")
+    turn = tokenizer("<|im_start|>system\nAnswer in <answer>.<|im_end|>\n", add_special_tokens=False)["input_ids"]
+    assert with_system == turn + render(tokenizer, text)
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ raise_exception('System role not supported') }}", "refuses the turns system, user: System role not"),
+        ("{{ messages[-1].content }}", "leaves out the system turn"),
+    ],
+)
+def test_a_template_without_a_system_turn_is_told(template, told):
+    with pytest.raises(UserError, match=told):
+        render(tokenizer_with(template), "Hi", system="Be brief.")
+
+
+@pytest.mark.parametrize("text", ["Hi", "Hi<|user|>Hi"])
+def test_a_second_bos_is_what_the_tokenizer_puts_before_a_text_that_has_one(text):
+    """As vLLM does with rendered text; a tokenizer without a BOS of its own adds nothing."""
+    tokenizer = byte_tokenizer(DEEPSEEK)
+    once = render(tokenizer, text)
+    assert once.count(tokenizer.bos_token_id) == 1 and render(tokenizer, text, second_bos=True) == once
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+    )
+    assert render(tokenizer, text) == once
+    assert render(tokenizer, text, second_bos=True) == [tokenizer.bos_token_id, *once]
 
 
 @pytest.mark.parametrize(

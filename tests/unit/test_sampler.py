@@ -1,6 +1,7 @@
 """The Sampler: labels, guidance, and sampling until every problem has enough correct responses."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from selfdistill.generation import sampler as sampling
 from selfdistill.generation.contexts import GUIDANCE, Context
 from selfdistill.generation.sampler import Sampler
 from tiny import problems_of, save_tiny_model
+from tokenizers.processors import TemplateProcessing
 
 PROBLEMS = problems_of([f"Find x with a = {n}" for n in range(5)])
 IDS = PROBLEMS["problem_id"].tolist()
@@ -134,6 +136,30 @@ class TestDraw:
         ]
         assert sampler.contexts(GUIDANCE["solution"], providers) == {"p": Context("yes", 2)}
         assert sampler.contexts(GUIDANCE["unguided"], []) is None
+
+    def test_a_model_is_asked_with_its_system_turn_and_second_bos_and_read_by_its_tags(
+        self, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Prompts are tokens, so that all engines get the same."""
+        given = []
+
+        def generate(prompts: Sequence[Prompt], **_: object) -> pd.DataFrame:
+            given.append([list(prompt.token_ids) for prompt in prompts])
+            rows = [(prompt.problem_id, None, 0, 0, "", "<answer>7</answer>", 3, "stop") for prompt in prompts]
+            return pd.DataFrame(rows, columns=shards.COLUMNS.names)
+
+        monkeypatch.setattr(sampling, "generate", generate)
+        words = sampler.tokenizer.backend_tokenizer
+        first = words.token_to_id("wait")
+        words.post_processor = TemplateProcessing(single="wait $A", special_tokens=[("wait", first)])
+        asked = replace(sampler, system="so maybe", second_bos=True, answer_in="tag")
+        asked.__dict__["tokenizer"] = sampler.tokenizer
+        plain, tagged = (one.sample(PROBLEMS, 1, stage="x", setting="y", stream="z") for one in (sampler, asked))
+        assert not plain["correct"].any() and tagged["correct"].all()
+        for usual, told in zip(*given, strict=True):
+            assert first not in usual and told[0] == first and told.count(first) == 1
+            assert told[-len(usual) :] == usual
+            assert "so maybe" in sampler.tokenizer.decode(told[: -len(usual)])
 
     def test_thinking_opened_by_the_template_is_graded_as_such(self, tmp_path: Path, scripted):
         opened = make_sampler(save_tiny_model(tmp_path / "model", opens_thinking=True), tmp_path)

@@ -131,6 +131,13 @@ def test_loss_is_on_the_response_and_its_end_only(template, enable_thinking, res
     assert row["input_ids"][: row["labels"].count(-100)] == sampled_from
 
 
+def test_a_system_turn_stands_before_the_prompt_and_carries_no_loss():
+    tokenizer = make_tokenizer()
+    [row] = tokenise(make_examples(["w1"]), tokenizer, enable_thinking=None, max_tokens=50, system="w3")
+    assert tokenizer.decode(row["input_ids"]).startswith("<|im_start|> <unk> w3 <|im_end|> <|im_start|> user")
+    assert tokenizer.decode([label for label in row["labels"] if label != -100]) == "w1 <|im_end|>"
+
+
 def test_a_response_cut_at_its_limit_is_not_taught_to_end_there():
     tokenizer = make_tokenizer()
     [cut_when_sampled] = tokenise(
@@ -247,6 +254,66 @@ def test_nothing_reaches_for_the_network(examples, manifest, tmp_path, monkeypat
     monkeypatch.setattr("socket.getaddrinfo", lambda *a, **k: calls.append("name look-up"))
     train(examples[:4], manifest, tmp_path, checkpoint_seconds=0)
     assert calls == []
+
+
+# --- gradients that are not finite ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """One micro-batch of the third update has a loss that is no number.
+
+    The list grows, before every micro-batch, by the weights and the optimizer's state.
+    """
+    found, original = [], sft._Trainer.compute_loss
+
+    def compute_loss(trainer, model, *args, **kwargs):
+        found.append(state_of(trainer))
+        loss = original(trainer, model, *args, **kwargs)
+        return loss * float("nan") if len(found) == 6 else loss
+
+    monkeypatch.setattr(sft._Trainer, "compute_loss", compute_loss)
+    return found
+
+
+def state_of(trainer: sft._Trainer) -> dict[str, torch.Tensor]:
+    found = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    for number, of_weight in trainer.optimizer.state_dict()["state"].items():
+        found |= {f"{number} {name}": torch.as_tensor(value).clone() for name, value in of_weight.items()}
+    return found
+
+
+def are_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(value.equal(other[name]) for name, value in one.items())
+
+
+def test_an_update_without_a_finite_gradient_is_skipped_and_counted(
+    examples, manifest, uninterrupted, tmp_path, broken, caplog
+):
+    steps = train(examples, manifest, tmp_path).pivot(index="step", columns="metric", values="value")
+    before, after, later = broken[4], broken[6], broken[8]  # the second, third and fourth update were made
+    assert are_equal(before, after) and not are_equal(after, later)
+    assert all(value.isfinite().all() for value in broken[-1].values())
+    undisturbed = uninterrupted[0].pivot(index="step", columns="metric", values="value")
+    assert steps["skipped_updates"].tolist() == [0, 0, 1, 0, 0] and not undisturbed["skipped_updates"].any()
+    assert steps["loss"].isna().tolist() == [False, False, True, False, False]
+    assert steps["learning_rate"].equals(undisturbed["learning_rate"])
+    assert steps.loc[:2].equals(undisturbed.loc[:2]) and steps.loc[4, "loss"] != undisturbed.loc[4, "loss"]
+    told = [message for message in caplog.messages if "skipped" in message]
+    assert told == ["update 3 is skipped: its gradient is not finite (1 skipped so far)"]
+
+
+def test_a_run_that_is_stopped_behind_a_skipped_update_continues_to_the_same_bytes(
+    examples, manifest, tmp_path, broken, stop_during
+):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    wanted = train(examples, manifest, whole)
+    broken.clear()
+    stop_during(3, signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        train(examples, manifest, stopped)
+    pd.testing.assert_frame_equal(train(examples, manifest, stopped), wanted, check_exact=True)
+    assert weights(stopped) == weights(whole)
 
 
 # --- interrupted runs -------------------------------------------------------------------------------------

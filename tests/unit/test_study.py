@@ -1,7 +1,10 @@
 """Rows of the configuration become runs, runs become flags and tables, and both come back whole."""
 
 import json
+import math
+import re
 import shlex
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import yaml
 from selfdistill import checks, cli, config, stages, tables
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError
+from selfdistill.files import sha256_text
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import Guidance
 from selfdistill.generation.requests import Sampling
@@ -30,9 +34,9 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 ROW = {"model": "microcosm", "method": "sdpo", "learning_rate": 3e-4}
 
 
-def study(*rows, rates=(1e-4,), **changes) -> Study:
+def study(*rows, rates=(1e-4,), onpolicy_changes=None, **changes) -> Study:
     """The default study with these on-policy runs and rates of fine-tuning, and other ``changes`` of its sections."""
-    onpolicy = DEFAULT["onpolicy"] | {"runs": list(rows) or [ROW]}
+    onpolicy = DEFAULT["onpolicy"] | {"runs": list(rows) or [ROW]} | (onpolicy_changes or {})
     return Study(
         config.parse(DEFAULT | {"onpolicy": onpolicy, "sft": DEFAULT["sft"] | {"learning_rates": [*rates]}} | changes)
     )
@@ -240,6 +244,21 @@ def test_settings_come_through_the_command_line_as_they_were(command, parameter,
     assert parsed(command, cli.words(parameter, value))[parameter] == value
 
 
+def test_how_a_model_is_asked_reaches_its_jobs_where_it_says_so():
+    asked = {"system": AWKWARD, "answer_in": "tag", "second_bos": True}
+    models = DEFAULT["models"] | {"asked": {"source": "model", "of": "microcosm", "instruction": ""} | asked}
+    made = study(ROW, ROW | {"model": "asked"}, models=models)
+    (run,) = (name for model, name in made.runs if model == "asked")
+    flags = Flags(made)
+    trained = parsed("train-onpolicy", flags.onpolicy_training("asked", run))
+    assert (trained["system"], trained["answer_in"]) == (AWKWARD, "tag") and "second_bos" not in trained
+    assert parsed("train-sft", flags.sft_training("asked", "sft-guided-lr0.0001"))["system"] == AWKWARD
+    sampled = dict(word.split("=", 1) for word in shlex.split(flags.sampler("asked")))
+    assert (sampled["--system"], sampled["--answer-in"], sampled["--second-bos"]) == (AWKWARD, "tag", "true")
+    told = [flags.sampler("microcosm"), flags.sft_training("microcosm", "x"), flags.onpolicy_training("microcosm", run)]
+    assert not any(flag in words for words in told for flag in ("--system", "--answer-in", "--second-bos"))
+
+
 def test_roles_and_texts_come_through_the_command_line_as_they_were():
     models = DEFAULT["models"] | {"microcosm": DEFAULT["models"]["microcosm"] | {"instruction": AWKWARD}}
     made = study(models=models)
@@ -382,6 +401,103 @@ def test_a_model_is_asked_what_each_of_its_runs_trains_on_once(tmp_path):
     narrow = next(run for run in made.runs.values() if run.problem_set == "narrow")
     assert made.own_problems(narrow) is None
     assert Flags(made).extent("trained") == "--samples=16"
+
+
+ALONG = {"train": ["easy", "trained"], "narrow": ["narrow_test"]}
+
+
+@pytest.mark.parametrize(
+    ("questions", "copies", "batch_size", "steps"),
+    [(500, 100, 70, 10), (500, 2, 70, 10), (17_398, 103, 256, 100)],  # the last: the authors' file of DAPO
+)
+def test_copies_of_a_set_are_drawn_from_as_from_a_file_that_repeats_its_rows(questions, copies, batch_size, steps):
+    """Without replacement from ``copies`` of each; the variance is below that of independent problems."""
+    named, draws = {"batch_size": batch_size, "steps": steps, "seed": 4}, batch_size * steps
+    stream = prompt_stream(questions, **named, copies=copies)
+    missed = math.exp(
+        sum(math.log1p(-draws / (questions * copies - of_it)) for of_it in range(copies))
+    )  # how likely none of a problem's copies is among the draws
+    expected, spread = questions * (1 - missed), math.sqrt(questions * missed * (1 - missed))
+    assert abs(len(set(stream)) - expected) < 5 * spread
+    assert max(Counter(stream).values()) <= copies
+    assert stream == prompt_stream(questions, **named, copies=copies) != prompt_stream(questions, **named)
+    assert len(set(prompt_stream(questions, **named))) == min(questions, draws)
+
+
+def test_what_is_drawn_without_copies_is_what_was_drawn_before_there_were_any():
+    drawn = {
+        (8, 64, 3, 0): "94f985890de263c1",
+        (100, 64, 5, 0): "85996207657cdd90",
+        (500, 32, 40, 7): "1f789d6801f59aa4",
+    }
+    for (questions, batch_size, steps, seed), digest in drawn.items():
+        stream = prompt_stream(questions, batch_size=batch_size, steps=steps, seed=seed)
+        assert sha256_text(json.dumps(stream))[:16] == digest
+
+
+def test_copies_are_of_whole_sets_and_reach_what_a_run_trains_on():
+    rows = [ROW | {"problems": [8, None]}, ROW | {"problem_set": "narrow", "copies": 1}]
+    made = study(*rows, onpolicy_changes={"copies": 3, "benchmarks": ALONG})
+    copies = {run.id: made.onpolicy_settings(run).copies for run in made.runs.values()}
+    assert copies == {
+        "sdpo-train-n8-draw0-lr0.0003-k100-seed0": 1,
+        "sdpo-train-lr0.0003-k100-seed0": 3,
+        "sdpo-narrow-lr0.0003-k100-seed0": 1,
+    }
+    whole = made.runs["microcosm", "sdpo-train-lr0.0003-k100-seed0"]
+    given = parsed("train-onpolicy", Flags(made).onpolicy_settings("microcosm", whole.id))
+    assert given["settings"].copies == 3
+    drawn = prompt_stream(len(PROBLEMS), batch_size=whole.batch_size, steps=whole.steps, copies=3, seed=0)
+    first = [str(number) for number in dict.fromkeys(drawn)][:32]
+    assert trained_problems(PROBLEMS, **made.own_problems(whole))["problem_id"].tolist() == first
+
+
+# --- D from files ---
+
+PARTS = {
+    "seen_8": {"source": "file", "file": "seen_8.jsonl", "size": 8},
+    "seen_64": {"source": "file", "file": "seen_64.jsonl", "size": 64},
+}
+
+
+def with_parts(*rows, parts=PARTS, **changes) -> Study:
+    onpolicy = {"subsets": {"train": list(parts)}} | changes
+    return study(*rows, problem_sets=DEFAULT["problem_sets"] | parts, onpolicy_changes=onpolicy)
+
+
+def test_a_run_of_a_size_reads_the_part_that_has_it():
+    made = with_parts(ROW | {"problems": [8, 64, None]}, benchmarks=ALONG)
+    assert [made.read_from(run) for run in made.runs.values()] == ["seen_8", "seen_64", "train"]
+    assert {"seen_8", "seen_64"} <= set(made.used_problem_sets)
+    assert list(made.own_problems_of("microcosm")) == ["seen_8", "seen_64", "train"]
+    assert set(made.run_rows()["problem_set"]) == {"train"}  # the arm is one of the same curve
+    assert parsed("load-problems", Flags(made).problem_set("seen_8"))["exactly"] is True
+    assert "exactly" not in parsed("load-problems", Flags(made).problem_set("train"))
+    assert not list(checks._sizes(made))
+
+
+@pytest.mark.parametrize(
+    ("row", "part", "told"),
+    [
+        ({"problems": 32}, {}, r"microcosm, .*n32.*: no part of 'train' has 32 problems; onpolicy.subsets has 8, 64"),
+        ({"problems": 8, "draw": 2}, {}, "there is one part of 8 problems .*, and no draw 2"),
+        ({}, {"seen_8": {"size": None}}, "problem_sets.seen_8.size is missing, by which runs find 'seen_8'"),
+        ({}, {"seen_8": {"size": 64}}, "several parts have 64 problems, 'seen_8' is one"),
+    ],
+)
+def test_a_part_that_is_not_there_is_told(row, part, told):
+    parts = {name: entry | part.get(name, {}) for name, entry in PARTS.items()}
+    found = list(checks._sizes(with_parts(ROW | row, parts=parts)))
+    assert re.search(told, found[0]), found
+
+
+def test_misspelled_parts_and_parts_that_are_benchmarks_are_told():
+    with pytest.raises(UserError, match=r"onpolicy.subsets.\*: unknown 'seen_46' \(did you mean 'seen_64'\?\)"):
+        with_parts(subsets={"train": ["seen_46"]})
+    with pytest.raises(UserError, match=r"onpolicy.subsets: unknown 'trian' \(did you mean 'train'\?\)"):
+        with_parts(subsets={"trian": ["seen_64"]})
+    tested = checks._trained_and_tested(with_parts(subsets={"train": ["easy"]}))
+    assert next(tested).startswith("onpolicy.benchmarks.train: 'easy' is the set trained on")
 
 
 def test_passes_are_shuffled_anew_and_follow_from_the_seed():

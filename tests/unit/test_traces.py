@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from selfdistill import tables
+from selfdistill.errors import UserError
 from selfdistill.generation import traces
 from selfdistill.markers.counting import MARKERS
 
@@ -65,6 +66,18 @@ def test_answer_and_verdict(response: str, answer: str | None, correct: bool):
 )
 def test_a_response_to_a_prompt_that_opened_thinking_begins_inside(response: str, correct: bool):
     assert annotate([response], opened=True)["correct"].tolist() == [correct]
+
+
+def test_an_answer_is_read_where_it_was_asked_for():
+    responses = sampled([r"<answer>7</answer>", r"\boxed{7}", r"<answer>8</answer> \boxed{7}"])
+    boxed, tagged = (
+        traces.annotate(responses, PROBLEMS, opened=False, answer_in=place, **LABELS) for place in ("box", "tag")
+    )
+    assert boxed["correct"].tolist() == [False, True, True]
+    assert tagged["correct"].tolist() == [True, False, False]
+    assert tagged["answer"].fillna("none").tolist() == ["7", "none", "8"]
+    with pytest.raises(UserError, match="unknown answer_in 'tags'"):
+        traces.annotate(responses, PROBLEMS, opened=False, answer_in="tags", **LABELS)
 
 
 def test_every_response_is_graded_against_its_own_problem():

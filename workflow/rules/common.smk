@@ -174,8 +174,8 @@ def last_step(model, run):
 
 
 def run_problems(model, run):
-    """The problem set that an on-policy run trains on."""
-    return STUDY.problems(RUNS[model, run].problem_set)
+    """The problem set that an on-policy run's problems are read from."""
+    return STUDY.problems(STUDY.read_from(RUNS[model, run]))
 
 
 def run_benchmarks(model, run):

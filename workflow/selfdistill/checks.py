@@ -255,11 +255,32 @@ def _sizes(study: Study) -> Faults:
     pool = known.get(config.selection.problem_set)
     if pool is not None and config.selection.target > pool:
         yield f"selection.target: {config.selection.target} problems are asked for, the set has {pool}"
+    yield from _subsets(study)
     for (model, _), run in study.trained.items():
         size = known.get(run.problem_set)
-        if run.problems is not None and size is not None:
+        if run.problems is not None and size is not None and not study.parts_of(run.problem_set):
             place = f"onpolicy.runs: {model}"
             yield from _refused(place, draw_part, size, subset=run.problems, draw=run.draw)
+
+
+def _subsets(study: Study) -> Faults:
+    """Parts of a set are told apart by their sizes, and a run takes one that there is."""
+    for whole, listed in study.config.onpolicy.subsets.items():
+        sizes = [study.config.problem_sets[part].size for part in listed]
+        for part, size in zip(listed, sizes, strict=True):
+            if size is None:
+                yield f"onpolicy.subsets.{whole}: problem_sets.{part}.size is missing, by which runs find '{part}'"
+            elif sizes.count(size) > 1:
+                yield f"onpolicy.subsets.{whole}: several parts have {size} problems, '{part}' is one"
+    for (model, name), run in study.trained.items():
+        parts, place = study.parts_of(run.problem_set), f"onpolicy.runs: {model}, {name}"
+        if not parts or run.problems is None:
+            continue
+        if run.problems not in parts:
+            known = f"onpolicy.subsets has {', '.join(map(str, parts))}"
+            yield f"{place}: no part of '{run.problem_set}' has {run.problems} problems; {known}"
+        elif run.draw:
+            yield f"{place}: there is one part of {run.problems} problems (onpolicy.subsets), and no draw {run.draw}"
 
 
 def _most(problem_set: ProblemSet) -> int | None:
@@ -328,8 +349,9 @@ def _mirrors(study: Study) -> Faults:
 def _trained_and_tested(study: Study) -> Faults:
     config = study.config
     for trained, tested in config.onpolicy.benchmarks.items():
+        sets = [trained, *config.onpolicy.subsets.get(trained, [])]
         for name in tested:
-            if name != TRAINED and _same(config.problem_sets, trained, name):
+            if name != TRAINED and any(_same(config.problem_sets, one, name) for one in sets):
                 yield f"onpolicy.benchmarks.{trained}: '{name}' is the set trained on; a benchmark holds other problems"
     for name in config.evaluation.benchmarks:
         if _same(config.problem_sets, config.selection.problem_set, name):

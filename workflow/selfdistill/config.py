@@ -90,6 +90,24 @@ class Model(ModelSource):
         paper="as the default (authors' change_math_prompts.py:22)",
         max_length=10_000,
     )
+    system: str = key(
+        "",
+        doc="System turn before each user turn; none where it is empty.",
+        paper="none; Chemistry: one that asks for <reasoning> and <answer> (SDPO's data)",
+        max_length=10_000,
+    )
+    answer_in: Literal["box", "tag"] = key(
+        "box",
+        doc="Where a response has its answer: in its last `\\boxed{}` (`box`), or between its last `<answer>` and "
+        "`</answer>` (`tag`).",
+        paper="box; Chemistry: tag",
+    )
+    second_bos: bool = key(
+        False,
+        doc="Section 3, Section 4's data and evaluations: the tokenizer puts its BOS before the prompt, though the "
+        "template has written one; training has one in any case.",
+        paper="true for DeepSeek (vLLM is given rendered text)",
+    )
     evaluate: Sampling | None = key(
         None,
         doc="How this model is sampled on benchmarks, where other than `sampling.evaluate`.",
@@ -172,6 +190,12 @@ class OnPolicy(OnPolicySettings):
         "stands for the first problems that the run itself trains on.",
         paper="AIME24, AMC23 (Section 5)",
         min_length=1,
+    )
+    subsets: dict[str, Distinct[str]] = key(
+        factory=dict,
+        doc="By problem set trained on, problem sets that hold parts of it, one for each number of `problems`, their "
+        "`size`: a run's D is the part of its size, not the first problems of the whole set. null drops a list.",
+        paper="random, nested: the authors' seen_1x64, seen_8x8, ... (docs/data.md)",
     )
     evaluation_samples: Count = key(16, doc="Responses per problem and checkpoint.", paper="16")
     evaluation_problems: Count | None = key(
@@ -393,6 +417,9 @@ def _of_other_methods(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                     yield f"{place}.{name}", f"belongs to the method 'sdpo' (found {row[name]!r:.80})"
         if row.get("draw", 0) != 0 and row.get("problems") is None:
             yield f"{place}.draw", "is a draw of so many 'problems', which this run does not name"
+        sizes = row.get("problems") if isinstance(row.get("problems"), list) else [row.get("problems")]
+        if row.get("copies") not in (None, 1) and None not in sizes:
+            yield f"{place}.copies", "are of a whole set; a run on so many 'problems' repeats them to fill a batch"
 
 
 def _listed(rows: Any) -> list[Any]:
@@ -416,6 +443,8 @@ _NAMES = (
     ("onpolicy.released.[].checkpoint", "models"),
     ("onpolicy.released.[].problem_set", "onpolicy.benchmarks"),
     ("figures.narrow.problem_set", "onpolicy.benchmarks"),
+    ("onpolicy.subsets", "onpolicy.benchmarks"),
+    ("onpolicy.subsets.*", "problem_sets"),
 )
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from selfdistill.artifacts import Figure, settings_of
 from selfdistill.cli import flag_word, words
+from selfdistill.config import Model
 from selfdistill.errors import UserError
 from selfdistill.generation.requests import Extent
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import ModelSource
 from selfdistill.pages.stamp import PAPER_STUDY
 from selfdistill.problems import pinned_revision
-from selfdistill.settings import as_json
+from selfdistill.settings import as_json, keys
 from selfdistill.study import Study
 from selfdistill.training.methods import METHODS, section_of
 from selfdistill.training.settings import OWN, SftSettings
@@ -32,7 +33,8 @@ class Flags:
     # --- where models and problems come from --------------------------------------------------------------------------
 
     def problem_set(self, name: str) -> str:
-        return words("problem_set", _at_commit(self.study.config.problem_sets[name]))
+        source = words("problem_set", _at_commit(self.study.config.problem_sets[name]))
+        return f"{source} {_joined(exactly=self.study.is_part(name) or None)}".strip()
 
     def pretraining(self, model: str) -> str:
         place = _joined(seed=self.study.config.models[model].seed, work_dir=f"{self.study.work}/pretraining/{model}")
@@ -48,9 +50,11 @@ class Flags:
         return _joined(study=self.study.config.study, model_name=model)
 
     def prompt(self, model: str) -> str:
-        """The line below each problem, and the chat template's switch for thinking, where a model sets it."""
+        """How a model is asked, and where its answers stand; no flag for what it does not set."""
         entry = self.study.config.models[model]
-        return _joined(instruction=entry.instruction, enable_thinking=entry.enable_thinking)
+        answer_in = None if entry.answer_in == keys(Model)["answer_in"].default else entry.answer_in
+        told = {"enable_thinking": entry.enable_thinking, "system": entry.system or None, "answer_in": answer_in}
+        return _joined(instruction=entry.instruction, **told)
 
     def instruction(self, model: str) -> str:
         return _joined(instruction=self.study.config.models[model].instruction)
@@ -58,7 +62,12 @@ class Flags:
     def sampler(self, model: str) -> str:
         """How a model is prompted and seeded, and where its finished shards lie."""
         config = self.study.config
-        place = _joined(seed=config.seed, engine=config.engine, work_dir=f"{self.study.work}/traces")
+        place = _joined(
+            second_bos=config.models[model].second_bos or None,
+            seed=config.seed,
+            engine=config.engine,
+            work_dir=f"{self.study.work}/traces",
+        )
         return f"{self.prompt(model)} {self.names(model)} {place}"
 
     def collect(self) -> str:
@@ -108,9 +117,10 @@ class Flags:
 
     def sft_training(self, model: str, run: str) -> str:
         """How a fine-tuning run is prompted and seeded, and where its checkpoints lie."""
-        thinking = self.study.config.models[model].enable_thinking
+        entry = self.study.config.models[model]
+        told = {"enable_thinking": entry.enable_thinking, "system": entry.system or None}
         work_dir = f"{self.study.work}/training/{model}/{run}"
-        return _joined(model_name=model, enable_thinking=thinking, seed=self.study.config.seed, work_dir=work_dir)
+        return _joined(model_name=model, **told, seed=self.study.config.seed, work_dir=work_dir)
 
     def onpolicy_run(self, model: str, run: str) -> str:
         return words("run", self.study.runs[model, run], leave_out=OWN)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -83,26 +84,47 @@ def remove_thinking(text: str, *, opened: bool = False) -> str:
     return split_thinking(text, opened=opened)[1]
 
 
-def render(tokenizer: Any, user_text: str, *, enable_thinking: bool | None = None) -> list[int]:
-    """Token ids of one user turn and the generation prompt; no system turn is added.
+def render(
+    tokenizer: Any,
+    user_text: str,
+    *,
+    enable_thinking: bool | None = None,
+    system: str = "",
+    second_bos: bool = False,
+) -> list[int]:
+    """Token ids of one user turn and the generation prompt, behind a ``system`` turn if there is one.
 
     ``enable_thinking`` goes to the chat template unless it is None. Control tokens in ``user_text`` stay text: a
     demonstration that contains the end of a turn must not end it. Thinking tags become tokens, as they were in the
-    response that ``user_text`` shows.
+    response that ``user_text`` shows. ``second_bos``: the tokens come first that the tokenizer puts before any text,
+    though the template has written them. `UserError` for a template without a system turn.
     """
-    text = _chat(tokenizer, user_text, enable_thinking)
+    chat = partial(_chat, tokenizer, enable_thinking=enable_thinking, system=system)
+    text = chat(user_text)
     parts = [text]
     if set(_CONTROL.findall(user_text)) - {OPEN, CLOSE}:
-        before = _chat(tokenizer, _PROBE, enable_thinking).partition(_PROBE)[0]
+        before = chat(_PROBE).partition(_PROBE)[0]
         if text.startswith(before + user_text):  # else the template rewrites the turn, and it is rendered as it is
             parts = _parted(tokenizer, before, user_text, text.removeprefix(before + user_text))
-    return [token for part in parts for token in tokenizer(part, add_special_tokens=False)["input_ids"]]
+    first, *others = parts
+    ids = tokenizer(first, add_special_tokens=second_bos)["input_ids"]
+    return [*ids, *(token for part in others for token in tokenizer(part, add_special_tokens=False)["input_ids"])]
 
 
-def _chat(tokenizer: Any, user_text: str, enable_thinking: bool | None) -> str:
+def _chat(tokenizer: Any, user_text: str, *, enable_thinking: bool | None, system: str) -> str:
+    from jinja2 import TemplateError
+
     switch = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
-    messages = [{"role": "user", "content": user_text}]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switch)
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": user_text})
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switch)
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise UserError(f"the model's chat template refuses the turns {roles}: {error}") from None
+    if system.strip() not in text:
+        raise UserError("the model's chat template leaves out the system turn (models.*.system)")
+    return text
 
 
 def _parted(tokenizer: Any, before: str, user_text: str, after: str) -> list[str]:
@@ -125,15 +147,15 @@ def render_shortened(
     *,
     max_tokens: int | None,
     what: str,
-    enable_thinking: bool | None = None,
+    **options: Any,
 ) -> tuple[list[int], str]:
-    """Token ids of the user turn ``wrap(text)`` (see `render`), and the part of ``text`` in it.
+    """Token ids of the user turn ``wrap(text)``, and the part of ``text`` in it; ``options`` are those of `render`.
 
     A ``text`` that makes the prompt longer than ``max_tokens`` (None: no limit) loses its end; the text around it stays
     whole. Raises `UserError`, which names ``what``, if even an empty one does not fit.
     """
     while True:
-        ids = render(tokenizer, wrap(text), enable_thinking=enable_thinking)
+        ids = render(tokenizer, wrap(text), **options)
         if max_tokens is None or len(ids) <= max_tokens:
             return ids, text
         if not text:

@@ -136,6 +136,7 @@ class Study:
     def used_problem_sets(self) -> list[str]:
         """The problem sets that something is run on."""
         used = {self.config.selection.problem_set, *self.benchmarks, *self.config.onpolicy.benchmarks}
+        used |= {self.read_from(run) for run in self.trained.values()}
         return [name for name in self.config.problem_sets if name in used]
 
     @cached_property
@@ -166,6 +167,19 @@ class Study:
         """What an on-policy run is evaluated on along training: problem sets, perhaps its own problems (`TRAINED`)."""
         return self.config.onpolicy.benchmarks[run.problem_set]
 
+    def read_from(self, run: Run) -> str:
+        """The problem set that holds a run's problems: the whole set, or the part of it that is of the run's size."""
+        return self.parts_of(run.problem_set).get(run.problems, run.problem_set)
+
+    def parts_of(self, problem_set: str) -> dict[int | None, str]:
+        """The sets that hold parts of a problem set, by size."""
+        listed = self.config.onpolicy.subsets.get(problem_set, [])
+        return {self.config.problem_sets[name].size: name for name in listed}
+
+    def is_part(self, problem_set: str) -> bool:
+        """Whether a set is a part of another, of just its size."""
+        return any(problem_set in listed for listed in self.config.onpolicy.subsets.values())
+
     def sets_of(self, run: Run) -> list[str]:
         """The problem sets among what a run is evaluated on."""
         return [name for name in self.benchmarks_of(run) if name != TRAINED]
@@ -186,8 +200,8 @@ class Study:
         found: dict[str, list[dict[str, int | None]]] = {}
         for run in self.runs.values():
             own = self.own_problems(run) if run.model == model else None
-            if own is not None and own not in found.setdefault(run.problem_set, []):
-                found[run.problem_set].append(own)
+            if own is not None and own not in found.setdefault(self.read_from(run), []):
+                found[self.read_from(run)].append(own)
         return found
 
     def extent(self, benchmark: str) -> tuple[int, Extent | None]:

@@ -72,10 +72,11 @@ def _short(sampling: Mapping[str, Any], trial: Trial) -> Values:
 
 
 def _first_of_each(models: Mapping[str, Any]) -> set[str]:
-    """Of models of one family that think alike, such as those of several seeds, the first."""
-    first: dict[tuple[str, bool], str] = {}
+    """Of models of one family that are asked alike, such as those of several seeds, the first."""
+    first: dict[tuple[object, ...], str] = {}
     for name, model in models.items():
-        first.setdefault((model["family"] or name, model["enable_thinking"] is not False), name)
+        asked = (model["enable_thinking"] is not False, model["instruction"], model["system"], model["answer_in"])
+        first.setdefault((model["family"] or name, *asked), name)
     return set(first.values())
 
 
@@ -133,6 +134,7 @@ def _onpolicy(onpolicy: Mapping[str, Any], trial: Trial) -> Values:
         "micro_batch_size": math.gcd(onpolicy["micro_batch_size"], sequences // updates),
         "warmup_steps": 1,
         "window": 1,
+        "subsets": {},
         "evaluation_samples": SAMPLES,
         "evaluation_problems": None,
         "evaluation_deep": None,

@@ -116,11 +116,11 @@ def build_prompts(
     tokenizer: Any,
     *,
     instruction: str,
-    enable_thinking: bool | None = None,
     contexts: dict[str, Context] | None = None,
     max_prompt_tokens: int | None = None,
+    **options: Any,
 ) -> list[Prompt]:
-    """One rendered prompt per problem, in order.
+    """One prompt per problem, in order, rendered with ``options`` (see `prompts.render`).
 
     A context that makes a prompt longer than ``max_prompt_tokens`` loses its end, so that the problem and the
     instruction stay whole; such prompts are marked `shortened`, to be counted. Raises `UserError` when a problem
@@ -143,7 +143,7 @@ def build_prompts(
             context.text if context else "",
             max_tokens=max_prompt_tokens,
             what=f"the prompt of problem {problem_id}",
-            enable_thinking=enable_thinking,
+            **options,
         )
         sample, shortened = (context.sample, given != context.text) if context else (None, False)
         prompts.append(Prompt(problem_id, tokenizer.decode(ids), tuple(ids), sample, shortened))

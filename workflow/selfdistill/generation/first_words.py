@@ -57,5 +57,5 @@ def _mute(traces: pd.DataFrame, max_tokens: int) -> str:
         return f"most were cut: sampling needs more than max_tokens {max_tokens:,}, or the model never ends its turn"
     return (
         "most end by themselves: the model does not follow the instruction (models.*.instruction) to put its answer in "
-        r"\boxed{}, or was tuned to another chat template"
+        r"\boxed{} (or in <answer>: models.*.answer_in), or was tuned to another chat template"
     )

@@ -14,6 +14,7 @@ from selfdistill.generation.contexts import Context, Guidance, build_prompts, co
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
 from selfdistill.parameters import (
+    AnswerIn,
     EnableThinking,
     Engine,
     Instruction,
@@ -21,6 +22,7 @@ from selfdistill.parameters import (
     Samples,
     Seed,
     StudyName,
+    System,
     WorkDir,
     Workers,
 )
@@ -50,6 +52,9 @@ class Sampler:
     run: Annotated[str, "Training run that made the model, written into every row."] = "base"
     instruction: Instruction = ""
     enable_thinking: EnableThinking = None
+    system: System = ""
+    answer_in: AnswerIn = "box"
+    second_bos: Annotated[bool, "Whether the tokenizer puts its BOS before the template's own."] = False
     engine: Engine = "transformers"
     workers: Workers = 1
 
@@ -106,6 +111,7 @@ class Sampler:
             setting=setting,
             step=step,
             opened=self.opened,
+            answer_in=self.answer_in,
             workers=self.workers,
         )
         place = "" if step is None else f" after step {step}"
@@ -154,6 +160,8 @@ class Sampler:
             problems,
             self.tokenizer,
             instruction=self.instruction,
-            enable_thinking=self.enable_thinking,
             contexts=given,
+            enable_thinking=self.enable_thinking,
+            system=self.system,
+            second_bos=self.second_bos,
         )

@@ -46,6 +46,17 @@ def extract_answer(text: str, *, opened: bool = False) -> str | None:
     return content.strip() or None if content is not None else None
 
 
+def tagged_answer(text: str, *, opened: bool = False) -> str | None:
+    """What stands between the last ``<answer>`` outside thinking and its ``</answer>``; None without, or if empty.
+
+    SDPO's format for multiple choice (its verl/utils/reward_score/feedback/mcq.py, which also takes an answer that is
+    never closed). ``opened`` as in `extract_answer`.
+    """
+    visible = split_thinking(text, opened=opened)[1]
+    answer, closed, _ = visible.rpartition("<answer>")[2].partition("</answer>")
+    return answer.strip() or None if closed and "<answer>" in visible else None
+
+
 def _braced(text: str) -> str | None:
     """The content of the group that opens at the start of ``text``; None when it never closes."""
     depth = 0

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -53,13 +54,16 @@ class ProblemSet:
         return self
 
 
-def load_problem_set(wanted: ProblemSet, *, lock: Path = LOCK_FILE) -> pd.DataFrame:
+def load_problem_set(wanted: ProblemSet, *, exactly: bool = False, lock: Path = LOCK_FILE) -> pd.DataFrame:
     """A problem set in the `problems` schema, in the source's order; ``lock`` holds the commits of "locked".
 
     ``problem`` is the bare text (`text.bare_problem`). Rows with a `text.problem_id` seen before are dropped, so the
-    first ``size`` problems are distinct; None keeps all. Warnings count duplicates with another answer (the first one
+    first ``size`` problems are distinct; None keeps all. With ``exactly`` it is a `UserError` if the source holds more
+    than ``size``. Warnings count duplicates with another answer (the first one
     stays), rows left out for want of an answer, and answers that are whole paragraphs.
     """
+    if exactly:
+        return _just(wanted.size, load_problem_set(replace(wanted, size=None), lock=lock))
     if wanted.source == "microcosm":
         return _from_microcosm(wanted.split, wanted.size)
     if wanted.source == "file":
@@ -75,6 +79,13 @@ def load_problem_set(wanted: ProblemSet, *, lock: Path = LOCK_FILE) -> pd.DataFr
     table = _distinct(problems, wanted.size, where=rows.where, label=label)
     if left_out:
         LOG.warning("%s: %d rows without an answer left out, the first: %s", rows.where, len(left_out), left_out[0])
+    return table
+
+
+def _just(size: int | None, table: pd.DataFrame) -> pd.DataFrame:
+    if size != len(table):
+        source = table["source"].iloc[0]
+        raise UserError(f"{source}: holds {len(table)} distinct problems, and is named as a part of {size} (size)")
     return table
 
 

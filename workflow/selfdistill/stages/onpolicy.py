@@ -8,6 +8,7 @@ from selfdistill import processes
 from selfdistill.generation.requests import Sampling
 from selfdistill.generation.sampler import Asked, Sampler
 from selfdistill.parameters import (
+    AnswerIn,
     EnableThinking,
     Engine,
     Instruction,
@@ -18,6 +19,7 @@ from selfdistill.parameters import (
     ProblemTables,
     RunRows,
     StudyName,
+    System,
     WorkDir,
 )
 from selfdistill.stages.registry import STEP, stage
@@ -35,6 +37,8 @@ def train_onpolicy(
     sampling: Sampling,
     instruction: Instruction = "",
     enable_thinking: EnableThinking = None,
+    system: System = "",
+    answer_in: AnswerIn = "box",
     mirrors: Annotated[Sequence[str], "Services that step metrics are also sent to."] = (),
     engine: Engine = "transformers",
     template: Annotated[str | None, "Template of the run's context, where that is one of your own."] = None,
@@ -58,6 +62,8 @@ def train_onpolicy(
         sampling=sampling,
         instruction=instruction,
         enable_thinking=enable_thinking,
+        system=system,
+        answer_in=answer_in,
         out_dir=out_models,
         work_dir=work_dir,
         mirrors=list(mirrors),

@@ -19,6 +19,7 @@ from selfdistill.parameters import (
     Seed,
     Setting,
     StudyName,
+    System,
     WorkDir,
 )
 from selfdistill.stages.registry import STEP, stage
@@ -115,6 +116,7 @@ def train_sft(
     run: SftRun,
     settings: SftSettings,
     enable_thinking: EnableThinking = None,
+    system: System = "",
     seed: Seed,
     work_dir: WorkDir,
     out: Out,
@@ -134,6 +136,7 @@ def train_sft(
         run=run,
         settings=settings,
         enable_thinking=enable_thinking,
+        system=system,
         seed=seed,
     )
     if processes.is_main():

@@ -54,11 +54,12 @@ def teacher_prompt(
     without_thinking: bool,
     opened: bool,
     max_tokens: int,
-    enable_thinking: bool | None,
     template: str | None = None,
     answer: str = "",
+    **options: Any,
 ) -> TeacherPrompt:
-    """The student's user turn ``user_text`` with a demonstration in it, rendered as the student's prompt is.
+    """The student's user turn ``user_text`` with a demonstration in it, rendered as the student's prompt is: with the
+    same ``options`` (see `prompts.render`).
 
     A ``template`` (`prompts.filled`) stands in place of the authors' words, and may show the right ``answer`` as well.
 
@@ -78,7 +79,7 @@ def teacher_prompt(
         shown,
         max_tokens=max_tokens,
         what="the teacher's prompt",
-        enable_thinking=enable_thinking,
+        **options,
     )
     empty = not kept and (template is None or shows_solution(template))
     return TeacherPrompt(tuple(token_ids), shortened=kept != shown, empty=empty)

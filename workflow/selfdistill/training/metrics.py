@@ -7,6 +7,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from selfdistill.tables import COUNT_MODES, MARKER_COLUMNS
+from selfdistill.training.updates import SKIPPED
 
 # Of an on-policy step, by any method; a method's own are its `Method.metrics`. score, L, E and the markers: means over
 # rollouts; entropy (nats): a mean over tokens; rollout_ratio: the mean truncated importance weight, and the share of
@@ -15,6 +16,7 @@ ON_POLICY_METRICS = (
     "loss",
     "learning_rate",
     "grad_norm",
+    SKIPPED,
     "entropy",
     "score",
     "L",

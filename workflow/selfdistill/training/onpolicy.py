@@ -47,6 +47,8 @@ def train_onpolicy(
     mirrors: list[str],
     engine: str = "transformers",
     template: str | None = None,
+    system: str = "",
+    answer_in: str = "box",
     checkpoint_seconds: float = 5.0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Train the model at ``manifest``; models of `checkpoint_steps` are left in ``out_dir``/step-N.
@@ -58,7 +60,8 @@ def train_onpolicy(
 
     ``engine``: "transformers" samples with the model that is trained; "vllm" with a copy that shares the GPU, asleep
     while the model is updated. vLLM has its own random numbers: an interrupted run samples others from there on.
-    ``template``: that of the run's context, which a context of another name than `CONTEXTS` needs.
+    ``template``: that of the run's context, which a context of another name than `CONTEXTS` needs. ``system``: the
+    system turn of all prompts; ``answer_in``: see `traces.annotate`.
     """
     if template is None and run.context not in (None, *CONTEXTS):
         raise UserError(f"the context '{run.context}' needs its template; those without one: {', '.join(CONTEXTS)}")
@@ -68,26 +71,28 @@ def train_onpolicy(
     check_mirrors(mirrors)
     tokenizer = models.load_tokenizer(manifest)
     examples = _examples(training_set(problems, subset=run.problems, draw=run.draw), instruction)
-    order = prompt_stream(len(examples), batch_size=settings.batch_size, steps=settings.steps, seed=run.seed)
+    extent = {"batch_size": settings.batch_size, "steps": settings.steps, "copies": settings.copies}
+    order = prompt_stream(len(examples), **extent, seed=run.seed)
     identity = [
         models.fingerprint(manifest),
         code_digest(f"{__name__}:train_onpolicy"),
         code_digest(methods.METHODS[run.method]),
-        [enable_thinking, engine, *([] if template is None else [template])],
+        [enable_thinking, engine, system, answer_in, *([] if template is None else [template])],
         [as_json(part) for part in (run, settings, sampling)],
         [examples[number] for number in order],
     ]
     folder = work_dir / sha256_text(json.dumps(identity))[:16]
-    record = RolloutRecord(folder / "rollouts", study, run.model, run.id)
+    record = RolloutRecord(folder / "rollouts", study, run.model, run.id, answer_in)
     on_gpu = torch.cuda.is_available()
-    longest = _longest_prompt(examples, tokenizer, enable_thinking) if engine == "vllm" else 0
+    asked = {"enable_thinking": enable_thinking, "system": system}
+    longest = _longest_prompt(examples, tokenizer, **asked) if engine == "vllm" else 0
     trainer = OnPolicyTrainer(
         method=method,
         initial=manifest,
         run=run,
         settings=settings,
         sampling=sampling,
-        enable_thinking=enable_thinking,
+        **asked,
         opened=contexts.opens_thinking(tokenizer, enable_thinking=enable_thinking),
         record=record,
         template=template,
@@ -142,12 +147,10 @@ def _adapter(settings: OnPolicySettings) -> LoraConfig | None:
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def _longest_prompt(
-    examples: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, enable_thinking: bool | None
-) -> int:
-    """In tokens."""
+def _longest_prompt(examples: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, **asked: Any) -> int:
+    """In tokens; ``asked``: options of `prompts.render`."""
     texts = {example["prompt"][0]["content"] for example in examples}
-    return max(len(render(tokenizer, text, enable_thinking=enable_thinking)) for text in texts)
+    return max(len(render(tokenizer, text, **asked)) for text in texts)
 
 
 def _examples(problems: pd.DataFrame, instruction: str) -> list[dict[str, Any]]:

@@ -46,11 +46,12 @@ class RolloutRecord:
     study: str
     model: str
     run: str
+    answer_in: str = "box"  # where responses have their answers
 
     def annotate(self, generated: pd.DataFrame, problems: pd.DataFrame, *, step: int, opened: bool) -> pd.DataFrame:
         """Drawn responses, graded and counted, as rows of the `traces` schema."""
         labels = {"study": self.study, "model": self.model, "run": self.run, "stage": "training", "setting": self.run}
-        return traces.annotate(generated, problems, **labels, step=step, opened=opened)
+        return traces.annotate(generated, problems, **labels, step=step, opened=opened, answer_in=self.answer_in)
 
     def save(self, rollouts: pd.DataFrame, step: int) -> None:
         """Write one step's rollouts."""

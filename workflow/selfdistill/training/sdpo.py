@@ -138,9 +138,9 @@ class Sdpo(Method):
             without_thinking=self.run.context == "solution_without_thinking",
             opened=self.trainer.opened,
             max_tokens=self.settings.max_teacher_tokens,
-            enable_thinking=self.trainer.enable_thinking,
             template=self.trainer.template,
             answer=answer,
+            **self.trainer.asked,
         )
 
     def _note_demonstrations(self, shown: list[TeacherPrompt]) -> None:

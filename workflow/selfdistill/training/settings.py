@@ -132,6 +132,9 @@ class Run:
         "there.",
         paper="100 (user.yaml)",
     )
+    copies: Count | None = key(
+        None, doc="Copies of the whole set, where other than `onpolicy.copies`.", paper="Chemistry: 1"
+    )
 
     @model_validator(mode="after")
     def _has_what_its_method_needs(self) -> "Run":
@@ -142,8 +145,8 @@ class Run:
         return self
 
     def plain(self) -> "Run":
-        """The same run without what does not apply to it: a part of the whole set, a teacher of GRPO's."""
-        changes: dict[str, object] = {"draw": 0} if self.problems is None else {}
+        """The same run without what does not apply to it: a part of the whole set or copies of it, GRPO's teacher."""
+        changes: dict[str, object] = {"draw": 0} if self.problems is None else {"copies": 1}
         if self.method not in SELF_TAUGHT:
             changes |= {"context": None, "teacher_update_rate": None, "top_k": None}
         return replace(self, **changes)
@@ -170,7 +173,7 @@ def _context_in_id(context: str | None) -> str:
 
 
 # Keys of a run that stand in place of a setting that all share, and that its name does not show.
-OWN = ("batch_size", "steps")
+OWN = ("batch_size", "steps", "copies")
 
 
 @settings
@@ -224,6 +227,12 @@ class OnPolicySettings:
     )
     steps: Count = key(100, doc="Trainer steps.", paper="100 (user.yaml)")
     batch_size: Count = key(256, doc="Prompts per step.", paper="256 (run_math_*.sh:39-41)")
+    copies: Count = key(
+        1,
+        doc="How often each problem of a whole set stands in what is shuffled. 1: passes over the set; above it, "
+        "a problem may be drawn again before all have been.",
+        paper="about 103 (rows of DAPO-Math-17k)",
+    )
     rollouts: int = key(8, doc="Responses per prompt: a group.", paper="8", gt=1, le=10_000)
     updates_per_step: Count = key(2, doc="Optimizer updates per step.", paper="2 (mini-batch 128)")
     micro_batch_size: Count = key(1, doc="Sequences per forward pass and device, for memory and speed.")
@@ -297,7 +306,7 @@ class OnPolicySettings:
 def draw_part(size: int, *, subset: int, draw: int) -> slice:
     """Where D lies in a set of ``size`` problems: ``subset`` of them in file order; `UserError` if it is too small."""
     first = draw * DRAW_STRIDE
-    if subset > DRAW_STRIDE or first + subset > size:
+    if (subset > DRAW_STRIDE and subset != size) or first + subset > size:
         raise UserError(
             f"draw {draw} of {subset} problems needs at least {first + subset} problems, {DRAW_STRIDE} apart at most; "
             f"the set has {size}"

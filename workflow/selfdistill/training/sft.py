@@ -29,12 +29,13 @@ from selfdistill.qwen3 import forward as qwen3
 from selfdistill.training.checkpoints import KEPT, export_model, run_to_end
 from selfdistill.training.metrics import ProgressCallback, step_table
 from selfdistill.training.settings import SftRun, SftSettings
+from selfdistill.training.updates import SKIPPED, SkippingTrainer
 
 IGNORED = -100  # the label of a token that carries no loss
 FINAL_RATE_SHARE = 0.05  # of the learning rate, where warm-up begins and the schedule ends
 # As TRL names them. Accuracy and entropy are those of the next-token distribution on response tokens, averaged
 # over micro-batches.
-METRICS = ("loss", "learning_rate", "grad_norm", "mean_token_accuracy", "entropy")
+METRICS = ("loss", "learning_rate", "grad_norm", SKIPPED, "mean_token_accuracy", "entropy")
 
 
 def train_sft(
@@ -47,6 +48,7 @@ def train_sft(
     run: SftRun,
     settings: SftSettings,
     enable_thinking: bool | None,
+    system: str = "",
     seed: int,
     checkpoint_seconds: float = 5.0,
 ) -> pd.DataFrame:
@@ -58,7 +60,8 @@ def train_sft(
     `checkpoints.run_to_end`).
     """
     tokenizer = models.load_tokenizer(manifest)
-    rows = tokenise(examples, tokenizer, enable_thinking=enable_thinking, max_tokens=settings.max_tokens)
+    asked = {"enable_thinking": enable_thinking, "system": system}
+    rows = tokenise(examples, tokenizer, max_tokens=settings.max_tokens, **asked)
     identity = [
         models.fingerprint(manifest),
         code_digest(f"{__name__}:train_sft"),
@@ -85,16 +88,16 @@ def train_sft(
 
 
 def tokenise(
-    examples: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, enable_thinking: bool | None, max_tokens: int
+    examples: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, **asked: Any
 ) -> list[dict[str, list[int]]]:
     """``input_ids`` and ``labels`` of each example: prompt, response, end of turn; loss after the prompt.
 
-    The prompt is rendered as for sampling. A response that was cut at a token limit, there or here, gets no end of
-    turn: the model must not learn to stop in mid-thought.
+    The prompt is rendered as for sampling, with the options ``asked`` of `prompts.render`. A response that was cut at a
+    token limit, there or here, gets no end of turn: the model must not learn to stop in mid-thought.
     """
     if examples.empty:
         raise UserError("there are no examples to train on")
-    rows = [_tokenise_one(example, tokenizer, enable_thinking) for example in examples.to_dict("records")]
+    rows = [_tokenise_one(example, tokenizer, asked) for example in examples.to_dict("records")]
     too_long = sum(len(row["input_ids"]) > max_tokens for row in rows)
     if too_long:
         logging.warning("%d of %d examples were cut at max_tokens %d", too_long, len(rows), max_tokens)
@@ -106,7 +109,7 @@ def tokenise(
 
 
 def _tokenise_one(
-    example: dict[str, Any], tokenizer: PreTrainedTokenizerBase, enable_thinking: bool | None
+    example: dict[str, Any], tokenizer: PreTrainedTokenizerBase, asked: dict[str, Any]
 ) -> dict[str, list[int]]:
     turns = [*example["prompt"], *example["completion"]]
     if [turn["role"] for turn in turns] != ["user", "assistant"]:
@@ -114,7 +117,7 @@ def _tokenise_one(
             f"the example of problem {example['problem_id']}, sample {example['sample']}, has turns "
             f"{[turn['role'] for turn in turns]}; expected a user's and an assistant's"
         )
-    prompt = prompts.render(tokenizer, turns[0]["content"], enable_thinking=enable_thinking)
+    prompt = prompts.render(tokenizer, turns[0]["content"], **asked)
     response = tokenizer(turns[1]["content"], add_special_tokens=False)["input_ids"]
     ending = [] if example["finish_reason"] == "length" else [tokenizer.eos_token_id]
     return {
@@ -177,7 +180,7 @@ def _trainer_arguments(
     )
 
 
-class _Trainer(SFTTrainer):
+class _Trainer(SkippingTrainer, SFTTrainer):
     """TRL's trainer without its uses of the network: the usage ping, and a model card per checkpoint.
 
     On the CPU a plain Qwen3 computes no padding.

@@ -1,7 +1,8 @@
 """One trainer for all methods: TRL's GRPOTrainer, with the loss of a `selfdistill.training.method.Method`.
 
 Rollouts, grading, updates, schedule and records are the same code for every method. Everything of TRL that is private
-and overridden stands in this module; `OVERRIDDEN` lists it with the parameters relied on, for a test to compare.
+and overridden stands in this module and in `selfdistill.training.updates`; `OVERRIDDEN` lists it with the parameters
+relied on, for a test to compare.
 
 Shapes: B sequences of a micro-batch, P prompt tokens (padded left), T response tokens (padded right), H width.
 """
@@ -36,6 +37,7 @@ from selfdistill.training.rollouts import RolloutRecord, Step, group_statistics
 from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.sharding import output_layer
 from selfdistill.training.states import can_lie_end_to_end, computing_again, padded, response_states
+from selfdistill.training.updates import SkippingTrainer
 
 OVERRIDDEN = {
     "_send_telemetry": [],
@@ -45,6 +47,7 @@ OVERRIDDEN = {
     "_compute_loss": ["model", "inputs"],
     "_save_checkpoint": ["model", "trial"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
+    "_clip_grad_norm": ["model"],
 }
 # What configurations of transformers call a change of the logits behind the output layer, which the losses leave out.
 CHANGED_LOGITS = (
@@ -58,11 +61,12 @@ PHASES = ("generation", "grading", "rescoring", "teacher", "student", "backward"
 Batch = dict[str, torch.Tensor]  # as in `selfdistill.training.method.Method`
 
 
-class OnPolicyTrainer(GRPOTrainer):
+class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
     """Trains ``model`` by ``method`` on a data set with the columns prompt, problem_id, problem and answer.
 
     ``initial``: manifest of the model that training starts from, for a method that holds a second one. ``record``
-    keeps every rollout. ``template``: of the teacher's context, where it is one's own. ``options`` are TRL's.
+    keeps every rollout. ``template``: of the teacher's context, where it is one's own. ``system``: the system turn of
+    all prompts. ``options`` are TRL's.
     """
 
     def __init__(
@@ -77,10 +81,12 @@ class OnPolicyTrainer(GRPOTrainer):
         opened: bool,
         record: RolloutRecord,
         template: str | None = None,
+        system: str = "",
         **options: Any,
     ):
         self.run, self.settings, self.sampling, self.seed = run, settings, sampling, run.seed
-        self.enable_thinking, self.opened = enable_thinking, opened
+        self.asked = {"enable_thinking": enable_thinking, "system": system}  # options of `prompts.render`
+        self.opened = opened
         self.record, self.template = record, template
         self.seconds: dict[str, float] = defaultdict(float)
         self.totals: dict[str, tuple[float, float]] = {}  # of a step's metrics over tokens: sum, number of tokens
@@ -234,7 +240,7 @@ class OnPolicyTrainer(GRPOTrainer):
 
     def student_prompt(self, user_text: str) -> list[int]:
         """Token ids of the prompt that the policy answers."""
-        return render(self.processing_class, user_text, enable_thinking=self.enable_thinking)
+        return render(self.processing_class, user_text, **self.asked)
 
     def _places(self, count: int) -> range:
         """Places of this process's rollouts among those of the step."""
