@@ -145,7 +145,7 @@ def _adapter(settings: OnPolicySettings) -> LoraConfig | None:
 def _longest_prompt(
     examples: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, enable_thinking: bool | None
 ) -> int:
-    """In tokens."""
+    """The longest prompt, in tokens."""
     texts = {example["prompt"][0]["content"] for example in examples}
     return max(len(render(tokenizer, text, enable_thinking=enable_thinking)) for text in texts)
 
