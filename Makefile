@@ -15,6 +15,8 @@ REPEAT = snakemake tables --cores $(CORES) $(CONFIGFILE:%=--configfile %) \
   --config study=$(REPETITION)$$seed seed=$$seed "models={microcosm: {seed: $$seed}}"
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
+# What the reading room of a shipped study shows: enough for every link to lead to responses.
+ROOM := --limits.problems 4 --limits.samples 2 --limits.steps 3
 # One after the other: each wants the machine for itself.
 BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room interval_coverage reproduction
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
@@ -26,7 +28,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm test-pretrained torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference bench clean
+.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm test-pretrained torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference reference-room bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -112,7 +114,7 @@ resolve: env  ## check that the pins of envs/*.yaml fit together (needs the pack
 	@python envs/resolve.py
 
 report: reproduce  ## results/microcosm/report.zip, readable offline
-	@snakemake --report results/microcosm/report.zip
+	@snakemake --report results/microcosm/report.zip && selfdistill complete-report results/microcosm/report.zip --results results/microcosm
 
 archive: env  ## results/$(STUDY).zip: a finished study with its records and the workflow, as a Workflow Run RO-Crate
 	@selfdistill archive results/$(STUDY) --out results/$(STUDY).zip
@@ -132,13 +134,21 @@ spread: env  ## the tables of REPETITIONS=11 such studies, for make reference; h
 
 reference: env  ## make a finished run's tables, figures and provenance the reference (STUDY=microcosm_thorough for that one)
 	@set -e; test -f results/$(STUDY)/claims/ledger.parquet || { echo "results/$(STUDY) is not finished"; exit 1; }; \
-	rm -rf results/reference/$(STUDY); \
+	rm -rf results/reference/$(STUDY); $(MAKE) --no-print-directory reference-room; \
 	cd results/$(STUDY); \
 	find tables figures claims datasets curves.parquet config.yaml $$(ls -d curves spread.parquet 2>/dev/null) -type f ! -path 'datasets/*.parquet' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
 	find . \( -name '*.provenance.json' -o -path ./provenance.jsonl \) ! -path './reading_room/*' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
 	cd ../reference; selfdistill bundle-provenance $(STUDY); find $(STUDY) -type d -empty -delete
+
+reference-room:  # the reading room of a study that is shipped without its responses: some of them
+	@selfdistill build-reading-room --study $(STUDY) $(ROOM) --page workflow/reading_room/page.html \
+	  --style workflow/reading_room/style.css --script workflow/reading_room/script.js \
+	  --traces $$(find results/$(STUDY)/traces results/$(STUDY)/evaluations -name '*.parquet' | sort) \
+	  --problem-sets $$(ls results/$(STUDY)/problems/*.parquet) --examples results/$(STUDY)/figures/fig_2.csv \
+	  --runs results/$(STUDY)/training/runs.parquet --sft-runs results/$(STUDY)/training/sft_runs.parquet \
+	  --out results/reference/$(STUDY)/reading_room/index.html --out-data results/reference/$(STUDY)/reading_room/data
 
 bench: env  ## benchmarks that need no GPU, on a finished default study; numbers go to benchmarks/results/
 	@$(TIMED); test -f results/microcosm/models/microcosm/base/manifest.json || { echo "run make reproduce first"; exit 1; }; \

@@ -54,14 +54,14 @@ def runs() -> pd.DataFrame:
     return pd.DataFrame([grpo | same, sdpo | same])
 
 
-def build(folder: Path, traces: Sequence[pd.DataFrame], problems: pd.DataFrame, limits=ALL) -> Path:
+def build(folder: Path, traces: Sequence[pd.DataFrame], problems: pd.DataFrame, limits=ALL, whole=()) -> Path:
     """Write the tables and the page; the page's path."""
     paths = [folder / f"traces{number}.parquet" for number in range(len(traces))]
     for path, frame in zip(paths, traces, strict=True):
         tables.write(frame, path, "traces")
     tables.write(problems, folder / "problems.parquet", "problems")
     out = folder / "room" / "index.html"
-    settings = {"parts": PARTS, "study": "made", "limits": limits}
+    settings = {"parts": PARTS, "study": "made", "limits": limits, "whole": whole}
     trained = {"runs": runs(), "sft_runs": pd.DataFrame(columns=tables.SFT_RUNS.names)}
     reading_room.build(paths, [folder / "problems.parquet"], **trained, **settings, out=out, data=out.parent / "data")
     return out

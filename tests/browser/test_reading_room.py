@@ -368,6 +368,16 @@ def test_limits_leave_out_by_number_and_keep_the_same_problems_everywhere(tmp_pa
     assert index["responses"] == guidance_rows + 2 * 2 * 4 and index["drawn"] == sum(map(len, frames))
 
 
+def test_the_problem_of_figure_2_is_shown_whole(tmp_path: Path, frames):
+    """Its page leads to two of the responses to it, whichever problems and samples the limits leave out."""
+    *_, last = sorted(map(rooms.problem_id, TEXTS))
+    limits = reading_room.Limits(problems=1, samples=1, steps=1)
+    room = rooms.build(tmp_path, frames[:4], rooms.problems_of(TEXTS), limits, {last})
+    index = reading_room._read_script(index_of(room))
+    kept = [index["problems"][place][0] for place in index["problem"]]
+    assert kept.count(last) == 4 * len(TRICKY) and len(kept) == 4 * len(TRICKY) + 4
+
+
 def test_what_cannot_be_shown_is_told(tmp_path: Path, frames):
     with pytest.raises(UserError, match="no problems table holds problem"):
         rooms.build(tmp_path, frames, rooms.problems_of(TEXTS[:2]))

@@ -39,6 +39,8 @@ def test_the_crate_names_its_workflow_its_run_and_its_files(made, tmp_path):
     finished = [record.content["finished"] for record in Records(RESULTS).all().values()]
     assert (run["startTime"], run["endTime"]) == (min(finished), max(finished))
     with zipfile.ZipFile(made) as content:
+        context = json.loads(content.read("ro-crate-metadata.json"))["@context"]
+        assert context == "https://w3id.org/ro/crate/1.1/context"  # what the profiles are written for
         held = set(content.namelist())
         named = {file.id for file in crate.data_entities if file.id != "./"}
         assert held == named | {"ro-crate-metadata.json"}

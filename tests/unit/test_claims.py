@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -783,6 +784,8 @@ def test_the_page_says_the_scale_first_primaries_before_others_and_conflicts_apa
     )
     assert "A &lt;b&gt;bold&lt;/b&gt; claim" in page and "<script" not in page and "claim \\| so." in text
     assert "published (quoted): 54.7" in page and "6 base models, 40 problems" in page
+    names = re.findall(r" id='([^']+)'", page)
+    assert "c-lr-0.0001" in names and len(set(names)) == len(names)
     with pytest.raises(UserError, match="unknown scale 'laptop'"):
         markdown(found, conflicts, "s", "laptop")
 

@@ -202,7 +202,7 @@ def test_no_bar_is_drawn_of_what_has_no_interval():
     made = drawn("fig_7", frame)
     bars = [bar for bar in panel(made.figure, "training score").collections if isinstance(bar, LineCollection)]
     assert [len(bar.get_segments()) for bar in bars] == [0, 2, 2]
-    assert "none of a single problem" in made.figure.get_supxlabel()
+    assert "a single problem has none" in made.figure.get_supxlabel()
     assert "none of a single" not in draw("fig_3", frame).get_supxlabel()
 
 
@@ -357,7 +357,7 @@ def test_benchmarks_stand_in_the_order_of_the_configuration_under_plain_names():
 def test_marker_changes_are_those_of_the_last_checkpoint():
     figure = default("fig_3").figure
     for benchmark in ("easy", "hard"):
-        axes = panel(figure, f"{benchmark}: markers, difference to base model")
+        axes = panel(figure, f"{benchmark}: markers per response, difference to base")
         assert [tick.get_text() for tick in axes.get_xticklabels()] == list(MARKERS)
         points = sorted({round(float(y), 6) for line in axes.lines for y in line.get_ydata()} - {0.0})
         shown = [ARM, GUIDED, GUIDED | {"context": "solution_without_thinking"}]

@@ -336,6 +336,10 @@ def test_a_legend_takes_as_many_lines_as_fit_the_page():
     plotting.draw_legend(figure, [plotting.line_entry(look) for look in looks])
     (legend,) = figure.legends
     assert legend._ncols == 2 and legend.get_window_extent().width <= figure.bbox.width
+    figure.canvas.draw()
+    places = [text.get_window_extent() for text in legend.get_texts()]
+    read = sorted(zip(places, legend.get_texts(), strict=True), key=lambda each: (-round(each[0].y0), each[0].x0))
+    assert [text.get_text()[-1] for _, text in read] == list("01234")  # line by line, as one reads
 
 
 @pytest.mark.parametrize("script", ["selection", "fig_2"])

@@ -4,11 +4,13 @@ import zipfile
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import links
 import pandas as pd
 import pytest
 from playwright.sync_api import Page
 from project import FIGURES
 from selfdistill import tables
+from selfdistill.exports.report import add_room
 from selfdistill.records import lineage, verification
 from selfdistill.records.bundle import Records
 
@@ -24,6 +26,8 @@ def results(finished) -> Path:
 def report(finished, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     finished.snakemake("--report", str(folder / "report.zip"))
+    made = finished.folder / "results" / STUDY
+    assert add_room(folder / "report.zip", made) > 2 and add_room(folder / "report.zip", made) == 0
     with zipfile.ZipFile(folder / "report.zip") as packed:
         packed.extractall(folder)
     return folder / "report" / "report.html"
@@ -72,6 +76,14 @@ def test_every_figure_has_the_rows_that_it_shows(results: Path):
         rows = results / "figures" / f"{figure}.csv"
         assert len(pd.read_csv(rows)) > 0, figure
         assert lineage.read_record(rows, Records(results)).parameters["figure"] == figure
+
+
+@pytest.mark.parametrize("place", ["results", "report"])
+def test_every_link_of_a_finished_study_leads_to_what_it_names(request, place: str):
+    folder = request.getfixturevalue(place) if place == "results" else request.getfixturevalue(place).parent
+    pages = [path for path in sorted(folder.rglob("*")) if path.suffix in links.KINDS]
+    assert sum(len(links.addresses(page)) for page in pages) > 50
+    assert {str(page): dead for page in pages if (dead := links.dead(page))} == {}
 
 
 def test_the_ledger_leads_to_the_responses_of_a_test(page: Page, results: Path):

@@ -195,7 +195,8 @@ function drawList(found) {
       const rows = rowsByProblem(blockOf(source)).get(problem);
       return rows ? `${rows.filter(isCorrect).length}/${rows.length}` : "–";
     });
-    const button = element("button", { type: "button", title: `${id} (${type})` }, text, element("small", { textContent: rates.join(" · ") }));
+    const button = element("button", { type: "button", title: `${id} (${type})` },
+      element("span", { className: "text-of", textContent: text }), element("small", { textContent: rates.join(" · ") }));
     button.setAttribute("aria-current", String(problem === state.problem));
     button.onclick = () => choose(problem);
     return element("li", {}, button);
@@ -222,7 +223,8 @@ async function drawColumn(source, place) {
   picker.value = source;
   picker.ariaLabel = `column ${place + 1}`;
   picker.onchange = () => { state.columns[place] = Number(picker.value); state.view = null; update(); };
-  const head = element("header", {}, picker);
+  const name = element("label", { className: "source", textContent: room.index.sources[source].label }, picker);
+  const head = element("header", {}, name);
   const turn = (by) => element("button", { type: "button", textContent: by < 0 ? "‹" : "›", ariaLabel: by < 0 ? "previous response" : "next response",
     disabled: rows.length < 2, onclick: () => turnColumn(place, by) });
   const step = block.step === null ? "" : ` · step ${block.step}`;
@@ -417,7 +419,7 @@ function open(index) {
     ...index.views.map((view) => element("option", { value: view.id, textContent: view.title })));
   const number = (count) => count.toLocaleString("en");
   $("about").textContent = `${number(index.responses)} of the study's ${number(index.drawn)} responses, as the models wrote them; `
-    + "markers are highlighted, thinking is in a quieter ink. Problems and responses that are left out are left out by number, never by content.";
+    + "markers are highlighted, thinking is in a quieter ink. Problems and responses that are left out are left out by number, never by content; the problem of Figure 2 is shown whole.";
   listen();
   readAddress();
   return update().then(() => { document.body.dataset.ready = "true"; });

@@ -137,6 +137,7 @@ rule build_reading_room:
         page="workflow/reading_room/page.html",
         style="workflow/reading_room/style.css",
         script="workflow/reading_room/script.js",
+        examples=[STUDY.figure("fig_2", "csv")] if "fig_2" in STUDY.figures else [],
     output:
         page=f"{RESULTS}/reading_room/index.html",
         data=directory(f"{RESULTS}/reading_room/data"),
@@ -150,7 +151,8 @@ rule build_reading_room:
         code=code("build_reading_room"),
         study=CONFIG.study,
         limits=FLAGS.limits(),
+        examples=lambda wildcards, input: given_as("examples", input.examples),
     shell:
         "python -m selfdistill build-reading-room --traces {input.traces} --problem-sets {input.problem_sets} "
         "--runs {input.runs} --sft-runs {input.sft_runs} --page {input.page} --style {input.style} --script {input.script} {params.limits} "
-        "--study {params.study} --out {output.page} --out-data {output.data} 2>&1 | tee {log}"
+        "{params.examples} --study {params.study} --out {output.page} --out-data {output.data} 2>&1 | tee {log}"

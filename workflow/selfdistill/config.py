@@ -480,7 +480,7 @@ def _unknown_names(values: Any) -> Iterator[tuple[str, str]]:
 
 
 def _at(values: Any, place: list[str]) -> list[Any]:
-    """What stands at a place, in every entry that it means; nothing where a part is missing or of another kind."""
+    """The values at a place (``*`` and ``[]`` match every entry); empty if a part is missing or of another type."""
     if not place:
         return [values]
     part, *rest = place

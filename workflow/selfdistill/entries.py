@@ -12,6 +12,6 @@ from selfdistill.errors import one_of
 
 
 def load(what: str, name: str, registry: Mapping[str, str]) -> Any:
-    """What ``registry`` calls ``name``; `UserError` with the nearest spelling for an unknown name (of a ``what``)."""
+    """The object registered as ``name``; `UserError` with the nearest spelling if there is none. ``what``: its kind."""
     module, _, symbol = one_of(what, name, registry).partition(":")
     return getattr(import_module(module), symbol)

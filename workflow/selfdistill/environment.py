@@ -50,7 +50,7 @@ class Processor(NamedTuple):
 
 @cache
 def processor() -> Processor:
-    """What /proc/cpuinfo says."""
+    """The processor, read from /proc/cpuinfo."""
     told = {}
     with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
         for line in itertools.takewhile(str.strip, lines):

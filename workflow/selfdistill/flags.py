@@ -46,7 +46,7 @@ class Flags:
     # --- sampling -----------------------------------------------------------------------------------------------------
 
     def names(self, model: str) -> str:
-        """What a stage's outputs are labelled with."""
+        """The flags for study and model, which label a stage's outputs."""
         return _joined(study=self.study.config.study, model_name=model)
 
     def prompt(self, model: str) -> str:
@@ -152,7 +152,7 @@ class Flags:
         return " ".join(filter(None, [extent, _deep(onpolicy.evaluation_deep), trained]))
 
     def own_problems(self, model: str) -> str:
-        """What says which problems the runs of a model train on."""
+        """The flag that says which problems the runs of a model train on."""
         return _joined(own=self.study.own_problems_of(model))
 
     # --- tables, figures and claims -----------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def _named_by(profile: str) -> list[str]:
 
 
 def laid_over(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What configurations say together, the lowest first: dictionaries merge, all else replaces what is below.
+    """Merge configurations, lowest first: dictionaries merge, everything else replaces what is below.
 
     So does an entry that names its ``source``: of a model or problem set below it, it inherits nothing.
     """

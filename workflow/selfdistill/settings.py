@@ -244,7 +244,7 @@ def _inner(kind: Any, part: int | str) -> Any:
 
 
 def choices(kind: Any) -> list[Any]:
-    """What a value may be: the members of a union without None, or ``kind`` itself; no `Annotated` around any."""
+    """The types a value may have: members of a union without None, or ``kind`` itself, stripped of `Annotated`."""
     if typing.get_origin(kind) is Annotated:
         return choices(typing.get_args(kind)[0])
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:

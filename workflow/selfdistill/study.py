@@ -141,7 +141,7 @@ class Study:
 
     @cached_property
     def labels(self) -> dict[str, dict[str, str]]:
-        """By model: the family that it is averaged with in figures, and whether it thinks ("on" or "off")."""
+        """Labels of each model: its family (averaged in figures), and whether it thinks ("on" or "off")."""
         return {
             name: {
                 "family": model.family or name,
@@ -164,7 +164,7 @@ class Study:
         return [name for name in dict.fromkeys([*self.config.evaluation.benchmarks, *along]) if name != TRAINED]
 
     def benchmarks_of(self, run: Run) -> list[str]:
-        """What an on-policy run is evaluated on along training: problem sets, perhaps its own problems (`TRAINED`)."""
+        """The problem sets that an on-policy run is evaluated on, perhaps with its own problems (`TRAINED`)."""
         return self.config.onpolicy.benchmarks[run.problem_set]
 
     def read_from(self, run: Run) -> str:
@@ -185,7 +185,7 @@ class Study:
         return [name for name in self.benchmarks_of(run) if name != TRAINED]
 
     def own_problems(self, run: Run) -> dict[str, int | None] | None:
-        """What says which problems a run trains on first, for `prompt_stream.trained_problems`.
+        """Arguments of `prompt_stream.trained_problems`: which problems a run trains on first.
 
         None where it is not evaluated on them.
         """
@@ -196,7 +196,7 @@ class Study:
         return named | {name: getattr(run, name) for name in OWN} | {"at_most": at_most}
 
     def own_problems_of(self, model: str) -> dict[str, list[dict[str, int | None]]]:
-        """By problem set, `own_problems` of all runs of a model, for the model itself to be asked as well."""
+        """`own_problems` of all runs of a model, by problem set: the base model is evaluated on them too."""
         found: dict[str, list[dict[str, int | None]]] = {}
         for run in self.runs.values():
             own = self.own_problems(run) if run.model == model else None
@@ -423,7 +423,7 @@ class Study:
     # --- groups of them -----------------------------------------------------------------------------------------------
 
     def guidance_traces(self, settings: Iterable[str] | None = None) -> list[str]:
-        """Of all settings of guidance, or of these."""
+        """Traces of Section 3: all settings of guidance, or only ``settings``."""
         names = self.guidance if settings is None else list(settings)
         return [self.traces(model, setting) for model in self.config.selection.models for setting in names]
 
@@ -438,7 +438,7 @@ class Study:
         ]
 
     def all_rollouts(self, figure: str | None = None) -> list[str]:
-        """Of all on-policy runs that are trained here, or of those that a figure shows."""
+        """Rollouts of all on-policy runs trained here, or of those that a figure shows."""
         return [self.rollouts(run.model, run.id) for run in self._of(figure) if (run.model, run.id) in self.trained]
 
     def run_evaluations(self, figure: str | None = None) -> list[str]:

@@ -168,7 +168,7 @@ def _runs(rows: Iterable[Values]) -> list[Values]:
 
 
 def _released(rows: Iterable[Values], rates: dict[str, float]) -> Iterator[Values]:
-    """Of each model's runs that were trained elsewhere the first by each method; ``rates``: of methods, added to."""
+    """For each model and method, the first run trained elsewhere. Adds learning rates of new methods to ``rates``."""
     seen: set[tuple[str, str]] = set()
     for row in rows:
         rate = rates.setdefault(row["method"], row["learning_rate"])
@@ -194,7 +194,7 @@ def _benchmarks(values: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _of_runs(views: Mapping[str, Any], rates: Mapping[str, float]) -> Values:
-    """What shows runs by their rates, or tests them, with the rates that there are."""
+    """Views (or roles) limited to the learning rates that the trial runs."""
     return {name: view and view | {"rates": _kept(view["rates"], rates), "top_k": 100} for name, view in views.items()}
 
 

@@ -133,7 +133,7 @@ def _key_faults(path: Path, node: yaml.MappingNode) -> Iterator[str]:
 
 
 def unwritable(text: str) -> str:
-    """What a text holds that no file or command can; empty if nothing."""
+    """Names the part of a text that no file or command can hold; empty if there is none."""
     if "\0" in text:
         return "a NUL character"
     half = next((letter for letter in text if "\ud800" <= letter <= "\udfff"), "")

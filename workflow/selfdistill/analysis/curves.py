@@ -143,7 +143,7 @@ def _by_model(cells: Iterable[tuple[str, pd.DataFrame]]) -> Cells:
 
 
 def _behind(parts: Cells) -> dict[str, object]:
-    """What stands behind the numbers of one point."""
+    """The number of runs and samples behind one point, and what its interval is over."""
     cells = [cell for own in parts.values() for cell in own]
     return {
         "runs": len(cells),
@@ -172,7 +172,7 @@ def _training(labels: dict[str, object], parts: Cells, *, standard: bool) -> Ite
 
 
 def _totals(runs: list[pd.DataFrame]) -> pd.DataFrame:
-    """By problem: its share of a base model's rollouts (weight), and that share of each metric; runs count alike."""
+    """Per problem, its share of a base model's rollouts (weight) and its metrics times that share; runs count alike."""
     parts = []
     for run in runs:
         weight = run["rollouts"] / run["rollouts"].sum()
@@ -220,7 +220,7 @@ def _known(labels: dict[str, object], metric: str, values: dict[str, pd.Series],
 
 
 def _means(parts: Cells) -> dict[str, pd.DataFrame]:
-    """By base model: means over its runs, by problem_id."""
+    """Means over the runs of each base model, by problem_id."""
     cells = {model: pd.concat(own).set_index("problem_id")[list(EVALUATED)] for model, own in parts.items()}
     return {model: own.groupby(level=0).mean() for model, own in cells.items()}
 

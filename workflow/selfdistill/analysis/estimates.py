@@ -29,7 +29,7 @@ LEAST_SHARE = 1e-5
 
 @dataclass(frozen=True)
 class Spread:
-    """What like quantities say of the variance between base models.
+    """The variance between base models, pooled over quantities of one kind.
 
     ``variance``: the mean of theirs, each that of the base models' means; ``df``: the degrees of freedom that it is
     worth as a guess at the variance of one of them (limma's d0), finite.
@@ -105,7 +105,7 @@ def estimate(values: Mapping[str, pd.Series], *, confidence: float, spread: Spre
 
 
 def spread_of(estimates: Iterable[Estimate]) -> Spread | None:
-    """What ``estimates`` of like quantities say of the variance between base models.
+    """The variance between base models, pooled over ``estimates`` of one kind.
 
     The degrees of freedom are those of limma's fitFDist, from the spread of the logarithms of the variances (Smyth
     2004, section 6.2), and at most those of `MOST_INDEPENDENT` quantities. The variance is the mean of theirs and not

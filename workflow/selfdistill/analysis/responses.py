@@ -149,7 +149,7 @@ def _means(sums: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sums(traces: pd.DataFrame) -> pd.DataFrame:
-    """By problem_id: sums of `MEANS` and `MARKER_MEANS`, and the number of samples. All are whole numbers: exact."""
+    """Sums of `MEANS` and `MARKER_MEANS` and the number of samples, by problem_id. Integers, so the sums are exact."""
     totals = {f"E_{mode}": traces[columns].sum(axis=1) for mode, columns in MARKER_COLUMNS.items()}
     frame = traces[["problem_id", *MARKER_MEANS]].assign(
         **totals,

@@ -134,7 +134,7 @@ def families(found: Iterable[str], models: Mapping[str, Mapping[str, str]]) -> d
 
 
 def _by_setting(responses: Mapping) -> dict:
-    """By setting (or run and benchmark), then by base model."""
+    """``responses`` regrouped: first by setting (or run and benchmark), then by base model."""
     found: dict = {}
     for model, own in responses.items():
         for name, each in own.items():

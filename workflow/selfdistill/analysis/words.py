@@ -48,14 +48,14 @@ FEW_MODELS = 5
 
 
 def evidence(models: int) -> str:
-    """What a number that averages so many base models may be taken for; empty where nothing need be said."""
+    """The caveat of a number that averages ``models`` base models; empty from five on."""
     if models == 1:
         return "this base model only"
     return "provisional: fewer than five base models" if models < FEW_MODELS else ""
 
 
 def interval_over(models: Collection[int]) -> str:
-    """What intervals are over, whose numbers average so many base models each, and what they may be taken for."""
+    """What intervals are over, with their caveat; ``models``: how many base models each number averages."""
     least, most = min(models), max(models)
     if most == 1:
         return f"problems; {evidence(1)}"

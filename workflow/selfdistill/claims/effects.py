@@ -126,7 +126,7 @@ def compared(claim: Claim, role: Role | None, cells: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What a test at one rate finds among the sets of responses ``own``."""
+    """One test at one learning rate, and the sets of responses ``own`` that it chooses from."""
 
     test: Test
     role: Role
@@ -134,7 +134,7 @@ class _Chosen:
     rate: float | None
 
     def benchmarks(self) -> list[str]:
-        """Of each a test; one without name where there is none."""
+        """The benchmarks to test on; one empty name if the test has none."""
         if self.test.of not in ("sft", "evaluation"):
             return [""]
         if self.test.benchmark == TRAINED:
@@ -189,7 +189,7 @@ class _Chosen:
         return replace(whole, lacking=tuple(sorted(lacking - set(whole.bases))), rows=tuple(sorted(rows)))
 
     def _sizes(self) -> list[tuple[bool, float]]:
-        """Whether whole, and problems seen, of the runs on few, or many, problems."""
+        """The runs on few (or many) problems: whether they train on the whole set, and how many problems they see."""
         cells = [cell for cell in cells_of(self.test) if cell.method not in (None, "base") and cell.problems is None]
         found = pd.concat([self.own[self._matches(cell)] for cell in cells])
         few = found["exposures"] >= FEW
@@ -216,7 +216,7 @@ class _Chosen:
         return joined, "", some
 
     def _absent(self, cell: Cell, benchmark: str) -> str:
-        """What no base model has."""
+        """A sentence naming the responses that no base model has."""
         told = name_of(cell) + (f" at lr {self.rate:g}" if cell.method in SELF_TAUGHT else "")
         if self.test.of in ALONG and cell.method != "base":
             told += f" (thinking {cell.thinking or self.role.thinking}, problem set '{self.role.problem_set}')"
@@ -447,7 +447,7 @@ class Effects:
     # --- like quantities --------------------------------------------------------------------------------------------
 
     def _spread(self, instance: Instance, role: Role, models: int) -> Spread | None:
-        """Of differences between sets of responses; levels, ratios, slopes and correlations have no like ones."""
+        """The pooled variance of like differences; None for levels, ratios, slopes and correlations."""
         test = instance.test
         alone = test.contrast.more is None or test.contrast.less is None if test.correlation is None else True
         if not 1 < models < ENOUGH_MODELS or alone or test.out_of is not None or test.along is not None:

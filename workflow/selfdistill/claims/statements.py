@@ -59,7 +59,7 @@ class Share(Contrast):
 
 
 class Correlation(_Strict):
-    """Of the changes of two metrics over a base model's arms."""
+    """A rank correlation between the changes of two metrics over a base model's arms."""
 
     of: Metric
     with_: Metric = Field(alias="with")
@@ -111,7 +111,7 @@ class Test(_Strict):
 
 
 class Primary(_Strict):
-    """That a statement is one of `PRIMARIES`, at which rate, and what is expected of it, in words."""
+    """Marks one of `PRIMARIES`: its learning rate, and in words what is expected."""
 
     expects: str
     rate: Literal["matched", "highest"] | None = (

@@ -235,7 +235,7 @@ def values_of(traces: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sums(traces: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """By ``by``: the number of responses, and the sums of what `Units.values` holds means of. Whole numbers: exact."""
+    """The number of responses and their sums, grouped by ``by``; `Units.values` holds the means. Integers, so exact."""
     if traces.duplicated([*by, "sample"]).any():
         raise UserError(f"some samples stand twice in the traces of '{traces['setting'].iloc[0]}'")
     counted = traces[[*by, *MARKS]].rename(columns=MARKS)

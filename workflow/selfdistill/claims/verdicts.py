@@ -37,17 +37,17 @@ class Evidence:
 
 
 def p_holds(tests: Sequence[Evidence]) -> float:
-    """That not all tests are as claimed: the largest of their p-values, doubled, as a verdict may fall either way."""
+    """p-value of the null that some test is not as claimed: the largest one, doubled for two-sidedness."""
     return min(1.0, 2 * max(test.supports for test in tests))
 
 
 def p_contradicted(tests: Sequence[Evidence]) -> float:
-    """That none of the tests is the other way: the smallest of their opposite p-values times their number, doubled."""
+    """p-value of the null that no test goes the other way: the smallest opposite one, times their number, doubled."""
     return min(1.0, 2 * len(tests) * min(test.opposes for test in tests))
 
 
 def p_no_effect(tests: Sequence[Evidence]) -> float:
-    """That an effect reaches its margin: the largest of the p-values of two one-sided tests each."""
+    """p-value of the null that some effect reaches its margin: the largest of the equivalence tests' (TOST)."""
     return max(test.within for test in tests)
 
 
@@ -72,7 +72,7 @@ def _placed(ordered: Array, order: npt.NDArray[np.intp]) -> Array:
 
 
 def verdict_of(holds: float, contradicted: float, adjusted: float, no_effect: float, models: int) -> str:
-    """Of a statement that ``models`` base models test, more than one.
+    """The verdict of a statement tested on ``models`` base models (at least two).
 
     ``holds`` and ``contradicted`` are its two p-values, ``adjusted`` the smaller one, corrected, and ``no_effect`` the
     corrected p-value of that.

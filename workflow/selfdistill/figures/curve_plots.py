@@ -95,7 +95,7 @@ class Panel:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
 
     def finish(self, axes: Axes, curves: Sequence[Curve]) -> None:
-        """What depends on the scale that panels of a row have in common."""
+        """Set what depends on the scale shared by the panels of a row: ticks, limits, labels at the ends."""
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
         low, high = BOUNDS.get(self.metric, (None, None))
         if low is not None:
@@ -142,7 +142,7 @@ class MarkerChange(Panel):
     x_label = ""
 
     def shown(self, curve: Curve) -> pd.DataFrame:
-        """In the order of the markers."""
+        """The last step's rows, in the order of the markers."""
         rows = curve.rows[curve.rows["benchmark"] == self.benchmark]
         last = rows[rows["step"] == rows["step"].max()].set_index("metric", drop=False)
         return last.loc[[self.metric.replace("*", marker) for marker in MARKERS]]
@@ -188,7 +188,7 @@ def verified(benchmark: str) -> Panel:
 
 def marker_change(benchmark: str) -> Panel:
     """Difference to the base model in each marker per response on a benchmark."""
-    title = f"{benchmark_label(benchmark)}: markers, difference to base model"
+    title = f"{benchmark_label(benchmark)}: markers per response, difference to base"
     return MarkerChange("substring_*" + TO_BASE, title, benchmark)
 
 

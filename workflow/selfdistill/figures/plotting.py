@@ -306,7 +306,8 @@ def draw_legend(figure: Figure, entries: Sequence[Line2D]) -> None:
         entry.set_label(entry.get_label().replace("\n", " "))
     spacing = {"handletextpad": 0.4, "columnspacing": 1.4, "handlelength": 2.6}
     for columns in range(len(entries), 0, -1):
-        legend = figure.legend(handles=entries, loc="outside upper left", ncols=columns, **spacing)
+        by_row = [entry for column in range(columns) for entry in entries[column::columns]]  # filled column by column
+        legend = figure.legend(handles=by_row, loc="outside upper left", ncols=columns, **spacing)
         if columns == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
             return
         legend.remove()
@@ -324,11 +325,11 @@ def stamp(figure: Figure, study: str, note: str = "", *, view: str | None = None
 
 
 def interval_text(rows: pd.DataFrame) -> str:
-    """What the intervals of measured ``rows`` are over, at which level; that some have none; what small points are."""
+    """One line on the intervals of measured ``rows``: level, what they are over, which are missing, small points."""
     level, models = rows["confidence"].dropna().iloc[0], set(rows["models"].dropna().astype(int))
     said = [f"{100 * level:g} % intervals over {interval_over(models)}"]
     if measured(rows)["low"].isna().any():
-        said.append("none of a single problem")
+        said.append("a single problem has none")
     if max(models) > 1:
         said.append("small points: base models")
     return "; ".join(said)

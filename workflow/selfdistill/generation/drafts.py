@@ -22,7 +22,7 @@ _MIX, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(29)
 
 
 class Drafts:
-    """What followed the last tokens when they were sampled before, and how often in a row."""
+    """A table of continuations: the token that last followed a context, and how often in a row it did."""
 
     def __init__(self) -> None:
         self.keys = np.zeros(SIZE, np.uint64)
@@ -33,7 +33,7 @@ class Drafts:
         _learn(sampled, numbers, before, counts, self.keys, self.tokens, self.seen)
 
     def propose(self, sampled: np.ndarray, numbers: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is fed next: tokens [N], of each row its last one and then guesses, and their numbers [R]."""
+        """Tokens to feed next [N] (each row's last token, then its guesses), and how many per row [R]."""
         fed, sizes = np.empty(len(numbers) * (1 + MOST), np.int64), np.empty(len(numbers), np.int64)
         total = _propose(sampled, numbers, counts, self.keys, self.tokens, self.seen, fed, sizes)
         return fed[:total], sizes

@@ -1,4 +1,4 @@
-"""What a model's responses are worth at first sight: with an answer, cut off, right; and whether to go on with it."""
+"""A first look at a model's responses: shares with an answer, cut, right; and whether to go on with it."""
 
 import logging
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def check_solved(traces: pd.DataFrame, problems: pd.DataFrame, *, max_tokens: in
 
 @contextmanager
 def told(go_on: bool) -> Iterator[None]:
-    """What a check refuses is said in a warning where jobs ``go_on`` all the same."""
+    """Turn a check's `UserError` into a warning if jobs should ``go_on``."""
     try:
         yield
     except UserError as error:

@@ -52,7 +52,7 @@ class Bar:
         self.show()
 
     def show(self) -> None:
-        """What has been drawn by now."""
+        """Update the bar to the tokens sampled so far."""
         drawn = max(sum(shared_counter()) - self.before, self.tokens)
         running = min(drawn - self.tokens, (self.responses - self.done) * self.longest)
         self.bar.n = self.done * self.longest + running

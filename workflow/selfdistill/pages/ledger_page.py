@@ -44,24 +44,26 @@ CORRECTIONS = (
     (BH_OURS, "Benjamini and Hochberg", "others of ours"),
 )
 HEADS = ("claim", "section", "statement", "verdict", "evidence")
-# Colours that differ in lightness too, and words beside them: nobody has to tell red from green.
-COLOURS = {
-    HOLDS: "#1a7f4b",
-    CONTRADICTED: "#b3261e",
-    NO_EFFECT: "#8a5a00",
-    OPEN: "#6b6b6b",
-    ONE_MODEL: "#6b6b6b",
-    NOT_TESTABLE: "#9a9a9a",
-}
+# Classes of the style below. Nobody has to tell red from green: words stand in the colours.
+CLASSES = {HOLDS: "holds", CONTRADICTED: "contradicted", NO_EFFECT: "no-effect"}
+UNDECIDED = "undecided"
 PAGE_STYLE = """
+:root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 body { color: #1c1c1c; background: #fff; }
-@media (prefers-color-scheme: dark) { body { color: #e8e8e8; background: #161616; } }
+@media (prefers-color-scheme: dark) {
+  body { color: #e8e8e8; background: #161616; }
+  :root { --holds: #6fd3a0; --contradicted: #ff9c93; --no-effect: #e3b560; --undecided: #ababab; --quiet: #bdbdbd; }
+}
 """
+# Also part of the report, which is light at all times: what is dark is the page's matter.
 TABLE_STYLE = """
 .ledger table { border-collapse: collapse; width: 100%; }
 .ledger th, .ledger td { text-align: left; vertical-align: top; padding: .5rem .6rem; border-bottom: 1px solid #8886; }
-.ledger .verdict { font-weight: 600; } .ledger .small { font-size: .87em; opacity: .8; }
+.ledger .small { font-size: .87em; color: var(--quiet, #4d4d4d); }
+.ledger .verdict { font-weight: 600; } .ledger .verdict .small { color: inherit; }
+.ledger .holds { color: var(--holds, #1a7f4b); } .ledger .contradicted { color: var(--contradicted, #b3261e); }
+.ledger .no-effect { color: var(--no-effect, #8a5a00); } .ledger .undecided { color: var(--undecided, #636363); }
 .ledger li { list-style: none; } .ledger ul { margin: 0; padding: 0; } .ledger a { color: inherit; }
 @media (max-width: 50rem) {
   .ledger thead { display: none; } .ledger td { display: block; border: 0; }
@@ -156,27 +158,30 @@ def with_verdicts(page: str, ledger: pd.DataFrame) -> str:
 def html(ledger: pd.DataFrame, conflicts: Sequence[Conflict], study: str, scale: str) -> str:
     """A page without scripts or outside resources, readable in print, on a phone and in the dark."""
     return (
-        "<!doctype html><html lang='en'><meta charset='utf-8'>"
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Claims ledger: {escape(study)}</title><style>{PAGE_STYLE}</style>"
-        f"{_ledger(ledger, conflicts, scale, title=f'Claims ledger: study {study}', linked=True)}</html>\n"
+        f"<title>Claims ledger: {escape(study)}</title><style>{PAGE_STYLE}{TABLE_STYLE}</style></head><body>"
+        f"{_scale(scale)}<h1>Claims ledger: study {escape(study)}</h1>"
+        f"{_ledger(ledger, conflicts, linked=True)}</body></html>\n"
     )
 
 
 def front(ledger: pd.DataFrame, conflicts: Sequence[Conflict], scale: str) -> str:
     """The ledger as a part of another page, which may lie anywhere: without links to the study's folder."""
-    return _ledger(ledger, conflicts, scale, linked=False) + "\n"
+    return f"{_scale(scale)}<style>{TABLE_STYLE}</style>{_ledger(ledger, conflicts, linked=False)}\n"
 
 
-def _ledger(ledger: pd.DataFrame, conflicts: Sequence[Conflict], scale: str, *, linked: bool, title: str = "") -> str:
-    heading = f"<h1>{escape(title)}</h1>" if title else ""
+def _scale(scale: str) -> str:
+    return f"<p><strong>{escape(one_of('scale', scale, SCALES))}</strong></p>"
+
+
+def _ledger(ledger: pd.DataFrame, conflicts: Sequence[Conflict], *, linked: bool) -> str:
     tables = "".join(f"<h2>{title}</h2>{_table(found, linked)}" for title, found in _parts(ledger))
     apart = "".join(
         f"<li id='{escape(each.id)}'>{escape(f'{each.section}: {each.statement}')}{_aside(each.conflict)}</li>"
         for each in conflicts
     )
     return (
-        f"<p><strong>{escape(one_of('scale', scale, SCALES))}</strong></p>{heading}<style>{TABLE_STYLE}</style>"
         "<div class='ledger'>"
         f"<p><strong>{escape(summary_line(ledger))}.</strong></p><p class='small'>{escape(explanation(ledger))}</p>"
         f"{tables}<h2>Conflicts as published</h2><p class='small'>No run decides between them.</p>"
@@ -191,18 +196,19 @@ def _table(ledger: pd.DataFrame, linked: bool) -> str:
 
 
 def _row(claim: dict[str, Any], tests: list[dict[str, Any]], linked: bool) -> str:
+    name = "-".join([claim["id"], *claim["variant"].split()])
     evidence = "".join(f"<li>{escape(_test_line(test))}{_responses(test) if linked else ''}</li>" for test in tests)
     asides = "".join(map(_aside, _asides(claim)))
     return (
-        f"<tr id='{escape(claim['id'])}'><td><code>{escape(claim['id'])}</code>{_aside(claim['variant'])}</td>"
+        f"<tr id='{escape(name)}'><td><code>{escape(claim['id'])}</code>{_aside(claim['variant'])}</td>"
         f"<td>{escape(claim['section'])}</td><td>{escape(claim['statement'])}{asides}</td>"
-        f"<td class='verdict' style='color:{COLOURS[plain(claim['verdict'])]}'>{escape(claim['verdict'])}"
+        f"<td class='verdict {CLASSES.get(plain(claim['verdict']), UNDECIDED)}'>{escape(claim['verdict'])}"
         f"{_aside(_p(claim).strip())}</td><td class='small'><ul>{evidence}</ul></td></tr>"
     )
 
 
 def _asides(claim: dict[str, Any]) -> list[str]:
-    """What stands below a statement."""
+    """The remarks below a statement."""
     told = [TAUGHT] if claim["taught"] else []
     told += [f"expected: {claim['expects']}"] if claim["primary"] else []
     told += [claim["note"]] if claim["note"] else []

@@ -9,7 +9,7 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from html import escape
 from itertools import chain
@@ -121,18 +121,20 @@ def build(
     parts: Parts,
     study: str,
     limits: Limits,
+    whole: Collection[str] = (),
     out: Path,
     data: Path,
 ) -> int:
     """Write the page ``out`` and its ``data`` folder beside it; returns how many responses it holds.
 
-    ``traces`` and ``problems``: Parquet files of these schemas; ``runs`` and ``sft_runs``: these schemas. Texts are
-    streamed: memory is bounded by the numbers of the responses and one row group of text.
+    ``traces`` and ``problems``: Parquet files of these schemas; ``runs`` and ``sft_runs``: these schemas; ``whole``:
+    ids of problems to which all responses are shown, whatever the limits. Texts are streamed: memory is bounded by the
+    numbers of the responses and one row group of text.
     """
     data.mkdir(parents=True, exist_ok=True)
     shards = _Shards(data)
     paths = sorted(traces)
-    rows = pd.concat([_take(path, limits, shards) for path in paths], ignore_index=True)
+    rows = pd.concat([_take(path, limits, whole, shards) for path in paths], ignore_index=True)
     shards.flush()
     if rows.empty:
         raise UserError("the reading room has no response to show: every traces table is empty")
@@ -169,10 +171,10 @@ def _page(parts: Parts, study: str, index: str) -> str:
     return text
 
 
-def _take(path: Path, limits: Limits, shards: _Shards) -> pd.DataFrame:
+def _take(path: Path, limits: Limits, whole: Collection[str], shards: _Shards) -> pd.DataFrame:
     """The numbers of the responses of ``path`` that are shown, in file order; texts go to ``shards``."""
     numbers = tables.read(path, "traces", NUMBERS)
-    chosen = _chosen(numbers, limits)
+    chosen = _chosen(numbers, limits, whole)
     begin = 0
     for batch in tables.record_batches(path, "traces", TEXTS, TEXT_ROWS):
         wanted = pa.array(chosen[begin : begin + len(batch)])
@@ -191,14 +193,15 @@ def _take(path: Path, limits: Limits, shards: _Shards) -> pd.DataFrame:
     )
 
 
-def _chosen(numbers: pd.DataFrame, limits: Limits) -> np.ndarray:
-    """Which responses of one table are within the limits, as a mask."""
+def _chosen(numbers: pd.DataFrame, limits: Limits, whole: Collection[str]) -> np.ndarray:
+    """Which responses of one table are within the limits, or answer a problem that is shown whole, as a mask."""
     chosen = np.zeros(len(numbers), dtype=bool)
     for _, source in numbers.groupby(SOURCE, sort=False):
         steps = _evenly(source["step"].dropna().unique(), limits.steps)
         for _, block in source[source["step"].isna() | source["step"].isin(steps)].groupby("step", dropna=False):
             problems = np.sort(block["problem_id"].unique())[: limits.problems]
-            chosen[block.index[block["problem_id"].isin(problems) & (block["sample"] < limits.samples)]] = True
+            within = block["problem_id"].isin(problems) & (block["sample"] < limits.samples)
+            chosen[block.index[within | block["problem_id"].isin(whole)]] = True
     return chosen
 
 

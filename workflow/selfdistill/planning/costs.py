@@ -33,7 +33,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one job: seconds of wall clock on an idle machine, and the GPUs that it holds meanwhile."""
+    """The cost of one job: wall-clock seconds on an idle machine, and the GPUs that it holds."""
 
     seconds: Range
     gpus: int
@@ -96,7 +96,7 @@ class Error:
 
 
 def errors(jobs: Iterable[Finished]) -> Mapping[str, Error]:
-    """By rule, each job predicted from the rule's others; a lone one from the table as it stands."""
+    """Prediction errors by rule: each job from the rule's other jobs, a lone one from the cost table."""
     return {rule: _error(found) for rule, found in _by_rule(jobs)}
 
 

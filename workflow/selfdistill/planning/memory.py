@@ -67,7 +67,7 @@ class Need:
 
 
 def need(shape: Shape, *, gpus: int, memory: float, tokens: int, teacher: int = TEACHER) -> Need:
-    """Of training all weights on ``gpus`` of ``memory`` GB each with responses of up to ``tokens``.
+    """Memory needed to train all weights on ``gpus`` of ``memory`` GB each, with responses of up to ``tokens``.
 
     ``teacher``: bytes per parameter of a second model; 0 for GRPO.
     """

@@ -71,7 +71,7 @@ class Plan:
 
     @cached_property
     def claims(self) -> dict[str, set[int]]:
-        """By claim, the jobs whose responses its tests compare; of a part of a study, those that it has whole."""
+        """The jobs whose responses each claim compares; for a part of a study, only claims that it has whole."""
         if self.whole is None:
             return waiting.claim_jobs(self.graph, self.study)
         here = {job.id for job in self.graph.jobs}
@@ -102,7 +102,7 @@ class Plan:
         return total(self.costs[job.id].seconds * (min(job.threads, cores) / cores) for job in jobs)
 
     def said(self, time: Range) -> str:
-        """That time in words."""
+        """A time in words."""
         return (
             f"{bracketed(time / 3600)} GPU-hours" if self.on_gpus else f"{duration(time)} on {self.graph.cores} cores"
         )

@@ -51,7 +51,7 @@ def column_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
 
 
 def _converter(kind: pa.DataType) -> Convert | None:
-    """What makes a value of Arrow's type exact; None where it already is."""
+    """A function that makes values of an Arrow type exact; None if they already are."""
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         narrow = kind.to_pandas_dtype()
         return _for_values(lambda value: Decimal(str(narrow(value))))  # the shortest text of its own precision

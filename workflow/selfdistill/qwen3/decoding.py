@@ -25,7 +25,7 @@ def is_plain(config: Any) -> bool:
 
 
 def inverse_frequencies(config: Any) -> np.ndarray:
-    """Of the rotation of a head's pairs of numbers, float32 [D / 2]."""
+    """Inverse frequencies of the rotary position embedding, float32 [D / 2]."""
     exponents = np.arange(0, config.head_dim, 2) / config.head_dim
     return (1.0 / config.rope_parameters["rope_theta"] ** exponents).astype(np.float32)
 

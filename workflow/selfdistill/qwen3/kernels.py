@@ -46,7 +46,7 @@ _F32, _I32, _VECTOR = ir.FloatType(), ir.IntType(32), ir.VectorType(ir.FloatType
 
 
 def _has_wide_vectors() -> bool:
-    """Whether a register holds `LANES` numbers, and there are 32 of them (AVX-512), where kernels are compiled for."""
+    """Whether the processor that kernels are compiled for has AVX-512: 32 registers of `LANES` numbers."""
     given = config.CPU_FEATURES
     return "+avx512f" in given.split(",") if given else bool(binding.get_host_cpu_features().get("avx512f"))
 

@@ -1,8 +1,8 @@
 """A finished study in one zip: a Workflow Run RO-Crate, which archives, catalogues and people can read without us.
 
-It holds results, records, configuration, lock file and the workflow that made them. Responses and models are too large;
-their records with digests are in it. Profile: https://w3id.org/ro/wfrun/workflow/0.5 (Leo et al. 2024, PLoS ONE
-19:e0309210).
+It holds results, the reading room, records, configuration, lock file and the workflow that made them. The tables of all
+responses, and models, are too large; their records with digests are in it. Profile:
+https://w3id.org/ro/wfrun/workflow/0.5 (Leo et al. 2024, PLoS ONE 19:e0309210).
 """
 
 import json
@@ -18,7 +18,10 @@ from selfdistill.errors import UserError
 from selfdistill.files import atomic_path, write_text
 from selfdistill.records.bundle import BUNDLE, Record, Records, lines
 
-RESULTS = ("tables", "figures", "claims", "datasets", "curves", "curves.parquet", "spread.parquet", "config.yaml")
+RESULTS = (
+    "tables", "figures", "claims", "reading_room", "datasets", "curves", "curves.parquet", "spread.parquet",
+    "config.yaml",
+)  # fmt: skip
 # Of data sets only their cards: examples are responses.
 LEFT_OUT = ("datasets/**/*.parquet", "**/*.provenance.json")
 WORKFLOW = "Snakefile"
@@ -32,8 +35,9 @@ TYPES = {
     ".parquet": "application/vnd.apache.parquet", ".csv": "text/csv", ".txt": "text/plain", ".md": "text/markdown",
     ".json": "application/json", ".jsonl": "application/jsonl", ".yaml": "application/yaml",
     ".html": "text/html", ".tex": "application/x-tex", ".png": "image/png", ".svg": "image/svg+xml",
-    ".pdf": "application/pdf",
+    ".pdf": "application/pdf", ".js": "text/javascript",
 }  # fmt: skip
+TEXT = "text/plain"  # all else
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that equal contents give equal bytes
 
 
@@ -58,7 +62,7 @@ def _write_crate(folder: Path, results: Path, checkout: Path, records: dict[str,
 
     study = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))["study"]
     citation = yaml.safe_load((checkout / "CITATION.cff").read_text(encoding="utf-8"))
-    crate = ROCrate()
+    crate = ROCrate(version="1.1")  # what the profiles are written for
     crate.name = f"Results of the study '{study}'"
     crate.description = citation["abstract"]
     crate.license = _named(crate, f"https://spdx.org/licenses/{citation['license']}", citation["license"])
@@ -70,6 +74,7 @@ def _write_crate(folder: Path, results: Path, checkout: Path, records: dict[str,
     for path in _sources(checkout):
         if str(path) != WORKFLOW:
             _add(crate, checkout / path, str(path))
+    crate.dereference("README.md")["about"] = crate.root_dataset
     kept = [str(path) for path in _results(results)]
     made = [_add(crate, results / path, f"results/{path}") for path in kept]
     with tempfile.TemporaryDirectory() as held:
@@ -91,7 +96,7 @@ def _write_crate(folder: Path, results: Path, checkout: Path, records: dict[str,
 
 
 def _run(study: str, records: dict[str, Record]) -> dict[str, Any]:
-    """What the run's action says of itself: from the first finished file to the last."""
+    """Properties of the crate's run action; its time is from the first finished file to the last."""
     when = sorted(record.content["finished"] for record in records.values())
     return {
         "name": f"Study '{study}'",
@@ -110,8 +115,8 @@ def _named(crate: Any, identifier: str, name: str, **properties: str) -> Any:
 
 
 def _add(crate: Any, path: Path, place: str) -> Any:
-    known = {"encodingFormat": TYPES[path.suffix]} if path.suffix in TYPES else {}
-    return crate.add_file(path, place, properties={"name": place, "contentSize": str(path.stat().st_size), **known})
+    about = {"name": place, "contentSize": str(path.stat().st_size), "encodingFormat": TYPES.get(path.suffix, TEXT)}
+    return crate.add_file(path, place, properties=about)
 
 
 def _sources(checkout: Path) -> Iterator[Path]:

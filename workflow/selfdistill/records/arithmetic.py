@@ -12,7 +12,7 @@ Arithmetic = dict[str, set[str]]
 
 
 def of(root: Path) -> Arithmetic:
-    """What the records of the tree ``root`` say, each fact with all its values; empty where they say nothing."""
+    """The arithmetic in the records of the tree ``root``: each fact with all its values; empty if none is recorded."""
     found: Arithmetic = defaultdict(set)
     for record in Records(root, lambda _: None).all().values():
         if (machine := record.content.get("machine")) is None:
@@ -32,7 +32,7 @@ def mixed(root: Path) -> str | None:
 
 
 def compared(first: Path, second: Path) -> str:
-    """In one line, whether two trees were made by the same arithmetic."""
+    """One sentence: whether two trees were made by the same arithmetic."""
     one, other = of(first), of(second)
     silent = [str(root) for root, found in ((first, one), (second, other)) if not found]
     if silent:

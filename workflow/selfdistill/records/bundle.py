@@ -159,7 +159,7 @@ def place_in(path: Path, root: Path) -> str:
 
 
 def _parsed(text: bytes, indent: int | None = None) -> dict[str, Any]:
-    """What `json.dumps` has written with this ``indent``."""
+    """Parse a record that `json.dumps` wrote with this ``indent``; ValueError if it was changed."""
     try:
         content = json.loads(text)
     except ValueError:

@@ -69,7 +69,7 @@ def parts(workers: int) -> dict[str, str]:
 
 
 def _digest(values: Iterable[object]) -> str:
-    """Of arrays, files and what has an exact text."""
+    """Digest of arrays, files and values that have an exact text."""
     return sha256_text(json.dumps([_exact(value) for value in values]))[:DIGITS]
 
 

@@ -101,8 +101,10 @@ def _spread(repetitions: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def _most(found: list[float], scale: Callable, back: Callable) -> float:
-    """What chance allows of a number that the left-out repetitions have ``found``, on the scale where its spread is
-    even: the root of a count, the logarithm of a distance."""
+    """The largest number that chance allows, from those ``found`` for the left-out repetitions.
+
+    ``scale`` and ``back`` even out the spread: the root of a count, the logarithm of a distance.
+    """
     with np.errstate(divide="ignore"):
         scaled = scale(np.array(found))
     if not np.isfinite(scaled).all():

@@ -119,7 +119,7 @@ def _file_problems(tree: _Tree, place: str) -> Iterator[str]:
 
 
 def _unrecorded(path: Path, place: str, tree: _Tree) -> Iterator[str]:
-    """Of a file without a record, that it should have one. A figure of earlier versions holds one in itself."""
+    """Complain about a file that should have a record. Figures of earlier versions hold theirs in their metadata."""
     if path.name == models.MANIFEST:
         yield from [] if models.is_along_training(path) else [f"{place}: a manifest without a record"]
     elif path.suffix == ".parquet":

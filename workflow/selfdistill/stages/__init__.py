@@ -23,7 +23,7 @@ from selfdistill.stages.claims import (
     render_ledger,
 )
 from selfdistill.stages.inspection import compare, diff, draw, explain, fingerprint, plan, trace, verify
-from selfdistill.stages.exports import export_inspect, export_logbook, export_tensorboard
+from selfdistill.stages.exports import complete_report, export_inspect, export_logbook, export_tensorboard
 from selfdistill.stages.upkeep import archive, bundle_provenance, document_config, new_study, prefetch
 from selfdistill.stages.upkeep import resolve_revisions, show_numbers, show_verdicts
 # isort: on
@@ -43,6 +43,7 @@ __all__ = [
     "check_model",
     "collect_correct",
     "compare",
+    "complete_report",
     "diff",
     "document_config",
     "draw",

@@ -131,11 +131,14 @@ def build_reading_room(
     style: Annotated[Path, "Its style (CSS)."],
     script: Annotated[Path, "Its script."],
     limits: Limits,
+    examples: Annotated[Path | None, "Rows of Figure 2 (CSV), whose problem is shown with all responses."] = None,
     study: StudyName,
     out: Out,
     out_data: Annotated[Path, "Folder of the page's data."],
 ) -> None:
     """Make the page on which all responses can be read side by side, with its data beside it."""
+    import pandas as pd
+
     from selfdistill import tables
     from selfdistill.pages import reading_room
 
@@ -147,6 +150,7 @@ def build_reading_room(
         parts=reading_room.Parts(page, style, script),
         study=study,
         limits=limits,
+        whole=() if examples is None else set(pd.read_csv(examples, dtype={"problem_id": str})["problem_id"]),
         out=out,
         data=out_data,
     )

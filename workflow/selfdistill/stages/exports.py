@@ -36,3 +36,13 @@ def export_logbook(*, claims: Annotated[Path, "The claims ledger (claims.json)."
     except (OSError, ValueError) as error:
         raise UserError(f"{claims}: not to be read as JSON ({error})") from error
     print(f"{out / logbook.INDEX}: {logbook.write(content, out)} statements")
+
+
+@stage(EXPORT)
+def complete_report(
+    report: Annotated[Path, "What `snakemake --report` wrote (zip)."], *, results: ResultsFolder
+) -> None:
+    """Put a study's reading room into its report, whose pages and pictures link to it."""
+    from selfdistill.exports.report import add_room
+
+    print(f"{report}: {add_room(report, results)} files of the reading room")

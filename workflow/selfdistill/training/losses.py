@@ -60,7 +60,7 @@ def _wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _divergence_of_top(student: torch.Tensor, teacher: torch.Tensor, *, alpha: float, tail: bool) -> torch.Tensor:
-    """From log-probabilities [..., k] of the student's likeliest tokens to [...]."""
+    """Divergence over the student's likeliest tokens: log-probabilities [..., k] to [...]."""
     complete = _with_tail if tail else _renormalised
     return _divergence(complete(student), complete(teacher), alpha)
 
@@ -75,7 +75,7 @@ def _renormalised(logps: torch.Tensor) -> torch.Tensor:
 
 
 def _divergence(student: torch.Tensor, teacher: torch.Tensor, alpha: float) -> torch.Tensor:
-    """From log-probabilities [..., categories] to [...]."""
+    """Divergence over all categories: log-probabilities [..., categories] to [...]."""
     if alpha == 0:
         return _kl(teacher, student)
     if alpha == 1:

@@ -148,7 +148,7 @@ def _adapter(settings: OnPolicySettings) -> LoraConfig | None:
 
 
 def _longest_prompt(examples: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, **asked: Any) -> int:
-    """In tokens; ``asked``: options of `prompts.render`."""
+    """The longest prompt, in tokens; ``asked``: options of `prompts.render`."""
     texts = {example["prompt"][0]["content"] for example in examples}
     return max(len(render(tokenizer, text, **asked)) for text in texts)
 

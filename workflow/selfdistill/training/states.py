@@ -81,7 +81,7 @@ def _attends_by_torch(model: PreTrainedModel) -> bool:
 
 @contextmanager
 def computing_again(model: PreTrainedModel) -> Iterator[None]:
-    """To be open in the backward pass under gradient checkpointing: layers that are called again attend as they did.
+    """Context for the backward pass under gradient checkpointing: recomputed layers use the same attention as before.
 
     Outside, with several sequences, torch finds that other tensors were saved, and raises.
     """

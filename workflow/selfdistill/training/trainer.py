@@ -151,7 +151,7 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
 
     @property
     def samples_from_policy(self) -> bool:
-        """Whether rollouts come from the very distribution that the loss scores: own sampler, float32, unfiltered."""
+        """Whether rollouts come from exactly the policy that the loss scores: own sampler, float32, unfiltered."""
         return not self.use_vllm and not self.args.bf16 and self.sampling.top_p == 1 and self.sampling.top_k == 0
 
     @property
@@ -233,7 +233,7 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
         ]
 
     def _completion(self, ids: list[int], logps: list[float]) -> Completion:
-        """What an engine drew, parted into response and end token."""
+        """Split what an engine sampled into response and end token."""
         if ids and ids[-1] in self.eos_token_ids:
             return Completion(ids[:-1], "stop", logps, (ids[-1],))
         return Completion(ids, "length", logps)
@@ -320,7 +320,7 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
         return self._updates.popleft()
 
     def _split(self, batch: Batch) -> Iterator[list[Batch]]:
-        """Of every update this process's micro-batches, longest responses first."""
+        """This process's micro-batches of every update, longest responses first."""
         batch = self._everyones(batch)
         lengths, tokens = batch["completion_mask"].sum(dim=1), self._tokens_read(batch)
         shuffler = torch.Generator().manual_seed(sample_seed(self.seed, "updates", "", self.trainer_step + 1) % 2**63)

@@ -277,7 +277,7 @@ def _threads() -> set[str]:
 
 
 def _work(request: Any, streams: Sequence[int]) -> Work:
-    """What a job has to do, after it has taken on its command's streams, words and variables."""
+    """Take on a command's streams, arguments and variables; returns the work to do."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     sys.stdout.reconfigure(line_buffering=os.isatty(1))

@@ -1,4 +1,4 @@
-"""Whether a fork of another process would be as a new one: what a process starts with, and the code it would read."""
+"""Whether a fork of a running process equals a new one: same starting state, same code on disk."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def _signals() -> list[str]:
 
 
 def code() -> dict[str, tuple[int, ...]]:
-    """What tells of a change in each file of the package, and in the folders of installed packages."""
+    """Inode, size and times of the package's files and of the folders of installed packages, to notice changes."""
     installed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     files = [str(path) for path in PACKAGE.rglob("*.py")]
     return {path: _state(path) for path in (*files, *installed) if os.path.exists(path)}

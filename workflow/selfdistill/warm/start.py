@@ -23,7 +23,7 @@ END = 5.0  # seconds to wait for warm processes without jobs
 
 
 def possible(workflow: Any) -> bool:
-    """Whether jobs run on this machine, which must be Linux without a GPU, and nobody has switched it off."""
+    """Whether warm processes can be used: local jobs on Linux without a GPU, and not switched off."""
     here = workflow.local_exec and workflow.is_main_process and not (workflow.dryrun or workflow.touch)
     system = sys.platform == "linux" and hasattr(os, "pidfd_open") and not any(gpu.exists() for gpu in GPUS)
     return here and system and os.environ.get(VARIABLE) != OFF
