@@ -27,6 +27,16 @@ def test_text_of_a_ledger_cannot_break_its_page(tmp_path):
     assert r"a \| b \<script\> \[x\](y) \*z\*" in row
 
 
+def test_two_rates_of_a_statement_are_told_apart_and_intervals_say_their_level(tmp_path):
+    effect = {"value": 18.7, "low": 14.6, "high": 22.7, "confidence": 0.95, "unit": "points"}
+    test = {"test": "a > b", "benchmark": "easy", "part": "", "effect": effect, "base_models": 1, "problems": 9}
+    both = [STATEMENT | {"variant": f"lr {rate}", "tests": [test | {"remark": ""}], "files": []} for rate in (0.1, 0.2)]
+    logbook.write(CLAIMS | {"statements": both}, tmp_path)
+    index = (tmp_path / logbook.INDEX).read_text()
+    assert "[shorter lr 0.1](shorter_lr_0.1.md)" in index and "[shorter lr 0.2](shorter_lr_0.2.md)" in index
+    assert "| 18.7 points | [14.6, 22.7] (95 %) | 1 | 9 |" in (tmp_path / "shorter_lr_0.1.md").read_text()
+
+
 def test_a_ledger_of_another_format_is_refused(tmp_path):
     with pytest.raises(UserError, match="format 2; this version reads 1"):
         logbook.write(CLAIMS | {"format": 2, "statements": []}, tmp_path)

@@ -52,7 +52,7 @@ def _index(claims: Mapping[str, Any], statements: list[dict[str, Any]]) -> list[
         "|---|---|---|---|---|",
         *(
             f"| {_text(each['statement'])} | {_text(each['section'])} | {each['public']} | {_text(each['verdict'])} "
-            f"| [{_text(each['id'])}]({each['page']}) |"
+            f"| [{_text(' '.join(filter(None, (each['id'], each['variant']))))}]({each['page']}) |"
             for each in statements
         ),
         "",
@@ -107,7 +107,7 @@ def _evidence(test: Mapping[str, Any]) -> str:
     cells = [
         _text(" ".join(filter(None, (test["test"], test["benchmark"], test["part"])))),
         f"{_number(effect['value'])} {effect['unit']}".strip(),
-        f"[{_number(low)}, {_number(high)}]" if low is not None else "",
+        f"[{_number(low)}, {_number(high)}] ({100 * effect['confidence']:g} %)" if low is not None else "",
         _number(test["base_models"]),
         _number(test["problems"]),
         _text(test["remark"]),
