@@ -322,7 +322,7 @@ def test_text_is_readable_at_the_page_s_width_and_says_no_path(script):
 def test_panels_have_one_letter_each_also_where_there_are_several_models():
     both = pd.concat([table_1(), table_1().query("origin == 'measured'").assign(model="m2")])
     letters = [axes.get_title(loc="left").partition("  ")[0] for axes in panels(drawn("table_1", both).figure)]
-    assert letters == [rf"$\mathbf{{{letter}}}$" for letter in "abcdefghijklmn"]
+    assert letters == [rf"$\mathbf{{{letter}}}$" for letter in "abcdefghijklmnop"]
     axes = list(plotting.new_figure(2).subplots(4, 8).flat)
     plotting.letter_panels(axes)
     assert [panel.get_title(loc="left") for panel in axes][25:28] == [
@@ -441,7 +441,7 @@ def test_sft_curves_keep_models_apart():
     steps = pd.concat([training_steps().assign(model=f"m{number}", value=number) for number in range(16)])
     figure = drawn("sft_curves", steps, runs=RUNS).figure
     assert [len(axes.lines) for axes in figure.axes] == [16] * len(RUNS)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"m{number}" for number in range(16)]
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {f"m{number}" for number in range(16)}
     drawn_as = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[0].lines}
     assert len(drawn_as) == 16 and figure.get_figheight() < 9
     assert not figure_of("sft_curves").legends

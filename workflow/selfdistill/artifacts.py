@@ -77,7 +77,7 @@ class Source:
     there: There = _always
 
 
-def _table(name: str, group: str, there: There = _always) -> Source:
+def _table(name: str, group: str | None, there: There = _always) -> Source:
     return Source(lambda study, figure: {"table": study.table(name)}, group, there)
 
 
@@ -104,6 +104,7 @@ TABLE_1 = _table("table_1", "section_3")
 TABLE_A1 = _table("table_a1", "section_3")
 SELECTION = _table("selection", "section_3")
 TABLE_2 = _table("table_2", "section_4", _tuned)
+TABLE_EDITED = _table("table_edited", None, _edited)
 ENDS = _table("table_released", "sections_5_and_6", _released)
 SFT_STEPS = Source(_sft_steps, there=_tuned)
 EXAMPLES = Source(_examples, there=_tuned)
@@ -190,6 +191,7 @@ _FIGURES = (
     Figure("fig_8", "Section 6", "Figure 8", CURVES, ("view",)),
     Figure("fig_d1", "Appendix", "Figure D.1", CURVES, ("view",)),
     Figure("fig_e", "Appendix", "Figures of Appendix E", CURVES, ("view",)),
+    Figure("edited", "Beyond the paper", "Figure of edited data sets", TABLE_EDITED, ("runs", "benchmarks")),
 )
 _TABLES = (
     Table("table_1", "Section 3", "Table 1"),
