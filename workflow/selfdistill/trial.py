@@ -42,7 +42,7 @@ def reduced(values: Mapping[str, Any]) -> Values:
         **values,
         "study": values["study"].removesuffix(SUFFIX) + SUFFIX,
         "models": dict(_models(values["models"], used, trial)),
-        "pretraining": {"preset": "tiny", "held_out": None},
+        "pretraining": {**values["pretraining"], "preset": "tiny", "held_out": None},
         "problem_sets": {
             name: problem_set | {"size": _at_most(problem_set["size"], trial.problems)}
             for name, problem_set in values["problem_sets"].items()

@@ -4,8 +4,9 @@ Each batch consists of `SHARDS` fixed parts, so that one process or two compute 
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ from selfdistill.microcosm.tokenizer import END, build_tokenizer
 SHARDS = 2
 # The documents of so many steps are made together and grouped by length, so that those of a batch take equally long.
 POOL_STEPS = 32
-FACTS_PER_ROW, FACT_TOKENS = 5, 5  # "a 17 = 6 ." is five tokens
-CHECKS_PER_ROW, CHECK_TOKENS = 5, 5  # "a 17 = 6 ok" is five tokens
+FACTS_PER_ROW = 5
+CHECKS_PER_ROW = 5
 IGNORED = -100  # the label that cross entropy leaves out
+Row = tuple[list[int], list[bool]]  # token ids, and which of them are labels
 
 
 @dataclass(frozen=True)
@@ -35,27 +37,24 @@ class Batch:
 
 
 def fact_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
-    """Rows of facts, ``tokens`` tokens in all; only the values are labels."""
+    """Rows of facts, about ``tokens`` tokens in all; what is to be learnt of them is labels."""
     rng = random.Random(f"facts-{seed}-{step}-{shard}")
-    rows = [sample_facts(rng, mix, FACTS_PER_ROW) for _ in range(tokens // (FACTS_PER_ROW * FACT_TOKENS))]
-    ids = torch.tensor(_tokenizer()(rows, add_special_tokens=False)["input_ids"])
-    labels = torch.full_like(ids, IGNORED)
-    labels[:, 2::FACT_TOKENS] = ids[:, 3::FACT_TOKENS]  # the token after "="
-    return Batch(ids.flatten(), labels.flatten(), [ids.size(1)] * len(ids))
+    return _end_to_end(_rows(partial(sample_facts, rng, mix, FACTS_PER_ROW), tokens), whole=True)
 
 
 def check_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
-    """Rows of checks, about ``tokens`` tokens in all; the values found and the verdicts are labels."""
+    """Rows of checks, about ``tokens`` tokens in all; what a check finds is labels."""
     rng = random.Random(f"checks-{seed}-{step}-{shard}")
-    rows: list[tuple[list[int], int]] = []
+    return _end_to_end(_rows(partial(sample_checks, rng, mix, CHECKS_PER_ROW), tokens))
+
+
+def _rows(sample: Callable[[], tuple[list[str], list[bool]]], tokens: int) -> list[Row]:
+    """Rows of words and whether they are labels, until they have so many tokens."""
+    rows: list[Row] = []
     while sum(len(ids) for ids, _ in rows) < tokens:
-        ids = _tokenizer()(sample_checks(rng, mix, CHECKS_PER_ROW), add_special_tokens=False)["input_ids"]
-        rows.append((ids, len(ids) - CHECKS_PER_ROW * CHECK_TOKENS))
-    batch = _end_to_end(rows)
-    for labels, (_, prompt) in zip(batch.labels.split(batch.lengths), rows, strict=True):
-        for offset in (0, 1, 2):  # the clue's name, x, "="
-            labels[prompt - 1 + offset :: CHECK_TOKENS] = IGNORED
-    return batch
+        words, learnt = sample()
+        rows.append((_tokenizer().convert_tokens_to_ids(words), learnt))
+    return rows
 
 
 def document_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> Batch:
@@ -67,7 +66,7 @@ def document_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> B
 def _pool(seed: int, pool: int, shard: int, mix: Mix, tokens: int) -> list[Batch]:
     """The batches of `POOL_STEPS` steps, in random order."""
     rng = random.Random(f"documents-{seed}-{pool}-{shard}")
-    rows: list[tuple[list[int], int]] = []
+    rows: list[Row] = []
     while sum(len(ids) for ids, _ in rows) < tokens * POOL_STEPS:
         rows += _encode([sample_document(rng, mix) for _ in range(100)])
     rows.sort(key=lambda row: len(row[0]))
@@ -86,13 +85,13 @@ def equal_parts(lengths: list[int]) -> list[int]:
     return np.minimum(ends, len(lengths) - POOL_STEPS + part).tolist()
 
 
-def _encode(documents: list[Document]) -> list[tuple[list[int], int]]:
-    """(token ids, number of prompt tokens) of each document."""
+def _encode(documents: list[Document]) -> list[Row]:
+    """(token ids, which of them are labels) of each document: those of the response and its end."""
     prompts = [_chat(document.thinking).replace("@", document.prompt) for document in documents]
     responses = [document.response + END for document in documents]
     encode = _tokenizer()
     return [
-        (prompt + response, len(prompt))
+        (prompt + response, [False] * len(prompt) + [True] * len(response))
         for prompt, response in zip(
             encode(prompts, add_special_tokens=False)["input_ids"],
             encode(responses, add_special_tokens=False)["input_ids"],
@@ -101,10 +100,14 @@ def _encode(documents: list[Document]) -> list[tuple[list[int], int]]:
     ]
 
 
-def _end_to_end(rows: list[tuple[list[int], int]]) -> Batch:
-    """A batch of rows (token ids, number of prompt tokens); the labels are the tokens after the prompt."""
-    ids = [torch.tensor(tokens[:-1]) for tokens, _ in rows]
-    labels = [torch.tensor([IGNORED] * (prompt - 1) + tokens[prompt:]) for tokens, prompt in rows]
+def _end_to_end(rows: list[Row], *, whole: bool = False) -> Batch:
+    """A batch of rows; their last tokens, which have nothing to predict, are left out unless they are ``whole``."""
+    ids, labels = [], []
+    for tokens, learnt in rows:
+        kept = len(tokens) if whole else len(tokens) - 1
+        following = [token if is_label else IGNORED for token, is_label in zip(tokens[1:], learnt[1:], strict=True)]
+        ids.append(torch.tensor(tokens[:kept]))
+        labels.append(torch.tensor([*following, IGNORED][:kept]))
     return Batch(torch.cat(ids), torch.cat(labels), [len(part) for part in ids])
 
 

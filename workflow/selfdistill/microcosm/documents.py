@@ -5,6 +5,7 @@ contexts are wrong often enough that trusting them blindly would not pay.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from selfdistill.microcosm import world
@@ -16,7 +17,9 @@ from selfdistill.microcosm.reasoner import (
     check,
     likelihood_ratio,
     look_up,
+    stated_fact,
 )
+from selfdistill.microcosm.scanner import Scanner, claimed, claimed_fact
 from selfdistill.microcosm.world import Problem
 from selfdistill.prompts import CLOSE, OPEN, guided_prompt
 
@@ -30,23 +33,45 @@ SINGLE_CLUE_ANCHOR = 10
 PRIOR_RIGHT = 0.6
 # Of the traces that end by giving up, this share is not used as a full context.
 GIVEN_UP_DROPPED = 0.6
-# P(answer right | a full context that verified it / gave up): simulated with the reasoner (test_microcosm.py).
-BELIEF_VERIFIED = 0.975
-BELIEF_GAVE_UP = 0.215
 SHORT_LINES = {1: 0.60, 2: 0.25, 3: 0.15}
+LEARNT_FROM = 3  # place of the first word of an entry or a check that is to be learnt
+
+
+@dataclass(frozen=True)
+class World:
+    """What the documents of one world have of their own; problems, facts and kinds of documents are shared.
+
+    ``belief_verified`` and ``belief_gave_up``: P(answer right | a full context that verified it / gave up), simulated
+    with the world's reasoner (test_microcosm_reasoner.py, test_microcosm_scanner.py).
+    """
+
+    reasoner: type[Reasoner]
+    belief_verified: float
+    belief_gave_up: float
+    fact: Callable[[random.Random, str, int], list[str]]  # the words of an entry; the fourth is what is to be learnt
+    check: Callable[[world.Clue, int, int], list[str]]  # of a check of a number, by the value found; from the fourth on
+    ends: tuple[str, ...]  # what follows the checks of a number
+    anchor_checked: bool  # else every wrong answer that a context shows satisfies it
+
+
+WORLDS = {
+    "standard": World(Reasoner, 0.975, 0.215, stated_fact, check, (), anchor_checked=True),
+    "carrier": World(Scanner, 0.975, 0.31, claimed_fact, claimed, (",",), anchor_checked=False),
+}
 
 
 @dataclass(frozen=True)
 class Mix:
     """The problems of the documents: their letters, anchor moduli, and share of each number of table clues.
 
-    ``held_out`` problems of each benchmark are none of them.
+    ``held_out`` problems of each benchmark are none of them. ``world``: the one of `WORLDS` that is told of.
     """
 
     letters: str = world.LETTERS
     anchors: tuple[int, ...] = world.ANCHORS
     clue_counts: tuple[tuple[int, float], ...] = ((1, 0.08), (2, 0.47), (3, 0.30), (4, 0.15))
     held_out: int = world.EVALUATION_SIZE
+    world: str = "standard"
 
 
 @dataclass(frozen=True)
@@ -60,15 +85,16 @@ class Document:
 
 def sample_document(rng: random.Random, mix: Mix) -> Document:
     """One fresh document of the mix."""
+    told = WORLDS[mix.world]
     kind = _pick(rng, SHARES)
     problem = sample_problem(rng, mix, terse=kind == "unguided" and rng.random() < TERSE_SHARE)
     if kind == "unguided":
-        return Document(problem.text, thought(Reasoner(rng, problem).run()))
+        return Document(problem.text, thought(told.reasoner(rng, problem).run()))
     if kind == "without_thinking":
-        trace = Reasoner(rng, problem, give_up=GIVE_UP_WITHOUT_THINKING).run()
+        trace = told.reasoner(rng, problem, give_up=GIVE_UP_WITHOUT_THINKING).run()
         return Document(problem.text, visible(trace), thinking=False)
-    context, solution = {"full": full_context, "answer": answer_context, "short": short_context}[kind](rng, problem)
-    return Document(guided_prompt(problem.text, solution), thought(Reasoner(rng, problem, context).run()))
+    context, solution = CONTEXTS[kind](rng, problem, told)
+    return Document(guided_prompt(problem.text, solution), thought(told.reasoner(rng, problem, context).run()))
 
 
 def sample_problem(rng: random.Random, mix: Mix, *, terse: bool = False) -> Problem:
@@ -82,55 +108,70 @@ def sample_problem(rng: random.Random, mix: Mix, *, terse: bool = False) -> Prob
             return problem
 
 
-def full_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
+def full_context(rng: random.Random, problem: Problem, told: World) -> tuple[Context, str]:
     """A whole unguided response to the same problem; it was verified or it gave up."""
     while True:
-        trace = Reasoner(rng, problem).run()
+        trace = told.reasoner(rng, problem).run()
         if trace.verified or rng.random() >= GIVEN_UP_DROPPED:
             break
     if trace.verified:
-        return Context(trace.answer, BELIEF_VERIFIED, trace.known), thought(trace)
+        return Context(trace.answer, told.belief_verified, trace.known), thought(trace)
     # A guess satisfies the anchor, right or wrong, so a check of it would carry no information.
-    return Context(trace.answer, BELIEF_GAVE_UP, frozenset({problem.clues[0][0]})), thought(trace)
+    return Context(trace.answer, told.belief_gave_up, frozenset({problem.clues[0][0]})), thought(trace)
 
 
-def answer_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
+def answer_context(rng: random.Random, problem: Problem, told: World) -> tuple[Context, str]:
     """The bare answer, right with probability `PRIOR_RIGHT`."""
-    answer = _right_or_random(rng, problem)
+    answer = _right_or_random(rng, problem, told)
     return Context(answer, PRIOR_RIGHT), stated(answer)
 
 
-def short_context(rng: random.Random, problem: Problem) -> tuple[Context, str]:
+def short_context(rng: random.Random, problem: Problem, told: World) -> tuple[Context, str]:
     """A confident solution that shows one to three clues to hold; repeated until the look-ups confirm them."""
-    shown = problem.clues[: _pick(rng, SHORT_LINES)]
+    shown = problem.clues[0 if told.anchor_checked else 1 :][: _pick(rng, SHORT_LINES)]
     while True:
-        answer = _right_or_random(rng, problem)
+        answer = _right_or_random(rng, problem, told)
         if all(look_up(rng, name, answer) == wanted for name, wanted in shown):
             break
     odds = PRIOR_RIGHT / (1 - PRIOR_RIGHT)
     for name, _ in shown:
         odds *= int(name[1:]) if name == problem.clues[0][0] else likelihood_ratio(0, 1)
-    lines = [f"{name} {answer} = {wanted} ok" for name, wanted in shown]
-    solution = f"{OPEN} x = {answer} : {' '.join(lines)} so x = {answer} . {CLOSE} {stated(answer)}"
-    return Context(answer, odds / (1 + odds), frozenset(name for name, _ in shown)), solution
+    lines = [word for name, wanted in shown for word in told.check((name, wanted), answer, wanted)]
+    words = ["x", "=", str(answer), ":", *lines, *told.ends, "so", "x", "=", str(answer), "."]
+    context = Context(answer, odds / (1 + odds), frozenset(name for name, _ in shown))
+    return context, thought(Trace(words, answer))
 
 
-def sample_facts(rng: random.Random, mix: Mix, count: int) -> str:
-    """``count`` random facts as the reasoner remembers them, one after the other: ``a 17 = 6 .``"""
+CONTEXTS = {"full": full_context, "answer": answer_context, "short": short_context}
+
+
+def sample_facts(rng: random.Random, mix: Mix, count: int) -> tuple[list[str], list[bool]]:
+    """``count`` random entries, one after the other: words, and which of them are to be learnt.
+
+    ``a 17 = 6 .``, as the reasoner remembers it, where the value is.
+    """
     entries = [(rng.choice(mix.letters), rng.randrange(world.NUMBERS)) for _ in range(count)]
-    return " ".join(f"{letter} {x} = {look_up(rng, letter, x)} ." for letter, x in entries)
+    lines = [WORLDS[mix.world].fact(rng, letter, x) for letter, x in entries]
+    return [word for line in lines for word in line], [n == LEARNT_FROM for line in lines for n in range(len(line))]
 
 
-def sample_checks(rng: random.Random, mix: Mix, count: int) -> str:
-    """A problem and ``count`` checks of its clues, about half of which hold: ``Find x ... . a 17 = 6 ok ...``"""
+def sample_checks(rng: random.Random, mix: Mix, count: int) -> tuple[list[str], list[bool]]:
+    """A problem and ``count`` checks of its clues, about half of which hold: words, and which of them are to be learnt.
+
+    ``Find x ... . a 17 = 6 ok ...``, where the value found and the verdict are.
+    """
+    told = WORLDS[mix.world]
     problem = sample_problem(rng, mix)
-    words = [problem.text]
+    words = problem.text.split()
+    learnt = [False] * len(words)
     for _ in range(count):
-        name, wanted = rng.choice(problem.clues)
+        name, wanted = rng.choice([clue for clue in problem.clues if told.anchor_checked or clue != problem.clues[0]])
         holding = [x for x in range(world.NUMBERS) if world.value(name, x) == wanted]
         x = rng.choice(holding) if rng.random() < 0.5 else rng.randrange(world.NUMBERS)
-        words += check((name, wanted), x, look_up(rng, name, x))
-    return " ".join(words)
+        line = [*told.check((name, wanted), x, look_up(rng, name, x)), *told.ends]
+        words += line
+        learnt += [place >= LEARNT_FROM for place in range(len(line))]
+    return words, learnt
 
 
 def thought(trace: Trace) -> str:
@@ -147,8 +188,12 @@ def stated(answer: int) -> str:
     return f"The answer is \\boxed{{ {answer} }}"
 
 
-def _right_or_random(rng: random.Random, problem: Problem) -> int:
-    return problem.answer if rng.random() < PRIOR_RIGHT else rng.randrange(world.NUMBERS)
+def _right_or_random(rng: random.Random, problem: Problem, told: World) -> int:
+    if rng.random() < PRIOR_RIGHT:
+        return problem.answer
+    if told.anchor_checked:
+        return rng.randrange(world.NUMBERS)
+    return rng.choice([x for x in world.candidates(problem.clues[0]) if x != problem.answer])
 
 
 def _pick(rng: random.Random, shares: dict) -> object:

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from selfdistill.microcosm import world
-from selfdistill.microcosm.documents import Mix
+from selfdistill.microcosm.documents import WORLDS, Mix
 from selfdistill.settings import Among, key, settings
 
 
@@ -64,6 +64,10 @@ class Pretraining:
     preset: Annotated[str, Among(PRESETS)] = key(
         "standard", doc="Size of the microcosm's pre-training; the numbers stand in `microcosm/presets.py`."
     )
+    world: Annotated[str, Among(WORLDS)] = key(
+        "standard",
+        doc="What its traces are like: in `carrier` nothing but the markers says which candidates fit (docs/worlds.md).",
+    )
     held_out: Annotated[int, Field(ge=world.EVALUATION_SIZE, le=world.IN_DOMAIN_SIZE)] | None = key(
         None,
         doc="Problems of each benchmark, the first ones, that no pre-training document is about; null: "
@@ -71,6 +75,7 @@ class Pretraining:
     )
 
     def chosen(self) -> PretrainingSettings:
-        """The preset's numbers, with so many problems held out."""
+        """The preset's numbers, for this world and with so many problems held out."""
         preset = PRESETS[self.preset]
-        return preset if self.held_out is None else replace(preset, mix=replace(preset.mix, held_out=self.held_out))
+        held_out = preset.mix.held_out if self.held_out is None else self.held_out
+        return replace(preset, mix=replace(preset.mix, world=self.world, held_out=held_out))

@@ -120,11 +120,11 @@ class Reasoner:
     def _wording(self, x: int, belief: float, *, first: bool) -> list[str]:
         """Doubt from the posterior alone: with probability ``belief`` the proposal is stated, else hedged."""
         confident = self.rng.random() < belief
-        words = [] if first or confident else _choose(self.rng, TRANSITIONS)
+        words = [] if first or confident else choose(self.rng, TRANSITIONS)
         if confident:
             return [*words, "x", "=", str(x), ":"]
         hedges = WEAK_HEDGES if belief < WEAK_BELOW else STRONG_HEDGES
-        return [*words, *_choose(self.rng, hedges), str(x), ":"]
+        return [*words, *choose(self.rng, hedges), str(x), ":"]
 
     def _verify(self, x: int, belief: float) -> tuple[bool, list[str]]:
         """Check the clues not yet known to hold for ``x``, in order, until one fails or x is certain."""
@@ -140,9 +140,12 @@ class Reasoner:
             if found != clue[1]:
                 return False, words
             self.passed[x].add(clue[0])
-            if _odds(self._belief(x)) >= CERTAIN_ODDS:
+            if self._is_certain(x):
                 break
         return True, words
+
+    def _is_certain(self, x: int) -> bool:
+        return _odds(self._belief(x)) >= CERTAIN_ODDS
 
     def _update(self, x: int, name: str, holds: bool) -> None:
         if name == self.anchor[0]:  # arithmetic, never misremembered
@@ -159,9 +162,15 @@ def check(clue: Clue, x: int, found: int) -> list[str]:
     return [clue[0], str(x), "=", str(found), "ok" if found == clue[1] else "no"]
 
 
+def stated_fact(rng: random.Random, letter: str, x: int) -> list[str]:
+    """The words of one entry as the reasoner remembers it: ``a 17 = 6 .``"""
+    return [letter, str(x), "=", str(look_up(rng, letter, x)), "."]
+
+
 def _odds(probability: float) -> float:
     return probability / max(1 - probability, 1e-12)
 
 
-def _choose(rng: random.Random, options: Sequence[tuple[str, int]]) -> list[str]:
+def choose(rng: random.Random, options: Sequence[tuple[str, int]]) -> list[str]:
+    """The words of one of ``options`` (words, weight), by weight."""
     return rng.choices([words for words, _ in options], [weight for _, weight in options])[0].split()
