@@ -9,8 +9,9 @@ from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.markers.counting import MARKERS, count_markers
 from selfdistill.microcosm import edits, world
-from selfdistill.microcosm.documents import Mix, full_context, sample_problem, thought
+from selfdistill.microcosm.documents import WORLDS, Mix, full_context, sample_problem, thought
 from selfdistill.microcosm.reasoner import Reasoner
+from selfdistill.microcosm.scanner import Scanner
 from selfdistill.training.edited_sets import EDITED, FACTORIAL, KEPT, MATCHED, NAMES, edited_set, source_of
 from selfdistill.verification.measure import shows
 
@@ -38,7 +39,7 @@ def traces(count: int, *, guided: bool, seed: int = 0) -> list[tuple[str, str]]:
     rng, found = random.Random(seed), []
     while len(found) < count:
         problem = sample_problem(rng, Mix())
-        context = full_context(rng, problem)[0] if guided else None
+        context = full_context(rng, problem, WORLDS["standard"])[0] if guided else None
         trace = Reasoner(rng, problem, context).run()
         if trace.answer == problem.answer:
             found.append((problem.text, thought(trace)))
@@ -211,3 +212,17 @@ def test_names_and_schema(sets, tmp_path):
     assert source_of("no_search") == "unguided" and source_of("unguided_unfiltered") == "unguided_unfiltered"
     tables.write(edited_set(*sets, "no_search", seed=0), tmp_path / "set.parquet", "sft_examples")
     assert set(MARKERS) >= {"likely", "check"}
+
+
+def test_in_the_world_whose_markers_carry_only_they_can_be_taken_out(sets):
+    rng, found = random.Random(0), []
+    while len(found) < 40:
+        problem = sample_problem(rng, Mix())
+        found.append((problem.text, thought(Scanner(rng, problem).run())))
+    whole, other = examples(found), sets[1]
+    pd.testing.assert_frame_equal(edited_set(whole, other, KEPT, seed=0, kind="carrier"), whole, check_dtype=False)
+    bare = edited_set(whole, other, "no_markers", seed=0, kind="carrier")
+    assert bare["E_word"].sum() == sum(text.count("likely") for text in texts(whole)) < whole["E_word"].sum()
+    assert bare["response_tokens"].tolist() == [len(text.split()) + 1 for text in texts(bare)]
+    with pytest.raises(UserError, match="unknown edited set of the carrier world 'no_search'"):
+        edited_set(whole, other, "no_search", seed=0, kind="carrier")

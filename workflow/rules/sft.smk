@@ -79,10 +79,10 @@ rule build_edited_set:
         ENVIRONMENT
     params:
         code=code("build_edited_set"),
-        seed=FLAGS.seed(),
+        flags=FLAGS.edited_set(),
     shell:
         "python -m selfdistill build-edited-set --unguided {input.unguided} --guided {input.guided} "
-        "--name {wildcards.edited} {params.seed} --out {output} 2>&1 | tee {log}"
+        "--name {wildcards.edited} {params.flags} --out {output} 2>&1 | tee {log}"
 
 
 rule train_sft:

@@ -25,6 +25,7 @@ from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
 from selfdistill.settings import keys
 from selfdistill.study import Study
+from selfdistill.training.edited_sets import names_of
 from selfdistill.training.methods import OF_MICROCOSM, SDPO, section_of
 from selfdistill.training.settings import RELEASED, TRAINED, Run, check_mirrors, check_teacher, draw_part
 
@@ -307,6 +308,10 @@ def _runs(study: Study) -> Faults:
 def _edited(study: Study) -> Faults:
     """Edits read what the microcosm's reasoner writes."""
     if study.config.sft.edited:
+        there = names_of(study.config.pretraining.world)
+        for name in set(study.config.sft.edited).difference(there):
+            made = f"known: {', '.join(there)}"
+            yield f"sft.edited: '{name}' cannot be made in the world '{study.config.pretraining.world}'; {made}"
         for model in study.config.sft.models:
             if study.weights(model).source != "microcosm":
                 yield f"sft.edited: model '{model}' is no microcosm: only the microcosm's responses can be edited"
@@ -476,7 +481,7 @@ CHECKS = (
     Check(("study", "problem_sets"), _problems_there),
     Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
     Check(("models", "onpolicy"), _runs),
-    Check(("models", "sft"), _edited),
+    Check(("models", "pretraining", "sft"), _edited),
     Check(("models", "onpolicy"), _released),
     Check(("study", "models", "onpolicy"), _equal_steps),
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),

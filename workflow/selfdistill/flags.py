@@ -106,8 +106,8 @@ class Flags:
         of_trial = {} if self.study.config.trial is None else {"only_correct": False}
         return f"{words('sizes', sft, SetSizes)} {_joined(per_problem=sft.per_problem, **of_trial)}"
 
-    def seed(self) -> str:
-        return _joined(seed=self.study.config.seed)
+    def edited_set(self) -> str:
+        return _joined(world=self.study.config.pretraining.world, seed=self.study.config.seed)
 
     def sft_run(self, run: str) -> str:
         return words("run", self.study.sft_runs[run])

@@ -96,6 +96,7 @@ def build_edited_set(
     unguided: Annotated[Path, "The set D_ug."],
     guided: Annotated[Path, "The set D_sg."],
     name: Annotated[str, "The set to make."],
+    world: Annotated[str, "The world that its responses are of."] = "standard",
     seed: Seed,
     out: Out,
 ) -> None:
@@ -103,7 +104,7 @@ def build_edited_set(
     from selfdistill import tables
     from selfdistill.training.edited_sets import edited_set
 
-    made = edited_set(*(tables.read(path, "sft_examples") for path in (unguided, guided)), name, seed=seed)
+    made = edited_set(*(tables.read(path, "sft_examples") for path in (unguided, guided)), name, seed=seed, kind=world)
     tables.write(made, out, "sft_examples")
 
 

@@ -12,7 +12,7 @@ from itertools import combinations
 import pandas as pd
 
 from selfdistill.errors import UserError, one_of
-from selfdistill.microcosm import edits, world
+from selfdistill.microcosm import edits, scanner, world
 from selfdistill.microcosm.edits import Clues, Response
 from selfdistill.tables import COUNT_MODES
 from selfdistill.training.sft_sets import GUIDED, UNGUIDED
@@ -36,6 +36,9 @@ FACTORIAL: dict[str, tuple[str, ...]] = {
 ON_GUIDED = ("guided_verified", "guided_hedged", "guided_hedged_anywhere")
 EDITED = (*FACTORIAL, *ON_GUIDED)
 _SHORTER = (*(name for name, removed in FACTORIAL.items() if "search" in removed), *ON_GUIDED)
+STANDARD = "standard"  # the world whose responses are attempts
+# What can be made in the world whose markers carry (`selfdistill.microcosm.scanner`): D_ug, whole and without markers.
+OF_CARRIER: dict[str, Callable[[str], str]] = {KEPT: str, "no_markers": scanner.without_markers}
 NAMES = (*EDITED, *(f"{name}{MATCHED}" for name in _SHORTER))
 
 
@@ -46,28 +49,41 @@ def source_of(name: str) -> str:
     return GUIDED if name.removesuffix(MATCHED) in ON_GUIDED else UNGUIDED
 
 
-def edited_set(unguided: pd.DataFrame, guided: pd.DataFrame, name: str, *, seed: int) -> pd.DataFrame:
-    """The set called ``name``, of `NAMES`, made from D_ug and D_sg; all three in the `sft_examples` schema.
+def names_of(kind: str) -> tuple[str, ...]:
+    """The sets that can be made in a world, a key of `documents.WORLDS`."""
+    return NAMES if kind == STANDARD else tuple(OF_CARRIER)
 
-    ``seed``: of the wordings drawn. `UserError` for another name, and where no response of D_ug, or of what is edited,
-    is written as the microcosm's reasoner writes.
+
+def edited_set(
+    unguided: pd.DataFrame, guided: pd.DataFrame, name: str, *, seed: int, kind: str = STANDARD
+) -> pd.DataFrame:
+    """The set called ``name``, made from D_ug and D_sg; all three in the `sft_examples` schema.
+
+    ``seed``: of the wordings drawn; ``kind``: the world. `UserError` for a name that is none of `names_of` it, and
+    where no response of D_ug, or of what is edited, is written as the microcosm's reasoner writes.
     """
-    one_of("edited set", name, NAMES)
-    own = _taken_apart(unguided, UNGUIDED)
+    one_of(f"edited set of the {kind} world", name, names_of(kind))
+    if kind != STANDARD:
+        return _written(unguided, range(len(unguided)), [OF_CARRIER[name](text) for text in _texts(unguided)])
     if name.endswith(MATCHED):
-        tokens = int(_written(unguided, own, _edit(KEPT))["response_tokens"].sum())
-        return _repeated(edited_set(unguided, guided, name.removesuffix(MATCHED), seed=seed), tokens)
+        tokens = edited_set(unguided, guided, KEPT, seed=seed)["response_tokens"].sum()
+        return _repeated(edited_set(unguided, guided, name.removesuffix(MATCHED), seed=seed), int(tokens))
+    own = _taken_apart(unguided, UNGUIDED)
     if source_of(name) == UNGUIDED:
-        return _written(unguided, own, _edit(name))
+        return _edited(unguided, own, _edit(name))
     edit = _edit(name, edits.Wordings(own.values()), random.Random(f"{seed}:{name}"))
-    return _written(guided, _taken_apart(guided, GUIDED), edit)
+    return _edited(guided, _taken_apart(guided, GUIDED), edit)
+
+
+def _texts(examples: pd.DataFrame) -> list[str]:
+    return [turns[0]["content"] for turns in examples["completion"]]
 
 
 def _taken_apart(examples: pd.DataFrame, name: str) -> dict[int, tuple[Response, Clues]]:
     """By row of ``examples``, its response and its problem's clues."""
     found = {}
-    for row, (prompt, completion) in enumerate(zip(examples["prompt"], examples["completion"], strict=True)):
-        clues, response = world.parsed(prompt[0]["content"]), edits.parsed(completion[0]["content"])
+    for row, (prompt, text) in enumerate(zip(examples["prompt"], _texts(examples), strict=True)):
+        clues, response = world.parsed(prompt[0]["content"]), edits.parsed(text)
         if clues is not None and response is not None:
             found[row] = response, clues
     if not found:
@@ -92,21 +108,23 @@ def _without(removed: Sequence[str], response: Response, clues: Clues) -> Respon
     return response
 
 
-def _written(examples: pd.DataFrame, responses: Mapping[int, tuple[Response, Clues]], edit: Edit) -> pd.DataFrame:
-    """The rows of ``examples`` that could be taken apart, edited, with new counts of tokens and markers."""
+def _edited(examples: pd.DataFrame, responses: Mapping[int, tuple[Response, Clues]], edit: Edit) -> pd.DataFrame:
+    """The rows of ``examples`` that could be taken apart, edited."""
+    return _written(examples, list(responses), [edit(response, clues).text for response, clues in responses.values()])
+
+
+def _written(examples: pd.DataFrame, rows: Sequence[int], texts: Sequence[str]) -> pd.DataFrame:
+    """These rows of ``examples`` with ``texts`` as their responses, and new counts of tokens and markers."""
     from selfdistill.markers.counting import count_table
     from selfdistill.microcosm.tokenizer import build_tokenizer
 
-    before = [response.text for response, _ in responses.values()]
-    after = [edit(response, clues).text for response, clues in responses.values()]
-    tokenizer = build_tokenizer()
-    lengths = [len(ids) for ids in tokenizer([*before, *after])["input_ids"]]
-    change = [new - old for old, new in zip(lengths[: len(before)], lengths[len(before) :], strict=True)]
-    edited = examples.iloc[list(responses)].reset_index(drop=True)
-    edited["completion"] = [[{"role": "assistant", "content": text}] for text in after]
+    edited = examples.iloc[list(rows)].reset_index(drop=True)
+    lengths = [len(ids) for ids in build_tokenizer()([*_texts(edited), *texts])["input_ids"]]
+    change = [new - old for old, new in zip(lengths[: len(rows)], lengths[len(rows) :], strict=True)]
+    edited["completion"] = [[{"role": "assistant", "content": text}] for text in texts]
     edited["response_tokens"] = (edited["response_tokens"] + change).astype("int32")
     for mode in COUNT_MODES:
-        edited[f"E_{mode}"] = count_table(after, mode).sum(axis=1).to_numpy(dtype="int32")
+        edited[f"E_{mode}"] = count_table(texts, mode).sum(axis=1).to_numpy(dtype="int32")
     return edited
 
 
