@@ -12,6 +12,7 @@ from selfdistill.microcosm.presets import PRESETS, Pretraining
 from selfdistill.microcosm.reasoner import Context, Reasoner, likelihood_ratio, look_up
 
 MIX = documents.Mix()
+TOLD = documents.WORLDS["standard"]
 PROBLEM = world.problem_split("in_domain")[0]
 
 
@@ -70,14 +71,14 @@ def test_beliefs_about_full_contexts_are_calibrated():
         problem = documents.sample_problem(rng, MIX)
         trace = Reasoner(rng, problem).run()
         right[trace.verified].append(trace.answer == problem.answer)
-    assert sum(right[True]) / len(right[True]) == pytest.approx(documents.BELIEF_VERIFIED, abs=0.006)
-    assert sum(right[False]) / len(right[False]) == pytest.approx(documents.BELIEF_GAVE_UP, abs=0.02)
+    assert sum(right[True]) / len(right[True]) == pytest.approx(TOLD.belief_verified, abs=0.006)
+    assert sum(right[False]) / len(right[False]) == pytest.approx(TOLD.belief_gave_up, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", [documents.answer_context, documents.short_context])
 def test_beliefs_about_other_contexts_are_calibrated(kind):
     rng = random.Random(3)
-    contexts = [(p, kind(rng, p)[0]) for p in (documents.sample_problem(rng, MIX) for _ in range(6000))]
+    contexts = [(p, kind(rng, p, TOLD)[0]) for p in (documents.sample_problem(rng, MIX) for _ in range(6000))]
     for low, high in ((0.5, 0.7), (0.7, 0.88), (0.88, 0.95), (0.95, 1.0)):
         group = [
             (context.belief, context.answer == p.answer) for p, context in contexts if low < context.belief <= high

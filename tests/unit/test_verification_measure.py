@@ -6,13 +6,13 @@ from collections import Counter
 import pytest
 from selfdistill.grading.grader import extract_answer
 from selfdistill.microcosm import documents, world
-from selfdistill.microcosm.reasoner import GIVE_UP_WITHOUT_THINKING, Context, Reasoner, Trace
+from selfdistill.microcosm.reasoner import GIVE_UP_WITHOUT_THINKING, Context, Trace
 from selfdistill.microcosm.world import Problem
 from selfdistill.verification.measure import measure
 
 PROBLEM = Problem((("m12", 0), ("i", 1), ("d", 3)), 36, "easy/k2")
 HOLDS = "maybe 36 : check i 36 = 1 ok d 36 = 3 ok so x = 36 ."
-CONTEXTS = (documents.full_context, documents.answer_context, documents.short_context)
+CONTEXTS = tuple(documents.CONTEXTS.values())
 
 
 def one(words: str, box: str | None = " 36 ", problem: str = PROBLEM.text) -> tuple[bool, bool]:
@@ -28,15 +28,16 @@ def newly_known(trace: Trace, context: Context | None) -> frozenset[str]:
     return trace.known - of_context
 
 
-def test_the_reasoners_own_traces_are_accepted_and_verified_as_it_holds_them():
+@pytest.mark.parametrize("told", documents.WORLDS.values(), ids=documents.WORLDS)
+def test_the_reasoners_own_traces_are_accepted_and_verified_as_it_holds_them(told: documents.World):
     rng = random.Random(0)
     problems, responses, wanted, kinds = [], [], [], Counter()
     for number in range(1500):
         problem = documents.sample_problem(rng, documents.Mix(), terse=number % 10 == 0)
-        context = None if number % 2 else CONTEXTS[number // 2 % 3](rng, problem)[0]
+        context = None if number % 2 else CONTEXTS[number // 2 % 3](rng, problem, told)[0]
         without_thinking = context is None and number % 3 == 0
         give_up = {"give_up": GIVE_UP_WITHOUT_THINKING} if without_thinking else {}
-        trace = Reasoner(rng, problem, context, **give_up).run()
+        trace = told.reasoner(rng, problem, context, **give_up).run()
         problems.append(problem.text)
         responses.append((documents.visible if without_thinking else documents.thought)(trace))
         table = {name for name, _ in problem.clues[1:]}
@@ -104,6 +105,22 @@ def test_an_ok_of_another_value_than_the_clues_does_not_count():
 def test_a_later_no_undoes_an_ok_and_a_later_ok_a_no():
     assert one("maybe 36 : i 36 = 1 ok d 36 = 3 ok x = 36 : d 36 = 5 no so x = 36 .") == (True, False)
     assert one("maybe 36 : d 36 = 5 no x = 36 : i 36 = 1 ok d 36 = 3 ok so x = 36 .") == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("scan", "verified"),
+    [
+        ("i 36 1 maybe d 36 3 seems ,", True),
+        ("i 36 1 maybe d 36 3 ,", False),  # the last claim did not hold
+        ("i 36 1 d 36 3 maybe ,", False),
+        ("i 36 1 maybe d 36 4 might ,", False),  # not what the clue says
+        ("i 36 1 maybe d 36 3 maybe , wait , i 36 1 maybe d 36 3 ,", False),  # undone by the second scan
+        ("i 36 1 maybe d 36 3 , wait , i 36 1 maybe d 36 3 perhaps ,", True),
+        ("i 36 1 d 36 3 ,", False),  # without markers nothing is shown
+    ],
+)
+def test_in_the_carrier_world_the_hedges_of_the_accepted_number_show_it_to_hold(scan: str, verified: bool):
+    assert one(f"i 24 1 d 24 3 , {scan} i 48 1 maybe d 48 3 , so x = 36 .") == (True, verified)
 
 
 def test_a_guess_is_not_accepted_whatever_was_shown_or_concluded_before():

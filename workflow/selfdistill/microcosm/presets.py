@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from selfdistill.microcosm import world
 from selfdistill.microcosm.documents import WORLDS, Mix
+from selfdistill.microcosm.world import EVALUATION_SIZE, IN_DOMAIN_SIZE, NARROW_ANCHORS, NARROW_GROUP
 from selfdistill.settings import Among, key, settings
 
 
@@ -34,7 +34,7 @@ class PretrainingSettings:
     checkpoint_seconds: float = 5.0
 
 
-_NARROW = Mix(letters=world.NARROW_GROUP, anchors=world.NARROW_ANCHORS, clue_counts=((1, 0.1), (2, 0.9)))
+_NARROW = Mix(letters=NARROW_GROUP, anchors=NARROW_ANCHORS, clue_counts=((1, 0.1), (2, 0.9)))
 
 
 PRESETS = {
@@ -66,12 +66,12 @@ class Pretraining:
     )
     world: Annotated[str, Among(WORLDS)] = key(
         "standard",
-        doc="What its traces are like: in `carrier` nothing but the markers says which candidates fit (docs/worlds.md).",
+        doc="What its traces are like: in `carrier`, markers alone say which candidates fit (docs/worlds.md).",
     )
-    held_out: Annotated[int, Field(ge=world.EVALUATION_SIZE, le=world.IN_DOMAIN_SIZE)] | None = key(
+    held_out: Annotated[int, Field(ge=EVALUATION_SIZE, le=IN_DOMAIN_SIZE)] | None = key(
         None,
         doc="Problems of each benchmark, the first ones, that no pre-training document is about; null: "
-        f"{world.EVALUATION_SIZE}.",
+        f"{EVALUATION_SIZE}.",
     )
 
     def chosen(self) -> PretrainingSettings:

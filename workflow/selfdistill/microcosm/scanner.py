@@ -14,8 +14,8 @@ from selfdistill.microcosm import world
 from selfdistill.microcosm.reasoner import Context, Reasoner, Trace, choose, look_up
 from selfdistill.microcosm.world import Clue, Problem
 
-# Chance to stop after a scan that nothing survived, and the most scans; chosen by simulating this reasoner alone, before
-# any model of this world was trained (docs/worlds.md).
+# Chance to stop after a scan that nothing survived, and the most scans: by simulation of this reasoner alone
+# (docs/worlds.md).
 GIVE_UP = 0.25
 MOST_SCANS = 2
 # A context is believed at first sight, and only its answer is checked, from this probability on.

@@ -7,12 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from selfdistill.microcosm import world
+from selfdistill.microcosm.scanner import HEDGES
 from selfdistill.verification.lexicon import verifies
 
 # How a microcosm's response concludes: it accepts a number, or guesses one.
 _CONCLUSION = re.compile(r"\b(so x =|likely) (\d\d?) \.")
 _ACCEPTS = "so x ="
-_CHECK = re.compile(r"\b([a-z]) (\d\d?) = (\d) (ok|no)\b")
+# A check of a clue: ``a 17 = 6 ok``; in the carrier world a claim, which holds where a hedge follows: ``a 17 6 maybe``.
+_CHECK = re.compile(rf"\b([a-z]) (\d\d?) (?:= (\d) (ok|no)\b|(\d)\b( (?:{'|'.join(word for word, _ in HEDGES)})\b)?)")
 Flags = npt.NDArray[np.bool_]
 
 
@@ -20,8 +22,9 @@ def measure(problems: Sequence[str], responses: Iterable[str], answers: Sequence
     """Accepted and verified, by response [responses], of the text of its problem, its own and its extracted answer.
 
     In the microcosm an answer is accepted where the response concludes with it instead of guessing, and verified where
-    the number satisfies the anchor clue and the last check of every table clue shows it to hold. Elsewhere every
-    answer is accepted, and verified where the response says that it verifies (`lexicon`): approximate.
+    the number satisfies the anchor clue and the last check of every table clue shows it to hold; in the carrier world
+    it is a hedge that shows it. Elsewhere every answer is accepted, and verified where the response says that it
+    verifies (`lexicon`): approximate.
     """
     responses = list(responses)
     clues = {problem: world.parsed(problem) for problem in dict.fromkeys(problems)}
@@ -49,7 +52,10 @@ def shows(clues: tuple[world.Clue, ...], response: str, accepted: int) -> bool:
 
     The anchor is arithmetic and need not be checked.
     """
-    number = str(accepted)
-    last = {name: (int(value), verdict) for name, x, value, verdict in _CHECK.findall(response) if x == number}
+    last = {
+        name: (int(value or claimed), bool(hedge) or verdict == "ok")
+        for name, x, value, verdict, claimed, hedge in _CHECK.findall(response)
+        if x == str(accepted)
+    }
     (anchor, rest), *table = clues
-    return world.value(anchor, accepted) == rest and all(last.get(name) == (value, "ok") for name, value in table)
+    return world.value(anchor, accepted) == rest and all(last.get(name) == (value, True) for name, value in table)
