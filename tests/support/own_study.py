@@ -11,9 +11,9 @@ from selfdistill import tables
 # Laid over what `selfdistill new-study` writes.
 SMALLEST = """
 sampling:
-  collect: {{temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: {tokens}}}
-  train: {{max_tokens: {tokens}}}
-  evaluate: {{temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: {tokens}}}
+  collect: &all {{temperature: {temperature}, top_p: 1.0, top_k: 0, max_tokens: {tokens}}}
+  train: *all
+  evaluate: *all
 models: {{mine: {{instruction: {instruction}}}}}
 selection: {{rollouts: 4, low: 0.25, high: 1.0, target: 2, batch: 4}}
 guidance: {{samples: 2}}
@@ -24,7 +24,14 @@ onpolicy: {{steps: 2, checkpoint_steps: [1, 2], batch_size: 2, rollouts: 2, eval
 
 
 def whole_study(
-    folder: Path, model: Path, problems: dict[str, str], benchmark: dict[str, str], *, instruction: str, tokens: int
+    folder: Path,
+    model: Path,
+    problems: dict[str, str],
+    benchmark: dict[str, str],
+    *,
+    instruction: str,
+    tokens: int,
+    temperature: float = 1.0,
 ) -> Path:
     """Run a study of the saved ``model`` to its end and its report; the folder of its results.
 
@@ -37,7 +44,7 @@ def whole_study(
         (project.folder / f"{name}.jsonl").write_text("\n".join(rows))
     written = ("--model", "mine", "--problems", "train.jsonl", "--benchmarks", "test.jsonl", "--out", "mine.yaml")
     run(project, "selfdistill", "new-study", *written)
-    overlay = SMALLEST.format(tokens=tokens, instruction=json.dumps(instruction))
+    overlay = SMALLEST.format(tokens=tokens, temperature=temperature, instruction=json.dumps(instruction))
     (project.folder / "smallest.yaml").write_text(overlay)
     study = ("--cores", "2", "--configfile", "mine.yaml", "smallest.yaml")
     run(project, "snakemake", *study)

@@ -1,6 +1,7 @@
 """A trial of any shipped study runs each kind of its jobs once, and small; what it measured enters the study's plan."""
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -98,6 +99,34 @@ def test_what_waits_for_right_responses_takes_wrong_ones(both):
     assert (trial.config.selection.low, trial.config.selection.high) == (0, 1)
 
 
+COMMENTED = r"^  # (?=seen_\d|subsets: |copies: |qwen3_8b_chemistry:|  \{source: model, of: qwen3_8b,|   system: )"
+
+
+def test_what_the_paper_s_study_shows_in_comments_is_a_study_and_has_its_trial(monkeypatch):
+    """The authors' subsets, draws with repetition, and Chemistry with its system turn."""
+    monkeypatch.chdir(ROOT)
+    text, found = re.subn(COMMENTED, "  ", (ROOT / "config/paper.yaml").read_text(), flags=re.MULTILINE)
+    overlay = yaml.safe_load(text)
+    assert found == 10
+    for row in overlay["onpolicy"]["runs"]:
+        if row.get("problem_set") == "narrow":
+            row |= {"model": "qwen3_8b_chemistry", "copies": 1}
+        if "problems" in row:
+            row["problems"] = [1, 8, 64, 128, 511]
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(values, overlay)
+    claims = read_claims(ROOT / "config" / "claims.yaml")
+    paper, trial = Study(parse(values)), Study(parse(values | {"trial": {}}))
+    for made in (paper, trial):
+        assert checks.faults_of(made, keys(Config), claims, own_environments=False) == []
+        models = {run.model for run in made.runs.values() if run.problem_set == "narrow"}
+        assert models == {"qwen3_8b_chemistry"}
+    parts = {run.problems: paper.read_from(run) for run in paper.runs.values() if run.problem_set == "train"}
+    assert parts == {size: f"seen_{size}" for size in (1, 8, 64, 128, 511)} | {None: "train"}
+    copies = {(run.problem_set, run.problems is None): run.copies for run in paper.runs.values()}
+    assert copies == {("train", True): 103, ("train", False): 1, ("narrow", True): 1}
+
+
 def test_a_trial_of_a_faulty_study_tells_the_study_s_faults():
     with pytest.raises(UserError, match="unknown 'trian'"):
         parse(configured("trial") | {"selection": configured()["selection"] | {"problem_set": "trian"}})
@@ -149,8 +178,15 @@ def test_starts_that_a_trial_measured_replace_the_assumed_ones(paper, monkeypatc
 # --- what is proved ---------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_no_number_is_not_passed_over(tmp_path):
-    rows = {"model": "m", "run": "grpo-a", "step": [1, 2], "metric": "loss", "value": [0.1, float("nan")]}
+@pytest.mark.parametrize(
+    ("last", "skipped", "told"),
+    [(float("nan"), 1.0, "the loss of a step is no number"), (0.1, 1.0, "not finite, and so skipped: 1")],
+)
+def test_a_loss_that_is_no_number_and_a_skipped_update_are_not_passed_over(tmp_path, last, skipped, told):
+    rows = {
+        "model": "m", "run": "grpo-a", "step": [1, 2, 2], "metric": ["loss", "loss", "skipped_updates"],
+        "value": [0.1, last, skipped],
+    }  # fmt: skip
     tables.write(pd.DataFrame(rows), tmp_path / "training/m/grpo-a.parquet", "training_steps")
-    with pytest.raises(UserError, match=r"grpo-a\.parquet: the loss of a step is no number"):
+    with pytest.raises(UserError, match=rf"grpo-a\.parquet: .*{told}"):
         list(proved._training(tmp_path, {"train_onpolicy": "NO"}))

@@ -15,7 +15,7 @@ from selfdistill.records.provenance import sidecar_path
 from selfdistill.training.methods import METHODS
 
 READ = ["model", "response_tokens", "finish_reason", "answer", "correct"]
-LOSS = "loss"
+LOSS, SKIPPED = "loss", "skipped_updates"
 # How accelerate calls it, and what it means.
 SHARDING = {
     "NO": "each with the whole model",
@@ -28,7 +28,7 @@ def proved(results: Path, logs: Path, *, study: str, engine: str, sharding: Mapp
     """The page of a trial (Markdown): what worked, what stays open, and how long jobs took.
 
     ``study``: the name of the trial; ``sharding``: by training rule, accelerate's ``distributed_type``.
-    `UserError` for a loss that is no number.
+    `UserError` for a loss that is no number, or a skipped update.
     """
     responses = _responses(results)
     rows = [_engine(responses, engine), _grader(responses), *_training(results, sharding), _checkpoints(results)]
@@ -83,6 +83,9 @@ def _check_losses(file: Path) -> None:
     losses = steps.loc[steps["metric"] == LOSS, "value"]
     if losses.empty or not np.isfinite(losses).all():
         raise UserError(f"{file}: the loss of a step is no number")
+    skipped = int(steps.loc[steps["metric"] == SKIPPED, "value"].sum())
+    if skipped:
+        raise UserError(f"{file}: updates with a gradient that is not finite, and so skipped: {skipped}")
 
 
 def _processes(files: list[Path]) -> str:
