@@ -9,7 +9,7 @@ from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.markers.counting import MARKERS, count_markers
 from selfdistill.microcosm import edits, world
-from selfdistill.microcosm.documents import Mix, full_context, sample_problem, thought
+from selfdistill.microcosm.documents import WORLDS, Mix, full_context, sample_problem, thought
 from selfdistill.microcosm.reasoner import Reasoner
 from selfdistill.training.edited_sets import EDITED, FACTORIAL, KEPT, MATCHED, NAMES, edited_set, source_of
 from selfdistill.verification.measure import shows
@@ -38,7 +38,7 @@ def traces(count: int, *, guided: bool, seed: int = 0) -> list[tuple[str, str]]:
     rng, found = random.Random(seed), []
     while len(found) < count:
         problem = sample_problem(rng, Mix())
-        context = full_context(rng, problem)[0] if guided else None
+        context = full_context(rng, problem, WORLDS["standard"])[0] if guided else None
         trace = Reasoner(rng, problem, context).run()
         if trace.answer == problem.answer:
             found.append((problem.text, thought(trace)))
