@@ -177,6 +177,21 @@ def test_stop_signals_reach_the_job(warm, number):
     assert (process.returncode, output) == (75, f"saved at {number.value}\n")
 
 
+def test_a_signal_that_comes_while_a_job_begins_reaches_it(package):
+    """The command is slow to pass signals on: until it can, they wait."""
+    client = package / "selfdistill" / "warm" / "client.py"
+    begins = '    """To a job, by a descriptor of its process."""\n'
+    assert client.read_text().count(begins) == 1
+    client.write_text(client.read_text().replace(begins, f"{begins}    __import__('time').sleep(1)\n"))
+    with start.warm_processes(package / "warm"):
+        process = begin("save")
+        assert began(process)["served"]
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate()
+    assert (process.returncode, output) == (75, f"saved at {signal.SIGTERM.value}\n")
+
+
 def test_a_job_that_a_signal_ends_ends_its_command_by_it(warm):
     process = begin("wait")
     told = began(process)

@@ -5,8 +5,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from selfdistill.warm import messages
@@ -44,13 +44,27 @@ def served(module: str, arguments: Sequence[str]) -> int | None:
         "environment": dict(os.environ),
     }
     with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            _connect(connection, folder, kind)
-            messages.send(connection, request, (0, 1, 2))
-            answer, processes = messages.receive(connection)
-        except (OSError, EOFError):  # none is there, or it could not import
-            return None
-        return None if "refused" in answer else _follow(connection, *processes)
+        with _signals_waiting():
+            try:
+                _connect(connection, folder, kind)
+                messages.send(connection, request, (0, 1, 2))
+                answer, processes = messages.receive(connection)
+            except (OSError, EOFError):  # none is there, or it could not import
+                return None
+            if "refused" in answer:
+                return None
+            _pass_signals_on(*processes)
+        return _follow(connection, *processes)
+
+
+@contextmanager
+def _signals_waiting() -> Iterator[None]:
+    """Inside, signals wait: one that comes while a job begins is the job's, not its command's alone."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _connect(connection: socket.socket, folder: str, kind: str) -> None:
@@ -67,8 +81,8 @@ def _connect(connection: socket.socket, folder: str, kind: str) -> None:
         raise PermissionError(folder)
 
 
-def _follow(connection: socket.socket, job: int) -> int:
-    """Exit status of a job, by a descriptor of its process, to which signals are passed on."""
+def _pass_signals_on(job: int) -> None:
+    """To a job, by a descriptor of its process."""
 
     def forward(number: int, frame: FrameType | None) -> None:
         with suppress(ProcessLookupError):  # it has just ended
@@ -78,6 +92,10 @@ def _follow(connection: socket.socket, job: int) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, forward)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _follow(connection: socket.socket, job: int) -> int:
+    """Exit status of a job, by a descriptor of its process."""
     try:
         ended, _ = messages.receive(connection)
     except (OSError, EOFError):
