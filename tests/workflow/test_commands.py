@@ -30,7 +30,7 @@ RUN = {
     "selfdistill plan --configfile config/paper.yaml --profile profiles/slurm --price 2.50": "GPU-hours",
     "selfdistill explain": "jobs? (is|are) run|Nothing",
     'selfdistill explain --target "Figure 3"': "jobs? (is|are) run|Nothing",
-    "selfdistill fingerprint": "arithmetic",
+    "selfdistill fingerprint": "equal bytes|last digits|This machine",
     "selfdistill draw fig_3 --from results/reference/microcosm --out fig_3.png": "",
     "selfdistill load-problems --problem-set.source microcosm --problem-set.split hard --problem-set.size 30 "
     "--out hard.parquet": "30",
@@ -43,9 +43,10 @@ RUN = {
     "snakemake --configfile mine.yaml --dry-run": "Nothing to be done|record_config",
     "snakemake --configfile config/smoke.yaml": "Nothing to be done|record_config",
     "snakemake --configfile config/thorough.yaml": "pretrain_model +16",
+    "snakemake --configfile config/beyond.yaml": "train_onpolicy",
     "snakemake --configfile config/smoke.yaml --forcerun make_table_1 --until make_table_1": "make_table_1 +1",
-    "snakemake --profile profiles/paper --profile profiles/slurm --dry-run": "total +210",
-    "snakemake --profile profiles/paper --profile profiles/slurm --configfile config/trial.yaml": "total +81",
+    "snakemake --profile profiles/paper --profile profiles/slurm --dry-run": "total ",
+    "snakemake --profile profiles/paper --profile profiles/slurm --configfile config/trial.yaml": "total ",
     "snakemake --profile profiles/paper --cores 1 --keep-going --until load_problems": "load_problems",
 }
 # Why the others are not run by this test. Those of make: `.ci/run` runs lint and test, which run the others' parts.
@@ -57,6 +58,50 @@ ELSEWHERE = {
     r"(tensorboard|inspect view) .*": "a server; tests/workflow/test_other_programs.py reads what it shows",
     r"selfdistill new-study .*": "a model of the reader's; tests/workflow/test_own_study.py runs it",
 }
+
+
+# What pages say of a plan, by its flags: jobs, or the row of all its jobs.
+PLANNED = [
+    ("docs/compute.md", "--cores 2", r"^Study .*", "{}"),
+    ("docs/compute.md", "--cores 2", r"^total .*", "{}"),
+    ("docs/compute.md", "--configfile config/paper.yaml --profile profiles/slurm --price 2.50", r"^total .*", "{}"),
+    (
+        "docs/slurm.md",
+        "--profile profiles/paper profiles/slurm --configfile config/trial.yaml",
+        r"\d+ jobs(?=, 0 done)",
+        "{}, nearly",
+    ),
+    *(
+        ("docs/one_gpu.md", f"--profile profiles/one_gpu{given}", r"[\d.]+ \[[\d.-]+\](?= .* assumed)", "| {}")
+        for given in (
+            "",
+            *(f" --configfile config/{name}.yaml" for name in ("evening", "weekend", "one_gpu_qwen3", "trial")),
+        )
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def unrun(tmp_path_factory) -> Project:
+    """A checkout without results, by which plans would be corrected."""
+    return Project.copy_to(tmp_path_factory.mktemp("unrun") / "project")
+
+
+@pytest.mark.parametrize(("page", "flags", "pattern", "said"), PLANNED)
+def test_what_a_page_says_of_a_plan_is_what_it_says(unrun: Project, page: str, flags: str, pattern: str, said: str):
+    status, output = unrun.run("selfdistill", "plan", *flags.split())
+    assert status == 0, output
+    total = re.search(r"^total .*", output, re.MULTILINE)[0]
+    found = re.search(pattern, output if pattern.startswith("^") else f"{output.splitlines()[0]} {total}", re.MULTILINE)
+    assert said.format(found[0]) in (ROOT / page).read_text(encoding="utf-8"), found[0]
+
+
+def test_the_first_page_says_how_many_jobs_the_papers_study_has(unrun: Project):
+    flags = ["--profile", "profiles/paper", "--profile", "profiles/slurm", "--dry-run", "--quiet", "rules"]
+    status, output = unrun.run("snakemake", *flags)
+    assert status == 0, output
+    jobs = re.search(r"^total +(\d+)$", output, re.MULTILINE)[1]
+    assert f"# {jobs} jobs" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

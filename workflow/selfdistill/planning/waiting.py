@@ -28,6 +28,7 @@ NAMES = {
     "config": "Recorded configuration",
     "claims": "Claims ledger",
     "reading_room": "Reading room",
+    "first_words": "First look at a base model's responses",
     "base": "Losses of pre-training",
     "trial": "What the trial has proved",
 }
