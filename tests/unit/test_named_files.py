@@ -22,7 +22,8 @@ FOLDER = re.compile(r"`([\w/]+)/`")
 DOTTED = re.compile(r"`(\w+(?:\.[\w*]+)+)`")
 MADE_BY_A_RUN = ("benchmarks/results/", "results/", "work/", "logs/")
 AUTHORS = {  # files of the authors' code, and their folder
-    "check_epistemic_tokens.py", "eval.py", "eval/utils/grader.py", "eval_dapo_dataset.py", "eval_with_hint.py",
+    "change_math_prompts.py", "check_epistemic_tokens.py", "eval.py", "eval/utils/grader.py", "eval_dapo_dataset.py",
+    "eval_with_hint.py", "eval_with_hint_remove_think_tag.py",
     "make_report.py", "make_sft_dataset.py", "math.py", "ray_trainer.py", "reward_score/feedback/__init__.py", "utils",
     "utils/utils.py", "verl/utils/reward_score/feedback/math.py",
 }  # fmt: skip
@@ -78,8 +79,8 @@ def test_where_the_deviations_are_made_is_a_key_or_a_definition():
 
 
 def is_key(name: str, keys: set[str]) -> bool:
-    """Whether the table of keys has ``name``, an entry's own name standing for the table's ``*``."""
-    return any(fnmatchcase(name, key) for key in keys)
+    """Whether the table of keys has ``name``, or its entries; an entry's own name stands for the table's ``*``."""
+    return any(fnmatchcase(each, key) for key in keys for each in (name, f"{name}.entry"))
 
 
 def is_defined(name: str) -> bool:
