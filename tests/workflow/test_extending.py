@@ -19,6 +19,7 @@ def test_a_claim_is_tested_on_the_responses_that_exist(project):
     ledger = tables.read(project.folder / "results/smoke/claims/ledger.parquet", "ledger")
     mine = ledger[ledger["id"] == "my-grpo-writes-more-than-sdpo"]
     assert len(mine) and mine["value"].notna().all() and mine["verdict"].notna().all()
+    assert mine["ours"].all()  # the paper's own statements are corrected as before
     assert "my-grpo-writes-more-than-sdpo" in (project.folder / "results/smoke/claims/ledger.html").read_text()
 
 
