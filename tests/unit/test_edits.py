@@ -11,7 +11,17 @@ from selfdistill.markers.counting import MARKERS, count_markers
 from selfdistill.microcosm import edits, world
 from selfdistill.microcosm.documents import WORLDS, Mix, full_context, sample_problem, thought
 from selfdistill.microcosm.reasoner import Reasoner
-from selfdistill.training.edited_sets import EDITED, FACTORIAL, KEPT, MATCHED, NAMES, edited_set, source_of
+from selfdistill.microcosm.scanner import without_markers
+from selfdistill.training.edited_sets import (
+    EDITED,
+    FACTORIAL,
+    KEPT,
+    MATCHED,
+    NAMES,
+    OF_WORLD,
+    edited_set,
+    source_of,
+)
 from selfdistill.verification.measure import shows
 
 SMALL = "Find x with m8 = 0 , d = 0 , a = 4 ."
@@ -211,3 +221,16 @@ def test_names_and_schema(sets, tmp_path):
     assert source_of("no_search") == "unguided" and source_of("unguided_unfiltered") == "unguided_unfiltered"
     tables.write(edited_set(*sets, "no_search", seed=0), tmp_path / "set.parquet", "sft_examples")
     assert set(MARKERS) >= {"likely", "check"}
+
+
+def test_sets_of_the_carrier_world_differ_in_their_markers_alone():
+    rng, mix, pairs = random.Random(11), Mix(world="carrier"), []
+    for _ in range(40):
+        problem = sample_problem(rng, mix)
+        pairs.append((problem.text, thought(WORLDS[mix.world].reasoner(rng, problem).run())))
+    given = examples([*pairs, (SMALL, "<think> a 24 4 perhaps")])  # cut: left out of both
+    kept, bare = (edited_set(given, given, name, seed=0) for name in OF_WORLD[mix.world])
+    assert [row[0]["content"] for row in kept["completion"]] == [response for _, response in pairs]
+    assert [row[0]["content"] for row in bare["completion"]] == [without_markers(response) for _, response in pairs]
+    assert (kept["response_tokens"] > bare["response_tokens"]).all()
+    assert bare["E_word"].max() <= 1 < kept["E_word"].mean()  # "likely" where it gave up

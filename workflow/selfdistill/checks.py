@@ -25,6 +25,7 @@ from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
 from selfdistill.settings import keys
 from selfdistill.study import Study
+from selfdistill.training import edited_sets
 from selfdistill.training.methods import OF_MICROCOSM, SDPO, section_of
 from selfdistill.training.settings import RELEASED, TRAINED, Run, check_mirrors, check_teacher, draw_part
 
@@ -302,6 +303,8 @@ def _runs(study: Study) -> Faults:
         yield from _refused(place, _settings_fit, study, run)
         if run.method in OF_MICROCOSM and study.weights(model).source != "microcosm":
             yield f"{place}: the method '{run.method}' reads the microcosm's language, and '{model}' is no microcosm"
+        if run.method in OF_MICROCOSM and study.config.pretraining.world != "standard":
+            yield f"{place}: the method '{run.method}' reads the language of the world 'standard' (pretraining.world)"
 
 
 def _edited(study: Study) -> Faults:
@@ -310,6 +313,10 @@ def _edited(study: Study) -> Faults:
         for model in study.config.sft.models:
             if study.weights(model).source != "microcosm":
                 yield f"sft.edited: model '{model}' is no microcosm: only the microcosm's responses can be edited"
+    world_name = study.config.pretraining.world
+    known = edited_sets.OF_WORLD[world_name]
+    if unknown := [name for name in study.config.sft.edited if name not in known]:
+        yield f"sft.edited: '{unknown[0]}' is none of what the world '{world_name}' has ({', '.join(known)})"
 
 
 def _released(study: Study) -> Faults:
@@ -475,8 +482,8 @@ CHECKS = (
     Check(("models", "selection", "sft", "onpolicy"), _models_there),
     Check(("study", "problem_sets"), _problems_there),
     Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
-    Check(("models", "onpolicy"), _runs),
-    Check(("models", "sft"), _edited),
+    Check(("models", "pretraining", "onpolicy"), _runs),
+    Check(("models", "pretraining", "sft"), _edited),
     Check(("models", "onpolicy"), _released),
     Check(("study", "models", "onpolicy"), _equal_steps),
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),

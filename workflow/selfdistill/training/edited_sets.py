@@ -8,22 +8,32 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
 from selfdistill.errors import UserError, one_of
-from selfdistill.microcosm import edits, world
+from selfdistill.microcosm import edits, scanner, world
 from selfdistill.microcosm.edits import Clues, Response
+from selfdistill.microcosm.scanner import Scans
 from selfdistill.tables import COUNT_MODES
 from selfdistill.training.sft_sets import GUIDED, UNGUIDED
 
-Edit = Callable[[Response, Clues], Response]
+Written = Response | Scans  # in the standard world, in the carrier world
+Edit = Callable[[Any, Clues], Written]
+
+
+def _without_markers(response: Written, clues: Clues) -> Written:
+    if isinstance(response, Scans):
+        return Scans(scanner.without_markers(response.text))
+    return edits.without_markers(response, clues)
+
 
 KEPT = "kept"  # nothing is changed
 MATCHED = "_matched"  # ends the name of a set whose responses are repeated until it has the tokens of `KEPT`
 REMOVALS: dict[str, Edit] = {
     "search": edits.without_search,
-    "markers": edits.without_markers,
+    "markers": _without_markers,
     "verification": edits.without_verification,
 }
 # Of D_ug: every combination of what is removed, `kept` first.
@@ -37,6 +47,8 @@ ON_GUIDED = ("guided_verified", "guided_hedged", "guided_hedged_anywhere")
 EDITED = (*FACTORIAL, *ON_GUIDED)
 _SHORTER = (*(name for name, removed in FACTORIAL.items() if "search" in removed), *ON_GUIDED)
 NAMES = (*EDITED, *(f"{name}{MATCHED}" for name in _SHORTER))
+# By world of the microcosm (`pretraining.world`): a scan of the carrier world has no search or verification of its own.
+OF_WORLD = {"standard": NAMES, "carrier": (KEPT, "no_markers")}
 
 
 def source_of(name: str) -> str:
@@ -59,15 +71,17 @@ def edited_set(unguided: pd.DataFrame, guided: pd.DataFrame, name: str, *, seed:
         return _repeated(edited_set(unguided, guided, name.removesuffix(MATCHED), seed=seed), tokens)
     if source_of(name) == UNGUIDED:
         return _written(unguided, own, _edit(name))
-    edit = _edit(name, edits.Wordings(own.values()), random.Random(f"{seed}:{name}"))
+    wordings = edits.Wordings(each for each in own.values() if isinstance(each[0], Response))
+    edit = _edit(name, wordings, random.Random(f"{seed}:{name}"))
     return _written(guided, _taken_apart(guided, GUIDED), edit)
 
 
-def _taken_apart(examples: pd.DataFrame, name: str) -> dict[int, tuple[Response, Clues]]:
+def _taken_apart(examples: pd.DataFrame, name: str) -> dict[int, tuple[Written, Clues]]:
     """By row of ``examples``, its response and its problem's clues."""
     found = {}
     for row, (prompt, completion) in enumerate(zip(examples["prompt"], examples["completion"], strict=True)):
-        clues, response = world.parsed(prompt[0]["content"]), edits.parsed(completion[0]["content"])
+        clues, text = world.parsed(prompt[0]["content"]), completion[0]["content"]
+        response = edits.parsed(text) or scanner.parsed(text)
         if clues is not None and response is not None:
             found[row] = response, clues
     if not found:
@@ -86,13 +100,13 @@ def _edit(name: str, wordings: edits.Wordings | None = None, rng: random.Random 
     return partial(wordings.given if name == "guided_hedged" else wordings.at_random, rng=rng)
 
 
-def _without(removed: Sequence[str], response: Response, clues: Clues) -> Response:
+def _without(removed: Sequence[str], response: Written, clues: Clues) -> Written:
     for what in removed:
         response = REMOVALS[what](response, clues)
     return response
 
 
-def _written(examples: pd.DataFrame, responses: Mapping[int, tuple[Response, Clues]], edit: Edit) -> pd.DataFrame:
+def _written(examples: pd.DataFrame, responses: Mapping[int, tuple[Written, Clues]], edit: Edit) -> pd.DataFrame:
     """The rows of ``examples`` that could be taken apart, edited, with new counts of tokens and markers."""
     from selfdistill.markers.counting import count_table
     from selfdistill.microcosm.tokenizer import build_tokenizer
