@@ -277,6 +277,24 @@ REFUSED = {
     "a null seed": ("seed:", "seed: Input should be a valid integer (found None)"),
     "no models": ("models: {microcosm: null, microcosm_off: null}", "models: Dictionary should have at least 1 item"),
     "no models of Section 3": ("selection: {models: []}", "selection.models: List should have at least 1 item"),
+    "a world": (
+        "pretraining: {world: carier}",
+        "pretraining.world: unknown 'carier' (did you mean 'carrier'?)",
+    ),
+    "an edited set that this world has not": (
+        "{pretraining: {world: carrier}, sft: {edited: [kept, no_search]}}",
+        "sft.edited: 'no_search' is none of what the world 'carrier' has (kept, no_markers)",
+    ),
+    "a method that reads another world's language": (
+        over(
+            pretraining={"world": "carrier"},
+            onpolicy={
+                "runs": [{"model": "microcosm", "method": "sdpo_sparing_decisions", "learning_rate": 3e-4}],
+                "benchmarks": {"narrow": None},
+            },
+        ),
+        "the method 'sdpo_sparing_decisions' reads the language of the world 'standard' (pretraining.world)",
+    ),
     "an edited set": ("sft: {edited: [no_marker]}", "sft.edited.0: unknown 'no_marker' (did you mean 'no_markers'?)"),
     "no rates": ("sft: {learning_rates: []}", "sft.learning_rates: List should have at least 1 item"),
     "no runs": ("onpolicy: {runs: []}", "'runs' and 'released' are empty: expected a run"),

@@ -303,6 +303,8 @@ def _runs(study: Study) -> Faults:
         yield from _refused(place, _settings_fit, study, run)
         if run.method in OF_MICROCOSM and study.weights(model).source != "microcosm":
             yield f"{place}: the method '{run.method}' reads the microcosm's language, and '{model}' is no microcosm"
+        if run.method in OF_MICROCOSM and study.config.pretraining.world != "standard":
+            yield f"{place}: the method '{run.method}' reads the language of the world 'standard' (pretraining.world)"
 
 
 def _edited(study: Study) -> Faults:
@@ -310,8 +312,8 @@ def _edited(study: Study) -> Faults:
     if study.config.sft.edited:
         there = names_of(study.config.pretraining.world)
         for name in set(study.config.sft.edited).difference(there):
-            made = f"known: {', '.join(there)}"
-            yield f"sft.edited: '{name}' cannot be made in the world '{study.config.pretraining.world}'; {made}"
+            kind = study.config.pretraining.world
+            yield f"sft.edited: '{name}' is none of what the world '{kind}' has ({', '.join(there)})"
         for model in study.config.sft.models:
             if study.weights(model).source != "microcosm":
                 yield f"sft.edited: model '{model}' is no microcosm: only the microcosm's responses can be edited"
@@ -480,7 +482,7 @@ CHECKS = (
     Check(("models", "selection", "sft", "onpolicy"), _models_there),
     Check(("study", "problem_sets"), _problems_there),
     Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
-    Check(("models", "onpolicy"), _runs),
+    Check(("models", "pretraining", "onpolicy"), _runs),
     Check(("models", "pretraining", "sft"), _edited),
     Check(("models", "onpolicy"), _released),
     Check(("study", "models", "onpolicy"), _equal_steps),

@@ -56,7 +56,7 @@ class World:
 
 WORLDS = {
     "standard": World(Reasoner, 0.975, 0.215, stated_fact, check, (), anchor_checked=True),
-    "carrier": World(Scanner, 0.975, 0.31, claimed_fact, claimed, (",",), anchor_checked=False),
+    "carrier": World(Scanner, 0.975, 0.345, claimed_fact, claimed, (",",), anchor_checked=False),
 }
 
 
@@ -193,7 +193,8 @@ def _right_or_random(rng: random.Random, problem: Problem, told: World) -> int:
         return problem.answer
     if told.anchor_checked:
         return rng.randrange(world.NUMBERS)
-    return rng.choice([x for x in world.candidates(problem.clues[0]) if x != problem.answer])
+    others = [x for x in world.candidates(problem.clues[0]) if x != problem.answer]
+    return rng.choice(others or [problem.answer])
 
 
 def _pick(rng: random.Random, shares: dict) -> object:

@@ -11,8 +11,9 @@ import re
 
 from selfdistill.markers.counting import MARKERS
 from selfdistill.microcosm import world
-from selfdistill.microcosm.reasoner import Context, Reasoner, Trace, choose, look_up
+from selfdistill.microcosm.reasoner import STRONG_HEDGES, Context, Reasoner, Trace, choose, look_up
 from selfdistill.microcosm.world import Clue, Problem
+from selfdistill.prompts import OPEN
 
 # Chance to stop after a scan that nothing survived, and the most scans: by simulation of this reasoner alone
 # (docs/worlds.md).
@@ -105,9 +106,23 @@ def claimed_fact(rng: random.Random, letter: str, x: int) -> list[str]:
     return [*claimed((letter, wanted), x, look_up(rng, letter, x)), ","]
 
 
-_STATED = re.compile(r"\b(?:likely|seems|perhaps) (\d\d?) :")  # a hedged proposal of a context's answer
+# --- responses of this world, which a model may have written --------------------------------------------------------
+_HEDGED = "|".join(words for words, _ in STRONG_HEDGES)
+_BEGINNING = "|".join(words for words, _ in TRANSITIONS)
+_CLAIMS = rf"(?:[a-z] \d\d? \d (?:(?:{'|'.join(words for words, _ in HEDGES)}) )?)+, "
+_WHOLE = re.compile(
+    rf"(?:{OPEN} )?(?:(?:x =|{_HEDGED}) \d\d? : )?(?:(?:(?:{_BEGINNING}) )?{_CLAIMS})*"
+    r"(?:so x =|likely) \d\d? \.(?: .*)?",
+    re.DOTALL,
+)
+_HEDGED_PROPOSAL = re.compile(rf"\b(?:{_HEDGED}) (\d\d?) :")
 _TRANSITION = re.compile(r"\b(?:wait|alternatively|actually|hmm) , ")
 _MARKER = re.compile(rf" ?\b(?:{'|'.join(MARKERS)})\b(?! \d\d? \.)")
+
+
+def is_written(text: str) -> bool:
+    """Whether a response is written as this world's reasoner writes."""
+    return _WHOLE.fullmatch(text) is not None
 
 
 def without_markers(response: str) -> str:
@@ -115,4 +130,4 @@ def without_markers(response: str) -> str:
 
     ``likely 17 .`` stays as it is: it is how a trace that gives up ends. A hedged proposal is stated, ``x = 17 :``.
     """
-    return _MARKER.sub("", _TRANSITION.sub("", _STATED.sub(r"x = \1 :", response)))
+    return _MARKER.sub("", _TRANSITION.sub("", _HEDGED_PROPOSAL.sub(r"x = \1 :", response)))

@@ -64,7 +64,8 @@ def edited_set(
     """
     one_of(f"edited set of the {kind} world", name, names_of(kind))
     if kind != STANDARD:
-        return _written(unguided, range(len(unguided)), [OF_CARRIER[name](text) for text in _texts(unguided)])
+        texts = {row: text for row, text in enumerate(_texts(unguided)) if scanner.is_written(text)}
+        return _written(unguided, list(texts), [OF_CARRIER[name](text) for text in texts.values()])
     if name.endswith(MATCHED):
         tokens = edited_set(unguided, guided, KEPT, seed=seed)["response_tokens"].sum()
         return _repeated(edited_set(unguided, guided, name.removesuffix(MATCHED), seed=seed), int(tokens))
