@@ -78,7 +78,7 @@ def test_without_training_or_fine_tuning_there_are_no_tables_of_them():
     found = audit(RELEASED, sft=DEFAULT["sft"] | {"models": []}, figures={"narrow": None, "views": views})
     assert found.trained == {}
     assert found.tables.keys() == {"table_1", "table_a1", "table_onpolicy", "table_released"}
-    assert found.figures.keys() == {"table_1", "marker_breakdown", "selection", "released"}
+    assert found.figures.keys() == {"table_1", "marker_breakdown", "selection", "released", "arms"}
 
 
 @pytest.mark.parametrize(

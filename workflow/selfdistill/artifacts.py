@@ -100,6 +100,7 @@ def _examples(study: Study, figure: str) -> Files:
 
 
 CURVES = Source(_curves, "curves")
+ALL_CURVES = Source(_curves)
 TABLE_1 = _table("table_1", "section_3")
 TABLE_A1 = _table("table_a1", "section_3")
 SELECTION = _table("selection", "section_3")
@@ -191,6 +192,7 @@ _FIGURES = (
     Figure("fig_8", "Section 6", "Figure 8", CURVES, ("view",)),
     Figure("fig_d1", "Appendix", "Figure D.1", CURVES, ("view",)),
     Figure("fig_e", "Appendix", "Figures of Appendix E", CURVES, ("view",)),
+    Figure("arms", "Beyond the paper", "Figure of what goes with accuracy", ALL_CURVES),
     Figure("edited", "Beyond the paper", "Figure of edited data sets", TABLE_EDITED, ("runs", "benchmarks")),
 )
 _TABLES = (
