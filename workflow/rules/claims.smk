@@ -14,7 +14,6 @@ ALL_TRACES = sorted(
         *STUDY.base_evaluations(),
     }
 )
-# What the statements say.
 STATEMENTS_DIGEST = sha256_meaning("config/claims.yaml")
 
 

@@ -97,7 +97,7 @@ wildcard_constraints:
     dataset="|".join(SFT_SETS),
 
 
-# What every stage depends on beside its own code: how flags are read, and the variables of its job.
+# Dependencies of every stage beside its own code: how flags are read, and the variables of its job.
 EVERYWHERE = ("selfdistill.cli:read", "selfdistill.environment:hold")
 LAUNCHED = (
     "selfdistill.processes:see_one_gpu",

@@ -9,7 +9,7 @@ def as_flags(files, prefix=""):
     return " ".join(f"--{prefix}{name} {paths}" for name, paths in files.items())
 
 
-# What is not written out below until a job runs sees the loop's last figure: hence the parameters, and `partial`.
+# Anything evaluated only when a job runs would see the loop's last figure: hence the parameters, and `partial`.
 for figure in STUDY.figures.values():
 
     rule:

@@ -132,7 +132,7 @@ def _sft_runs(figure: str, study: Study) -> dict[str, tuple[str, float]]:
     return {name: (run.data, run.learning_rate) for name, run in study.sft_runs.items()}
 
 
-# What a figure may ask of the configuration, by the name under which ``draw`` takes it.
+# Settings that a figure can take from the configuration, by the name of ``draw``'s parameter.
 SETTINGS: dict[str, Callable[[str, Study], Any]] = {
     "view": _view,
     "narrow": _narrow,

@@ -26,14 +26,14 @@ PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 WHOLE_MODULE = "*"
 SCRIPT = "<script>"
 LOOSE = ""  # a module's statements that bind no name
-# What a setting's declaration says to readers alone.
+# Arguments of a setting's declaration that only readers see.
 TOLD = {"key": ("doc", "paper")}
 # Fields of nodes that say nothing of what is run.
 UNSAID = ("ctx", "type_comment", "kind")
 # Import statements of other packages, as a normalised source holds them: `import x.y`, `from x.y import z`.
 IMPORTED = re.compile(r"Import\(names=\[alias\(name='(\w+)|ImportFrom\(module='(\w+)[^']*', names=")
 
-# What a local name stands for: a definition of a module, or (symbol None) the module itself.
+# The target of a local name: a definition in a module, or (symbol None) the module itself.
 Target = tuple[str, str | None]
 
 

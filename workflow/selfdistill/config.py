@@ -429,7 +429,7 @@ def _listed(rows: Any) -> list[Any]:
 # Names beside those of settings of guidance that no context of one's own can have: of traces and of runs.
 OTHER_SETTINGS = ("none", "nothink", "null", "rollouts", "selection", "sft_solution", "sft_unguided")
 ALONG = "onpolicy.benchmarks.*"
-# Where a configuration names entries of another part of it. "*" is any key of a table, "[]" any entry of a list.
+# Places of a configuration that name entries of another part. "*" is any key of a table, "[]" any entry of a list.
 _NAMES = (
     ("selection.models", "models"),
     ("sft.models", "selection.models"),

@@ -14,7 +14,7 @@ REMEDIES = {
     errno.EACCES: "this user may not do that: change the permissions of the file and its folder",
     errno.EPERM: "this user may not do that: change the permissions of the file and its folder",
 }
-# What torch says of a write that fell short; it does not say that the disk is full.
+# torch's message for a short write; it does not mention a full disk.
 TORCH_WRITER = ("unexpected pos", "PytorchStreamWriter failed")
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from selfdistill.errors import UserError
 from selfdistill.processes import ALONE
 
-# Of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
+# Variables of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
 VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"} | {
     # Sums that are divided among threads are rounded otherwise. Where work is divided, processes do it.
     **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")},
@@ -30,7 +30,7 @@ HELD = {
 }
 # Packages that read, check and tell, but compute nothing that a result holds.
 WITHOUT_EFFECT = {"huggingface_hub", "pydantic", "pydantic_core", "tqdm", "yaml"}
-# What a package computes with in turn, where another version of that gives other results.
+# Packages that another one computes with, where another version gives other results.
 BENEATH = {"transformers": ("tokenizers", "jinja2"), "math_verify": ("sympy",), "trl": ("accelerate",)}
 
 

@@ -29,7 +29,7 @@ from snakemake.persistence.file import FilePersistence
 from selfdistill.disk import remedy, require_writable
 from selfdistill.errors import UserError
 
-# What is overridden of Snakemake beyond its documented API.
+# Overrides of Snakemake's internals, beyond its documented API.
 OVERRIDDEN = {
     "lock": [],
     "cleanup_locks": [],

@@ -14,7 +14,7 @@ AUTHORS_INSTRUCTION = "Please reason step by step, and put your final answer wit
 OPEN, CLOSE = "<think>", "</think>"
 _TAG = re.compile(f"({OPEN}|{CLOSE})")
 _CONTROL = re.compile(r"<[^<>\s]+>")  # the form of the models' control tokens
-# What a template of one's own may hold in braces.
+# Fields allowed in a user's template.
 PARTS = ("problem", "solution", "answer")
 _PART = re.compile(r"\{(\w+)\}")
 _PROBE = "\ue000"  # a private character, which no template writes

@@ -15,7 +15,7 @@ from selfdistill.training.methods import SDPO, SELF_TAUGHT
 SUFFIX = "_trial"  # of the name of its study
 SAMPLES = 2  # responses to each problem
 Values = dict[str, Any]
-# What tells kinds of on-policy runs apart: other weights, another loss, other data, a teacher that is another model.
+# Keys that distinguish kinds of on-policy runs: weights, loss, data, or a teacher that is another model.
 KIND = ("model", "method", "problem_set", "moving")
 
 

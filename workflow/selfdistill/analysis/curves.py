@@ -22,7 +22,7 @@ BASE = "base"
 EVALUATED = ("avg", *(name for name in MEANS if name != "score"), *MARKER_MEANS, *PASS, DEEP)
 DIFFERENCES = ("avg", "L", *(f"E_{mode}" for mode in COUNT_MODES), *MARKER_MEANS, *PASS, DEEP)
 Run = tuple[str, str]  # model and run
-# Of the runs of one arm, by base model.
+# The runs of one arm, by base model.
 Cells = Mapping[str, list[pd.DataFrame]]
 
 

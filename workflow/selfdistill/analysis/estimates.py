@@ -16,7 +16,7 @@ from scipy import special
 from selfdistill.errors import UserError
 
 Array = npt.NDArray[np.float64]
-# From as many base models on, their own variance is known well enough; fewer borrow from like quantities.
+# With this many base models their own variance is known well enough; with fewer, like quantities are pooled.
 ENOUGH_MODELS = 12
 # Like quantities share base models, and often their baseline, so their variances tell less together than independent
 # ones: no more than this many. Chosen by `benchmarks/interval_coverage.py`, see docs/statistics.md.
@@ -191,7 +191,7 @@ def _over_models(between: Spread, table: Array | None, models: int) -> tuple[flo
     if of_problems > of_residuals:
         parts += [(of_problems, problems - 1.0), (-of_residuals, residual_df)]
     total = sum(mean_square for mean_square, _ in parts)
-    # What Satterthwaite gives for a sum is never below its part with the fewest; a difference could be.
+    # Satterthwaite's df of a sum are at least the smallest of its parts'; those of a difference may not be.
     least = min(between.df, *(df for _, df in parts))
     spread = sum(mean_square**2 / df for mean_square, df in parts)
     df = max(total**2 / spread, least) if spread > 0 else least

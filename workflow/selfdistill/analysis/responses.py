@@ -19,12 +19,12 @@ MEANS = ("score", "L", *(f"E_{mode}" for mode in COUNT_MODES), "truncated", "acc
 # Metric -> k: the chance that one of k responses to a problem is correct. With k = 1 that is the score.
 PASS = {f"pass@{k}": k for k in (2, 4, 8, 16)}
 MARKER_MEANS = tuple(column for mode in COUNT_MODES for column in MARKER_COLUMNS[mode])
-# What tells training runs apart.
+# Columns that identify a training run.
 RUN = ["model", "run"]
 # All that `per_problem` reads of runs: responses and prompts of millions of rollouts stay out of memory.
 RUN_COLUMNS = [*RUN, "stage", "setting", "step", "problem_id", "sample", "response_tokens", "finish_reason", "correct"]
 RUN_COLUMNS += ["accepted", "verified", *MARKER_MEANS]
-# What one set of responses shares.
+# Columns that one set of responses shares.
 LABELS = ("study", "model", "setting")
 # All that `Responses` reads of the traces table: no text.
 READ = (

@@ -23,7 +23,7 @@ UNITS = {
     "score": "share", "avg": "points", "L": "tokens", "E": "markers", "density": "markers per 1,000 tokens",
     "doubt": "markers", "V": "share", "kept": "share", "correlation": "rank correlation",
 }  # fmt: skip
-# What a verdict says of the paper's models, in the words in which reproductions are reported.
+# Each verdict in the words in which reproductions are reported, as a statement about the paper's models.
 PUBLIC = {HOLDS: "verified", CONTRADICTED: "falsified", NO_EFFECT: "falsified"}
 TOY, INCONCLUSIVE = "toy", "inconclusive"
 SUFFIX = ".benchmark.tsv"

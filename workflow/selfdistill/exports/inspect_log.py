@@ -21,7 +21,7 @@ VERSION = 2
 SCORER = "correct"
 RIGHT, WRONG = "C", "I"  # Inspect's own values
 STOP = {"stop": "stop", "length": "max_tokens"}
-# What one log is about: its model (run and step included) and its setting.
+# One log per model (with run and step) and setting.
 ONE_LOG = ["model", "run", "step", "setting"]
 KEPT = ["seed", "context_sample", *(name for mode in COUNT_MODES for name in MARKER_COLUMNS[mode])]
 

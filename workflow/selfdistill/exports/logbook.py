@@ -15,7 +15,7 @@ from selfdistill.files import write_text
 
 INDEX = "README.md"
 FORMAT = 1
-# What would end a cell, begin a tag or a link.
+# Characters that would end a cell, or begin a tag or link.
 SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
 
 

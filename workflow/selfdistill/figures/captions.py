@@ -17,7 +17,7 @@ OF_CURVES, OTHERS = "fig_", ("fig_2",)
 def source(figure: str) -> str:
     """The caption of a figure in reStructuredText."""
     own = ast.get_docstring(ast.parse((SCRIPTS / f"draw_{figure}.py").read_text(encoding="utf-8"))) or ""
-    # By its name, not by the list of figures: a new one there would be new code of all others.
+    # Found by name and not through the list of figures: otherwise a new figure would change the code of all others.
     common = COMMON.read_text(encoding="utf-8") if figure.startswith(OF_CURVES) and figure not in OTHERS else ""
     return f"{own}\n\n{common}"
 

@@ -32,7 +32,7 @@ METHODS: dict[str, Look] = {
     SDPO: Look("SDPO", GUIDED, "s", (4, 1.2)),
     SDPO_NO_THINK: Look("SDPO", "#009E73", "^", (1.2, 1)),
 }
-# Of contexts of one's own: colour, marker and dashes.
+# Colour, marker and dashes of user-defined contexts.
 OWN_LOOKS = (
     ("#E69F00", "v", (6, 1, 1.2, 1)),
     ("#56B4E9", "P", (2.5, 1)),
@@ -42,10 +42,10 @@ OWN_LOOKS = (
 MOVING = Look("SDPO", "#CC79A7", "D", (4, 1.2, 1.2, 1.2))
 BASE: dict[str, Any] = {"color": INK, "linewidth": 0.9}
 TO_BASE = "_difference_to_base"
-# What a metric's values lie between.
+# Bounds of a metric's values.
 BOUNDS = {"score": (0, 1), "avg": (0, 100), "L": (0, math.inf), "E_substring": (0, math.inf), V: (0, 1)}
 MOST_POINTS = 8  # of a curve that are marked with their intervals
-# Of a panel's width: how far curves stand beside one another, so that no interval covers another.
+# Sideways shift between curves, as a share of the panel's width, so that no interval covers another.
 ASIDE = 0.018
 PANEL_HEIGHT, AXIS_HEIGHT = 1.5, 1.0  # inches, with and without labels
 LETTER = 0.062  # inches: the advance of a title's letters

@@ -47,7 +47,7 @@ _DEGREE = rf"(?:\^\s*(?:\{{\s*\\circ\s*\}}|\\circ{_END}|∘)|\\(?:text)?degree{_
 _DEGREES = rf"(\d+(?:\.\d+)?)\s*{_DEGREE}"
 _BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
-# Where a rule may apply, one of its texts in front stands; most rules are passed over by looking for that alone.
+# A rule can only apply if one of the texts in front of it occurs; this check skips most rules.
 _RULES = [
     (triggers, re.compile(pattern), replacement)
     for triggers, pattern, replacement in [

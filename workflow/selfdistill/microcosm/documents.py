@@ -31,7 +31,7 @@ TERSE_SHARE = 0.135
 SINGLE_CLUE_ANCHOR = 10
 # P(answer right) of a bare answer and, before its lines are read, of a short solution.
 PRIOR_RIGHT = 0.6
-# Of the traces that end by giving up, this share is not used as a full context.
+# This share of the traces that give up is not used as a full context.
 GIVEN_UP_DROPPED = 0.6
 SHORT_LINES = {1: 0.60, 2: 0.25, 3: 0.15}
 LEARNT_FROM = 3  # place of the first word of an entry or a check that is to be learnt

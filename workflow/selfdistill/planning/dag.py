@@ -20,7 +20,7 @@ from selfdistill.errors import UserError, nearest
 from selfdistill.overlays import composed
 from selfdistill.written import read_written
 
-# What is used of Snakemake beyond its documented API (`snakemake.api`), by where it stands.
+# The internals of Snakemake used here, beyond its documented API (`snakemake.api`), by module.
 INTERNALS = {
     "snakemake.cli": ("parse_args", "parse_config"),
     "snakemake.exceptions": ("print_exception",),

@@ -22,7 +22,7 @@ RESULTS = (
     "tables", "figures", "claims", "reading_room", "datasets", "curves", "curves.parquet", "spread.parquet",
     "config.yaml",
 )  # fmt: skip
-# Of data sets only their cards: examples are responses.
+# Data sets: only their cards, since examples are responses.
 LEFT_OUT = ("datasets/**/*.parquet", "**/*.provenance.json")
 WORKFLOW = "Snakefile"
 SOURCES = (WORKFLOW, "workflow", "config.yaml", "config", "envs", "profiles", "LICENSE", "CITATION.cff", "README.md")

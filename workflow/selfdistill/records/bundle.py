@@ -19,7 +19,7 @@ from selfdistill.records.provenance import SEAL, SIDECAR, seal, sidecar_path
 
 BUNDLE = "provenance.jsonl"
 SHOWN = 12  # hexadecimal digits of a digest
-# What a record must hold to be read, and of which type.
+# Required keys of a record, with their types.
 KEYS = {
     "sha256": str,
     "command": list,

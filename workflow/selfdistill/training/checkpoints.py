@@ -37,7 +37,7 @@ from selfdistill.files import sha256_file, write_text
 
 # sysexits.h: "temporary failure; the user is invited to retry". The same command, started again, continues.
 EXIT_PREEMPTED = os.EX_TEMPFAIL
-# What clusters send before they kill a job: at its time limit, at preemption, and on request (scancel, --signal).
+# Signals that clusters send before they kill a job: at its time limit, at preemption, on request (scancel, --signal).
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 KEPT = 2
 DIGESTS = "digests.json"

@@ -49,7 +49,7 @@ OVERRIDDEN = {
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
     "_clip_grad_norm": ["model"],
 }
-# What configurations of transformers call a change of the logits behind the output layer, which the losses leave out.
+# Names in transformers' configurations for changes to the logits after the output layer; the losses ignore these.
 CHANGED_LOGITS = (
     "final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier",
 )  # fmt: skip
@@ -126,7 +126,7 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
             return prepare_fsdp(model, self.accelerator)
         return model.to(self.accelerator.device)
 
-    # What TRL would send or write on its own.
+    # Stop TRL from sending or writing anything on its own.
     def _send_telemetry(self) -> None:
         pass
 
@@ -167,7 +167,7 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
         rows, loss = sum(map(_rows, update)), torch.zeros((), device=self.accelerator.device)
         with computing_again(self.accelerator.unwrap_model(model)):
             for micro_batch in update:
-                # What a micro-batch's mean over responses is divided by; a sum over tokens is one over the update's.
+                # Divisor of a micro-batch's mean over responses. Sums over tokens are divided by the update's already.
                 share = rows / _rows(micro_batch) if self.settings.aggregation == "authors" else 1
                 self.current_gradient_accumulation_steps = share
                 with self._added_up(model, last=micro_batch is update[-1]):
@@ -421,7 +421,7 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
     def _compute_loss(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         return self.method.loss(model, inputs)
 
-    # What methods make their losses of.
+    # What methods compute their losses from.
     def response_logps(
         self, model: PreTrainedModel, inputs: dict[str, torch.Tensor], *, with_gradient: torch.Tensor | None = None
     ) -> torch.Tensor:

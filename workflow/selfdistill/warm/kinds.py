@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from selfdistill.processes import ALONE
 
 COMMAND_LINE, LAUNCHER = "selfdistill.cli", "selfdistill.launch"  # the modules whose `main` runs a stage
-# What the processes of a kind import before the first job. What is missing here, a job imports itself.
+# Modules that a kind of process imports before its first job. A job imports whatever is missing here itself.
 IMPORTED = {
     "tables": (
         "selfdistill.cli",
