@@ -167,7 +167,7 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
         rows, loss = sum(map(_rows, update)), torch.zeros((), device=self.accelerator.device)
         with computing_again(self.accelerator.unwrap_model(model)):
             for micro_batch in update:
-                # Of a micro-batch's mean over responses; sums over tokens are already divided by the update's tokens.
+                # Divisor of a micro-batch's mean over responses. Sums over tokens are divided by the update's already.
                 share = rows / _rows(micro_batch) if self.settings.aggregation == "authors" else 1
                 self.current_gradient_accumulation_steps = share
                 with self._added_up(model, last=micro_batch is update[-1]):
