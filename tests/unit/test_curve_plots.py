@@ -344,6 +344,17 @@ def test_of_many_steps_some_have_points_and_the_last_one_always():
     assert [line.get_xdata()[0] for line in marked] == [line.get_xdata()[-1] for line in lines(axes)]
 
 
+@pytest.mark.parametrize(
+    ("figure", "methods"), [("fig_d1", ("grpo",)), *((figure, ("grpo", "sdpo")) for figure in VIEWED)]
+)
+def test_a_curve_that_has_no_number_of_a_metric_is_left_out_of_its_panels(figure, methods):
+    """As V has none where no response was accepted: one of the curves, or all."""
+    frame = curves()
+    lacking = frame["metric"].str.match("V($|_)") & frame["method"].isin(methods)
+    assert lacking.any()
+    assert drawn(figure, frame[~lacking]).figure.axes
+
+
 def test_benchmarks_stand_in_the_order_of_the_configuration_under_plain_names():
     view = VIEW | {"benchmarks": ["hard", "aime24", "own_set"]}
     frame = curves()

@@ -257,7 +257,7 @@ def _aside(curves: int, width: float) -> np.ndarray:
 def _marked(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows that have a point: the last one, and others in equal distances; not the base model."""
     trained = rows[rows["step"] > 0]
-    return trained.iloc[:: -math.ceil(len(trained) / MOST_POINTS)]
+    return trained.iloc[:: -max(1, math.ceil(len(trained) / MOST_POINTS))]  # a curve may have no number at all
 
 
 def _draw_line(axes: Axes, places: pd.Series, values: pd.Series, look: Look) -> None:
