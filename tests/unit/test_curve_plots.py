@@ -133,7 +133,10 @@ def steps(line) -> list[int]:
 
 
 def legend(figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
+    """The entries of a figure's legend, line by line."""
+    (shown,) = figure.legends
+    columns = np.array_split([text.get_text() for text in shown.get_texts()], shown._ncols)
+    return [str(column[line]) for line in range(len(columns[0])) for column in columns if line < len(column)]
 
 
 @pytest.mark.parametrize("figure", VIEWED)
