@@ -5,6 +5,7 @@ import runpy
 from functools import cache
 
 import numpy as np
+import overlaps
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
@@ -137,6 +138,11 @@ def legend(figure) -> list[str]:
     (shown,) = figure.legends
     columns = np.array_split([text.get_text() for text in shown.get_texts()], shown._ncols)
     return [str(column[line]) for line in range(len(columns[0])) for column in columns if line < len(column)]
+
+
+@pytest.mark.parametrize("figure", VIEWED)
+def test_no_title_or_label_covers_another(figure):
+    assert overlaps.covered(default(figure).figure) == []
 
 
 @pytest.mark.parametrize("figure", VIEWED)

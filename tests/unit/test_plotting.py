@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
+import overlaps
 import pandas as pd
 import pytest
 from docutils.core import publish_doctree
@@ -313,6 +314,7 @@ def test_figure_is_stamped_and_nothing_leaves_the_page_or_covers_the_stamp(scrip
 @pytest.mark.parametrize("script", DRAWINGS)
 def test_text_is_readable_at_the_page_s_width_and_says_no_path(script):
     figure = figure_of(script)
+    assert overlaps.covered(figure) == []
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     assert min(text.get_fontsize() for text in texts) >= 7
     assert figure.get_figwidth() == plotting.WIDTH == 6.8
@@ -328,6 +330,14 @@ def test_panels_have_one_letter_each_also_where_there_are_several_models():
     assert [panel.get_title(loc="left") for panel in axes][25:28] == [
         rf"$\mathbf{{{two}}}$  " for two in ("z", "aa", "ab")
     ]
+
+
+def test_labels_that_cover_one_another_are_found():
+    figure = plotting.new_figure(2)
+    left, right = figure.subplots(1, 2)
+    left.set(xlabel="a label that is wider than its panel " * 3)
+    right.set(xlabel="another")
+    assert [other for _, other in overlaps.covered(figure)] == ["another"]
 
 
 def test_a_legend_takes_as_many_lines_as_fit_the_page():

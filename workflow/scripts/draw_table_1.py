@@ -31,15 +31,15 @@ from selfdistill.figures.plotting import Drawn
 
 # Title, unit, and the metric by way of counting ("" where nothing is counted).
 PANELS = [
-    ("length L", "tokens per response", {"": "L"}),
-    ("markers E", "per response", {"substring": "E_substring", "word": "E_word"}),
+    ("length L", "tokens\nper response", {"": "L"}),
+    ("markers E", "markers\nper response", {"substring": "E_substring", "word": "E_word"}),
     (
         "density E / L",
-        "per 1,000 tokens",
+        "markers per\n1,000 tokens",
         {"substring": "E_per_1000_tokens_substring", "word": "E_per_1000_tokens_word"},
     ),
-    ("verified V", "share of accepted", {"": "V"}),
-    ("score", "share correct", {"": "score"}),
+    ("verified V", "share of\naccepted", {"": "V"}),
+    ("score", "share\ncorrect", {"": "score"}),
 ]
 SHARES = ("verified V", "score")  # compared as they are
 
@@ -71,7 +71,7 @@ def _draw_block(block: SubFigure, frame: pd.DataFrame, settings: list[str]) -> l
             of_ratios = {counting: f"{metric}_ratio" for counting, metric in metrics.items()}
             plotting.draw_settings(below, ratios, settings, of_ratios)
             below.axvline(1, color=plotting.MUTED, linewidth=0.8, zorder=0)
-            below.set(title=title, xlabel="ratio to unguided")
+            below.set(title=title, xlabel="ratio\nto unguided")
             plotting.from_zero(below)
     _draw_legend(axes[-1, -1])
     return [panel for panel in axes.flat if panel.axison]

@@ -117,7 +117,7 @@ class Panel:
 class Sizes(Panel):
     """A metric at the last step against the number of training problems, which stand in equal distances."""
 
-    x_label = "training problems |D|; last step"
+    x_label = "training problems |D|;\nlast step"  # four in a row fit the page
 
     def shown(self, curve: Curve) -> pd.DataFrame:
         """The last row of each |D|, in ascending order."""
