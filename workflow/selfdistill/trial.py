@@ -113,7 +113,7 @@ def _sft(sft: Mapping[str, Any], trial: Trial) -> Values:
         "per_problem": SAMPLES,
         "max_draws": SAMPLES,
         "learning_rates": sft["learning_rates"][:1],
-        "edited": sft["edited"][:1],
+        "edited": [],  # responses that are cut are not written to their end: none can be edited
         "epochs": trial.steps,
         "batch_size": examples,
         "micro_batch_size": math.gcd(sft["micro_batch_size"], examples),
