@@ -8,7 +8,7 @@ import pytest
 from selfdistill.grading.grader import extract_answer
 from selfdistill.markers.counting import MARKERS, count_markers
 from selfdistill.microcosm import documents, world
-from selfdistill.microcosm.batches import IGNORED, check_batch, fact_batch
+from selfdistill.microcosm.batches import IGNORED, POOL_STEPS, check_batch, document_batch, fact_batch
 from selfdistill.microcosm.presets import PRESETS, Pretraining
 from selfdistill.microcosm.scanner import HEDGES, Scanner, is_written, without_markers
 from selfdistill.microcosm.tokenizer import build_tokenizer
@@ -197,6 +197,16 @@ def test_what_phases_teach_is_whether_a_claim_holds():
                 assert re.search(r"[a-l] \d\d? \d$", before) or before.endswith("maybe")
                 told.add(label)
         assert told == {"maybe", ","}
+
+
+def test_facts_are_rehearsed_in_the_phase_of_documents():
+    """About the share of the tokens that the world names has no prompt; in the standard world all rows have one."""
+    tokenizer = build_tokenizer()
+    for mix, share in ((MIX, TOLD.rehearsed), (documents.Mix(), 0.0)):
+        batches = [document_batch(0, step, 0, mix, 300) for step in range(POOL_STEPS)]
+        rows = [ids for batch in batches for ids in batch.ids.split(batch.lengths)]
+        facts = sum(len(ids) for ids in rows if "user" not in tokenizer.decode(ids))
+        assert facts / sum(map(len, rows)) == pytest.approx(share, abs=0.06)
 
 
 def test_documents_state_one_answer_and_never_show_an_evaluation_problem():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from selfdistill.microcosm.documents import Document, Mix, sample_checks, sample_document, sample_facts
+from selfdistill.microcosm.documents import WORLDS, Document, Mix, sample_checks, sample_document, sample_facts
 from selfdistill.microcosm.tokenizer import END, build_tokenizer
 
 SHARDS = 2
@@ -66,7 +66,8 @@ def document_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> B
 def _pool(seed: int, pool: int, shard: int, mix: Mix, tokens: int) -> list[Batch]:
     """The batches of `POOL_STEPS` steps, in random order."""
     rng = random.Random(f"documents-{seed}-{pool}-{shard}")
-    rows: list[Row] = []
+    rehearsed = int(tokens * POOL_STEPS * WORLDS[mix.world].rehearsed)
+    rows = _rows(partial(sample_facts, rng, mix, FACTS_PER_ROW), rehearsed)
     while sum(len(ids) for ids, _ in rows) < tokens * POOL_STEPS:
         rows += _encode([sample_document(rng, mix) for _ in range(100)])
     rows.sort(key=lambda row: len(row[0]))
