@@ -134,7 +134,8 @@ spread: env  ## the tables of REPETITIONS=11 such studies, for make reference; h
 
 reference: env  ## make a finished run's tables, figures and provenance the reference (STUDY=microcosm_thorough for that one)
 	@set -e; test -f results/$(STUDY)/claims/ledger.parquet || { echo "results/$(STUDY) is not finished"; exit 1; }; \
-	rm -rf results/reference/$(STUDY); $(MAKE) --no-print-directory reference-room; \
+	rm -rf results/reference/$(STUDY); \
+	[[ ! -f results/$(STUDY)/training/runs.parquet ]] || $(MAKE) --no-print-directory reference-room; \
 	cd results/$(STUDY); \
 	find tables figures claims datasets curves.parquet config.yaml $$(ls -d curves spread.parquet 2>/dev/null) -type f ! -path 'datasets/*.parquet' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \

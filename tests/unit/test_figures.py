@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from project import ROOT, Project
 from selfdistill import cli, stages
-from selfdistill.artifacts import EXAMPLES, FIGURES, SFT_STEPS, VIEWED
+from selfdistill.artifacts import EXAMPLES, FIGURES, SFT_STEPS, TABLE_EDITED, VIEWED
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.config import parse
 from selfdistill.errors import UserError
@@ -23,7 +23,7 @@ from selfdistill.study import Study
 
 REFERENCE = ROOT / "results" / "reference" / "microcosm"
 FROM = ("--from", str(REFERENCE))
-NOT_SHIPPED = {name for name, figure in FIGURES.items() if figure.source in (EXAMPLES, SFT_STEPS)}
+NOT_SHIPPED = {name for name, figure in FIGURES.items() if figure.source in (EXAMPLES, SFT_STEPS, TABLE_EDITED)}
 SHIPPED = sorted(project.FIGURES.keys() - NOT_SHIPPED)
 
 

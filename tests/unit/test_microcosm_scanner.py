@@ -206,7 +206,7 @@ def test_facts_are_rehearsed_in_the_phase_of_documents():
         batches = [document_batch(0, step, 0, mix, 300) for step in range(POOL_STEPS)]
         rows = [ids for batch in batches for ids in batch.ids.split(batch.lengths)]
         facts = sum(len(ids) for ids in rows if "user" not in tokenizer.decode(ids))
-        assert facts / sum(map(len, rows)) == pytest.approx(share, abs=0.06)
+        assert facts / sum(map(len, rows)) == pytest.approx(share, abs=0.02)
 
 
 def test_documents_state_one_answer_and_never_show_an_evaluation_problem():

@@ -333,9 +333,10 @@ def test_panels_have_one_letter_each_also_where_there_are_several_models():
 
 
 def test_labels_that_cover_one_another_are_found():
+    plotting.use_style()
     figure = plotting.new_figure(2)
     left, right = figure.subplots(1, 2)
-    left.set(xlabel="a label that is wider than its panel " * 3)
+    left.set(xlabel="a label that is wider than its panel " * 5)
     right.set(xlabel="another")
     assert [other for _, other in overlaps.covered(figure)] == ["another"]
 

@@ -66,10 +66,11 @@ def document_batch(seed: int, step: int, shard: int, mix: Mix, tokens: int) -> B
 def _pool(seed: int, pool: int, shard: int, mix: Mix, tokens: int) -> list[Batch]:
     """The batches of `POOL_STEPS` steps, in random order."""
     rng = random.Random(f"documents-{seed}-{pool}-{shard}")
-    rehearsed = int(tokens * POOL_STEPS * WORLDS[mix.world].rehearsed)
-    rows = _rows(partial(sample_facts, rng, mix, FACTS_PER_ROW), rehearsed)
-    while sum(len(ids) for ids, _ in rows) < tokens * POOL_STEPS:
+    share, rows = WORLDS[mix.world].rehearsed, []
+    while sum(len(ids) for ids, _ in rows) < tokens * POOL_STEPS * (1 - share):
         rows += _encode([sample_document(rng, mix) for _ in range(100)])
+    of_documents = sum(len(ids) for ids, _ in rows)
+    rows += _rows(partial(sample_facts, rng, mix, FACTS_PER_ROW), int(of_documents * share / (1 - share)))
     rows.sort(key=lambda row: len(row[0]))
     ends = equal_parts([len(ids) for ids, _ in rows])
     batches = [_end_to_end(rows[start:end]) for start, end in zip([0, *ends], [*ends, len(rows)], strict=True)]

@@ -38,6 +38,7 @@ from selfdistill.training.losses import aggregate, distillation_terms, token_log
 from selfdistill.training.settings import SftRun, SftSettings
 from selfdistill.training.sft import train_sft
 from selfdistill.training.states import response_states
+from selfdistill.training.updates import SKIPPED
 
 SHIPPED = PACKAGE_ROOT.parent / "config" / "fingerprint.json"
 DIGITS = 16  # of a SHA-256 that are kept
@@ -144,7 +145,8 @@ def _fine_tuning(manifest: Path, folder: Path) -> list[object]:
         run=SftRun("made", 3e-4), settings=SftSettings(epochs=1, batch_size=8, warmup_steps=1),
         enable_thinking=None, seed=0,
     )  # fmt: skip
-    return [folder / "out" / "model.safetensors", steps["value"].to_numpy()]
+    computed = steps[steps["metric"] != SKIPPED]  # that is counted
+    return [folder / "out" / "model.safetensors", computed["value"].to_numpy()]
 
 
 def _on_policy(manifest: Path) -> list[object]:

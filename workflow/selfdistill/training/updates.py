@@ -38,4 +38,5 @@ class SkippingTrainer(Trainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         logs[SKIPPED], self._skipped = self._skipped, 0
         super().log(logs, *args, **kwargs)
-        self._tr_loss.zero_()  # transformers subtracts the sum of losses from itself: not a number, it would stay so
+        if self.is_in_train:  # transformers subtracts the sum of losses from itself: not a number, it would stay so
+            self._tr_loss.zero_()
