@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import FIGURES, Project, smoke_study
+from project import Project, smoke_study
 
 from .conftest import Submission, fault_project, new_project, started, until
 
@@ -74,7 +74,8 @@ def test_the_papers_study_asks_for_gpus_by_rule(tmp_path):
         if "gpu" in resources:
             assert f"nodes=1, gpu={resources['gpu']}" in asked[rule]
     assert "accelerate=config/accelerate/fsdp2.yaml" in asked["train_onpolicy"]
-    assert all("slurm_partition=cpu" in asked[f"draw_{figure}"] for figure in FIGURES)
+    drawn = [rule for rule in asked if rule.startswith("draw_")]
+    assert "draw_fig_3" in drawn and all("slurm_partition=cpu" in asked[rule] for rule in drawn)
     assert all("gpu" not in asked[rule] for rule in ("make_table_1", "render_table", "load_problems"))
 
 

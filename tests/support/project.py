@@ -14,7 +14,7 @@ from filelock import FileLock
 from selfdistill import artifacts
 
 ROOT = Path(__file__).resolve().parents[2]
-# What every study has but one of runs that were trained elsewhere.
+# What the smoke study has: all but what is about runs that were trained elsewhere.
 FIGURES = {name: figure for name, figure in artifacts.FIGURES.items() if figure.source is not artifacts.ENDS}
 TABLES = {name: table for name, table in artifacts.TABLES.items() if name != "table_released"}
 INSTALLED = "installed"  # a folder in which a project sees packages first
