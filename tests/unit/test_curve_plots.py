@@ -166,7 +166,8 @@ def test_the_rows_beside_a_figure_are_what_its_lines_show(figure):
     assert len(made.data) < len(curves()) and not made.data.duplicated().any()
 
 
-@pytest.mark.parametrize("figure", VIEWED)
+# Every figure is drawn above; they are written by one function: one with two views, and one with the most panels.
+@pytest.mark.parametrize("figure", ["fig_1", "fig_7"])
 def test_a_script_writes_its_figure_and_says_what_it_was_made_from(figure, tmp_path):
     tables.write(curves(), tmp_path / "curves.parquet", "curves")
     for name in ("one", "two"):
