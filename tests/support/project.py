@@ -14,9 +14,10 @@ from filelock import FileLock
 from selfdistill import artifacts
 
 ROOT = Path(__file__).resolve().parents[2]
-# What the smoke study has: all but what is about runs that were trained elsewhere.
-FIGURES = {name: figure for name, figure in artifacts.FIGURES.items() if figure.source is not artifacts.ENDS}
-TABLES = {name: table for name, table in artifacts.TABLES.items() if name != "table_released"}
+# What every study has but one of runs that were trained elsewhere, or of edited data sets.
+OF_SOME = (artifacts.ENDS, artifacts.TABLE_EDITED)
+FIGURES = {name: figure for name, figure in artifacts.FIGURES.items() if figure.source not in OF_SOME}
+TABLES = {name: table for name, table in artifacts.TABLES.items() if name not in ("table_released", "table_edited")}
 INSTALLED = "installed"  # a folder in which a project sees packages first
 COPIED = ["Snakefile", "config.yaml", "config", "profiles", "workflow", "envs"]
 

@@ -44,6 +44,8 @@ RUN = {
     "snakemake --configfile config/smoke.yaml": "Nothing to be done|record_config",
     "snakemake --configfile config/thorough.yaml": "pretrain_model +16",
     "snakemake --configfile config/beyond.yaml": "train_onpolicy",
+    "snakemake --configfile config/beyond_carrier.yaml": "train_onpolicy",
+    "snakemake --configfile config/carrier.yaml": "train_onpolicy",
     "snakemake --configfile config/smoke.yaml --forcerun make_table_1 --until make_table_1": "make_table_1 +1",
     "snakemake --profile profiles/paper --profile profiles/slurm --dry-run": "total ",
     "snakemake --profile profiles/paper --profile profiles/slurm --configfile config/trial.yaml": "total ",

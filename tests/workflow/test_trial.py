@@ -42,8 +42,8 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_a_trial_makes_everything_and_says_what_it_proved(tried):
     results = tried.folder / "results" / "smoke_trial"
-    assert {path.stem for path in results.glob("figures/*.png")} == FIGURES.keys() - {"edited"}
-    assert {path.stem for path in results.glob("tables/*.csv")} == TABLES.keys() - {"table_edited"}
+    assert {path.stem for path in results.glob("figures/*.png")} == FIGURES.keys()
+    assert {path.stem for path in results.glob("tables/*.csv")} == TABLES.keys()
     told = (results / "trial.md").read_text()
     assert "| training by GRPO | 2 runs with finite losses; 1 process, each with the whole model |" in told
     assert "| training by SDPO | 3 runs with finite losses; 1 process, each with the whole model |" in told
