@@ -177,7 +177,8 @@ def test_stop_signals_reach_the_job(warm, number):
     assert (process.returncode, output) == (75, f"saved at {number.value}\n")
 
 
-def test_a_signal_that_comes_while_a_job_begins_reaches_it(package):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_that_comes_while_a_job_begins_reaches_it(package, number):
     """The command is slow to pass signals on: until it can, they wait."""
     client = package / "selfdistill" / "warm" / "client.py"
     begins = '    """To a job, by a descriptor of its process."""\n'
@@ -187,9 +188,9 @@ def test_a_signal_that_comes_while_a_job_begins_reaches_it(package):
         process = begin("save")
         assert began(process)["served"]
         assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         output, _ = process.communicate()
-    assert (process.returncode, output) == (75, f"saved at {signal.SIGTERM.value}\n")
+    assert (process.returncode, output) == (75, f"saved at {number.value}\n")
 
 
 def test_a_job_that_a_signal_ends_ends_its_command_by_it(warm):

@@ -14,6 +14,7 @@ from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
+from selfdistill.analysis.arms import ARM
 from selfdistill.analysis.words import benchmark_label
 from selfdistill.figures import plotting
 from selfdistill.figures.curve_plots import METHODS, OWN_LOOKS, TO_BASE, method_of
@@ -26,17 +27,6 @@ MEASURES = {
     "L": "change in length L (tokens)",
     "V": "change in verified V",
 }
-ARM = [
-    "family",
-    "thinking",
-    "method",
-    "context",
-    "teacher_update_rate",
-    "problem_set",
-    "problems",
-    "learning_rate",
-    "top_k",
-]
 
 
 def draw(curves: pd.DataFrame, study: str) -> Drawn:
@@ -82,7 +72,7 @@ def _draw_panel(panel: Axes, rows: pd.DataFrame, measure: str, looks: Mapping[st
     """A point per arm that has both; intervals of both."""
     panel.axhline(0, color=INK, linewidth=0.7)
     panel.axvline(0, color=INK, linewidth=0.7)
-    arms = rows.assign(look=method_of(rows)).groupby(ARM, dropna=False)
+    arms = rows.assign(look=method_of(rows)).groupby(list(ARM), dropna=False)
     for _, arm in arms:
         by_metric = arm.set_index("metric")
         if measure + TO_BASE not in by_metric.index:  # V where nothing is accepted

@@ -70,10 +70,15 @@ def edited_set(
         tokens = edited_set(unguided, guided, KEPT, seed=seed)["response_tokens"].sum()
         return _repeated(edited_set(unguided, guided, name.removesuffix(MATCHED), seed=seed), int(tokens))
     own = _taken_apart(unguided, UNGUIDED)
-    if source_of(name) == UNGUIDED:
-        return _edited(unguided, own, _edit(name))
-    edit = _edit(name, edits.Wordings(own.values()), random.Random(f"{seed}:{name}"))
-    return _edited(guided, _taken_apart(guided, GUIDED), edit)
+    if name in FACTORIAL:
+        return _edited(unguided, own, partial(_without, FACTORIAL[name]))
+    wordings, rng = edits.Wordings(own.values()), random.Random(f"{seed}:{name}")
+    of_guided: dict[str, Edit] = {
+        "guided_verified": edits.with_verification,
+        "guided_hedged": partial(wordings.given, rng=rng),
+        "guided_hedged_anywhere": partial(wordings.at_random, rng=rng),
+    }
+    return _edited(guided, _taken_apart(guided, GUIDED), of_guided[name])
 
 
 def _texts(examples: pd.DataFrame) -> list[str]:
@@ -92,15 +97,6 @@ def _taken_apart(examples: pd.DataFrame, name: str) -> dict[int, tuple[Response,
             f"no response of the set '{name}' is written as the microcosm's reasoner writes: none can be edited"
         )
     return found
-
-
-def _edit(name: str, wordings: edits.Wordings | None = None, rng: random.Random | None = None) -> Edit:
-    """What makes the set called ``name``; ``wordings`` and ``rng``: where attempts are worded anew."""
-    if name in FACTORIAL:
-        return partial(_without, FACTORIAL[name])
-    if wordings is None or rng is None or name == "guided_verified":
-        return edits.with_verification
-    return partial(wordings.given if name == "guided_hedged" else wordings.at_random, rng=rng)
 
 
 def _without(removed: Sequence[str], response: Response, clues: Clues) -> Response:

@@ -23,7 +23,13 @@ SDPO = "sdpo"
 # Methods made from SDPO, by their names' beginning: their runs have its context, teacher and top-k, and its settings.
 SELF_TAUGHT = tuple(name for name in METHODS if name.startswith(SDPO))
 # Methods that read the microcosm's language, and train nothing else.
-OF_MICROCOSM = tuple(name for name in SELF_TAUGHT if name not in (SDPO, "sdpo_clipped"))
+OF_MICROCOSM = (
+    "sdpo_sparing_decisions",
+    "sdpo_sparing_like_decisions",
+    "sdpo_sparing_verification",
+    "sdpo_sparing_like_verification",
+    "sdpo_decisions_only",
+)
 
 
 def section_of(name: str) -> str:

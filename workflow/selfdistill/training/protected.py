@@ -8,6 +8,8 @@ stays over all of them, so that what is left weighs as before (docs/beyond.md; o
 The places are those of the microcosm's language (`selfdistill.microcosm.positions`).
 """
 
+from typing import ClassVar
+
 import pandas as pd
 import torch
 
@@ -20,22 +22,23 @@ PARTS = 10  # of a response's tokens, by their divergence
 
 
 class Sparing(Sdpo):
-    """SDPO without divergence where `spared` says.
+    """SDPO without divergence at ``spared`` kinds of places; or, as their control, ``at_random``: at as many others.
 
     A batch has besides ``kinds`` [B, T], of `Kind`, and ``dice`` [B, T], drawn evenly from 0 to 1.
     """
 
     # A mean over distilled tokens, in nats, as the divergence is.
     metrics = (*Sdpo.metrics, "spared_divergence")
+    spared: ClassVar[tuple[Kind, ...]]
+    at_random: ClassVar[bool] = False
 
     def extend(self, batch: dict[str, torch.Tensor], step: Step, rollouts: pd.DataFrame) -> None:
         super().extend(batch, step, rollouts)
         ids, tokenizer = batch["completion_ids"], self.trainer.processing_class
         places = [kinds(tokenizer.convert_ids_to_tokens(row)) for row in ids.tolist()]
         batch["kinds"] = torch.tensor(places, device=ids.device)
-        batch["dice"] = torch.stack([self._dice(step.number, place, ids.size(1)) for place in step.places]).to(
-            ids.device
-        )
+        dice = torch.stack([self._dice(step.number, place, ids.size(1)) for place in step.places])
+        batch["dice"] = dice.to(ids.device)
 
     def _dice(self, step: int, place: int, tokens: int) -> torch.Tensor:
         """Of one rollout: the same however the step's rollouts are spread over processes."""
@@ -43,62 +46,43 @@ class Sparing(Sdpo):
         return torch.rand(tokens, generator=torch.Generator().manual_seed(seed))
 
     def counted(self, divergence: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        spoken = inputs["completion_mask"].bool()
-        spared = self.spared(inputs["kinds"], divergence.detach(), spoken, inputs["dice"]) & spoken
+        spoken, found = inputs["completion_mask"].bool(), divergence.detach()
+        spared = torch.isin(inputs["kinds"], torch.tensor(self.spared, device=found.device)) & spoken
+        if self.at_random:
+            spared = elsewhere(spared, found, spoken, inputs["dice"])
         distilled = spoken.float() * inputs["distilled"].unsqueeze(1)
-        self.trainer.note_mean("spared_divergence", divergence.detach() * spared, distilled)
+        self.trainer.note_mean("spared_divergence", found * spared, distilled)
         return divergence.masked_fill(spared, 0.0)
-
-    def spared(
-        self, kinds: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, dice: torch.Tensor
-    ) -> torch.Tensor:
-        """Where [B, T] no divergence counts; ``spoken`` [B, T]: the tokens that there are."""
-        raise NotImplementedError
 
 
 class SparingDecisions(Sparing):
     """At decisions nothing is learnt."""
 
-    def spared(
-        self, kinds: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, dice: torch.Tensor
-    ) -> torch.Tensor:
-        return kinds == Kind.DECISION
+    spared = (Kind.DECISION,)
 
 
 class SparingVerification(Sparing):
     """At checks, and where the answer is accepted, nothing is learnt."""
 
-    def spared(
-        self, kinds: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, dice: torch.Tensor
-    ) -> torch.Tensor:
-        return kinds == Kind.VERIFICATION
+    spared = (Kind.VERIFICATION,)
 
 
 class DecisionsOnly(Sparing):
     """Nothing is learnt but at decisions."""
 
-    def spared(
-        self, kinds: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, dice: torch.Tensor
-    ) -> torch.Tensor:
-        return kinds != Kind.DECISION
+    spared = (Kind.OTHER, Kind.VERIFICATION)
 
 
-class SparingLikeDecisions(Sparing):
+class SparingLikeDecisions(SparingDecisions):
     """The control of `SparingDecisions`."""
 
-    def spared(
-        self, kinds: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, dice: torch.Tensor
-    ) -> torch.Tensor:
-        return elsewhere(kinds == Kind.DECISION, divergence, spoken, dice)
+    at_random = True
 
 
-class SparingLikeVerification(Sparing):
+class SparingLikeVerification(SparingVerification):
     """The control of `SparingVerification`."""
 
-    def spared(
-        self, kinds: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, dice: torch.Tensor
-    ) -> torch.Tensor:
-        return elsewhere(kinds == Kind.VERIFICATION, divergence, spoken, dice)
+    at_random = True
 
 
 def elsewhere(chosen: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, dice: torch.Tensor) -> torch.Tensor:
