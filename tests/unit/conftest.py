@@ -1,10 +1,20 @@
 """What unit tests in several files, and workers, make once."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from kernel_digests import OTHER_PROCESSOR, SAMPLE, TRAIN, Elsewhere, digests
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_search_path() -> Iterator[None]:
+    """A workflow that is read in this process puts its library first: not for the tests of the next file."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture(scope="session")
