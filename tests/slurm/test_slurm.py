@@ -46,7 +46,8 @@ def overdue(cluster, tiny_training, tmp_path_factory) -> tuple[Project, Submissi
     project.edit("workflow/selfdistill/training/checkpoints.py", STEP_ENDS, HOLD + STEP_ENDS)
     early = "{ python3 profiles/slurm/stop_in_time.py 25 & }"
     targets = ("runs_out_of_time", "is_too_slow")
-    return project, cluster.submit(project, *targets, "--config", f"train={TRAIN}", "--precommand", early)
+    tries = ("--retries", "9")  # as many as a busy machine needs
+    return project, cluster.submit(project, *targets, "--config", f"train={TRAIN}", "--precommand", early, *tries)
 
 
 @pytest.fixture(scope="session")

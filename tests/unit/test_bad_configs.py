@@ -591,9 +591,9 @@ REFUSED = {
         "onpolicy.checkpoint_steps.0: Input should be greater than 0",
     ),
     "fewer steps than checkpoints": ("onpolicy: {steps: 20}", "checkpoint_steps: 30 is not between 1 and steps (20)"),
-    "a moving teacher beside adapters": (
-        "onpolicy: {lora_rank: 8}",
-        "teacher_update_rate and lora_rank exclude each other",
+    "adapters of a negative rank": (
+        "sft: {lora_rank: -1}",
+        "sft.lora_rank: Input should be greater than or equal to 0",
     ),
     "a split that is smaller": (
         "problem_sets: {narrow: {size: 289}}",
@@ -829,12 +829,7 @@ TAKEN = {
     "what runs train on": "onpolicy: {benchmarks: {train: [easy, trained]}}",
     "weights of weights": model(source="model", of="microcosm_off"),
     "vLLM": "engine: vllm",
-    "adapters beside a fixed teacher": over(
-        onpolicy={
-            "lora_rank": 8,
-            "runs": [row for row in default()["onpolicy"]["runs"] if "teacher_update_rate" not in row],
-        }
-    ),
+    "adapters, and teachers that move in them": over(onpolicy={"lora_rank": 8}, sft={"lora_rank": 8}),
 }
 
 

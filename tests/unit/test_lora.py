@@ -1,13 +1,17 @@
-"""Low-rank adapters: the model without the adapter is the fixed teacher, and what is evaluated has it merged in."""
+"""Low-rank adapters: the teacher is the model without the adapter or with averages of it; what is evaluated has it
+merged in.
+"""
 
 from pathlib import Path
 
 import pytest
 import torch
 from selfdistill import models
-from selfdistill.errors import UserError
 from selfdistill.generation.requests import Row
+from selfdistill.training import onpolicy
+from selfdistill.training.sdpo import Sdpo
 from selfdistill.training.settings import Run
+from selfdistill.training.trainer import OnPolicyTrainer
 from test_onpolicy import ARMS, FIXED, STEPS, as_before, stop_in_second_step, train  # noqa: F401 (a fixture)
 from tiny import save_tiny_model
 
@@ -22,6 +26,21 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(manifest: Path, tmp_path_factory: pytest.TempPathFactory):
     return train(manifest, tmp_path_factory.mktemp("run"), FIXED, **ADAPTED)
+
+
+@pytest.fixture(scope="module")
+def moved(manifest: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A run with a moving teacher, and the policy's adapters before its first step and after each."""
+    found, begin, after_step = [], onpolicy.run_to_end, Sdpo.after_step
+
+    def note(trainer: OnPolicyTrainer) -> None:
+        policy = trainer.accelerator.unwrap_model(trainer.model)
+        found.append({name: weight.detach().clone() for name, weight in policy.named_parameters() if "lora" in name})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onpolicy, "run_to_end", lambda trainer, **options: (note(trainer), begin(trainer, **options)))
+        patch.setattr(Sdpo, "after_step", lambda method: (after_step(method), note(method.trainer)))
+        return train(manifest, tmp_path_factory.mktemp("moved"), ARMS["sdpo-ema"], **ADAPTED), found
 
 
 def logits_of(model: torch.nn.Module) -> torch.Tensor:
@@ -84,6 +103,49 @@ def test_grpo_trains_an_adapter_too(manifest: Path, tmp_path: Path):
     assert run.table()["grad_norm"].iloc[-1] > 0
 
 
-def test_a_moving_teacher_needs_a_model_of_its_own(manifest: Path, tmp_path: Path):
-    with pytest.raises(UserError, match="teacher_update_rate and lora_rank exclude each other"):
-        train(manifest, tmp_path, ARMS["sdpo-ema"], **ADAPTED)
+def averaged(adapters: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The moving teacher's adapter by its definition, in double precision."""
+    mean = {name: weight.double() for name, weight in adapters[0].items()}
+    for of_step in adapters[1:]:
+        mean = {name: 0.95 * weight + 0.05 * of_step[name].double() for name, weight in mean.items()}
+    return mean
+
+
+def test_a_moving_teacher_is_the_initial_model_with_averages_of_the_adapters(moved, manifest: Path):
+    run, adapters = moved
+    assert len(adapters) == STEPS + 1 and run.trainer.method.teacher is None
+    mean, policy = averaged(adapters), run.trainer.accelerator.unwrap_model(run.trainer.model)
+    teacher = models.load_model(manifest)
+    for name, weight in teacher.named_parameters():
+        of_layer = f"base_model.model.{name.removesuffix('.weight')}.lora_{{}}.default.weight"
+        if of_layer.format("A") in mean:
+            weight.data += (2 * mean[of_layer.format("B")] @ mean[of_layer.format("A")]).float()
+    own = logits_of(policy)
+    with run.trainer.method.as_teacher(run.trainer.model) as shown:
+        assert torch.allclose(logits_of(shown), logits_of(teacher), atol=1e-5)
+    assert torch.equal(logits_of(policy), own)  # which has its own adapter again
+    assert (logits_of(teacher) - logits_of(models.load_model(manifest))).abs().max() > 1e-3
+    assert (logits_of(teacher) - own).abs().max() > 1e-2
+
+
+def test_a_teacher_that_moves_in_adapters_moves_about_as_a_model_of_its_own_would(moved):
+    """The average of products is not the product of averages; close, where averages begin with the adapter as drawn."""
+    _, adapters = moved
+    from_nothing = [{name: torch.zeros_like(weight) for name, weight in adapters[0].items()}, *adapters[1:]]
+    mean, other = averaged(adapters), averaged(from_nothing)
+    for b in (name for name in mean if "lora_B" in name):
+        a, whole = b.replace("lora_B", "lora_A"), 0.0
+        for of_step in adapters[1:]:
+            whole = 0.95 * whole + 0.05 * of_step[b].double() @ of_step[a].double()
+        assert (mean[b] @ mean[a] - whole).norm() < 0.25 * whole.norm(), b
+        assert (other[b] @ other[a] - whole).norm() > 0.5 * whole.norm(), b
+
+
+def test_a_stopped_run_with_a_moving_teacher_continues_to_the_same_end(
+    moved, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        stop_in_second_step(patch)
+        with pytest.raises(SystemExit):
+            train(manifest, tmp_path, ARMS["sdpo-ema"], **ADAPTED)
+    assert train(manifest, tmp_path, ARMS["sdpo-ema"], **ADAPTED).digests() == moved[0].digests()

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -238,6 +239,22 @@ def test_training_equals_a_plain_loop(examples, manifest, uninterrupted):
     trained = models.load_model(uninterrupted[1] / "out" / "manifest.json")
     for (name, found), wanted in zip(trained.named_parameters(), model.parameters(), strict=True):
         assert torch.allclose(found, wanted, atol=1e-4), name
+
+
+def test_adapters_are_trained_in_place_of_the_weights_and_saved_merged(examples, manifest, uninterrupted, tmp_path):
+    whole, _ = uninterrupted
+    steps = train(examples, manifest, tmp_path, settings=replace(SETTINGS, lora_rank=2))
+    losses, of_whole = (found.loc[found["metric"] == "loss", "value"].tolist() for found in (steps, whole))
+    assert losses[0] == pytest.approx(of_whole[0], rel=1e-5)  # an adapter begins as nothing
+    assert losses[-1] != pytest.approx(of_whole[-1], rel=1e-3)
+    saved = tmp_path / "out"
+    before, after = (dict(models.load_model(path).named_parameters()) for path in (manifest, saved / "manifest.json"))
+    assert before.keys() == after.keys()
+    changes = {name: after[name] - weight for name, weight in before.items()}
+    ranks = {int(torch.linalg.matrix_rank(change, rtol=1e-3)) for name, change in changes.items() if "proj" in name}
+    assert ranks == {2}
+    assert not any(change.any() for name, change in changes.items() if "proj" not in name)
+    assert not list(saved.glob("adapter*"))
 
 
 def test_the_saved_model_keeps_its_cache_and_its_template(manifest, uninterrupted):

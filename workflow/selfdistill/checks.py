@@ -27,7 +27,7 @@ from selfdistill.settings import keys
 from selfdistill.study import Study
 from selfdistill.training.edited_sets import names_of
 from selfdistill.training.methods import OF_MICROCOSM, SDPO, section_of
-from selfdistill.training.settings import RELEASED, TRAINED, Run, check_mirrors, check_teacher, draw_part
+from selfdistill.training.settings import RELEASED, TRAINED, Run, check_mirrors, draw_part
 
 SHIPPED = "reference"  # results that the repository holds
 LONGEST_WORD = 100_000  # bytes of a command that one flag may take: Linux takes 128 KiB for the whole of it
@@ -343,8 +343,8 @@ def _equal_steps(study: Study) -> Faults:
 
 
 def _settings_fit(study: Study, run: Run) -> None:
-    """`UserError` for a run whose own batch, steps, or teacher, does not go with the settings of all."""
-    check_teacher(run, study.onpolicy_settings(run))
+    """`UserError` for a run whose own batch or steps do not go with the settings of all."""
+    study.onpolicy_settings(run)
 
 
 def _mirrors(study: Study) -> Faults:

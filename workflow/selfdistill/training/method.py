@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from selfdistill.training.rollouts import Step
-from selfdistill.training.settings import OnPolicySettings, Run
+from selfdistill.training.settings import OnPolicySettings
 
 
 class Method:
@@ -32,10 +32,6 @@ class Method:
 
     metrics: ClassVar[tuple[str, ...]] = ()
     padded_left: ClassVar[frozenset[str]] = frozenset()
-
-    @classmethod
-    def check(cls, run: Run, settings: OnPolicySettings) -> None:
-        """Raises `UserError` for settings that the method cannot combine; called before anything is loaded."""
 
     @classmethod
     def trl_arguments(cls, settings: OnPolicySettings) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import torch
 from datasets import Dataset
-from peft import LoraConfig
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 
 from selfdistill import models, processes
@@ -20,7 +19,7 @@ from selfdistill.generation import contexts
 from selfdistill.generation.requests import Sampling
 from selfdistill.prompts import render, user_prompt
 from selfdistill.settings import as_json
-from selfdistill.training import methods
+from selfdistill.training import adapters, methods
 from selfdistill.training.arguments import trainer_arguments
 from selfdistill.training.checkpoints import run_to_end
 from selfdistill.training.metrics import ProgressCallback, on_policy_tables
@@ -67,7 +66,6 @@ def train_onpolicy(
         raise UserError(f"the context '{run.context}' needs its template; those without one: {', '.join(CONTEXTS)}")
     one_of("engine", engine, ENGINES)
     method = methods.load(run.method)
-    method.check(run, settings)
     check_mirrors(mirrors)
     tokenizer = models.load_tokenizer(manifest)
     examples = _examples(training_set(problems, subset=run.problems, draw=run.draw), instruction)
@@ -83,7 +81,6 @@ def train_onpolicy(
     ]
     folder = work_dir / sha256_text(json.dumps(identity))[:16]
     record = RolloutRecord(folder / "rollouts", study, run.model, run.id, answer_in)
-    on_gpu = torch.cuda.is_available()
     asked = {"enable_thinking": enable_thinking, "system": system}
     longest = _longest_prompt(examples, tokenizer, **asked) if engine == "vllm" else 0
     trainer = OnPolicyTrainer(
@@ -96,7 +93,7 @@ def train_onpolicy(
         opened=contexts.opens_thinking(tokenizer, enable_thinking=enable_thinking),
         record=record,
         template=template,
-        model=models.load_model(manifest, dtype="bfloat16" if settings.lora_rank and on_gpu else "float32"),
+        model=adapters.load_model(manifest, settings.lora_rank),
         args=trainer_arguments(
             run,
             settings,
@@ -107,7 +104,7 @@ def train_onpolicy(
             engine=engine,
             longest_prompt=longest,
         ),
-        peft_config=_adapter(settings),
+        peft_config=adapters.low_rank(settings.lora_rank),
         train_dataset=Dataset.from_list([examples[number] for number in order]),
         processing_class=tokenizer,
         callbacks=[ProgressCallback(run.id)],
@@ -137,14 +134,6 @@ def _whole_steps(record: RolloutRecord, exports: Path, settings: OnPolicySetting
         if step in settings.checkpoint_steps and not models.is_whole(exports / f"step-{step}" / models.MANIFEST):
             return step - 1
     return settings.steps
-
-
-def _adapter(settings: OnPolicySettings) -> LoraConfig | None:
-    """Low-rank adapters on all linear layers but the output's, scaled by 2, as is usual."""
-    if not settings.lora_rank:
-        return None
-    rank = settings.lora_rank
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
 def _longest_prompt(examples: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, **asked: Any) -> int:

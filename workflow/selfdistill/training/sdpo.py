@@ -24,8 +24,7 @@ from selfdistill.training.demonstrations import TeacherPrompt, choose_demonstrat
 from selfdistill.training.losses import distillation_terms, truncated_ratio
 from selfdistill.training.method import Method
 from selfdistill.training.rollouts import Step
-from selfdistill.training.settings import OnPolicySettings, Run, check_teacher
-from selfdistill.training.sharding import output_layer, own_weights, placed_like, whole
+from selfdistill.training.sharding import holding, output_layer, own_weights, placed_like, whole
 from selfdistill.training.states import padded, response_states
 from selfdistill.training.trainer import OnPolicyTrainer, sequences
 
@@ -49,8 +48,10 @@ class Terms(NamedTuple):
 
 
 class Sdpo(Method):
-    """The divergence from the self-teacher, which is fixed (the initial model), moves (EMA of the policy), or is the
-    policy without its low-rank adapter.
+    """The divergence from the self-teacher, which is fixed (the initial model) or moves (EMA of the policy).
+
+    Under a low-rank adapter no second model is held: the teacher is the policy without its adapter, or with one that
+    moves, whose two factors are averages of the policy's (as TRL's `PEFTAdapterEMACallback` averages them).
     """
 
     # divergence: a mean over tokens, in nats; importance_ratio: the mean truncated weight, and the share truncated.
@@ -63,15 +64,11 @@ class Sdpo(Method):
     )
     padded_left = frozenset({"teacher_ids", "teacher_mask"})
 
-    @classmethod
-    def check(cls, run: Run, settings: OnPolicySettings) -> None:
-        check_teacher(run, settings)
-
     def __init__(self, trainer: OnPolicyTrainer, initial: Path):
         super().__init__(trainer, initial)
         self.run, self.settings = trainer.run, trainer.settings.sdpo
-        # Under an adapter the teacher is the policy without it, and no second model is held.
         self.teacher = None if trainer.settings.lora_rank else trainer.frozen(self._load_teacher(initial))
+        self._adapter: dict[str, torch.Tensor] = {}  # the moving teacher's, where no second model is held
 
     def _load_teacher(self, initial: Path) -> PreTrainedModel:
         # A fixed teacher is never added to, so on a GPU it needs no more than the precision that it computes in.
@@ -80,13 +77,27 @@ class Sdpo(Method):
 
     @contextmanager
     def as_teacher(self, model: PreTrainedModel) -> Iterator[PreTrainedModel]:
-        """The self-teacher of the policy ``model``: a model of its own, or the policy with its adapter switched off."""
+        """The self-teacher of the policy ``model``: a model of its own, or the policy without or with another adapter.
+
+        Within, the policy is not to be trained.
+        """
         if self.teacher is not None:
             yield self.teacher
             return
         policy = self.trainer.accelerator.unwrap_model(model)
-        with policy.disable_adapter():
+        with holding(policy, self.adapter) if self.run.teacher_update_rate else policy.disable_adapter():
             yield policy
+
+    @property
+    def adapter(self) -> dict[str, torch.Tensor]:
+        """The moving teacher's adapter by parameter; at first the policy's, which begins as nothing."""
+        if not self._adapter:
+            policy = self._policy()
+            self._adapter = {name: weight.detach().clone() for name, weight in policy.items() if weight.requires_grad}
+        return self._adapter
+
+    def _policy(self) -> dict[str, torch.nn.Parameter]:
+        return dict(self.trainer.accelerator.unwrap_model(self.trainer.model).named_parameters())
 
     # --- demonstrations ---------------------------------------------------------------------------------------------
 
@@ -221,20 +232,24 @@ class Sdpo(Method):
 
     # --- the moving teacher -------------------------------------------------------------------------------------------
 
+    def _moving(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The weights of the moving teacher: of a sharded one this process's share."""
+        return own_weights(self.teacher) if self.teacher is not None else iter(self.adapter.items())
+
     @torch.no_grad()
     def after_step(self) -> None:
         """teacher <- (1 - rate) teacher + rate policy (authors' dp_actor.py:133-148)."""
         if not self.run.teacher_update_rate:
             return
-        policy = dict(self.trainer.accelerator.unwrap_model(self.trainer.model).named_parameters())
-        for name, weight in own_weights(self.teacher):
+        policy = self._policy()
+        for name, weight in self._moving():
             weight.lerp_(policy[name].to(weight.dtype), self.run.teacher_update_rate)
 
     def save(self, folder: Path) -> None:
         if not self.run.teacher_update_rate:
             return
         main = self.trainer.accelerator.is_main_process
-        gathered = ((name, whole(weight)) for name, weight in own_weights(self.teacher))
+        gathered = ((name, whole(weight)) for name, weight in self._moving())
         # One at a time: a whole teacher would fill a GPU that holds a share of it.
         weights = {name: weight.cpu() if main else weight[:0] for name, weight in gathered}
         if main:
@@ -244,7 +259,7 @@ class Sdpo(Method):
         if not self.run.teacher_update_rate:
             return
         saved = load_file(folder / TEACHER_WEIGHTS)
-        for name, weight in own_weights(self.teacher):
+        for name, weight in self._moving():
             weight.copy_(placed_like(saved[name], weight))
 
 

@@ -61,6 +61,9 @@ class SftSettings:
     max_tokens: Tokens = key(
         600, doc="Longest prompt and response together, in tokens; the rest is cut off.", paper="not published"
     )
+    lora_rank: int = key(
+        0, doc="Above 0: train low-rank adapters of this rank.", paper="not published", ge=0, le=65_536
+    )
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> "SftSettings":
@@ -263,7 +266,8 @@ class OnPolicySettings:
     )
     lora_rank: int = key(
         0,
-        doc="Above 0: train low-rank adapters of this rank; SDPO's teacher is the model without them.",
+        doc="Above 0: train low-rank adapters of this rank. SDPO's teacher is then the model without them, or with "
+        "averages of theirs (`teacher_update_rate`).",
         paper="0",
         ge=0,
         le=65_536,
@@ -312,12 +316,6 @@ def draw_part(size: int, *, subset: int, draw: int) -> slice:
             f"the set has {size}"
         )
     return slice(first, first + subset)
-
-
-def check_teacher(run: Run, settings: OnPolicySettings) -> None:
-    """`UserError` for a teacher that moves beside low-rank adapters."""
-    if settings.lora_rank and run.teacher_update_rate:
-        raise UserError("a moving teacher is a model of its own: teacher_update_rate and lora_rank exclude each other")
 
 
 def check_mirrors(mirrors: Iterable[str]) -> None:

@@ -26,6 +26,7 @@ from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
 from selfdistill.qwen3 import forward as qwen3
+from selfdistill.training.adapters import load_model, low_rank
 from selfdistill.training.checkpoints import KEPT, export_model, run_to_end
 from selfdistill.training.metrics import ProgressCallback, step_table
 from selfdistill.training.settings import SftRun, SftSettings
@@ -73,7 +74,8 @@ def train_sft(
     checkpoints = work_dir / sha256_text(json.dumps(identity))[:16]
     order = training_order([len(row["input_ids"]) for row in rows], settings, seed)
     trainer = _Trainer(
-        model=models.load_model(manifest, dtype="float32"),
+        model=load_model(manifest, settings.lora_rank),
+        peft_config=low_rank(settings.lora_rank),
         args=_trainer_arguments(settings, run.learning_rate, sequences=len(order), directory=checkpoints, seed=seed),
         train_dataset=Dataset.from_list(rows).select(order),
         processing_class=tokenizer,
@@ -83,7 +85,7 @@ def train_sft(
     # Deterministic mode would fill every new buffer with NaN, and TRL's loss takes buffers 32,768 tokens wide.
     torch.utils.deterministic.fill_uninitialized_memory = False
     run_to_end(trainer, seconds=checkpoint_seconds)
-    export_model(trainer, out_dir)
+    export_model(trainer, out_dir, base=manifest if settings.lora_rank else None)
     return step_table(trainer.state.log_history, METRICS, model=model_name, run=run.id)
 
 

@@ -1,6 +1,7 @@
 """Weights that FSDP2 shards over processes: gathered for what needs them whole, and placed back."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -50,3 +51,17 @@ def placed_like(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def own_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
     """Parameters by name, without gradient: of a sharded model this process's share; tied ones once."""
     return ((name, parameter.data) for name, parameter in model.named_parameters())
+
+
+@contextmanager
+def holding(model: PreTrainedModel, weights: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Within, the parameters of ``model`` that ``weights`` names have its values; their own come back afterwards."""
+    named = [(weight, weights[name]) for name, weight in own_weights(model) if name in weights]
+    own = [weight.clone() for weight, _ in named]
+    try:
+        for weight, other in named:
+            weight.copy_(other)
+        yield
+    finally:
+        for (weight, _), value in zip(named, own, strict=True):
+            weight.copy_(value)
