@@ -7,9 +7,11 @@ from selfdistill.generation.contexts import (
     GUIDANCE,
     Context,
     Guidance,
+    beginning,
     build_prompts,
     contexts_for,
     opens_thinking,
+    parts_of_solution,
     templated,
 )
 from selfdistill.microcosm.tokenizer import build_tokenizer
@@ -57,6 +59,24 @@ def test_a_solution_without_thinking_keeps_only_the_answer_part(response: str, o
     traces = pd.DataFrame({"problem_id": ["p"], "sample": [2], "correct": [True], "response": [response]})
     assert contexts_for(GUIDANCE["solution_without_thinking"], traces, opened=opened) == {"p": Context(left, 2)}
     assert contexts_for(GUIDANCE["solution"], traces, opened=opened) == {"p": Context(response, 2)}
+
+
+@pytest.mark.parametrize(
+    ("text", "percent", "left"),
+    [
+        ("a b c d", 25, "a"),
+        ("a b c d", 26, "a b"),
+        ("a  b\nc d", 75, "a  b\nc"),
+        ("  a b", 1, "  a"),
+        ("a b c", 99, "a b c"),
+        ("", 50, ""),
+    ],
+)
+def test_a_part_of_a_solution_is_its_first_words_as_they_stand(text: str, percent: int, left: str):
+    assert beginning(text, percent) == left
+    traces = pd.DataFrame({"problem_id": ["p"], "sample": [2], "correct": [True], "response": [text]})
+    (guidance,) = parts_of_solution([percent]).values()
+    assert contexts_for(guidance, traces, opened=False) == {"p": Context(left, 2)}
 
 
 def test_an_unknown_choice_is_named_with_the_nearest_spelling():

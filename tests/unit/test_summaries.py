@@ -115,6 +115,19 @@ def test_the_selection_draw_covers_the_selected_problems_only():
     assert value(table, metric="L", row=summaries.SELECTION_DRAW, origin="measured") == 25
 
 
+def test_what_contexts_tell_by_hand():
+    guided = traces([("p", 0, True, 2, 0, 0, "stop"), ("q", 0, True, 4, 0, 0, "stop")], setting="solution")
+    rows = [("p", 0, 3, -1.0, -5.0), ("p", 1, 5, -2.0, -4.0), ("q", 0, 8, -2.0, -3.0)]
+    told = pd.DataFrame(rows, columns=["problem_id", "sample", "tokens", "given", "alone"])
+    told = told.assign(model="m", setting="solution")
+    settings = {"m": {"unguided": reduced(A), "solution": reduced(guided)}}
+    table = summaries.table_information(settings, told, **SHOWN)
+    assert value(table, metric="information", row="solution") == (3 + 1) / 2  # of p: (4 + 2) / 2
+    assert value(table, metric="information_per_token", row="solution") == pytest.approx(4 / (4 + 8))
+    assert value(table, metric="L", row="solution") == 3
+    assert "information" not in set(table.loc[table["row"] == "unguided", "metric"])
+
+
 def test_table_a1_counts_each_marker():
     table = summaries.table_a1({"m": {"unguided": reduced(A)}}, **SHOWN)
     assert value(table, metric="substring_wait") == 3

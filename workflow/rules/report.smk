@@ -51,4 +51,6 @@ def section_files(section):
     """What a section alone is made of."""
     figures, tables = of_section(section)
     drawn = [each.name for each in figures if each.name in STUDY.figures]
-    return drawn_files(drawn) + table_files([each.name for each in tables])
+    return drawn_files(drawn) + table_files(
+        [each.name for each in tables if each.name in STUDY.tables]
+    )

@@ -74,6 +74,28 @@ rule make_table_edited:
         "| tee {log}"
 
 
+rule make_table_information:
+    """What the context of each setting tells of its responses, beside what these are like."""
+    input:
+        information=STUDY.all_information(),
+        traces=STUDY.guidance_traces(),
+    output:
+        STUDY.table("table_information"),
+    log:
+        f"{LOGS}/make_table_information.log",
+    benchmark:
+        f"{LOGS}/make_table_information.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_information"),
+        flags=FLAGS.confidence(),
+        models=by(FLAGS.models),
+    shell:
+        "python -m selfdistill make-table-information --information {input.information} --traces {input.traces} "
+        "{params.models} {params.flags} --out {output} 2>&1 | tee {log}"
+
+
 rule make_curves:
     """The curves of all on-policy runs with their bands, the final table of runs, and what GRPO's rate is chosen by."""
     input:

@@ -1,6 +1,7 @@
 """Section 3: select problems of intermediate difficulty, then sample them under four levels of guidance.
 
-Reads problems/ and the base model; writes traces/{model}/*.parquet and problems/{model}/borderline.parquet.
+Reads problems/ and the base model; writes traces/{model}/*.parquet and problems/{model}/borderline.parquet, and where it
+is asked for information/{model}/*.parquet.
 Microcosm: under a minute. Paper: 8 x 32,768 tokens per problem on one GPU node.
 """
 
@@ -58,3 +59,31 @@ rule sample_guidance:
         "python -m selfdistill sample-guidance --setting {wildcards.setting} {params.guidance} --contexts {input.contexts} "
         "--problems {input.problems} --model {input.model} --samples {params.samples} {params.sampling} "
         "{params.sampler} --workers {threads} --out {output} 2>&1 | tee {log}"
+
+
+rule measure_information:
+    """What the context of a setting tells of its responses."""
+    input:
+        traces=STUDY.traces(MODEL, "{setting}"),
+        problems=rules.select_borderline.output.problems,
+        model=rules.select_borderline.input.model,
+        contexts=by(STUDY.contexts, "model", "setting"),
+    output:
+        STUDY.information(MODEL, "{setting}"),
+    log:
+        f"{LOGS}/measure_information/{{model}}/{{setting}}.log",
+    benchmark:
+        f"{LOGS}/measure_information/{{model}}/{{setting}}.benchmark.tsv"
+    wildcard_constraints:
+        setting="|".join(STUDY.guidance),
+    conda:
+        ENVIRONMENT
+    params:
+        code=by(partial(guidance_code, "measure_information"), "setting"),
+        guidance=by(FLAGS.guidance, "setting"),
+        sampling=FLAGS.collect(),
+        sampler=by(FLAGS.sampler, "model"),
+    shell:
+        "python -m selfdistill measure-information --traces {input.traces} {params.guidance} --contexts {input.contexts} "
+        "--problems {input.problems} --model {input.model} {params.sampling} {params.sampler} "
+        "--out {output} 2>&1 | tee {log}"

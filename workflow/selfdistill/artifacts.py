@@ -53,6 +53,11 @@ def _edited(study: Study) -> bool:
     return bool(study.config.sft.edited)
 
 
+def _informed(study: Study) -> bool:
+    """Whether what contexts tell of responses is measured."""
+    return bool(study.config.guidance.information)
+
+
 def _trained(study: Study) -> bool:
     """Whether any on-policy run is trained here."""
     return bool(study.trained)
@@ -106,6 +111,7 @@ TABLE_A1 = _table("table_a1", "section_3")
 SELECTION = _table("selection", "section_3")
 TABLE_2 = _table("table_2", "section_4", _tuned)
 TABLE_EDITED = _table("table_edited", None, _edited)
+INFORMATION = _table("table_information", None, _informed)
 ENDS = _table("table_released", "sections_5_and_6", _released)
 SFT_STEPS = Source(_sft_steps, there=_tuned)
 EXAMPLES = Source(_examples, there=_tuned)
@@ -194,6 +200,7 @@ _FIGURES = (
     Figure("fig_e", "Appendix", "Figures of Appendix E", CURVES, ("view",)),
     Figure("arms", "Beyond the paper", "Figure of what goes with accuracy", ALL_CURVES),
     Figure("edited", "Beyond the paper", "Figure of edited data sets", TABLE_EDITED, ("runs", "benchmarks")),
+    Figure("information", "Section 3", "Figure of what contexts tell", INFORMATION),
 )
 _TABLES = (
     Table("table_1", "Section 3", "Table 1"),
@@ -203,6 +210,7 @@ _TABLES = (
     Table("table_rates", "Section 5", "Table of GRPO's rates", of_all_runs=True, there=_trained),
     Table("table_released", "Section 5", "Table of released checkpoints", of_all_runs=True, there=_released),
     Table("table_3", "Section 6", "Table 3", of_all_runs=True, there=_trained),
+    Table("table_information", "Section 3", "Table of what contexts tell", there=_informed),
     Table("table_edited", "Beyond the paper", "Table of edited data sets", there=_edited),
 )
 FIGURES = {figure.name: figure for figure in _FIGURES}

@@ -141,6 +141,16 @@ class Guidance:
     """Section 3: four levels of guidance."""
 
     samples: Count = key(8, doc="Responses per problem in each of the four settings.", paper="8 (authors' code)")
+    parts: DistinctOrNone[Annotated[int, Field(ge=1, lt=100)]] = key(
+        factory=list,
+        doc="Further settings that show the beginning of s alone: so many of a hundred words of it.",
+        paper="none",
+    )
+    information: bool = key(
+        False,
+        doc="Measure what each context tells of its responses: log p(y given x, c) - log p(y given x).",
+        paper="I(y; c given x) is defined, and not measured",
+    )
 
 
 @settings

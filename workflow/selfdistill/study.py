@@ -14,7 +14,7 @@ from selfdistill.artifacts import FIGURES, TABLES, VIEWED, Figure, Table
 from selfdistill.claims.statements import Role
 from selfdistill.config import DRAW_OF_MODEL, ROLES, Config, Model, Released
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import GUIDANCE, Guidance, templated
+from selfdistill.generation.contexts import GUIDANCE, Guidance, parts_of_solution, templated
 from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.models import files_of
 from selfdistill.settings import keys
@@ -212,13 +212,14 @@ class Study:
 
     @cached_property
     def guidance(self) -> dict[str, Guidance]:
-        """Section 3's settings: the paper's, and one for each template of the configuration.
+        """Section 3's settings: the paper's, and one for each part of s and each template of the configuration.
 
         In a trial one without context and one with, which may come from a wrong response.
         """
         if self.config.trial is not None:
             return {name: replace(GUIDANCE[name], choose="first") for name in ("unguided", "solution")}
-        return GUIDANCE | {name: templated(template) for name, template in self.config.contexts.items()}
+        own = {name: templated(template) for name, template in self.config.contexts.items()}
+        return GUIDANCE | parts_of_solution(self.config.guidance.parts) | own
 
     @property
     def roles(self) -> dict[str, Role | None]:
@@ -349,6 +350,17 @@ class Study:
     def traces(self, model: str, setting: str) -> str:
         """Responses in a setting of guidance, or those that selected the problems ("selection")."""
         return f"{self.results}/traces/{model}/{setting}.parquet"
+
+    def information(self, model: str, setting: str) -> str:
+        """What a setting's context tells of its responses."""
+        return f"{self.results}/information/{model}/{setting}.parquet"
+
+    def all_information(self) -> list[str]:
+        """That of every setting with a context, where it is measured."""
+        if not self.config.guidance.information:
+            return []
+        guided = [setting for setting, guidance in self.guidance.items() if guidance.provided_by is not None]
+        return [self.information(model, setting) for model in self.config.selection.models for setting in guided]
 
     def contexts(self, model: str, setting: str) -> list[str]:
         """The traces that provide a setting's context; none for unguided generation."""

@@ -79,6 +79,17 @@ SFT_EXAMPLES = _schema(
     E_word=pa.int32(),
 )
 
+# Of every response that was drawn with a context: its log-probability under the model that wrote it, in nats.
+INFORMATION = _schema(
+    model=pa.string(),
+    setting=pa.string(),
+    problem_id=pa.string(),
+    sample=pa.int32(),
+    tokens=pa.int32(),  # scored: those of the response, and its end
+    given=pa.float64(),  # log p(y | x, c)
+    alone=pa.float64(),  # log p(y | x)
+)
+
 TRAINING_STEPS = _schema(
     model=pa.string(),
     run=pa.string(),
@@ -184,7 +195,7 @@ LEDGER = _schema(
     p_adjusted=pa.float64(),
     p_no_effect=pa.float64(),  # corrected: that some effect reaches its margin
     test=pa.string(),
-    of=pa.string(),  # "guidance", "solutions", "sets", "sft", "training" or "evaluation"
+    of=pa.string(),  # "guidance", "information", "solutions", "sets", "sft", "training" or "evaluation"
     metric=pa.string(),
     benchmark=pa.string(),
     part=pa.string(),  # the tenth of training, marker or |D| that the test is about
@@ -226,6 +237,7 @@ EFFECTS = _schema(
 SCHEMAS: dict[str, pa.Schema] = {
     "problems": PROBLEMS,
     "traces": TRACES,
+    "information": INFORMATION,
     "sft_examples": SFT_EXAMPLES,
     "training_steps": TRAINING_STEPS,
     "runs": RUNS,
@@ -240,6 +252,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 SORT_KEYS: dict[str, list[str]] = {
     "problems": ["position"],
     "traces": ["study", "model", "run", "stage", "setting", "step", "problem_id", "sample"],
+    "information": ["model", "setting", "problem_id", "sample"],
     "sft_examples": ["problem_id", "sample"],
     "training_steps": ["model", "run", "metric", "step"],
     "runs": ["study", "model", "run"],

@@ -24,6 +24,7 @@ DENSITIES = {f"E_per_1000_tokens_{mode}": (f"E_{mode}", "L", 1000.0) for mode in
 # The same of shares: V is verified answers among the accepted ones.
 V = "V"
 TOTALS = {**DENSITIES, V: ("verified", "accepted", 1.0)}
+INFORMATION = "information"  # I(y; c | x), nats
 DEEP = "avg_deep"  # over the problems with the most samples
 RELATIVE = "avg_relative_to_base"
 REFERENCE = "unguided"
@@ -76,6 +77,31 @@ def table_a1(settings: Mapping[str, Mapping[str, Responses]], *, family: str, co
         labels = _labels(responses, "table_a1", family, name)
         problems = {model: each.means for model, each in responses.items()}
         found += [_quantity(labels, marker, column(problems, marker)) for marker in MARKER_MEANS]
+    return _frame(quantities.rows(found, confidence))
+
+
+def table_information(
+    settings: Mapping[str, Mapping[str, Responses]], told: pd.DataFrame, *, family: str, confidence: float
+) -> pd.DataFrame:
+    """I(y; c | x) in nats, a response and a token, and the other measures of the same responses.
+
+    ``settings`` as of `table_1`; ``told``: rows of the `information` schema. A setting without a context has none, and
+    stands without: there the quantity is 0 by definition.
+    """
+    found: list[Quantity] = []
+    for name, responses in _by_setting(settings).items():
+        labels = _labels(responses, "table_information", family, name)
+        problems = {model: each.means for model, each in responses.items()}
+        found += _measure(problems, labels)
+        of_setting = told[(told["setting"] == name) & told["model"].isin(responses)]
+        if of_setting.empty:
+            continue
+        nats = of_setting.assign(nats=of_setting["given"] - of_setting["alone"])
+        means = nats.groupby(["model", "problem_id"])[["nats", "tokens"]].mean()
+        by_model = {model: means.loc[model] for model in responses}
+        found.append(_quantity(labels, INFORMATION, column(by_model, "nats")))
+        density = divided(column(by_model, "nats"), column(by_model, "tokens"))
+        found += [_quantity(labels, f"{INFORMATION}_per_token", density)] if density else []
     return _frame(quantities.rows(found, confidence))
 
 

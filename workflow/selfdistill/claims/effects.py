@@ -283,7 +283,7 @@ class _Chosen:
         """Rows of ``own`` that a cell means, of whatever window, benchmark and number of problems."""
         own, role = self.own, self.role
         thinking = own["thinking"] == (cell.thinking or role.thinking)
-        if self.test.of in ("guidance", "solutions"):
+        if self.test.of in ("guidance", "information", "solutions"):
             return thinking & (own["setting"] == cell.setting)
         if self.test.of in ("sets", "sft"):
             of_rate = own["learning_rate"] == self.rate if self.test.of == "sft" else True

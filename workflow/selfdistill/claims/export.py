@@ -21,7 +21,7 @@ SCALES = {
 }
 UNITS = {
     "score": "share", "avg": "points", "L": "tokens", "E": "markers", "density": "markers per 1,000 tokens",
-    "doubt": "markers", "V": "share", "kept": "share", "correlation": "rank correlation",
+    "doubt": "markers", "V": "share", "kept": "share", "information": "nats", "correlation": "rank correlation",
 }  # fmt: skip
 # Each verdict in the words in which reproductions are reported, as a statement about the paper's models.
 PUBLIC = {HOLDS: "verified", CONTRADICTED: "falsified", NO_EFFECT: "falsified"}
@@ -123,6 +123,10 @@ def _jobs(file: Path) -> Iterator[str]:
         yield f"select_borderline/{model}"
         if rest[0] != "selection":
             yield f"sample_guidance/{model}/{rest[0]}"
+    elif kind == "information":
+        yield f"select_borderline/{model}"
+        yield f"sample_guidance/{model}/{rest[0]}"
+        yield f"measure_information/{model}/{rest[0]}"
     elif kind == "datasets":
         yield from _sets_of(model)
     elif rest[-1] == "along_training":

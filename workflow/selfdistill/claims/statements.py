@@ -16,8 +16,8 @@ from selfdistill.training.settings import CONTEXTS, Context, MethodName, Rate
 from selfdistill.training.sft_sets import SETS
 from selfdistill.written import read_written
 
-Of = Literal["guidance", "solutions", "sets", "sft", "training", "evaluation"]
-Metric = Literal["score", "avg", "L", "E", "V", "density", "doubt", "kept"]
+Of = Literal["guidance", "information", "solutions", "sets", "sft", "training", "evaluation"]
+Metric = Literal["score", "avg", "L", "E", "V", "density", "doubt", "kept", "information"]
 When = Literal["first", "last", "start", "middle", "end", "whole", "half"]
 PRIMARIES = {False: 12, True: 5}  # as many are pre-registered: the paper's, and ours
 
@@ -234,6 +234,7 @@ def cells_of(test: Test) -> list[Cell]:
 QUANTITIES = {
     "score": "score", "avg": "accuracy", "L": "length", "E": "markers", "V": "verified share of accepted answers",
     "density": "markers per 1,000 tokens", "doubt": "markers of doubt", "kept": "share outside the thinking",
+    "information": "information of the context",
 }  # fmt: skip
 WINDOWS = {
     "first": " at the start", "start": " in the first tenth", "middle": " at 20 to 40 %", "end": " in the last fifth",

@@ -12,7 +12,7 @@ import pandas as pd
 from selfdistill import tables
 from selfdistill.analysis.responses import read_runs, same_questions
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import first_correct
+from selfdistill.generation.contexts import GUIDANCE, first_correct
 from selfdistill.markers.counting import MARKERS
 from selfdistill.prompts import remove_thinking
 
@@ -56,6 +56,7 @@ def units(parts: Iterable[Part]) -> Units:
 def read_units(
     *,
     guidance: Sequence[Path],
+    information: Sequence[Path],
     selection: Sequence[Path],
     sets: Sequence[Path],
     sft: Sequence[Path],
@@ -83,6 +84,8 @@ def read_units(
         traces = read_runs([path])
         parts += _placed(path, root, guidance_parts(traces, models))
         shown.setdefault(_run_of(traces)[0], set()).update(traces["problem_id"])
+    for path in information:
+        parts += _placed(path, root, information_parts(tables.read(path, "information"), models))
     for path in selection:
         traces = tables.read(path, "traces", ["model", "problem_id", "sample", "response", "correct"])
         traces = traces[traces["problem_id"].isin(shown.get(str(traces["model"].iloc[0]), set()))]
@@ -132,6 +135,15 @@ def guidance_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]
     """Section 3: one set per setting and model."""
     for (model, setting), part in traces.groupby(["model", "setting"]):
         yield _of_model(model, models) | {"of": "guidance", "setting": setting}, values_of(part)
+
+
+def information_parts(told: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
+    """What contexts tell of responses, in nats, by setting; ``told``: rows of the `information` schema."""
+    nats = told.assign(information=told["given"] - told["alone"])
+    for (model, setting), part in nats[nats["setting"].isin(GUIDANCE)].groupby(["model", "setting"]):
+        by_problem = part.groupby("problem_id")["information"]
+        values = pd.DataFrame({"information": by_problem.mean(), "rollouts": by_problem.size().astype(float)})
+        yield _of_model(model, models) | {"of": "information", "setting": setting}, values
 
 
 def solution_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:

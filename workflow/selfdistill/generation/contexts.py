@@ -1,5 +1,7 @@
 """The context c of each guidance setting (Section 3), and the prompts that carry it."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
@@ -60,6 +62,13 @@ def without_thinking(chosen: dict[str, Context], *, opened: bool) -> dict[str, C
     }
 
 
+def beginning(text: str, percent: int) -> str:
+    """The first ``percent`` of a hundred words of ``text``, rounded up, as they stand."""
+    words = list(re.finditer(r"\S+", text))
+    kept = -(-percent * len(words) // 100)
+    return text[: words[kept - 1].end()] if kept else ""
+
+
 # How one response of each problem is chosen, by name; a registry (`entries`).
 CHOICES = {
     "first_correct": "selfdistill.generation.contexts:first_correct",
@@ -79,6 +88,7 @@ class Guidance:
     )
     choose: Annotated[str, Among(CHOICES)] = key("first_correct", doc="Which response of each problem is the context.")
     drop_thinking: bool = key(False, doc="Show only what follows the thinking.")
+    percent: int | None = key(None, doc="Show only so many of a hundred words of it, from its beginning.", ge=1, lt=100)
     template: str | None = key(None, doc="A user turn of one's own in place of the authors' words (`contexts`).")
 
 
@@ -99,6 +109,11 @@ def templated(template: str) -> Guidance:
     return Guidance("selection", choose, template=template)
 
 
+def parts_of_solution(percents: Iterable[int]) -> dict[str, Guidance]:
+    """Settings that show the beginning of s alone, by name."""
+    return {f"solution_first_{percent}": Guidance("selection", percent=percent) for percent in percents}
+
+
 def contexts_for(guidance: Guidance, traces: pd.DataFrame | None, *, opened: bool) -> dict[str, Context] | None:
     """Context by problem_id under ``guidance``; ``traces`` are those that provide it."""
     if guidance.provided_by is None:
@@ -108,6 +123,11 @@ def contexts_for(guidance: Guidance, traces: pd.DataFrame | None, *, opened: boo
     chosen = entries.load("choice of a context", guidance.choose, CHOICES)(traces)
     if guidance.template is not None:
         chosen = {problem: replace(context, template=guidance.template) for problem, context in chosen.items()}
+    if guidance.percent is not None:
+        chosen = {
+            problem: replace(context, text=beginning(context.text, guidance.percent))
+            for problem, context in chosen.items()
+        }
     return without_thinking(chosen, opened=opened) if guidance.drop_thinking else chosen
 
 

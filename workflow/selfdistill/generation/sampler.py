@@ -11,6 +11,7 @@ import pandas as pd
 from selfdistill import models
 from selfdistill.generation import Sampling, first_words, generate, traces
 from selfdistill.generation.contexts import Context, Guidance, build_prompts, contexts_for, opens_thinking
+from selfdistill.generation.requests import Prompt
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
 from selfdistill.parameters import (
@@ -90,7 +91,7 @@ class Sampler:
     ) -> pd.DataFrame:
         """Samples [first_sample, samples) of every problem, graded; another ``stream`` gives other samples."""
         generated = generate(
-            self._prompts(problems, contexts),
+            self.prompts(problems, contexts),
             manifest=self.model,
             samples=samples,
             sampling=self.sampling,
@@ -155,7 +156,8 @@ class Sampler:
                 break
         return pd.concat(sampled, ignore_index=True)
 
-    def _prompts(self, problems: pd.DataFrame, given: dict[str, Context] | None):
+    def prompts(self, problems: pd.DataFrame, given: dict[str, Context] | None = None) -> list[Prompt]:
+        """One prompt per problem, in order, with its context among ``given``."""
         return build_prompts(
             problems,
             self.tokenizer,

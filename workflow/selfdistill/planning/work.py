@@ -157,6 +157,14 @@ def _sample_guidance(wildcards: Wildcards, study: Study) -> Work:
     return _drawn(responses, _collected(setting, wildcards, study), study)
 
 
+def _measure_information(wildcards: Wildcards, study: Study) -> Work:
+    """Two readings of each response, one of them behind a context; a reading is a third of a pass."""
+    responses = exactly(study.config.selection.target * study.config.guidance.samples)
+    setting = wildcards["setting"] if wildcards["setting"] in GUIDANCE else "solution"
+    own, shown = (_collected(what, wildcards, study) for what in (setting, "selection"))
+    return Work(sft=(own * 2 + shown) * responses / exactly(3), length=own + shown)
+
+
 def _collect_correct(wildcards: Wildcards, study: Study) -> Work:
     """As many draws as give the wanted number of correct ones, at most `max_draws`; Section 3 shares the first."""
     sft, setting, shared = study.config.sft, wildcards["setting"], study.config.guidance.samples
@@ -230,6 +238,7 @@ RULES: dict[str, Callable[[Wildcards, Study], Work]] = {
     "pretrain_model": _pretrain_model,
     "select_borderline": _select_borderline,
     "sample_guidance": _sample_guidance,
+    "measure_information": _measure_information,
     "collect_correct": _collect_correct,
     "train_sft": _train_sft,
     "evaluate_model": _evaluate_model,

@@ -8,11 +8,18 @@ Stages import what they need when they run: one that samples nothing does not lo
 from selfdistill.stages.registry import EXPORT, QUESTION, STAGES, STEP, UPKEEP, Stage
 from selfdistill.stages.problems import load_problems
 from selfdistill.stages.models import pretrain_model, register_model, share_model
-from selfdistill.stages.traces import check_model, evaluate_model, sample_guidance, select_borderline
+from selfdistill.stages.traces import (
+    check_model,
+    evaluate_model,
+    measure_information,
+    sample_guidance,
+    select_borderline,
+)
 from selfdistill.stages.sft import build_edited_set, build_sft_sets, collect_correct, list_sft_runs, train_sft
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
 from selfdistill.stages.tables import gather_spread, make_curves, make_figure_curves, make_table_1, make_table_2
-from selfdistill.stages.tables import make_table_3, make_table_edited, make_table_released, render_table
+from selfdistill.stages.tables import make_table_3, make_table_edited, make_table_information, make_table_released
+from selfdistill.stages.tables import render_table
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import (
     build_reading_room,
@@ -68,7 +75,9 @@ __all__ = [
     "make_table_2",
     "make_table_3",
     "make_table_edited",
+    "make_table_information",
     "make_table_released",
+    "measure_information",
     "new_study",
     "plan",
     "prefetch",

@@ -30,6 +30,7 @@ def make_ledger(
     *,
     claims: Annotated[Path, "The statements (config/claims.yaml)."],
     guidance: Traces,
+    information: Annotated[Sequence[Path], "Tables of what contexts tell of responses."] = (),
     selection: Annotated[list[Path], "Tables of the responses among which c = s is found."],
     sets: Annotated[Sequence[Path], "Data sets of fine-tuning."] = (),
     sft: Traces = (),
@@ -54,6 +55,7 @@ def make_ledger(
 
     tested = units.read_units(
         guidance=guidance,
+        information=information,
         selection=selection,
         sets=sets,
         sft=sft,

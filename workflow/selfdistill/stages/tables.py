@@ -1,5 +1,6 @@
 """Tables and curves, from responses alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +76,34 @@ def make_table_edited(*, traces: Traces, models: Models, confidence: Confidence,
 
     found = pd.concat(_tuned(traces, models, confidence)).assign(artifact="table_edited")
     tables.write(found, out, "summary")
+
+
+@stage(STEP)
+def make_table_information(
+    *,
+    information: Annotated[Sequence[Path], "Tables of what contexts tell of responses."],
+    traces: Traces,
+    models: Models,
+    confidence: Confidence,
+    out: Out,
+) -> None:
+    """What each setting's context tells of its responses, beside L, E and score; the paper has no number of it."""
+    import pandas as pd
+
+    from selfdistill import tables
+    from selfdistill.analysis import responses, summaries
+
+    told = pd.concat(tables.read(path, "information") for path in information)
+    settings: dict[str, dict[str, responses.Responses]] = {}
+    for found in map(responses.read, traces):
+        settings.setdefault(found.model, {})[found.setting] = found
+    rows = [
+        summaries.table_information(
+            {model: settings[model] for model in members}, told, family=family, confidence=confidence
+        )
+        for family, members in summaries.families(settings, models).items()
+    ]
+    tables.write(pd.concat(rows), out, "summary")
 
 
 def _tuned(traces: Traces, models: Models, confidence: float) -> "list[pd.DataFrame]":

@@ -66,6 +66,28 @@ def sample_guidance(
 
 
 @stage(STEP)
+def measure_information(
+    *,
+    traces: ResponseTable,
+    problems: Problems,
+    guidance: Guidance,
+    contexts: Contexts = (),
+    sampler: Sampler,
+    out: Out,
+) -> None:
+    """Section 3: measure what the context of a setting tells of its responses, by the model that wrote them."""
+    from selfdistill import tables
+    from selfdistill.training.likelihoods import likelihoods
+
+    asked = tables.read(problems, "problems")
+    given = sampler.contexts(guidance, [tables.read(path, "traces") for path in contexts])
+    prompts = sampler.prompts(asked, given), sampler.prompts(asked)
+    responses = tables.read(traces, "traces", ["model", "setting", "problem_id", "sample", "response", "finish_reason"])
+    found = likelihoods(responses, *prompts, manifest=sampler.model, work_dir=sampler.work_dir)
+    tables.write(found, out, "information")
+
+
+@stage(STEP)
 def evaluate_model(
     *,
     problems: Problems,

@@ -51,7 +51,8 @@ class Sdpo(Method):
     """The divergence from the self-teacher, which is fixed (the initial model) or moves (EMA of the policy).
 
     Under a low-rank adapter no second model is held: the teacher is the policy without its adapter, or with one that
-    moves, whose two factors are averages of the policy's (as TRL's `PEFTAdapterEMACallback` averages them).
+    moves, whose two factors are averages of the policy's. TRL's `PEFTAdapterEMACallback` averages them, too, but from
+    zeros: its teacher follows both factors late. Here they begin as the policy's do.
     """
 
     # divergence: a mean over tokens, in nats; importance_ratio: the mean truncated weight, and the share truncated.

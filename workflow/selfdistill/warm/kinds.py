@@ -37,6 +37,7 @@ KIND = {
     "make-table-2": "tables",
     "make-table-3": "tables",
     "make-table-edited": "tables",
+    "make-table-information": "tables",
     "make-table-released": "tables",
     "gather-spread": "tables",
     "render-table": "tables",
@@ -53,6 +54,7 @@ KIND = {
     "collect-correct": "models",
     "evaluate-model": "models",
     "evaluate-checkpoints": "models",
+    "measure-information": "training",
     "train-sft": "training",
     "train-onpolicy": "training",
 }
