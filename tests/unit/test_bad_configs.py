@@ -737,11 +737,16 @@ REFUSED = {
         "contexts: {sdpo: '{problem}'}",
         "contexts.sdpo: is the name of something else",
     ),
+    "a template called as a context that needs none is": (
+        "contexts: {wrong_solution: '{problem}'}",
+        "contexts.wrong_solution: is the name of something else",
+    ),
     "a template with a dash": ("contexts: {my-hint: '{problem}'}", "contexts.my-hint"),
     "an empty template": ("contexts: {hint: ''}", "contexts.hint: String should have at least 1 character"),
     "a context that no template is called": (
         'contexts: {hint: "{problem}"}\n' + runs({"method": "sdpo", "context": ["solution", "hnt"]}),
-        "onpolicy.runs.context: unknown 'hnt' (did you mean 'hint'?); known: solution, solution_without_thinking, hint",
+        "onpolicy.runs.context: unknown 'hnt' (did you mean 'hint'?); known: solution, solution_without_thinking, "
+        "wrong_solution, unrelated_solution, hint",
     ),
     "a role with a misspelt context": (
         "claims: {roles: {chemistry: {context: solutoin}}}",

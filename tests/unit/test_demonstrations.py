@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 import pytest
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from selfdistill.errors import UserError
 from selfdistill.microcosm.tokenizer import build_tokenizer
 from selfdistill.prompts import prompt_opens_thinking, render, user_prompt
-from selfdistill.training.demonstrations import choose_demonstrations, teacher_prompt
+from selfdistill.training.demonstrations import SHOWN, choose_demonstrations, teacher_prompt
 from selfdistill.training.rollouts import group_statistics
+from selfdistill.training.settings import CONTEXTS
 from test_prompts import DEEPSEEK, QWEN, byte_tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -24,12 +25,22 @@ def choose(
     rewards: Iterable[float],
     choice: str,
     *,
+    context: str = "solution",
+    problems: Sequence[str] | None = None,
     group_size: int = 4,
     threshold: float = 0.5,
     rng: random.Random | None = None,
 ) -> list[int | None]:
+    """``problems``: by default each group has its own."""
+    rewards = list(rewards)
     return choose_demonstrations(
-        list(rewards), group_size=group_size, threshold=threshold, choice=choice, rng=rng or random.Random(0)
+        rewards,
+        problems or [f"p{rollout // max(group_size, 1)}" for rollout in range(len(rewards))],
+        context=context,
+        group_size=group_size,
+        threshold=threshold,
+        choice=choice,
+        rng=rng or random.Random(0),
     )
 
 
@@ -60,6 +71,62 @@ def test_groups_are_as_large_as_asked(choice: str):
 def test_the_threshold_counts_as_success(choice: str):
     assert choose([0.5, 0, 0, 0], choice) == [None, 0, 0, 0]
     assert choose([0.5, 0, 0, 0], choice, threshold=0.5001) == [None] * 4
+
+
+# --- what else may be shown -------------------------------------------------------------------------------------------
+def test_every_context_without_a_template_says_whose_response_it_shows():
+    assert tuple(SHOWN) == CONTEXTS
+
+
+@pytest.mark.parametrize("context", ["solution_without_thinking", "hint"])
+def test_other_words_show_the_same_peer(context: str):
+    rewards = [0, 1, 1, 1] * 8
+    assert choose(rewards, "random", context=context) == choose(rewards, "random")
+
+
+@pytest.mark.parametrize(
+    ("rewards", "wrong", "unrelated"),
+    [
+        ([0, 0, 1, 0], [1, 0, None, 0], [None, None, None, None]),
+        ([0, 1, 0, 1], [2, 0, 0, 0], [None, None, None, None]),
+        ([1, 1, 1, 1], [None, None, None, None], [None, None, None, None]),
+        ([0, 0, 0, 0], [None, None, None, None], [None, None, None, None]),
+        ([0, 1, 1, 1], [None, 0, 0, 0], [None, None, None, None]),
+        ([0, 0, 0, 0, 0, 1, 0, 0], [None] * 4 + [6, None, 4, 4], [None] * 8),
+        ([1, 0, 0, 0, 0, 1, 1, 0], [None, 2, 1, 1, 7, 4, 4, 4], [None, 5, 5, 5, 0, 0, 0, 0]),
+    ],
+)
+def test_another_response_is_shown_to_those_who_have_a_right_peer(rewards, wrong, unrelated):
+    """As in c = s: who is taught is the same, but where there is no such response."""
+    assert choose(rewards, "first", context="wrong_solution") == wrong
+    assert choose(rewards, "first", context="unrelated_solution") == unrelated
+
+
+def test_a_group_of_the_same_problem_is_not_unrelated():
+    rewards, problems = [1, 1, 0, 0] * 3, ["a"] * 4 + ["b"] * 4 + ["a"] * 4
+    for seed in range(20):
+        rng = random.Random(seed)
+        chosen = choose(rewards, "random", context="unrelated_solution", problems=problems, rng=rng)
+        assert {problems[other] for other in chosen[:4] + chosen[8:]} == {"b"}
+        assert {problems[other] for other in chosen[4:8]} == {"a"}
+        assert all(rewards[other] for other in chosen)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=2, max_size=5), st.integers())
+def test_no_rollout_is_shown_itself_and_all_shown_are_as_the_context_says(groups, seed):
+    rewards = [float(right) for group in groups for right in group]
+    usual = choose(rewards, "first")
+    for context, right, of_group in (("wrong_solution", 0, True), ("unrelated_solution", 1, False)):
+        chosen = choose(rewards, "random", context=context, rng=random.Random(seed))
+        assert chosen == choose(rewards, "random", context=context, rng=random.Random(seed))
+        for rollout, other in enumerate(chosen):
+            if other is not None:
+                assert usual[rollout] is not None and rewards[other] == right and other != rollout
+                assert (other // 4 == rollout // 4) == of_group
+            elif usual[rollout] is not None:  # left out though c = s teaches it: there is no such response
+                own = range(rollout // 4 * 4, rollout // 4 * 4 + 4)
+                places = own if of_group else set(range(len(rewards))) - set(own)
+                assert not any(rewards[place] == right for place in set(places) - {rollout})
 
 
 @given(

@@ -320,13 +320,18 @@ def test_every_claim_hangs_on_a_rule(default: plan.Plan):
     claims = read_claims(ROOT / "config" / "claims.yaml")
     assert list(default.claims) == [claim.id for claim in claims]
     study = default.study
-    roles, methods = study.config.claims.roles, {run.method for run in study.runs.values()}
+    roles, runs = study.config.claims.roles, study.runs.values()
+    methods, contexts = {run.method for run in runs}, {run.context for run in runs}
     sets = {run.data for run in study.sft_runs.values()}
 
     def there(test: Comparison) -> bool:
-        """The default study asks no run for its own problems; it has neither edited sets nor spared methods."""
-        named = [(cell.data, cell.method) for cell in cells_of(test)]
-        known = all(data in (None, "base", *sets) and method in (None, "base", *methods) for data, method in named)
+        """The default study asks no run for its own problems; it has no edited sets, nor other methods and contexts."""
+        known = all(
+            cell.data in (None, "base", *sets)
+            and cell.method in (None, "base", *methods)
+            and cell.context in (None, *contexts)
+            for cell in cells_of(test)
+        )
         return known and test.benchmark != TRAINED
 
     for claim in claims:

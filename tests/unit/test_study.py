@@ -271,10 +271,11 @@ def test_roles_and_texts_come_through_the_command_line_as_they_were():
 
 
 def test_a_job_gets_the_settings_of_its_own_method_and_no_others():
-    made = study(ROW, ROW | {"method": "grpo"})
+    made = study(ROW, ROW | {"method": "grpo"}, ROW | {"method": "sdpo_routed"})
     flags = {run.split("-")[0]: Flags(made).onpolicy_settings(model, run) for model, run in made.runs}
     assert "--settings.sdpo." in flags["sdpo"] and "--settings.grpo." not in flags["sdpo"]
     assert "--settings.grpo." in flags["grpo"] and "--settings.sdpo." not in flags["grpo"]
+    assert "--settings.grpo." in flags["sdpo_routed"] and "--settings.sdpo." in flags["sdpo_routed"]
     assert "--settings.steps=" in flags["grpo"] and "--settings.steps=" in flags["sdpo"]
 
 

@@ -366,7 +366,8 @@ def demonstrate(
 ) -> tuple[Batch, pd.Series]:
     """What SDPO adds to a step's batch, and which rollout serves each as demonstration."""
     rendered = [trainer.student_prompt(text) for text in texts]
-    rollouts = pd.DataFrame({"response": responses, "correct": [bool(right) for right in correct]})
+    graded = {"problem_id": texts, "response": responses, "correct": [bool(right) for right in correct]}
+    rollouts = pd.DataFrame(graded)
     step = Step(1, range(len(texts)), texts, rendered, [], [], [], answers=["7"] * len(texts))
     trainer.method.extend(batch := {}, step, rollouts)
     return batch, rollouts["context_sample"]
@@ -421,6 +422,23 @@ def test_a_demonstration_changes_the_teachers_prompt_and_nothing_behind_it(eithe
         assert shown == own if chosen.isna()[row] else ("no 2" in shown and shown != own)
         opening = own.rpartition("<|im_end|>")[2]
         assert shown.endswith(opening) and ("<think>" in opening) == trainer.opened
+
+
+@pytest.mark.parametrize(
+    ("context", "chosen"),
+    [("wrong_solution", [1, 0, -1, 0, 6, -1, 4, 4]), ("unrelated_solution", [5, 5, -1, 5, 2, -1, 2, 2])],
+)
+def test_another_response_is_shown_in_the_place_and_words_of_a_solution(
+    either: Path, tmp_path: Path, context: str, chosen: list[int]
+):
+    trainer = make_trainer(tmp_path, either, context=context, sdpo={"demonstration": "first"})
+    texts = [TEXTS[row // 4] for row in range(ROWS)]
+    batch, found = demonstrate(trainer, texts, [f"no {row}" for row in range(ROWS)], [0, 0, 1, 0, 0, 1, 0, 0])
+    assert found.fillna(-1).tolist() == chosen
+    assert batch["distilled"].tolist() == [other >= 0 for other in chosen]
+    for row, other in enumerate(chosen):
+        shown = trainer.processing_class.decode(batch["teacher_ids"][row])
+        assert f"solution : no {other} Correctly" in shown if other >= 0 else "solution" not in shown
 
 
 def test_without_thinking_the_teacher_sees_the_answer_part_and_empty_ones_are_counted(either: Path, tmp_path: Path):

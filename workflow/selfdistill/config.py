@@ -463,7 +463,7 @@ def _reserved(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(written.get("problem_sets"), Mapping) and TRAINED in written["problem_sets"]:
         yield f"problem_sets.{TRAINED}", "is what a run trains on (onpolicy.benchmarks); the set needs another name"
     for name in _strings(_at(written, ["contexts"])):
-        if name in (*GUIDANCE, *METHODS, *OTHER_SETTINGS):
+        if name in (*GUIDANCE, *CONTEXTS, *METHODS, *OTHER_SETTINGS):
             yield f"contexts.{name}", "is the name of something else; the template needs another one"
     if isinstance(written.get("models"), Mapping):
         yield from clashes(written["models"])

@@ -16,7 +16,7 @@ from selfdistill.pages.stamp import PAPER_STUDY
 from selfdistill.problems import pinned_revision
 from selfdistill.settings import as_json, keys
 from selfdistill.study import Study
-from selfdistill.training.methods import METHODS, section_of
+from selfdistill.training.methods import METHODS, sections_of
 from selfdistill.training.settings import OWN, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
@@ -126,9 +126,9 @@ class Flags:
         return words("run", self.study.runs[model, run], leave_out=OWN)
 
     def onpolicy_settings(self, model: str, run: str) -> str:
-        """The shared settings and those of the run's own method: another method's do not touch it."""
+        """The shared settings and those that the run's own method reads: another method's do not touch it."""
         row = self.study.runs[model, run]
-        others = METHODS.keys() - {section_of(row.method)}
+        others = METHODS.keys() - sections_of(row.method)
         return words("settings", self.study.onpolicy_settings(row), leave_out={*others, *MEMORY})
 
     def onpolicy_training(self, model: str, run: str) -> str:

@@ -12,7 +12,7 @@ from selfdistill.errors import UserError, one_of
 from selfdistill.settings import Among, Count, Distinct, key, sentences, settings
 from selfdistill.training import edited_sets
 from selfdistill.training.methods import METHODS
-from selfdistill.training.settings import CONTEXTS, Context, MethodName, Rate
+from selfdistill.training.settings import Context, MethodName, Rate
 from selfdistill.training.sft_sets import SETS
 from selfdistill.written import read_written
 
@@ -32,7 +32,7 @@ class Cell(_Strict):
     setting: Annotated[str, Among(GUIDANCE)] | None = None
     data: Annotated[str, Among(("base", *SETS, *edited_sets.NAMES))] | None = None
     method: Annotated[str, Among(("base", *METHODS))] | None = None
-    context: Literal[CONTEXTS] | None = None
+    context: Context | None = None  # a template's name too, which a study may have or not
     teacher: Literal["fixed", "moving"] | None = None
     thinking: Literal["on", "off"] | None = None
     problems: Literal["whole"] | None = None  # the whole set, where the test is about runs on parts of it
@@ -292,6 +292,7 @@ def name_of(cell: Cell) -> str:
         return {"base": "base", "unguided": "D_ug", "guided": "D_sg"}.get(cell.data, cell.data)
     if cell.method == "base":
         return "base" if cell.thinking is None else f"base, thinking {cell.thinking}"
-    context = f" {GUIDANCE[cell.context].short}" if cell.context else ""
+    words = GUIDANCE.get(cell.context or "")
+    context = f" {words.short if words else f'c = {cell.context}'}" if cell.context else ""
     teacher = f" with {cell.teacher} teacher" if cell.teacher else ""
     return str(cell.method).upper() + context + teacher + (" on the whole set" if cell.problems else "")

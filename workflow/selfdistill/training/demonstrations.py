@@ -1,11 +1,11 @@
-"""SDPO's demonstrations: which peer's response the teacher sees, and the prompt that shows it.
+"""SDPO's demonstrations: which response the teacher sees, and the prompt that shows it.
 
-The members of a group are peers. A rollout for which `choose_demonstrations` finds no successful peer has no teacher
-prompt. Imports no trainer.
+The members of a group are peers. A rollout without a successful peer has no teacher prompt, whatever response the
+context shows: so that contexts of other responses differ in what is shown, not in who is taught. Imports no trainer.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,25 +24,61 @@ class TeacherPrompt:
     empty: bool  # nothing of the demonstration is shown: its thinking never ended, and c leaves thinking out
 
 
-def choose_demonstrations(
-    rewards: Sequence[float], *, group_size: int, threshold: float, choice: str, rng: random.Random
-) -> list[int | None]:
-    """For each rollout of a step, the index in ``rewards`` of the peer that is its demonstration, or None.
+def _right_peers(group: range, right: Sequence[bool], problems: Sequence[str]) -> list[int]:
+    return [rollout for rollout in group if right[rollout]]
 
-    A demonstration has a reward of at least ``threshold`` and is never the rollout itself. ``choice`` is "first",
-    the group's first success, which all peers share and whose owner gets the second (authors'
+
+def _wrong_peers(group: range, right: Sequence[bool], problems: Sequence[str]) -> list[int]:
+    return [rollout for rollout in group if not right[rollout]]
+
+
+def _right_elsewhere(group: range, right: Sequence[bool], problems: Sequence[str]) -> list[int]:
+    """Of other problems: two groups of a step may have the same."""
+    own = problems[group.start]
+    return [rollout for rollout, problem in enumerate(problems) if right[rollout] and problem != own]
+
+
+# Which rollouts of a step may be shown to a group's teacher, by context. A template of one's own shows right peers.
+SHOWN: dict[str, Callable[[range, Sequence[bool], Sequence[str]], list[int]]] = {
+    "solution": _right_peers,
+    "solution_without_thinking": _right_peers,
+    "wrong_solution": _wrong_peers,
+    "unrelated_solution": _right_elsewhere,
+}
+
+
+def choose_demonstrations(
+    rewards: Sequence[float],
+    problems: Sequence[str],
+    *,
+    context: str,
+    group_size: int,
+    threshold: float,
+    choice: str,
+    rng: random.Random,
+) -> list[int | None]:
+    """For each rollout of a step, the index in ``rewards`` of the one that is its demonstration, or None.
+
+    ``problems``: whose rollouts they are, by id. A rollout is right with a reward of at least ``threshold``. Its
+    demonstration is one of those that `SHOWN` names for the ``context``, never the rollout itself, and there is none
+    without a right peer.
+
+    ``choice`` is "first", the first of them, which all peers share and whose owner gets the second (authors'
     ray_trainer.py:664-682), or "random", drawn from ``rng`` for every rollout anew: the authors order a batch by
     length beforehand, so that their first success can depend on its length.
 
     Raises `UserError` for an unknown choice, and when ``rewards`` are no whole groups.
     """
     pick = one_of("demonstration", choice, {"random": rng.choice, "first": min})
+    right = [reward >= threshold for reward in rewards]
     chosen: list[int | None] = []
     for group in groups_of(len(rewards), group_size):
-        successes = [rollout for rollout in group if rewards[rollout] >= threshold]
+        shown = SHOWN.get(context, _right_peers)(group, right, problems)
+        successes = sum(right[group.start : group.stop])
         for rollout in group:
-            peers = [success for success in successes if success != rollout]
-            chosen.append(pick(peers) if peers else None)
+            others = [other for other in shown if other != rollout]
+            taught = successes > right[rollout]
+            chosen.append(pick(others) if taught and others else None)
     return chosen
 
 

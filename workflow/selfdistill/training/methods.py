@@ -18,8 +18,11 @@ METHODS = {
     "sdpo_sparing_like_verification": "selfdistill.training.protected:SparingLikeVerification",
     "sdpo_decisions_only": "selfdistill.training.protected:DecisionsOnly",
     "sdpo_clipped": "selfdistill.training.protected:Clipped",
+    "sdpo_summed": "selfdistill.training.rewarded:Summed",
+    "sdpo_routed": "selfdistill.training.rewarded:Routed",
+    "sdpo_ascended": "selfdistill.training.rewarded:Ascended",
 }
-SDPO = "sdpo"
+SDPO, GRPO = "sdpo", "grpo"
 # Methods made from SDPO, by their names' beginning: their runs have its context, teacher and top-k, and its settings.
 SELF_TAUGHT = tuple(name for name in METHODS if name.startswith(SDPO))
 # Methods that read the microcosm's language, and train nothing else.
@@ -30,11 +33,18 @@ OF_MICROCOSM = (
     "sdpo_sparing_like_verification",
     "sdpo_decisions_only",
 )
+# Methods made from SDPO that have GRPO's objective as well.
+REWARDED = ("sdpo_summed", "sdpo_routed", "sdpo_ascended")
 
 
 def section_of(name: str) -> str:
-    """The section of `OnPolicySettings` that a method reads; its name where it has none."""
+    """The section of `OnPolicySettings` that a method is made from; its name where it has none."""
     return SDPO if name in SELF_TAUGHT else name
+
+
+def sections_of(name: str) -> set[str]:
+    """All sections of `OnPolicySettings` that a method reads."""
+    return {section_of(name)} | ({GRPO} if name in REWARDED else set())
 
 
 def load(name: str) -> Any:

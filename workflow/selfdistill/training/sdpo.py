@@ -129,6 +129,8 @@ class Sdpo(Method):
             return [None] * len(rollouts)
         return choose_demonstrations(
             rollouts["correct"].astype(float).tolist(),
+            rollouts["problem_id"].tolist(),
+            context=str(self.run.context),
             group_size=self.trainer.num_generations,
             threshold=self.settings.success_threshold,
             choice=self.settings.demonstration,

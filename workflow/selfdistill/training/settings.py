@@ -14,7 +14,8 @@ from selfdistill.settings import Among, Count, Distinct, Seed, Tokens, key, sett
 from selfdistill.training.methods import METHODS, SELF_TAUGHT
 
 MethodName = Annotated[str, Among(METHODS)]
-CONTEXTS = ("solution", "solution_without_thinking")  # those that need no template
+# Those that need no template: `selfdistill.training.demonstrations` says what they show.
+CONTEXTS = ("solution", "solution_without_thinking", "wrong_solution", "unrelated_solution")
 
 
 class Context(str):
@@ -100,7 +101,8 @@ class Run:
     context: Context | None = key(
         "solution",
         doc="SDPO's c: the peer's whole response (`solution`), what follows its thinking "
-        "(`solution_without_thinking`), or a template of `contexts`.",
+        "(`solution_without_thinking`), a failed peer's (`wrong_solution`) or a right one to another problem "
+        "(`unrelated_solution`) in its place, or a template of `contexts`.",
         paper="both (Section 5)",
     )
     teacher_update_rate: Annotated[float, Field(ge=0, le=1)] | None = key(
