@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from kernel_digests import OTHER_PROCESSOR, SAMPLE, TRAIN, Elsewhere, digests
+from numba.core.dispatcher import Dispatcher
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -18,10 +19,30 @@ def own_search_path() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Elsewhere:
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that the workers of one call share."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(of_all_workers: Path) -> Iterator[None]:
+    """Of two workers that want a kernel at the same time, the second one waits, and finds it in the cache."""
+    lock, compile_alone = FileLock(of_all_workers / "kernels.lock"), Dispatcher.compile
+
+    def compile_once(kernel: Dispatcher, signature: object) -> object:
+        with lock:
+            return compile_alone(kernel, signature)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dispatcher, "compile", compile_once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def elsewhere(of_all_workers: Path) -> Elsewhere:
     """The kernels of sampling and training, compiled in one process; tests must not change them."""
-    place = tmp_path_factory.getbasetemp()
-    cache = (place if worker_id == "master" else place.parent) / "elsewhere"
+    cache = of_all_workers / "elsewhere"
     found = Path(f"{cache}.digests")
     with FileLock(f"{cache}.lock"):
         if not found.exists():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import torch
@@ -40,8 +41,11 @@ print(fingerprint._digest(fingerprint._statistics()))
 
 def computed(tmp_path: Path, *flags: str, **variables: str) -> dict[str, str]:
     """The digests that a process writes."""
-    command = [sys.executable, "-m", "selfdistill", "fingerprint", "--write", str(tmp_path / "found.json"), *flags]
-    subprocess.run(command, env=os.environ | variables, check=False, capture_output=True)
+    command = ["selfdistill", "fingerprint", "--write", str(tmp_path / "found.json"), *flags]
+    if variables:  # libraries read them when they are imported
+        subprocess.run([sys.executable, "-m", *command], env=os.environ | variables, check=False, capture_output=True)
+    else:
+        forks.start(command, cwd=tmp_path, env=os.environ, packages=forks.TRAINING).communicate()
     return json.loads((tmp_path / "found.json").read_text())
 
 

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import forks
 import pandas as pd
 import pytest
 import torch
@@ -36,10 +36,10 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     written = tmp_path_factory.mktemp("gpu_smoke") / "report.json"
     options = ["--device", "cpu", "--tiny", "--steps", "2", "--memory-limit", str(LIMIT), "--json", str(written)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([sys.executable, str(SCRIPT), *options], capture_output=True, text=True, env=environment)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return Finished(ended.stdout, json.loads(written.read_text(encoding="utf-8")))
+    ended = forks.start([str(SCRIPT), *options], cwd=written.parent, env=os.environ, packages=forks.TRAINING)
+    text, _ = ended.communicate()
+    assert ended.returncode == 0, text
+    return Finished(text, json.loads(written.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")

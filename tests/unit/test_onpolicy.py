@@ -1,15 +1,14 @@
 """Whole on-policy runs: tables and models, kills and stops, seeds, the teacher, and steps without success."""
 
-import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from zlib import crc32
 
+import forks
 import pandas as pd
 import pytest
 import torch
@@ -117,15 +116,6 @@ def as_before() -> Iterator[None]:
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server() -> BaseContext:
-    """Makes processes that share one import of the package, which goes on beside the first tests."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([onpolicy.__name__])
-    forkserver.ensure_running()
-    return context
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +238,15 @@ def test_the_arms_train_different_models(finished):
 
 
 # --- interrupted runs -----------------------------------------------------------------------------------------------
+KILLED = """
+import sys
+from pathlib import Path
+from test_onpolicy import ARMS, train_and_die
+
+train_and_die(Path(sys.argv[1]), Path(sys.argv[2]), ARMS[sys.argv[3]])
+"""
+
+
 def train_and_die(manifest: Path, folder: Path, arm: Run) -> None:
     """Body of a process that SIGKILLs itself in the second update of step 3."""
     torch.set_num_threads(1)
@@ -276,15 +275,17 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def killed(manifest: Path, server: BaseContext, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def killed(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of runs that were killed."""
     folders = {name: tmp_path_factory.mktemp(f"killed-{name}") for name in ("grpo", "sdpo-ema")}
-    processes = [server.Process(target=train_and_die, args=(manifest, folders[name], ARMS[name])) for name in folders]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
+    program = tmp_path_factory.mktemp("killed") / "killed.py"
+    program.write_text(KILLED)
+    options = {"cwd": program.parent, "packages": forks.TRAINING}
+    options["env"] = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    started = [forks.start([str(program), str(manifest), str(folders[name]), name], **options) for name in folders]
+    for process in started:
+        output, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL, output
     return folders
 
 

@@ -331,14 +331,16 @@ def _released(study: Study) -> Faults:
 
 def _equal_steps(study: Study) -> Faults:
     """Runs that are averaged have equally many steps."""
-    steps = [run.steps for _, run in sorted(study.runs.items())]
-    rows = pd.DataFrame(study.run_rows()).assign(steps=steps)
-    for _, arm in rows.groupby([*sorted(set(ARM) & set(rows))], dropna=False):
-        if arm["steps"].nunique() > 1:
-            one, other = (arm.loc[arm["steps"] == step].iloc[0] for step in arm["steps"].unique()[:2])
+    rows, arms = study.run_rows(), {}
+    runs = [run for _, run in sorted(study.runs.items())]
+    for run, *arm in zip(runs, *(rows[name] for name in sorted(set(ARM) & set(rows))), strict=True):
+        arms.setdefault(tuple(arm), {}).setdefault(run.steps, run)
+    for by_steps in arms.values():
+        if len(by_steps) > 1:
+            one, other, *_ = by_steps.values()
             yield (
-                f"onpolicy.runs: '{one['run']}' has {one['steps']} steps with '{one['model']}' and {other['steps']} "
-                f"with '{other['model']}'; runs that are averaged have equally many"
+                f"onpolicy.runs: '{one.id}' has {one.steps} steps with '{one.model}' and {other.steps} "
+                f"with '{other.model}'; runs that are averaged have equally many"
             )
 
 
@@ -375,7 +377,7 @@ def _same(sets: Mapping[str, ProblemSet], one: str, other: str) -> bool:
 
 
 def _views(study: Study) -> Faults:
-    runs, refusals = pd.DataFrame(study.run_rows()), {}
+    runs, refusals = study.run_table, {}
     for figure, view in study.config.figures.views.items():
         if view is None:
             continue
@@ -425,8 +427,7 @@ def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
         if claim.tests:
             yield from _refused("claims.roles", role_of, claim, roles)
             by_role.setdefault(claim.role, []).extend(claim.tests)
-    runs = pd.DataFrame(study.run_rows())
-    families = [label["family"] for label in study.labels.values()]
+    runs, families = study.run_table, [label["family"] for label in study.labels.values()]
     for name, role in roles.items():
         if role is not None:
             place, tests = f"claims.roles.{name}", by_role.get(name, [])

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from selfdistill.errors import UserError
+from selfdistill.files import YAML_LOADER
 
 _KINDS = {"map", "seq", "str", "int", "float", "bool", "null", "merge", "timestamp"}
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 DEEPEST = 50  # levels; a configuration has six
 
 
@@ -64,7 +64,7 @@ def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _yaml(path: Path, text: str) -> Any:
     _check_depth(path, text)
-    loader = _Loader(text)
+    loader = YAML_LOADER(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -80,7 +80,7 @@ def _yaml(path: Path, text: str) -> Any:
 def _check_depth(path: Path, text: str) -> None:
     """libyaml makes its nodes by recursion in C, without a limit of its own."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=YAML_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise UserError(f"{_at(path, event.start_mark)}: nests deeper than {DEEPEST} levels")

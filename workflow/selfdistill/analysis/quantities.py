@@ -46,10 +46,15 @@ def by_model(frame: pd.DataFrame) -> pd.DataFrame:
     Column base_model says whose value it is. Rows of a single base model, and quoted ones, are left out.
     """
     several = frame[frame["models"] > 1]
-    values = several["by_model"].map(json.loads)
-    own = several.assign(base_model=values.map(list), value=values.map(lambda found: list(found.values())))
-    nothing = {name: float("nan") for name in ("low", "high")}
-    return own.explode(["base_model", "value"]).assign(**nothing).astype({"value": float})
+    own = [
+        (place, name, float(value))
+        for place, text in enumerate(several["by_model"])
+        for name, value in json.loads(text).items()
+    ]
+    places, names, values = zip(*own, strict=True) if own else ((), (), ())
+    return several.iloc[list(places)].assign(
+        base_model=list(names), value=list(values), low=float("nan"), high=float("nan")
+    )
 
 
 def _moderated(

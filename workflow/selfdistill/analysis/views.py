@@ -39,14 +39,17 @@ def in_view(curves: pd.DataFrame, view: View, **conditions: object) -> pd.DataFr
     and its top-k. `UserError` when nothing is left.
     """
     wanted = {"problem_set": view["problem_set"], "whole_set": True, "teacher_update_rate": 0.0} | conditions
-    kept = curves["family"].isin(view["families"]) & (curves["thinking"] == view["thinking"])
+    met = [curves["family"].isin(view["families"]), curves["thinking"] == view["thinking"]]
     if "learning_rate" not in conditions:
-        kept &= np.isclose(curves["learning_rate"], curves["method"].map(view["rates"]).astype(float), rtol=1e-9)
+        rates = curves["method"].map(view["rates"])
+        met.append(np.isclose(curves["learning_rate"].astype(float), rates.astype(float), rtol=1e-9))
     if "top_k" not in conditions:
         wanted["top_k"] = view["top_k"]
     for column, value in wanted.items():
         if value is not None:  # GRPO has no teacher, context or top-k
-            kept &= (curves[column] == value).fillna(False) | curves[column].isna() | (curves[column] == "none")
+            found = curves[column].to_numpy(object, na_value=None)
+            met.append((found == value) | (found == None) | (found == "none"))  # noqa: E711 (of each)
+    kept = np.logical_and.reduce(met)
     if not kept.any():
         shown = ", ".join(f"{name} {value}" for name, value in {**dict(view), **conditions}.items())
         raise UserError(f"no on-policy run is what this figure shows ({shown}); see onpolicy.runs and figures.views")

@@ -80,12 +80,12 @@ class Panel:
             raise UserError(f"'{curve.look.label}' is more than one arm in the panel '{self.metric}'")
         return rows.sort_values("step")
 
-    def draw(self, axes: Axes, curves: Sequence[Curve]) -> None:
+    def draw(self, axes: Axes, curves: Sequence[Curve], of_curves: Sequence[pd.DataFrame]) -> None:
         """Lines, of which at most `MOST_POINTS` steps have a point with its interval and base models.
 
-        On a benchmark the base model, step 0, is a line and a band across; in differences to it, a line at zero.
+        ``of_curves``: what is `shown` of each. On a benchmark the base model, step 0, is a line and a band across; in
+        differences to it, a line at zero.
         """
-        of_curves = [self.shown(curve) for curve in curves]
         last = max(curve.rows["step"].max() for curve in curves)  # a curve may lack a metric, as a ratio to nothing
         self._draw_base(axes, pd.concat([rows[rows["step"] == 0] for rows in of_curves]))
         for curve, rows, aside in zip(curves, of_curves, _aside(len(curves), last), strict=True):
@@ -95,15 +95,15 @@ class Panel:
         axes.set_xlim(-3 * ASIDE * last, last * (1 + 3 * ASIDE))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
 
-    def finish(self, axes: Axes, curves: Sequence[Curve]) -> None:
+    def finish(self, axes: Axes, curves: Sequence[Curve], of_curves: Sequence[pd.DataFrame]) -> None:
         """Set what depends on the scale shared by the panels of a row: ticks, limits, labels at the ends."""
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
         low, high = BOUNDS.get(self.metric, (None, None))
         if low is not None:
             most = min(axes.get_ylim()[1], high)
             axes.set_ylim(low - 0.04 * most, 1.04 * most)
-        ends = [(curve, self.shown(curve)) for curve in curves if curve.end]
-        _write_ends(axes, [(curve, rows) for curve, rows in ends if len(rows)])
+        shown = zip(curves, of_curves, strict=True)
+        _write_ends(axes, [(curve, rows) for curve, rows in shown if curve.end and len(rows)])
 
     def _draw_base(self, axes: Axes, rows: pd.DataFrame) -> None:
         if self.metric.endswith(TO_BASE):
@@ -124,9 +124,8 @@ class Sizes(Panel):
         """The last row of each |D|, in ascending order."""
         return super().shown(curve).groupby("problems").tail(1).sort_values("problems")
 
-    def draw(self, axes: Axes, curves: Sequence[Curve]) -> None:
+    def draw(self, axes: Axes, curves: Sequence[Curve], of_curves: Sequence[pd.DataFrame]) -> None:
         """Points with their intervals and base models, on a line per curve."""
-        of_curves = [self.shown(curve) for curve in curves]
         sizes = _sizes(pd.concat(of_curves))
         self._draw_base(axes, pd.DataFrame())
         for curve, rows, aside in zip(curves, of_curves, _aside(len(curves), 3 * len(sizes)), strict=True):
@@ -148,14 +147,14 @@ class MarkerChange(Panel):
         last = rows[rows["step"] == rows["step"].max()].set_index("metric", drop=False)
         return last.loc[[self.metric.replace("*", marker) for marker in MARKERS]]
 
-    def draw(self, axes: Axes, curves: Sequence[Curve]) -> None:
+    def draw(self, axes: Axes, curves: Sequence[Curve], of_curves: Sequence[pd.DataFrame]) -> None:
         """A lane for each marker, and in it a point with interval and base models for each curve."""
         for place in range(1, len(MARKERS), 2):
             axes.axvspan(place - 0.5, place + 0.5, color=plotting.LANE, linewidth=0, zorder=0)
         axes.grid(axis="x", visible=False)
         self._draw_base(axes, pd.DataFrame())
-        for curve, aside in zip(curves, _aside(len(curves), 0.25 / ASIDE), strict=True):
-            plotting.draw_points(axes, np.arange(len(MARKERS)) + aside, self.shown(curve), curve.look, along="y")
+        for curve, rows, aside in zip(curves, of_curves, _aside(len(curves), 0.25 / ASIDE), strict=True):
+            plotting.draw_points(axes, np.arange(len(MARKERS)) + aside, rows, curve.look, along="y")
         axes.set_xticks(range(len(MARKERS)), MARKERS, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.5, len(MARKERS) - 0.5)
 
@@ -299,7 +298,7 @@ def draw_grid(
     plotting.use_style()
     figure = plotting.new_figure(height=0.55 + PANEL_HEIGHT * len(rows))
     grid = figure.add_gridspec(len(rows), math.lcm(*map(len, rows)))
-    drawn: list[tuple[Axes, Panel, Sequence[Curve]]] = []
+    drawn: list[tuple[Axes, Panel, Sequence[Curve], Sequence[pd.DataFrame]]] = []
     for number, row in enumerate(rows):
         width = grid.ncols // len(row)
         repeated = len(columns) == len(row) and len({panel for panel, _ in row}) == 1
@@ -309,23 +308,24 @@ def draw_grid(
             place = grid[number, column * width : (column + 1) * width]
             axes = figure.add_subplot(place, sharey=scales.get(panel.metric))
             scales.setdefault(panel.metric, axes)
-            panel.draw(axes, curves)
-            drawn.append((axes, panel, curves))
+            of_curves = [panel.shown(curve) for curve in curves]
+            panel.draw(axes, curves, of_curves)
+            drawn.append((axes, panel, curves, of_curves))
             title = panel.title if not repeated else "" if number else columns[column]
             axes.set_title(textwrap.fill(title, int(plotting.WIDTH / len(row) / LETTER) - 6), loc="left")
             if len(below) != len(row) or below[column] != panel.x_label:
                 axes.set_xlabel(panel.x_label)
             if column == 0 and (repeated or names):
                 axes.set_ylabel(textwrap.fill(panel.title if repeated else names[number], 18))
-    for axes, panel, curves in drawn:
-        panel.finish(axes, curves)
-    plotting.letter_panels(axes for axes, _, _ in drawn)
-    looks = {curve.look.label: curve.look for _, _, curves in drawn for curve in curves}
+    for axes, panel, curves, of_curves in drawn:
+        panel.finish(axes, curves, of_curves)
+    plotting.letter_panels(axes for axes, *_ in drawn)
+    looks = {curve.look.label: curve.look for _, _, curves, _ in drawn for curve in curves}
     entries = [plotting.line_entry(look) for look in looks.values()]
-    if any(panel.benchmark for _, panel, _ in drawn):
+    if any(panel.benchmark for _, panel, *_ in drawn):
         entries.append(Line2D([], [], label="base model", **BASE))
     plotting.draw_legend(figure, entries)
-    shown = pd.concat([panel.shown(curve) for _, panel, curves in drawn for curve in curves])
+    shown = pd.concat([rows for *_, of_curves in drawn for rows in of_curves])
     data = shown.drop_duplicates().sort_values(tables.SORT_KEYS["curves"], ignore_index=True)
     first = data.iloc[0]
     model = f"{first['family']}, thinking {first['thinking']}"
