@@ -212,7 +212,7 @@ def _train_onpolicy(wildcards: Wildcards, study: Study) -> Work:
     kept = study.responses_on_disk(tokens)
     if config.keep_checkpoints:
         kept += study.weights_on_disk(run.model) * len(study.evaluated_steps(run))
-    trained = tokens * total(study.assumed.number("passes", section) for section in sections_of(run.method))
+    trained = tokens * total(study.assumed.number("passes", section) for section in sorted(sections_of(run.method)))
     share = (1 + len(study.evaluated_steps(run))) / (1 + study.assumed.checkpoints)  # the start counts as one of them
     return Work(rolled_out=tokens, onpolicy=trained, kept=kept, length=length, share=share)
 
