@@ -19,7 +19,7 @@ from selfdistill.claims import units as reading
 from selfdistill.claims.effects import compared, instances, variants
 from selfdistill.claims.export import cost, exported, public_word
 from selfdistill.claims.ledger import judged, ledger
-from selfdistill.claims.statements import PRIMARIES, Claim, Conflict, Role, read_claims, read_statements
+from selfdistill.claims.statements import PRIMARIES, Cell, Claim, Conflict, Role, name_of, read_claims, read_statements
 from selfdistill.claims.statements import Test as Comparison
 from selfdistill.claims.units import Part, Units, units
 from selfdistill.claims.verdicts import (
@@ -647,6 +647,17 @@ def test_a_malformed_list_is_told_in_one_sentence(tmp_path: Path, text: str, sen
     with pytest.raises(UserError, match=sentence) as told:
         read_claims(tmp_path / "claims.yaml")
     assert "\n" not in str(told.value)
+
+
+def test_a_statement_may_name_a_context_of_a_study_s_own():
+    names = {"solution_without_thinking": "SDPO c = s without think", "answer_only": "SDPO c = answer_only"}
+    assert {context: name_of(Cell(method="sdpo", context=context)) for context in names} == names
+    test = Comparison.model_validate(DROP | {"less": {"method": "sdpo", "context": "answer_only"}})
+    base, usual = part(60, **BASE), SDPO | {"learning_rate": 1e-4}
+    for context, missing in (("answer_only", ""), ("solution", "no responses of SDPO c = answer_only")):
+        made = units([base, part(50, **usual | {"context": context})]).cells
+        [found] = instances(test, ROLE, made, 1e-4)
+        assert found.missing.startswith(missing) and bool(found.bases) == (not missing)
 
 
 def test_no_two_statements_make_the_same_comparison_of_one_study():

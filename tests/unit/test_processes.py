@@ -89,11 +89,14 @@ RUNS = {
         ("grpo", {}),
         ("sdpo", {"aggregation": "token", "batch_size": 1, "rollouts": 8}),  # one group, half of it elsewhere
         ("sdpo", {"batch_size": 4, "micro_batch_tokens": 60, "breaks": 3}),
+        ("sdpo_summed", {"micro_batch_size": 1}),  # two passes of the policy before one backward pass
     ],
     "fsdp2": [
         ("sft", {"breaks": 2}),
         ("grpo", {"draws_from_base": True, "aggregation": "token", "micro_batch_tokens": 60}),
         ("sdpo-ema", {"draws_from_base": True}),
+        # The gate may open after five steps.
+        ("sdpo_ascended", {"draws_from_base": True, "batch_size": 4, "steps": 6, "checkpoint_steps": [6]}),
     ],
 }
 
@@ -112,7 +115,7 @@ def trained(request: pytest.FixtureRequest, folder: Path, manifest: Path) -> tup
     return how, *places
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_two_processes_follow_the_curve_of_one(trained: tuple[str, Path, Path], number: int):
     how, *places = trained
     name, changes = RUNS[how][number]
