@@ -4,10 +4,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 from kernel_digests import OTHER_PROCESSOR, SAMPLE, TRAIN, Elsewhere, digests
 from numba.core.dispatcher import Dispatcher
+
+# No test is about how fast this machine is.
+hypothesis.settings.register_profile("unhurried", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,7 @@
 """A fresh run against a reference: equal, where a run with another base model would lie, or faulty."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -55,13 +56,20 @@ def runs():
     return drawn(np.random.default_rng(5), RUNS + 1)
 
 
-@pytest.fixture
-def reference(tmp_path, runs):
-    """The reference's folder with its spread."""
-    found = folder(tmp_path / "reference", rows_of(runs[0]))
-    repetitions = [folder(tmp_path / str(i), rows_of(runs[i]), study=f"s{i}", seed=i) for i in range(1, RUNS)]
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory, runs):
+    """The reference's folder with its spread; tests must not change it."""
+    place = tmp_path_factory.mktemp("runs")
+    found = folder(place / "reference", rows_of(runs[0]))
+    repetitions = [folder(place / str(i), rows_of(runs[i]), study=f"s{i}", seed=i) for i in range(1, RUNS)]
     tables.write(compare.gather(found, repetitions), found / compare.SPREAD, "summary")
     return found
+
+
+@pytest.fixture
+def reference(tmp_path, gathered):
+    """A copy of it."""
+    return shutil.copytree(gathered, tmp_path / "reference")
 
 
 # --- without repetitions ----------------------------------------------------------------------------------------------

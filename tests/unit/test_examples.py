@@ -2,7 +2,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from selfdistill import tables
 from selfdistill.errors import UserError
@@ -99,7 +99,6 @@ pieces = st.sampled_from(
 
 
 @pytest.mark.parametrize("mode", tables.COUNT_MODES)
-@settings(deadline=None)  # the first count compiles
 @given(text=st.lists(pieces | st.text(max_size=3), max_size=12).map("".join))
 def test_highlighted_are_the_markers_that_are_counted(mode, text):
     chunks = examples.highlight(text, mode)

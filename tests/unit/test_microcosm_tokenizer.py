@@ -16,13 +16,13 @@ def encode(text: str) -> list[int]:
     return TOKENIZER(text, add_special_tokens=False)["input_ids"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.integers(0, len(VOCABULARY) - 1)))
 def test_encoding_what_was_decoded_gives_the_same_tokens(ids):
     assert encode(TOKENIZER.decode(ids)) == ids
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32))
 def test_documents_have_no_unknown_word(seed):
     document = sample_document(random.Random(seed), Mix())

@@ -10,7 +10,7 @@ import datasets
 import huggingface_hub
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from selfdistill import tables
 from selfdistill.errors import UserError
@@ -103,7 +103,6 @@ def test_problem_id_is_the_digest_of_the_normalised_text():
     assert problem_id("  What is\n $1+1$? ") == hashlib.sha256(b"What is $1+1$?").hexdigest()[:16]
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1).filter(str.strip))
 def test_every_wording_of_a_problem_has_one_id(problem):
     wordings = [hub_dapo(problem), boxed(problem), *(problem + line for line in (VERL_MATH, VERL_GSM8K, VERL_TOOLS))]

@@ -1,12 +1,13 @@
 """Fine-tuning: what carries loss, parity with a plain loop, and runs that are killed, stopped and continued."""
 
-import multiprocessing
 import os
 import random
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forks
 import pandas as pd
 import pytest
 import torch
@@ -71,6 +72,10 @@ def make_examples(responses: list[str], finish_reason: str = "stop") -> pd.DataF
 
 @pytest.fixture(scope="module")
 def examples() -> pd.DataFrame:
+    return some_examples()
+
+
+def some_examples() -> pd.DataFrame:
     rng = random.Random(0)
     lengths = [rng.randrange(1, 20) for _ in range(19)]
     return make_examples([" ".join(f"w{rng.randrange(32)}" for _ in range(length)) for length in lengths])
@@ -349,6 +354,15 @@ def micro_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return passes
 
 
+KILLED = """
+import sys
+from pathlib import Path
+from test_sft import some_examples, train_and_die_while_saving
+
+train_and_die_while_saving(int(sys.argv[1]), some_examples(), Path(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
 def train_and_die_while_saving(threads: int, *arguments: object) -> None:
     """Body of a process that SIGKILLs itself half-way through writing the state of its second checkpoint."""
     torch.set_num_threads(threads)
@@ -367,12 +381,13 @@ def train_and_die_while_saving(threads: int, *arguments: object) -> None:
 
 
 def test_a_run_killed_while_saving_ends_with_the_same_bytes(examples, manifest, uninterrupted, tmp_path, micro_batches):
-    process = multiprocessing.get_context("spawn").Process(
-        target=train_and_die_while_saving, args=(torch.get_num_threads(), examples, manifest, tmp_path)
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    program = tmp_path / "killed.py"
+    program.write_text(KILLED)
+    command = [str(program), str(torch.get_num_threads()), str(manifest), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = forks.start(command, cwd=tmp_path, env=environment, packages=forks.TRAINING)
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
     assert {path.name for path in tmp_path.glob("work/*/*")} == {"checkpoint-1", "checkpoint-2"}
     assert not (tmp_path / "out").exists()
     continued = train(examples, manifest, tmp_path)

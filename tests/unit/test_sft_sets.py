@@ -86,7 +86,7 @@ def test_responses_are_spread_evenly_when_there_are_more_than_enough():
 VERDICTS = st.lists(st.text("+-", max_size=6), min_size=4, max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(VERDICTS, VERDICTS, st.integers(1, 16), st.integers(1, 4))
 def test_sets_are_equal_in_size_and_matched_as_far_as_possible(unguided, guided, responses, per_problem):
     available = [[marks.count("+") for marks in table] for table in (unguided, guided)]

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -47,9 +48,13 @@ def sha256_meaning(path: str | Path) -> str:
     """Hexadecimal SHA-256 of what a YAML file says, without comments and layout; of another file's bytes."""
     if Path(path).suffix == ".yaml":
         with suppress(OSError, ValueError, yaml.YAMLError):
-            said = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=YAML_LOADER)
-            return sha256_text(json.dumps(said, default=str))
+            return _meaning(Path(path).read_text(encoding="utf-8"))
     return sha256_file(path)
+
+
+@lru_cache(maxsize=16)  # many records name the same few files
+def _meaning(text: str) -> str:
+    return sha256_text(json.dumps(yaml.load(text, Loader=YAML_LOADER), default=str))
 
 
 def is_unchanged(path: str | Path, recorded: str) -> bool:

@@ -104,6 +104,8 @@ def claim_jobs(graph: Graph, study: Study) -> dict[str, set[int]]:
     maker = makers(graph)
     cells = pd.DataFrame([{**LABELS, **labels, "file": path} for path, labels in _labelled(study)])
     cells = cells.drop_duplicates(ignore_index=True)  # runs share their base models
+    # Tests choose among these rows a thousand times: each time pandas copies its texts one by one, objects together.
+    cells = cells.astype(dict.fromkeys(cells.select_dtypes("str"), object))
     roles = study.config.claims.roles
     found: dict[str, set[int]] = {}
     for claim in read_claims(study.root / CLAIMS):
