@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import gather_object
@@ -259,7 +260,8 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
                     "problem_id": problem_id,
                     "context_sample": pd.array([None] * len(responses), dtype="Int32"),
                     "sample": step.places,
-                    "seed": step.seeds,
+                    # As in the table: small ones alone would be signed, and joined with others' lose digits.
+                    "seed": np.array(step.seeds, dtype=np.uint64),
                     "prompt_sha256": step.prompt_sha256,
                     "response": [self.processing_class.decode(ids, skip_special_tokens=True) for ids in responses],
                     "response_tokens": [len(ids) for ids in responses],
