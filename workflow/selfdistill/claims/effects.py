@@ -225,27 +225,32 @@ class _Chosen:
 
     def _of(self, cell: Cell, benchmark: str, size: tuple[bool, float] | None, tenth: int | None) -> dict[str, Terms]:
         """The sets of responses of one cell, by base model, with their weights in its mean or slope."""
-        found = self.own[self._matches(cell)]
+        own, wanted = self.own, self._matches(cell)
         if benchmark:
-            found = found[found["benchmark"] == benchmark]
+            wanted &= own["benchmark"] == benchmark
         if self.test.of in ALONG and cell.method != "base":
-            found = self._in_time(found, cell, tenth)
+            wanted &= self._in_time(cell, tenth)
             if size is not None and cell.problems is None:
-                found = found[(found["whole"] == size[0]) & (found["seen"] == size[1])]
+                wanted &= (own["whole"] == size[0]) & (own["seen"] == size[1])
             elif self.test.along != "problems":
-                found = found[found["whole"].astype(bool)]
+                wanted &= own["whole"].astype(bool)
             if self.test.along is not None:
-                return self._slope(found, cell, benchmark)
+                return self._slope(own[wanted], cell, benchmark)
+        found = own[wanted]
         self._refuse_twins(found, cell, ["base", "seed", "benchmark", "thinking"])
-        return {str(base): [(1 / len(rows), int(row)) for row in rows.index] for base, rows in found.groupby("base")}
+        by_base: dict[str, list[int]] = {}
+        for row, base in zip(found.index, found["base"], strict=True):
+            by_base.setdefault(str(base), []).append(int(row))
+        return {base: [(1 / len(rows), row) for row in rows] for base, rows in sorted(by_base.items())}
 
-    def _in_time(self, found: pd.DataFrame, cell: Cell, tenth: int | None) -> pd.DataFrame:
-        when = cell.when or self.test.when
+    def _in_time(self, cell: Cell, tenth: int | None) -> pd.Series:
+        """Rows of ``own`` in the window that is asked for."""
+        when, own = cell.when or self.test.when, self.own
         if self.test.along == "steps":
-            return found[found["when"] == ("tenth" if self.test.of == "training" else "checkpoint")]
+            return own["when"] == ("tenth" if self.test.of == "training" else "checkpoint")
         if tenth is not None:
-            return found[(found["when"] == "tenth") & (found["progress"] == tenth - 0.5)]
-        return found[found["when"] == when]
+            return (own["when"] == "tenth") & (own["progress"] == tenth - 0.5)
+        return own["when"] == when
 
     def _slope(self, found: pd.DataFrame, cell: Cell, benchmark: str) -> dict[str, Terms]:
         """Least-squares weights along training, or doublings of the problems seen; by base model."""
@@ -301,7 +306,7 @@ class _Chosen:
         return wanted
 
     def _refuse_twins(self, found: pd.DataFrame, cell: Cell, alike: list[str]) -> None:
-        if found.duplicated(alike).any():
+        if len(found) > 1 and found.duplicated(alike).any():
             twin = found.loc[found.duplicated(alike), "base"].iloc[0]
             raise UserError(f"claims: several runs of '{twin}' with one seed fit {name_of(cell)}")
 
