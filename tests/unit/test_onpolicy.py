@@ -381,6 +381,8 @@ def test_a_moving_teacher_follows_the_policy_once_per_step(manifest: Path, tmp_p
 def test_equal_seeds_give_equal_bytes_and_another_seed_gives_other_rollouts(finished, manifest: Path, tmp_path: Path):
     first = finished("sdpo")
     again = train(manifest, tmp_path / "again", FIXED)
+    drawn = again.trainer.step_in_hand.rollouts["seed"]
+    assert drawn.dtype == "uint64"  # another process's seeds are joined to it, digit by digit
     other = train(manifest, tmp_path / "other", FIXED, seed=4)
     assert again.digests() == first.digests()
     assert not set(other.rollouts["seed"]) & set(first.rollouts["seed"])
