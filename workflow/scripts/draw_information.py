@@ -20,7 +20,7 @@ INFORMATION = "information"
 MEASURES = {
     "L": "length L (tokens)",
     "E_substring": "markers E",
-    "V": "verified V\n(share of accepted)",
+    "V": "verified V (share)",
     "score": "score (share correct)",
 }
 PART = "solution_first_"
