@@ -67,14 +67,13 @@ CASES = {
     ),
     "several": (
         DRY,
-        "seed: true\nselection: {hihg: 1}\nsft: {models: [nobody]}\nengine: vLLM\nonpolicy: {lora_rank: 4}",
+        "seed: true\nselection: {hihg: 1}\nsft: {models: [nobody]}\nengine: vLLM\nonpolicy: {lora_rank: -4}",
         [
             "config: seed: a number is expected (found true)",
             "config: unknown key 'selection.hihg' (did you mean 'high'?)",
             "config: sft.models: unknown 'nobody'",
             "config: engine: unknown 'vLLM' (did you mean 'vllm'?)",
-            "config: onpolicy.runs: microcosm, sdpo-ema0.05-train-lr0.0003-k100-seed0: a moving teacher",
-            "config: onpolicy.runs: microcosm_off, sdpo-nothink-ema0.05-narrow-lr0.0003-k100-seed0: a moving teacher",
+            "config: onpolicy.lora_rank: Input should be greater than or equal to 0",
         ],
     ),
 }
