@@ -152,11 +152,12 @@ def read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
 def _overview() -> str:
     """All commands with a line each, in their groups."""
     lines = ["usage: selfdistill COMMAND --flag value ...; `selfdistill COMMAND --help` says more"]
+    width = max(map(len, stages.STAGES)) + 2
     for wanted in dict.fromkeys(group for _, group in stages.STAGES.values()):
         lines += ["", f"{wanted}:"]
         for command, (stage, group) in stages.STAGES.items():
             if group == wanted:
-                lines.append(f"  {command:22}{(inspect.getdoc(stage) or '').partition(chr(10))[0]}")
+                lines.append(f"  {command:{width}}{(inspect.getdoc(stage) or '').partition(chr(10))[0]}")
     return "\n".join(lines)
 
 
