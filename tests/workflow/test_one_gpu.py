@@ -29,7 +29,7 @@ def jobs(project: Project, *overlays: str) -> dict[str, int]:
 
 def test_every_job_that_samples_or_trains_holds_the_one_gpu():
     holding = {rule for rule, resources in GPU["set-resources"].items() if resources == GPU["resources"] == {"gpu": 1}}
-    assert holding == checks.SAMPLING | {"train_sft"}
+    assert holding == checks.LOADING
 
 
 @pytest.mark.parametrize(
