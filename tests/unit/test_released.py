@@ -65,4 +65,13 @@ def test_the_figure_shows_every_interval_and_what_is_quoted_of_this_model(drawn)
     assert sorted(float(x) for line in hollow for x in line.get_xdata()) == [54.7, 56.0, 89.3, 91.1]
     bounds = [segment[:, 0].tolist() for lines in accuracy.collections for segment in lines.get_segments()]
     assert len(bounds) == 8 and all(np.isclose(high - low, 6) for low, high in bounds)
-    assert [axes.get_xlabel() for axes in drawn.figure.subfigs[0].axes][1] == "pass@16 (%)"
+    panels = drawn.figure.subfigs[0].axes
+    assert [axes.get_xlabel() for axes in panels][:2] == ["accuracy (%)", "pass@16 (%)"]
+    assert len(panels) == len(METRICS)  # none of V, which was not measured
+    assert [label.get_text() for label in accuracy.get_yticklabels()] == ["AIME24", "AMC23"]
+
+
+def test_what_differs_is_named_differently(drawn):
+    (legend,) = drawn.figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["base model", "GRPO", "SDPO", "SDPO without think", "paper (quoted)"]

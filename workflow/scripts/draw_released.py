@@ -11,11 +11,14 @@ values of the paper, quoted second-hand, for its own models and benchmarks of th
 tokens before DeepSeek's prompts are not ours (docs/deviations.md).
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from selfdistill.analysis.responses import PASS
+from selfdistill.analysis.words import benchmark_label
 from selfdistill.figures import plotting
 from selfdistill.figures.curve_plots import GRPO, METHODS, SDPO, SDPO_NO_THINK
 from selfdistill.figures.plotting import INK, Drawn, Look
@@ -24,7 +27,7 @@ ROWS: dict[str, Look] = {
     "base": Look("base model", INK),
     "GRPO": METHODS[GRPO],
     "SDPO": METHODS[SDPO],
-    "SDPO without think": METHODS[SDPO_NO_THINK],
+    "SDPO without think": replace(METHODS[SDPO_NO_THINK], label="SDPO without think"),
 }
 METRICS = {
     "avg": "accuracy (%)",
@@ -40,8 +43,7 @@ def draw(table: pd.DataFrame, study: str) -> Drawn:
     plotting.use_style()
     shown = _shown(table)
     figure, blocks = plotting.blocks_by_model(shown, height=2.1)
-    for block, of_model in blocks:
-        _draw_block(block, of_model)
+    plotting.letter_panels([panel for block, of_model in blocks for panel in _draw_block(block, of_model)])
     present = plotting.in_order(shown["row"], ROWS)
     entries = [plotting.legend_entry(ROWS[name], interval=True) for name in present]
     plotting.draw_legend(figure, [*entries, plotting.legend_entry(plotting.QUOTED, quoted=True)])
@@ -57,19 +59,25 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["metric"].isin(["avg", "L", "E_substring", "V", *everywhere[-1:]])]
 
 
-def _draw_block(block: SubFigure, frame: pd.DataFrame) -> None:
+def _draw_block(block: SubFigure, frame: pd.DataFrame) -> list[Axes]:
+    """The panels of what was measured: V is not, where no response was accepted."""
     measured, quoted = plotting.measured(frame), _beside(frame)
     benchmarks = sorted(measured["benchmark"].unique())
-    for axes, metric in zip(block.subplots(1, len(METRICS)), METRICS, strict=True):
+    metrics = [metric for metric in METRICS if measured["metric"].str.startswith(metric).any()]
+    panels = block.subplots(1, len(metrics))
+    for axes, metric in zip(panels, metrics, strict=True):
         of_metric = [rows[rows["metric"].str.startswith(metric)] for rows in (measured, quoted)]
         for position, benchmark in enumerate(benchmarks):
             for rows, is_quoted in zip(of_metric, (False, True), strict=True):
                 here = rows[rows["benchmark"].str.lower() == benchmark.lower()]
                 _draw_rows(axes, here, position, quoted=is_quoted)
-        name = of_metric[0]["metric"].iloc[0] if len(of_metric[0]) else metric
+        name = of_metric[0]["metric"].iloc[0]
         axes.set_xlabel(METRICS[metric].format(k=name.removeprefix("pass@")))
-        axes.set_yticks(range(len(benchmarks)), benchmarks if metric == "avg" else [""] * len(benchmarks))
+        names = [benchmark_label(benchmark) if metric == "avg" else "" for benchmark in benchmarks]
+        axes.set_yticks(range(len(benchmarks)), names)
         axes.set_ylim(len(benchmarks) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=3)
+    return list(panels)
 
 
 def _draw_rows(axes: Axes, frame: pd.DataFrame, position: int, *, quoted: bool) -> None:
