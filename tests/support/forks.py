@@ -85,6 +85,15 @@ def start(
     return Fork(os.fdopen(status), None if output is None else os.fdopen(output, errors="replace"))
 
 
+def call(function: str, *words: str, folder: Path) -> Fork:
+    """`start` of a program, written to ``folder``, that calls a ``function`` ("module:name") of the tests."""
+    module, _, name = function.partition(":")
+    program = folder / f"{name}.py"
+    program.write_text(f"import sys\nfrom {module} import {name}\n\n{name}(*sys.argv[1:])\n")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return start([str(program), *words], cwd=folder, env=env, packages=TRAINING)
+
+
 @cache
 def _server(packages: tuple[str, ...]) -> socket.socket:
     """A connection to a new process that has imported ``packages``. It ends with this one."""

@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 from kernel_digests import OTHER_PROCESSOR, SAMPLE, TRAIN, Elsewhere, digests
 from numba.core.dispatcher import Dispatcher
+from tiny import save_tiny_model
 
 # No test is about how fast this machine is.
 hypothesis.settings.register_profile("unhurried", parent=hypothesis.settings(), deadline=None)
@@ -21,6 +22,18 @@ def own_search_path() -> Iterator[None]:
     before = list(sys.path)
     yield
     sys.path[:] = before
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of a tiny model, for a file that has no other of its own."""
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another model, as teacher."""
+    return save_tiny_model(tmp_path_factory.mktemp("other"), seed=5)
 
 
 @pytest.fixture(scope="session")

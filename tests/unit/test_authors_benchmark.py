@@ -15,7 +15,7 @@ from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import load_tokenizer
 from selfdistill.training.sft_sets import Collection, SetSizes
-from tiny import prompt_of, save_tiny_model
+from tiny import prompt_of
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 TEXTS = ["Find x with m7 = 0 .", "Find x with l = 3 , i = 0 , j = 1 .", "Find x ."]
@@ -30,11 +30,6 @@ def authors(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def stand_in(authors: ModuleType) -> ModuleType:
     return sys.modules["vllm_stand_in"]
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 def test_the_stand_in_samples_what_the_stages_sample(stand_in, manifest, tmp_path, monkeypatch):

@@ -39,11 +39,6 @@ def test_log_probabilities_are_those_of_the_model_alone(tmp_path: Path, kind: st
     assert sequence_logps(model, SEQUENCES) == pytest.approx(wanted, abs=1e-4)
 
 
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
 def measured(manifest: Path, work_dir: Path, traces: pd.DataFrame = TRACES) -> pd.DataFrame:
     tokenizer = models.load_tokenizer(manifest)
     given = [prompt_of(tokenizer, f"Find a . a = {n} .", problem) for n, problem in ((7, "p"), (8, "q"))]

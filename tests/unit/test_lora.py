@@ -13,14 +13,8 @@ from selfdistill.training.sdpo import Sdpo
 from selfdistill.training.settings import Run
 from selfdistill.training.trainer import OnPolicyTrainer
 from test_onpolicy import ARMS, FIXED, STEPS, as_before, stop_in_second_step, train  # noqa: F401 (a fixture)
-from tiny import save_tiny_model
 
 ADAPTED = {"lora_rank": 4}
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

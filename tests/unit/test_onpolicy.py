@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from selfdistill.training.metrics import ON_POLICY_METRICS
 from selfdistill.training.prompt_stream import prompt_stream
 from selfdistill.training.settings import OnPolicySettings, Run
 from selfdistill.training.trainer import PHASES, OnPolicyTrainer
-from tiny import problems_of, save_tiny_model
+from tiny import problems_of
 from transformers import PreTrainedModel
 
 STEPS, PROMPTS, ROLLOUTS = 4, 2, 4
@@ -116,11 +115,6 @@ def as_before() -> Iterator[None]:
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -238,16 +232,7 @@ def test_the_arms_train_different_models(finished):
 
 
 # --- interrupted runs -----------------------------------------------------------------------------------------------
-KILLED = """
-import sys
-from pathlib import Path
-from test_onpolicy import ARMS, train_and_die
-
-train_and_die(Path(sys.argv[1]), Path(sys.argv[2]), ARMS[sys.argv[3]])
-"""
-
-
-def train_and_die(manifest: Path, folder: Path, arm: Run) -> None:
+def train_and_die(manifest: str, folder: str, arm: str) -> None:
     """Body of a process that SIGKILLs itself in the second update of step 3."""
     torch.set_num_threads(1)
     original = OnPolicyTrainer.training_step
@@ -258,7 +243,7 @@ def train_and_die(manifest: Path, folder: Path, arm: Run) -> None:
         return original(trainer, *arguments, **options)
 
     OnPolicyTrainer.training_step = training_step
-    train(manifest, folder, arm)
+    train(Path(manifest), Path(folder), ARMS[arm])
 
 
 @pytest.fixture
@@ -278,11 +263,9 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def killed(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of runs that were killed."""
     folders = {name: tmp_path_factory.mktemp(f"killed-{name}") for name in ("grpo", "sdpo-ema")}
-    program = tmp_path_factory.mktemp("killed") / "killed.py"
-    program.write_text(KILLED)
-    options = {"cwd": program.parent, "packages": forks.TRAINING}
-    options["env"] = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    started = [forks.start([str(program), str(manifest), str(folders[name]), name], **options) for name in folders]
+    words = [(str(manifest), str(folder), name) for name, folder in folders.items()]
+    function = "test_onpolicy:train_and_die"
+    started = [forks.call(function, *own, folder=tmp_path_factory.mktemp("program")) for own in words]
     for process in started:
         output, _ = process.communicate()
         assert process.returncode == -signal.SIGKILL, output
@@ -426,6 +409,7 @@ def test_an_update_without_a_finite_gradient_is_skipped_and_counted(
     finished, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, name: str
 ):
     """The second update of step 2: its two micro-batches have losses that are infinite, and no number."""
+    undisturbed = finished(name).table()  # before the patch, where no earlier test has asked for it
     weights, factors, original = [], iter([float("inf"), float("nan")]), OnPolicyTrainer._compute_loss
 
     def compute_loss(trainer: OnPolicyTrainer, model: PreTrainedModel, inputs: dict) -> torch.Tensor:
@@ -437,7 +421,7 @@ def test_an_update_without_a_finite_gradient_is_skipped_and_counted(
     run = train(manifest, tmp_path, ARMS[name])
     before, after, later = (weights[2 * update] for update in (3, 4, 5))
     assert all(map(torch.equal, before, after)) and not all(map(torch.equal, after, later))
-    table, undisturbed = run.table(), finished(name).table()
+    table = run.table()
     assert table["skipped_updates"].tolist() == [0, 1, 0, 0] and not undisturbed["skipped_updates"].any()
     assert table["loss"].isna().tolist() == [False, True, False, False]
     assert table["learning_rate"].equals(undisturbed["learning_rate"])

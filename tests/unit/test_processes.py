@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from selfdistill import processes, tables
 from selfdistill.errors import UserError
 from selfdistill.training.settings import OnPolicySettings, SftSettings
-from tiny import save_tiny_model
 
 DRIVER = Path(__file__).with_name("processes_driver.py")
 ALONE = [dict(os.environ)]
@@ -53,11 +52,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in CONFIGURATIONS.items():
         (folder / f"{name}.yaml").write_text(COMMON + text)
     return folder
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 def start(environments: list[dict], manifest: Path, runs: list[tuple[str, Path, dict]]) -> list[forks.Fork]:

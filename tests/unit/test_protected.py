@@ -1,7 +1,6 @@
 """SDPO with its divergence left out at some places: which places, and what the loss is."""
 
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +18,6 @@ from test_trainer import (
     make_trainer,
     sdpo_by_hand,
 )
-from tiny import save_tiny_model
 
 TEXT = (
     "<think> might be 40 : check d 40 = 3 no wait , x = 24 : d 24 = 0 ok a 24 = 4 ok so x = 24 . </think> "
@@ -70,16 +68,6 @@ def test_elsewhere_are_as_many_tokens_of_about_as_much_divergence():
     most = divergence >= divergence.where(spoken, -1.0).topk(15, dim=1).values[:, -1:]
     few = elsewhere(most & spoken, divergence, spoken, dice)[:2]
     assert (divergence[:2] * few).sum() > 0.7 * (divergence[:2] * most[:2]).sum()
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("other"), seed=5)
 
 
 @pytest.mark.parametrize(

@@ -26,20 +26,9 @@ from test_trainer import (
     make_trainer,
     sequences,
 )
-from tiny import save_tiny_model
 from transformers import PreTrainedModel
 
 ASCENDED = Run("m", "sdpo_ascended", 1e-2, context="solution", teacher_update_rate=1.0)
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("other"), seed=5)
 
 
 # --- by hand, in double precision, a row at a time --------------------------------------------------------------------

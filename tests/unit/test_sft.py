@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -354,18 +353,9 @@ def micro_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return passes
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from test_sft import some_examples, train_and_die_while_saving
-
-train_and_die_while_saving(int(sys.argv[1]), some_examples(), Path(sys.argv[2]), Path(sys.argv[3]))
-"""
-
-
-def train_and_die_while_saving(threads: int, *arguments: object) -> None:
+def train_and_die_while_saving(threads: str, manifest: str, folder: str) -> None:
     """Body of a process that SIGKILLs itself half-way through writing the state of its second checkpoint."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(int(threads))
     checkpoints.SAVING_SHARE = float("inf")
     write_state = TrainerState.save_to_json
 
@@ -377,15 +367,12 @@ def train_and_die_while_saving(threads: int, *arguments: object) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     TrainerState.save_to_json = write_half_and_die
-    train(*arguments, checkpoint_seconds=0)
+    train(some_examples(), Path(manifest), Path(folder), checkpoint_seconds=0)
 
 
 def test_a_run_killed_while_saving_ends_with_the_same_bytes(examples, manifest, uninterrupted, tmp_path, micro_batches):
-    program = tmp_path / "killed.py"
-    program.write_text(KILLED)
-    command = [str(program), str(torch.get_num_threads()), str(manifest), str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    process = forks.start(command, cwd=tmp_path, env=environment, packages=forks.TRAINING)
+    words = [str(torch.get_num_threads()), str(manifest), str(tmp_path)]
+    process = forks.call("test_sft:train_and_die_while_saving", *words, folder=tmp_path)
     output, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, output
     assert {path.name for path in tmp_path.glob("work/*/*")} == {"checkpoint-1", "checkpoint-2"}

@@ -52,17 +52,6 @@ def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return save_tiny_model(tmp_path_factory.mktemp("model"), opens_thinking=request.param)
 
 
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another model, as teacher."""
-    return save_tiny_model(tmp_path_factory.mktemp("other"), seed=5)
-
-
 def make_trainer(
     folder: Path,
     manifest: Path,

@@ -22,7 +22,7 @@ rule make_ledger:
     input:
         claims=ancient("config/claims.yaml"),  # what it says is a parameter: its time and comments rerun nothing
         guidance=STUDY.guidance_traces(STUDY.tested_settings),
-        information=STUDY.all_information(),
+        information=STUDY.all_information(STUDY.tested_settings),
         selection=STUDY.guidance_traces(["selection"]),
         sets=[STUDY.dataset(m, data) for m in CONFIG.sft.models for data in SFT_SETS],
         sft=STUDY.sft_evaluations(),

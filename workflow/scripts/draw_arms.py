@@ -59,13 +59,11 @@ def _last(curves: pd.DataFrame) -> pd.DataFrame:
 def _looks(methods: pd.Series) -> dict[str, Look]:
     """The paper's methods as they look elsewhere, others after them by name."""
     others = sorted(set(methods) - METHODS.keys())
-    labels = {"grpo": "GRPO", "sdpo": "SDPO", "sdpo without think": "SDPO without think"}
-    looks = {name: Look(labels[name], look.colour, look.shape) for name, look in METHODS.items()}
     own = {
         name: Look(name.replace("_", " "), colour, shape)
         for name, (colour, shape, _) in zip(others, cycle(OWN_LOOKS), strict=False)
     }
-    return {name: look for name, look in (looks | own).items() if name in set(methods)}
+    return {name: look for name, look in (METHODS | own).items() if name in set(methods)}
 
 
 def _draw_panel(panel: Axes, rows: pd.DataFrame, measure: str, looks: Mapping[str, Look]) -> None:

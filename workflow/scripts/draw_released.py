@@ -11,8 +11,6 @@ values of the paper, quoted second-hand, for its own models and benchmarks of th
 tokens before DeepSeek's prompts are not ours (docs/deviations.md).
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,7 +25,7 @@ ROWS: dict[str, Look] = {
     "base": Look("base model", INK),
     "GRPO": METHODS[GRPO],
     "SDPO": METHODS[SDPO],
-    "SDPO without think": replace(METHODS[SDPO_NO_THINK], label="SDPO without think"),
+    "SDPO without think": METHODS[SDPO_NO_THINK],
 }
 METRICS = {
     "avg": "accuracy (%)",

@@ -362,12 +362,17 @@ class Study:
         """What a setting's context tells of its responses."""
         return f"{self.results}/information/{model}/{setting}.parquet"
 
-    def all_information(self) -> list[str]:
-        """That of every setting with a context, where it is measured."""
-        if not self.config.guidance.information:
-            return []
-        guided = [setting for setting, guidance in self.guidance.items() if guidance.provided_by is not None]
-        return [self.information(model, setting) for model in self.config.selection.models for setting in guided]
+    @property
+    def informed_settings(self) -> list[str]:
+        """Section 3's settings of which that is measured: those with a context, if any."""
+        asked = self.config.guidance.information
+        return [setting for setting, guidance in self.guidance.items() if asked and guidance.provided_by is not None]
+
+    def all_information(self, settings: Iterable[str] | None = None) -> list[str]:
+        """What is measured of all settings, or only of those among ``settings``."""
+        wanted = self.informed_settings if settings is None else settings
+        names = [setting for setting in self.informed_settings if setting in wanted]
+        return [self.information(model, setting) for model in self.config.selection.models for setting in names]
 
     def contexts(self, model: str, setting: str) -> list[str]:
         """The traces that provide a setting's context; none for unguided generation."""

@@ -124,8 +124,7 @@ def _jobs(file: Path) -> Iterator[str]:
         if rest[0] != "selection":
             yield f"sample_guidance/{model}/{rest[0]}"
     elif kind == "information":
-        yield f"select_borderline/{model}"
-        yield f"sample_guidance/{model}/{rest[0]}"
+        yield from _jobs(Path("traces", model, *rest))
         yield f"measure_information/{model}/{rest[0]}"
     elif kind == "datasets":
         yield from _sets_of(model)

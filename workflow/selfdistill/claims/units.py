@@ -12,7 +12,7 @@ import pandas as pd
 from selfdistill import tables
 from selfdistill.analysis.responses import read_runs, same_questions
 from selfdistill.errors import UserError
-from selfdistill.generation.contexts import GUIDANCE, first_correct
+from selfdistill.generation.contexts import first_correct
 from selfdistill.markers.counting import MARKERS
 from selfdistill.prompts import remove_thinking
 
@@ -140,7 +140,7 @@ def guidance_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]
 def information_parts(told: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
     """What contexts tell of responses, in nats, by setting; ``told``: rows of the `information` schema."""
     nats = told.assign(information=told["given"] - told["alone"])
-    for (model, setting), part in nats[nats["setting"].isin(GUIDANCE)].groupby(["model", "setting"]):
+    for (model, setting), part in nats.groupby(["model", "setting"]):
         by_problem = part.groupby("problem_id")["information"]
         values = pd.DataFrame({"information": by_problem.mean(), "rollouts": by_problem.size().astype(float)})
         yield _of_model(model, models) | {"of": "information", "setting": setting}, values

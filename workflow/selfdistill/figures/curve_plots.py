@@ -26,11 +26,11 @@ from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Drawn, Look, loo
 from selfdistill.markers.counting import MARKERS
 
 GRPO, SDPO, SDPO_NO_THINK = "grpo", "sdpo", "sdpo without think"
-# Labels are made from the rows that are drawn (`arm_label`).
+# Curves' labels are made from the rows that are drawn (`arm_label`).
 METHODS: dict[str, Look] = {
     GRPO: Look("GRPO", UNGUIDED, "o"),
     SDPO: Look("SDPO", GUIDED, "s", (4, 1.2)),
-    SDPO_NO_THINK: Look("SDPO", "#009E73", "^", (1.2, 1)),
+    SDPO_NO_THINK: Look("SDPO without think", "#009E73", "^", (1.2, 1)),
 }
 # Colour, marker and dashes of user-defined contexts.
 OWN_LOOKS = (

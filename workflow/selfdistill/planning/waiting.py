@@ -131,7 +131,7 @@ def _guidance(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
         common = _of_model(model, study)
         for setting in study.tested_settings:
             yield study.traces(model, setting), {**common, "of": "guidance", "setting": setting}
-            if study.information(model, setting) in study.all_information():
+            if setting in study.informed_settings:
                 yield study.information(model, setting), {**common, "of": "information", "setting": setting}
         yield study.traces(model, SELECTION), {**common, "of": "solutions", "setting": "solution"}
 

@@ -22,6 +22,8 @@ from selfdistill.stages.registry import STEP, stage
 if TYPE_CHECKING:
     import pandas as pd
 
+    from selfdistill.analysis.responses import Responses
+
 
 @stage(STEP)
 def make_table_1(
@@ -41,9 +43,7 @@ def make_table_1(
     from selfdistill.analysis import quoted, responses, summaries
 
     selected = {found.model: found for found in map(responses.read, selection)}
-    settings: dict[str, dict[str, responses.Responses]] = {}
-    for found in map(responses.read, traces):
-        settings.setdefault(found.model, {})[found.setting] = found
+    settings = _by_setting(traces)
     table_1, table_a1, histogram = [], [], []
     for family, members in summaries.families(settings, models).items():
         shown = {"family": family, "confidence": confidence}
@@ -91,12 +91,10 @@ def make_table_information(
     import pandas as pd
 
     from selfdistill import tables
-    from selfdistill.analysis import responses, summaries
+    from selfdistill.analysis import summaries
 
     told = pd.concat(tables.read(path, "information") for path in information)
-    settings: dict[str, dict[str, responses.Responses]] = {}
-    for found in map(responses.read, traces):
-        settings.setdefault(found.model, {})[found.setting] = found
+    settings = _by_setting(traces)
     rows = [
         summaries.table_information(
             {model: settings[model] for model in members}, told, family=family, confidence=confidence
@@ -104,6 +102,16 @@ def make_table_information(
         for family, members in summaries.families(settings, models).items()
     ]
     tables.write(pd.concat(rows), out, "summary")
+
+
+def _by_setting(traces: Traces) -> "dict[str, dict[str, Responses]]":
+    """Section 3's responses, by base model and setting."""
+    from selfdistill.analysis import responses
+
+    settings: dict[str, dict[str, responses.Responses]] = {}
+    for found in map(responses.read, traces):
+        settings.setdefault(found.model, {})[found.setting] = found
+    return settings
 
 
 def _tuned(traces: Traces, models: Models, confidence: float) -> "list[pd.DataFrame]":
