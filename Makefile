@@ -6,12 +6,13 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 CORES ?= all
 STUDY ?= microcosm
-# Of a study other than the default one: its configuration, for its repetitions.
+# Of a study other than the default one: its configuration, for its repetitions and its analysis.
 CONFIGFILE ?=
+CONFIGURED = $(if $(CONFIGFILE),--configfile $(CONFIGFILE))
 # Studies that differ from it by seed and base model alone: what `make compare` is judged by.
 REPETITIONS ?= 11
 REPETITION = $(STUDY)_repetition_
-REPEAT = snakemake tables --cores $(CORES) $(CONFIGFILE:%=--configfile %) \
+REPEAT = snakemake tables --cores $(CORES) $(CONFIGURED) \
   --config study=$(REPETITION)$$seed seed=$$seed "models={microcosm: {seed: $$seed}}"
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster
@@ -28,7 +29,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm test-pretrained torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference reference-room bench clean
+.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm test-pretrained torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference reference-room analysis bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -41,7 +42,7 @@ env:  ## install everything into .venv (idempotent)
 	@$(PYTHON) envs/install.py
 
 reproduce: env  ## run the default study: every table and figure, on this machine
-	@$(TIMED); echo "reproduce: the microcosm study, about a quarter of an hour on 2 idle cores; results/ says what lies where"; \
+	@$(TIMED); echo "reproduce: the microcosm study, 7 to 15 minutes on 2 idle cores; results/ says what lies where"; \
 	selfdistill fingerprint 2>/dev/null | tail -n 1; \
 	snakemake --cores $(CORES)
 
@@ -141,7 +142,13 @@ reference: env  ## make a finished run's tables, figures and provenance the refe
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
 	find . \( -name '*.provenance.json' -o -path ./provenance.jsonl \) ! -path './reading_room/*' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
-	cd ../reference; selfdistill bundle-provenance $(STUDY); find $(STUDY) -type d -empty -delete
+	cd ../..; selfdistill pack-measures results/$(STUDY) --out results/reference/$(STUDY)/measures; \
+	cd results/reference; selfdistill bundle-provenance $(STUDY); find $(STUDY) -type d -empty -delete
+
+analysis: env  ## tables, figures and ledger of a shipped study again, from its measures: minutes, nothing is sampled
+	@$(TIMED); set -e; selfdistill unpack-measures results/reference/$(STUDY)/measures --out results/$(STUDY); \
+	snakemake analysis --cores $(CORES) $(CONFIGURED) --allowed-rules analysis $$(snakemake --list-rules 2>/dev/null \
+	  | sed -nE 's/^((make|draw|render|export|record)_[a-z0-9_]+).*/\1/p')
 
 reference-room:  # the reading room of a study that is shipped without its responses: some of them
 	@selfdistill build-reading-room --study $(STUDY) $(ROOM) --page workflow/reading_room/page.html \

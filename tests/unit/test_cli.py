@@ -240,3 +240,21 @@ print("collected:", gone() is None)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "collected: True\nleft alone: True\n")
+
+
+def test_words_of_a_flag_that_is_written_twice_are_all_taken(offered):
+    def plan(*, files: Sequence[Path] = ()) -> int:
+        assert list(map(str, files)) == ["a.yaml", "b.yaml", "c.yaml"]
+        return 7
+
+    offered(plan)
+    assert cli.main(["plan", "--files", "a.yaml", "b.yaml", "--files", "c.yaml"]) == 7
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly():
+    shipped = Path(__file__).parents[2] / "results/reference/microcosm/tables/table_2.parquet"
+    command = [sys.executable, "-m", "selfdistill", "trace", str(shipped)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

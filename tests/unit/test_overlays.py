@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from selfdistill.errors import UserError
-from selfdistill.overlays import composed, profiles_of
+from selfdistill.overlays import composed, files_of, profiles_of
 
 
 @pytest.fixture
@@ -43,3 +43,9 @@ def test_profiles_are_named_by_the_command_line_or_else_by_the_environment(monke
     monkeypatch.setenv("SNAKEMAKE_PROFILE", "of/site")
     assert profiles_of(["-n", "--cores", "2", "target"]) == ["of/site"]
     assert profiles_of(["--profile", "a", "-n", "--profile=b", "--workflow-profile", "c"]) == ["a", "b"]
+
+
+def test_a_repeated_flag_drops_no_file():
+    words = ["--configfile", "low.yaml", "high.yaml", "--cores", "2", "--configfile=mine.yaml", "-n"]
+    assert files_of(words) == [Path("low.yaml"), Path("high.yaml"), Path("mine.yaml")]
+    assert files_of(["--cores", "2"]) == []

@@ -13,6 +13,7 @@ import gc
 import inspect
 import json
 import logging
+import os
 import shlex
 import sys
 import time
@@ -63,9 +64,13 @@ def main(argv: list[str] | None = None) -> int:
         status = stage(**given)
         if processes.is_main() and group == stages.STEP:
             _write_sidecars(["selfdistill", *arguments], given, time.monotonic() - started)
+        sys.stdout.flush()
     except UserError as error:
         print(f"selfdistill: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         if (told := remedy(error)) is None:
             raise
@@ -178,7 +183,9 @@ def _parser(command: str, stage: stages.Stage, flags: list[Flag]) -> argparse.Ar
         if flag.place[0] in _positional(stage):
             group.add_argument(flag.dest, nargs="?", metavar=flag.place[0].upper(), help=_help(flag))
             continue
-        several = {"nargs": "+" if flag.required else "*"} if _is_words(flag.kind) and len(flag.place) == 1 else {}
+        several: dict[str, Any] = {}
+        if _is_words(flag.kind) and len(flag.place) == 1:  # also where the flag is written again before each word
+            several = {"nargs": "+" if flag.required else "*", "action": "extend"}
         group.add_argument(flag.name, dest=flag.dest, metavar="VALUE", help=_help(flag), **several)
     return parser
 

@@ -24,6 +24,16 @@ def profiles_of(arguments: Sequence[str]) -> list[str]:
     return parser.parse_known_args(arguments)[0].profile or os.environ.get("SNAKEMAKE_PROFILE", "").split()
 
 
+def files_of(arguments: Sequence[str]) -> list[Path]:
+    """The configuration files that the command line of a Snakemake names, also where it repeats the flag.
+
+    Snakemake itself keeps the files behind the last one.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", action="extend", type=Path, default=[])
+    return parser.parse_known_args(arguments)[0].configfile
+
+
 def composed(profiles: Iterable[str], given: Sequence[Path]) -> list[Path]:
     """Absolute paths of all configuration files, the lowest first: the profiles', then the ``given`` ones.
 
@@ -37,7 +47,7 @@ def compose(settings: "ConfigSettings", arguments: Sequence[str]) -> "ConfigSett
     """The settings of a start, with its profiles' configuration files below its own."""
     from snakemake.settings.types import ConfigSettings
 
-    files = composed(profiles_of(arguments), settings.configfiles)
+    files = composed(profiles_of(arguments), files_of(arguments) or settings.configfiles)
     if files == list(settings.configfiles):
         return settings
     return ConfigSettings(

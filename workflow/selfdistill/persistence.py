@@ -75,7 +75,20 @@ class Persistence(Locks):
         for file in job.output:
             record = self.record_of(file)
             if record is not None:
-                yield from (f"{file} was made {how}" for how in _differences(record, job))
+                yield from (f"{file} was made {how}" for how in self._differences(record, job))
+
+    def _differences(self, record: Record, job: Any) -> Iterator[str]:
+        made = record.content["command"]
+        for name, value in job.params.items():
+            if name not in NO_WORDS:
+                for word in shlex.split(str(value)):
+                    if word not in made:
+                        yield f"with {_same_flag(word, made)}, now {word}"
+        for file in map(str, job.input):
+            if file in record.inputs and Path(file).is_file() and not is_unchanged(file, record.inputs[file]):
+                other = self._records.of(Path(file))
+                if other is None or other.whole != record.inputs[file]:
+                    yield f"from another version of {file}"
 
     def record_of(self, file: str) -> Record | None:
         """Our record of an output that is there."""
@@ -96,18 +109,6 @@ class Persistence(Locks):
     @cached_property
     def _told(self) -> set[str]:
         return set()
-
-
-def _differences(record: Record, job: Any) -> Iterator[str]:
-    made = record.content["command"]
-    for name, value in job.params.items():
-        if name not in NO_WORDS:
-            for word in shlex.split(str(value)):
-                if word not in made:
-                    yield f"with {_same_flag(word, made)}, now {word}"
-    for file in map(str, job.input):
-        if file in record.inputs and Path(file).is_file() and not is_unchanged(file, record.inputs[file]):
-            yield f"from another version of {file}"
 
 
 def _same_flag(word: str, made: list[str]) -> str:

@@ -248,6 +248,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     "effects": EFFECTS,
 }
 
+# Columns of what a model was shown and wrote, and of how it was drawn: `records.measures` shares tables without them.
+TEXT = {
+    "traces": ("seed", "context_sample", "prompt_sha256", "response", "answer"),
+    "sft_examples": ("prompt", "completion"),
+}
+
 # Rows are written in this order, whatever order they were computed in.
 SORT_KEYS: dict[str, list[str]] = {
     "problems": ["position"],
@@ -267,6 +273,16 @@ SORT_KEYS: dict[str, list[str]] = {
 def schema(name: str) -> pa.Schema:
     """The schema called ``name``; `UserError` with the nearest spelling for an unknown name."""
     return one_of("table schema", name, SCHEMAS)
+
+
+def reduced(name: str) -> pa.Schema:
+    """The schema called ``name`` without `TEXT`."""
+    return pa.schema([field for field in schema(name) if field.name not in TEXT.get(name, ())])
+
+
+def kind_of(columns: pa.Schema) -> str | None:
+    """The name of the schema that ``columns`` are, or are without `TEXT`; None for those of no known table."""
+    return next((name for name, kind in SCHEMAS.items() if columns.equals(kind) or columns.equals(reduced(name))), None)
 
 
 def write(frame: pd.DataFrame, path: str | Path, schema_name: str) -> None:
@@ -299,6 +315,12 @@ def record_batches(
         file, wanted = _opened(path, schema_name, columns)
         for batch in file.iter_batches(batch_rows, columns=wanted.names):
             yield batch.select(wanted.names)
+
+
+def whole(path: Path) -> pa.Table:
+    """The Parquet file ``path`` as Arrow holds it, whatever its columns."""
+    with _readable(path, "any kind"):
+        return pq.ParquetFile(path, page_checksum_verification=True).read()
 
 
 def rows(path: str | Path, schema_name: str) -> int:

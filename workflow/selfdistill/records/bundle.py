@@ -52,6 +52,11 @@ class Record:
         """The file's size; None in records of earlier versions."""
         return self.content.get("bytes")
 
+    @property
+    def whole(self) -> str | None:
+        """The SHA-256 that the file had before its text was left out (`measures.unpack`); None of a whole one."""
+        return self.content.get("whole")
+
     def parameter(self, name: str) -> Any:
         """The parameter ``name``, also where it is a setting ("settings.steps"); None where there is none."""
         if name in self.parameters:

@@ -87,7 +87,9 @@ def _chain(path: Path, root: Path, records: Records, wanted: str | None, depth: 
         return
     seen.add(path)
     record = read_record(path, records)
-    yield f"{indent}{place_in(path, root)} {_state(path, wanted or (record.sha256 if record else None))}"
+    if record is not None and wanted in (None, record.whole):
+        wanted = record.sha256
+    yield f"{indent}{place_in(path, root)} {_state(path, wanted)}"
     if record is None:
         return
     told = ", ".join(f"{name} {value}" for name in ORIGINS if (value := record.parameter(name)) is not None)

@@ -16,6 +16,7 @@ from selfdistill.claims.ledger import judged
 from selfdistill.errors import UserError
 from selfdistill.files import is_unchanged, sha256_file
 from selfdistill.pages import reading_room
+from selfdistill.records import measures
 from selfdistill.records.bundle import BUNDLE, Record, Records, place_in
 from selfdistill.records.lineage import FIGURES, from_metadata, located
 from selfdistill.records.provenance import SIDECAR
@@ -144,7 +145,10 @@ def _figure_is_recorded(place: str, tree: _Tree) -> bool:
 def _changed_inputs(name: str, record: Record, tree: _Tree) -> Iterator[str]:
     for place, sha256 in record.inputs.items():
         here = located(place, tree.root)
-        if here.is_file() and tree.digest(here) != sha256 and not is_unchanged(here, sha256):
+        if not here.is_file() or tree.digest(here) == sha256 or is_unchanged(here, sha256):
+            continue
+        other = tree.records.get(place_in(here, tree.root))
+        if other is None or other.whole != sha256:
             yield f"{name}: made from another version of {place_in(here, tree.root)}"
 
 
@@ -182,8 +186,8 @@ def _table_problems(path: Path, record: Record | None, tree: _Tree) -> Iterator[
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield f"{name}: not a readable table ({str(error).splitlines()[0]})"
         return
-    known = next((kind for kind, schema in tables.SCHEMAS.items() if columns.equals(schema)), None)
-    if known is None:
+    known = tables.kind_of(columns)
+    if known is None and not measures.is_packed(columns):
         yield f"{name}: its columns are those of no known table"
     elif known == "traces":
         keys = tables.read(path, "traces", RESPONSE)

@@ -73,6 +73,22 @@ def bundle_provenance(results: ResultsFolder) -> None:
 
 
 @stage(UPKEEP)
+def pack_measures(results: ResultsFolder, *, out: Out) -> None:
+    """Gather what a study's tables and ledger are made of, without what models wrote, for a study that is shipped."""
+    from selfdistill.records import measures
+
+    print(f"{out}: measures of {measures.pack(results, out)} tables")
+
+
+@stage(UPKEEP)
+def unpack_measures(measures: Annotated[Path, "The folder of measures in a shipped study."], *, out: Out) -> None:
+    """Put a shipped study's measures into a results folder, where its tables and ledger can be made again."""
+    from selfdistill.records.measures import unpack
+
+    print(f"{out}: {unpack(measures, out)} tables, without what models wrote")
+
+
+@stage(UPKEEP)
 def archive(results: ResultsFolder, *, out: Out) -> None:
     """Put a finished study with its records and the workflow into one zip, a Workflow Run RO-Crate."""
     from selfdistill.records import archive as archiving

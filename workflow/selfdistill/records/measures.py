@@ -1,0 +1,154 @@
+"""What a study's tables and ledger are made of, without what models wrote: a tenth of it, small enough to be shipped.
+
+`pack` gathers the tables that rules of analysis read: responses as their lengths, marks and marker counts, one file
+for each model; problems, data sets, losses and runs, one file for each kind. Problems' solutions keep their text, since
+the ledger reads it (setting "selection"). `unpack` puts them back in their places, each with the record of the table it
+was: then tables, figures and the ledger can be made again where nothing was ever sampled.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from selfdistill import tables
+from selfdistill.errors import UserError
+from selfdistill.files import atomic_path, sha256_file, write_text
+from selfdistill.records.bundle import BUNDLE, Records, lines
+from selfdistill.records.provenance import SEAL, seal, sidecar_path, write_sidecar
+from selfdistill.tables import MARKER_COLUMNS
+
+FOLDERS = ("problems", "traces", "information", "datasets", "training", "evaluations")
+RESPONSES, FILE = "responses", "file"
+WORDS = dict(zip(MARKER_COLUMNS["word"], MARKER_COLUMNS["substring"], strict=True))
+
+
+def pack(results: Path, out: Path) -> int:
+    """Gather the tables of the study in ``results`` into the folder ``out``; returns how many they are.
+
+    `UserError` where there is no response.
+    """
+    gathered: dict[str, dict[str, pa.Table]] = {}
+    for path in _tables(results):
+        place = path.relative_to(results)
+        kind, table = _reduced(path)
+        target = f"{RESPONSES}/{place.parts[1]}" if table.schema.equals(tables.reduced("traces")) else kind
+        gathered.setdefault(target, {})[str(place)] = table
+    if not any(target.startswith(RESPONSES) for target in gathered):
+        raise UserError(f"{results}: no responses to take measures of")
+    for target, parts in gathered.items():
+        path = out / f"{target}.parquet"
+        with atomic_path(path) as temporary:
+            pq.write_table(
+                _joined(parts), temporary, compression="zstd", compression_level=19, write_page_checksum=True
+            )
+        command = ["selfdistill", "pack-measures", str(results), "--out", str(out)]
+        write_sidecar(path, command=command, inputs={}, parameters={"results": str(results)}, seconds=0)
+    return sum(map(len, gathered.values()))
+
+
+def unpack(measures: Path, out: Path) -> int:
+    """Put the tables in ``measures``, a folder in a shipped results tree, into the folder ``out``; returns how many.
+
+    The tree's records go with them, so that a number leads down to seeds as before. `UserError` where one of them is
+    there, where ``measures`` holds none, or one has no record in its tree.
+    """
+    packed = sorted(measures.rglob("*.parquet"))
+    if not packed:
+        raise UserError(f"{measures}: no measures (expected a folder that `selfdistill pack-measures` wrote)")
+    records = Records(measures.parent).all()
+    places = {place: path for path in packed for place in _places(path)}
+    for place, path in places.items():
+        if place not in records:
+            raise UserError(f"{measures.parent}: holds no record of {place}, whose measures are in {path}")
+    for place in (BUNDLE, *places):
+        if (out / place).exists():
+            raise UserError(f"{out / place}: is there already; measures are put where no study is")
+    for path in packed:
+        for place, table in _parts(path):
+            with atomic_path(out / place) as temporary:
+                pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            write_text(sidecar_path(out / place), _record(records[place].content, out / place))
+    write_text(out / BUNDLE, lines(records, absent=records))
+    return len(places)
+
+
+def is_packed(columns: pa.Schema) -> bool:
+    """Whether a file with these columns is one that `pack` writes."""
+    if columns.names[:1] != [FILE]:
+        return False
+    own = pa.schema([field for field in columns if field.name != FILE])
+    wordless = [_wordless(kind) for kind in (tables.schema("traces"), tables.reduced("traces"))]
+    return own in wordless or tables.kind_of(own) is not None
+
+
+def _wordless(columns: pa.Schema) -> pa.Schema:
+    return pa.schema([field for field in columns if field.name not in WORDS])
+
+
+def _tables(results: Path) -> Iterator[Path]:
+    """The tables that analysis reads, but those of problems' training that only TensorBoard shows."""
+    trained = {path.relative_to(results / "traces") for path in results.glob("traces/*/rollouts/*.parquet")}
+    shown_elsewhere = {Path(path.parts[0]) / path.name for path in trained}
+    for folder in FOLDERS:
+        for path in sorted((results / folder).rglob("*.parquet")):
+            place = path.relative_to(results / folder)
+            if folder != "training" or (place not in shown_elsewhere and not path.stem.endswith(".seconds")):
+                yield path
+
+
+def _reduced(path: Path) -> tuple[str, pa.Table]:
+    """A table without its text, and its kind."""
+    table = tables.whole(path)
+    kind = tables.kind_of(table.schema)
+    if kind is None:
+        raise UserError(f"{path}: its columns are those of no known table")
+    if kind == "traces" and path.stem == "selection":
+        return kind, table
+    return kind, table.select(tables.reduced(kind).names)
+
+
+def _joined(parts: dict[str, pa.Table]) -> pa.Table:
+    """Tables of one kind below one another, each row with its file; the counts by word only where they differ."""
+    named = [
+        part.add_column(0, FILE, pa.array([place] * len(part), pa.string()).dictionary_encode())
+        for place, part in parts.items()
+    ]
+    table = pa.concat_tables(named).unify_dictionaries()
+    table = table.set_column(0, FILE, table.column(FILE).cast(pa.string()))
+    if all(word in table.column_names and table[word].equals(table[other]) for word, other in WORDS.items()):
+        return table.drop_columns(list(WORDS))
+    return table
+
+
+def _places(path: Path) -> list[str]:
+    """The files whose measures are in ``path``, by their places."""
+    table = tables.whole(path)
+    if not is_packed(table.schema):
+        raise UserError(f"{path}: not a file of measures")
+    places = pc.unique(table[FILE]).to_pylist()
+    for place in places:
+        if Path(place).is_absolute() or ".." in Path(place).parts:
+            raise UserError(f"{path}: the path '{place}' lies outside of the tree")
+    return places
+
+
+def _parts(path: Path) -> Iterator[tuple[str, pa.Table]]:
+    """What `_joined` joined."""
+    table = tables.whole(path)
+    for word, other in WORDS.items():
+        if other in table.column_names and word not in table.column_names:
+            table = table.append_column(tables.schema("traces").field(word), table[other])
+    for place in _places(path):
+        yield place, table.filter(pc.equal(table[FILE], place)).drop_columns([FILE]).combine_chunks()
+
+
+def _record(content: dict, path: Path) -> str:
+    """The record of a table whose text is gone, sealed: what the whole one held stays in it."""
+    plain = {name: value for name, value in content.items() if name != SEAL}
+    whole = plain.get("whole", plain["sha256"])
+    plain |= {"sha256": sha256_file(path), "bytes": path.stat().st_size, "whole": whole}
+    return json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n"
