@@ -295,6 +295,18 @@ REFUSED = {
         ),
         "the method 'sdpo_sparing_decisions' reads the language of the world 'standard' (pretraining.world)",
     ),
+    "words to and from": (
+        "evaluation: {words: {a: {bad: [wait], forced: [wait], forced_from: 0.1}}}",
+        "evaluation.words.a: 'wait' is among 'bad' and 'forced'",
+    ),
+    "forced words without a chance": (
+        "evaluation: {words: {a: {forced: [wait]}}}",
+        "evaluation.words.a: 'forced' and 'forced_from' go together",
+    ),
+    "a key of words": (
+        "evaluation: {words: {a: {bed: [wait]}}}",
+        "unknown key 'evaluation.words.a.bed' (did you mean 'bad'?)",
+    ),
     "an edited set": ("sft: {edited: [no_marker]}", "sft.edited.0: unknown 'no_marker' (did you mean 'no_markers'?)"),
     "no rates": ("sft: {learning_rates: []}", "sft.learning_rates: List should have at least 1 item"),
     "no runs": ("onpolicy: {runs: []}", "'runs' and 'released' are empty: expected a run"),

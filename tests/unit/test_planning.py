@@ -326,12 +326,13 @@ def test_every_claim_hangs_on_a_rule(default: plan.Plan):
 
     def there(test: Comparison) -> bool:
         """The default study asks no run for its own problems, and does not measure what contexts tell; it has no edited
-        sets, nor other methods and contexts.
+        sets, nor other methods, contexts and words.
         """
         known = all(
             cell.data in (None, "base", *sets)
             and cell.method in (None, "base", *methods)
             and cell.context in (None, *contexts)
+            and cell.words is None
             for cell in cells_of(test)
         )
         return known and test.benchmark != TRAINED and test.of != "information"

@@ -20,6 +20,7 @@ from selfdistill.figures import captions
 from selfdistill.files import sha256_meaning, sha256_text
 from selfdistill.flags import Flags
 from selfdistill.generation.contexts import CHOICES
+from selfdistill.generation.requests import WORDED
 from selfdistill.opening import Start, headline, open_study
 from selfdistill.study import BASE, COLLECTED, SFT_SETS
 from selfdistill.training.edited_sets import NAMES as EDITED_SETS

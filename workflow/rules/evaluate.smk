@@ -30,7 +30,7 @@ rule evaluate_model:
     """All responses of one model to one benchmark."""
     input:
         problems=by(STUDY.asked, "model", "benchmark"),
-        model=STUDY.manifest(MODEL, RUN),
+        model=by(STUDY.evaluated, "model", "run"),
     output:
         STUDY.evaluation(MODEL, RUN, "{benchmark}"),
     log:
@@ -39,17 +39,18 @@ rule evaluate_model:
         f"{LOGS}/evaluate_model/{{model}}/{{run}}/{{benchmark}}.benchmark.tsv"
     wildcard_constraints:
         benchmark="|".join([*STUDY.benchmarks, TRAINED]),
-        run="base|sft-[^/]+",
+        run=f"base|sft-[^/]+|{WORDED}[^/]+",
     conda:
         ENVIRONMENT
     params:
         code=code("evaluate_model"),
         asked=by(FLAGS.extent, "benchmark"),
         sampling=by(FLAGS.evaluate, "model"),
+        words=by(FLAGS.word_rule, "run"),
         sampler=by(FLAGS.sampler, "model"),
     shell:
         "python -m selfdistill evaluate-model --problems {input.problems} --model {input.model} "
-        "{params.asked} {params.sampling} --benchmark {wildcards.benchmark} --run {wildcards.run} {params.sampler} "
+        "{params.asked} {params.sampling} {params.words} --benchmark {wildcards.benchmark} --run {wildcards.run} {params.sampler} "
         "--workers {threads} --out {output} 2>&1 | tee {log}"
 
 

@@ -74,6 +74,27 @@ rule make_table_edited:
         "| tee {log}"
 
 
+rule make_table_words:
+    """The same of base models that are kept from words, or held to them."""
+    input:
+        STUDY.worded_evaluations(base=True),
+    output:
+        STUDY.table("table_words"),
+    log:
+        f"{LOGS}/make_table_words.log",
+    benchmark:
+        f"{LOGS}/make_table_words.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_words"),
+        flags=FLAGS.confidence(),
+        models=by(FLAGS.models),
+    shell:
+        "python -m selfdistill make-table-words --traces {input} {params.models} {params.flags} --out {output} 2>&1 "
+        "| tee {log}"
+
+
 rule make_table_information:
     """What the context of each setting tells of its responses, beside what these are like."""
     input:

@@ -13,11 +13,9 @@ these things at once.
 from collections.abc import Sequence
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
-from selfdistill.analysis.words import benchmark_label
 from selfdistill.figures import plotting
-from selfdistill.figures.plotting import GUIDED, INK, UNGUIDED, Drawn, Look
+from selfdistill.figures.lanes import draw_lanes
+from selfdistill.figures.plotting import GUIDED, UNGUIDED, Drawn, Look
 from selfdistill.training.edited_sets import MATCHED, NAMES, source_of
 from selfdistill.training.sft_sets import GUIDED as OF_GUIDED
 
@@ -27,7 +25,6 @@ METRICS = {
     "E_substring": "markers E per response",
     "V": "verified V (share of accepted)",
 }
-LANE = 0.17  # inches
 LOOKS = {
     "unguided": Look(r"made from $D_{\mathrm{ug}}$", UNGUIDED, "o"),
     "guided": Look(r"made from $D_{\mathrm{sg}}$", GUIDED, "s"),
@@ -38,46 +35,24 @@ def draw(table: pd.DataFrame, runs: plotting.Runs, benchmarks: Sequence[str], st
     """One block per family of base models; a row of panels per metric, a lane in each for every data set."""
     plotting.use_style()
     shown = _shown(table, runs)
-    lanes = [name for name in NAMES if name in set(shown["dataset"])]
-    figure, blocks = plotting.blocks_by_model(shown, height=len(METRICS) * (0.75 + LANE * len(lanes)))
-    plotting.letter_panels([panel for block, rows in blocks for panel in _draw_block(block, rows, lanes, benchmarks)])
+    lanes = {name: _label(name) for name in NAMES if name in set(shown["lane"])}
+    figure = draw_lanes(shown, lanes, _look, METRICS, benchmarks)
     entries = [plotting.legend_entry(look, interval=True) for look in LOOKS.values()]
     plotting.draw_legend(figure, entries)
     plotting.stamp(figure, study, f"Bars: {plotting.interval_text(shown)}.", view="sft")
-    return Drawn(figure, shown.drop(columns=["dataset", "rate"]))
+    return Drawn(figure, shown.drop(columns=["lane", "rate"]))
 
 
 def _shown(table: pd.DataFrame, runs: plotting.Runs) -> pd.DataFrame:
-    """The base model's rows, and each data set's at the highest rate; with columns dataset and rate."""
+    """The base model's rows, and each data set's at the highest rate; with columns lane (the data set) and rate."""
     found = table["row"].map(lambda row: runs.get(row, (row, 0.0)))
-    frame = table.assign(dataset=found.str[0], rate=found.str[1].astype(float))
-    highest = frame["rate"] == frame.groupby("dataset")["rate"].transform("max")
+    frame = table.assign(lane=found.str[0], rate=found.str[1].astype(float))
+    highest = frame["rate"] == frame.groupby("lane")["rate"].transform("max")
     return frame[highest & frame["metric"].isin(METRICS)]
 
 
-def _draw_block(block: SubFigure, frame: pd.DataFrame, lanes: list[str], benchmarks: Sequence[str]) -> list[Axes]:
-    """The panels of one family."""
-    there = [name for name in benchmarks if name in set(frame["benchmark"])]
-    axes = block.subplots(len(METRICS), len(there), sharex="row", sharey=True, squeeze=False)
-    for row, (metric, label) in zip(axes, METRICS.items(), strict=True):
-        for panel, benchmark in zip(row, there, strict=True):
-            rows = frame[(frame["metric"] == metric) & (frame["benchmark"] == benchmark)]
-            _draw_base(panel, rows[rows["dataset"] == "base"], metric)
-            for place, name in enumerate(lanes):
-                look = LOOKS["guided" if source_of(name) == OF_GUIDED else "unguided"]
-                plotting.draw_points(panel, place, rows[rows["dataset"] == name], look)
-            panel.set(title=benchmark_label(benchmark), xlabel=label)
-            panel.set_yticks(range(len(lanes)), map(_label, lanes))
-            panel.set_ylim(len(lanes) - 0.5, -0.5)
-    return list(axes.flat)
-
-
-def _draw_base(panel: Axes, base: pd.DataFrame, metric: str) -> None:
-    if metric.endswith("_difference_to_base"):
-        panel.axvline(0, color=INK, linewidth=0.9)
-    for _, row in base.iterrows():
-        panel.axvline(row["value"], color=INK, linewidth=0.9)
-        panel.axvspan(row["low"], row["high"], color=INK, alpha=0.1, linewidth=0)
+def _look(name: str) -> Look:
+    return LOOKS["guided" if source_of(name) == OF_GUIDED else "unguided"]
 
 
 def _label(name: str) -> str:

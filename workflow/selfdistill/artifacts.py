@@ -20,6 +20,7 @@ class Study(Protocol):
     example: dict[str, str]
     curves: str
     sft_runs: Any
+    worded: Any
     trained: Any
     released: Any
 
@@ -51,6 +52,11 @@ def _tuned(study: Study) -> bool:
 def _edited(study: Study) -> bool:
     """Whether fine-tuning is run on edited data sets."""
     return bool(study.config.sft.edited)
+
+
+def _worded(study: Study) -> bool:
+    """Whether base models are evaluated with other words."""
+    return bool(study.config.sft.models and study.config.evaluation.words)
 
 
 def _informed(study: Study) -> bool:
@@ -111,6 +117,7 @@ TABLE_A1 = _table("table_a1", "section_3")
 SELECTION = _table("selection", "section_3")
 TABLE_2 = _table("table_2", "section_4", _tuned)
 TABLE_EDITED = _table("table_edited", None, _edited)
+TABLE_WORDS = _table("table_words", None, _worded)
 INFORMATION = _table("table_information", None, _informed)
 ENDS = _table("table_released", "sections_5_and_6", _released)
 SFT_STEPS = Source(_sft_steps, there=_tuned)
@@ -148,6 +155,7 @@ SETTINGS: dict[str, Callable[[str, Study], Any]] = {
     "high": lambda figure, study: study.config.selection.high,
     "target": lambda figure, study: study.config.selection.target,
     "benchmarks": lambda figure, study: study.config.evaluation.benchmarks,
+    "words": lambda figure, study: [*study.worded],
 }
 
 
@@ -200,6 +208,7 @@ _FIGURES = (
     Figure("fig_e", "Appendix", "Figures of Appendix E", CURVES, ("view",)),
     Figure("arms", "Beyond the paper", "Figure of what goes with accuracy", ALL_CURVES),
     Figure("edited", "Beyond the paper", "Figure of edited data sets", TABLE_EDITED, ("runs", "benchmarks")),
+    Figure("words", "Beyond the paper", "Figure of other words", TABLE_WORDS, ("words", "benchmarks")),
     Figure("information", "Section 3", "Figure of what contexts tell", INFORMATION),
 )
 _TABLES = (
@@ -212,6 +221,7 @@ _TABLES = (
     Table("table_3", "Section 6", "Table 3", of_all_runs=True, there=_trained),
     Table("table_information", "Section 3", "Table of what contexts tell", there=_informed),
     Table("table_edited", "Beyond the paper", "Table of edited data sets", there=_edited),
+    Table("table_words", "Beyond the paper", "Table of other words", there=_worded),
 )
 FIGURES = {figure.name: figure for figure in _FIGURES}
 TABLES = {table.name: table for table in _TABLES}

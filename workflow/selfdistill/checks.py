@@ -477,6 +477,13 @@ def _temperatures(study: Study) -> Faults:
             yield f"{place}.temperature: vLLM takes temperatures up to {HOTTEST}, found {sampling.temperature:g}"
 
 
+def _words(study: Study) -> Faults:
+    """What the engine can do."""
+    for name, words in study.config.evaluation.words.items():
+        if words.forced and study.config.engine == "vllm":
+            yield f"evaluation.words.{name}.forced: vLLM holds a model to no words; the engine transformers does"
+
+
 CHECKS = (
     Check(("study",), _name),
     Check(("models",), _circles),
@@ -490,5 +497,6 @@ CHECKS = (
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),
     Check(("study", "models", "onpolicy", "figures"), _views),
     Check(("engine", "models", "sampling", "selection"), _temperatures),
+    Check(("engine", "evaluation"), _words),
     Check(tuple(keys(Config)), _commands),
 )

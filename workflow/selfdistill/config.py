@@ -14,7 +14,7 @@ from selfdistill.artifacts import VIEWED
 from selfdistill.claims.statements import Role
 from selfdistill.errors import UserError, nearest
 from selfdistill.generation.contexts import GUIDANCE
-from selfdistill.generation.requests import Extent, Sampling
+from selfdistill.generation.requests import Extent, Sampling, Words
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.microcosm.presets import Pretraining
 from selfdistill.models import ModelSource
@@ -280,6 +280,12 @@ class Evaluation:
     samples: Count = key(16, doc="Responses per problem (avg@k).", paper="16 (authors' eval_examples.sh)")
     deep: Extent | None = key(
         None, doc="Of each benchmark, the first so many problems with more samples; null: all alike.", paper="all alike"
+    )
+    words: dict[Name, Words] = key(
+        factory=dict,
+        doc="Other ways to evaluate the models of Section 4 before any training, by name: kept from words, or held to "
+        "them (docs/beyond.md).",
+        paper="none",
     )
 
 

@@ -9,7 +9,7 @@ from selfdistill.artifacts import Figure, settings_of
 from selfdistill.cli import flag_word, words
 from selfdistill.config import Model
 from selfdistill.errors import UserError
-from selfdistill.generation.requests import Extent
+from selfdistill.generation.requests import ALL_WORDS, Extent
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.models import ModelSource
 from selfdistill.pages.stamp import PAPER_STUDY
@@ -79,6 +79,10 @@ class Flags:
     def evaluate(self, model: str) -> str:
         """How a model is sampled on benchmarks."""
         return words("sampling", self.study.evaluated_with(model))
+
+    def word_rule(self, run: str) -> str:
+        """The words that a base model is kept from or held to."""
+        return words("words", self.study.worded.get(run, ALL_WORDS))
 
     def longest_evaluated(self, model: str) -> str:
         sampling = self.study.config.models[model].evaluate or self.study.config.sampling.evaluate

@@ -15,7 +15,7 @@ from selfdistill.claims.statements import Role
 from selfdistill.config import DRAW_OF_MODEL, ROLES, Config, Model, Released
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE, Guidance, parts_of_solution, templated
-from selfdistill.generation.requests import Extent, Sampling
+from selfdistill.generation.requests import WORDED, Extent, Sampling, Words
 from selfdistill.models import files_of
 from selfdistill.settings import keys
 from selfdistill.training.settings import OWN, TRAINED, OnPolicySettings, Run, SftRun
@@ -83,6 +83,11 @@ class Study:
             SftRun(data, rate) for data in (*sets, *self.config.sft.edited) for rate in self.config.sft.learning_rates
         ]
         return {run.id: run for run in runs}
+
+    @cached_property
+    def worded(self) -> dict[str, Words]:
+        """How base models are evaluated with other words, by the name that stands in place of a run's."""
+        return {f"{WORDED}{name}": words for name, words in self.config.evaluation.words.items()}
 
     def sft_runs_on(self, sets: Iterable[str] = SFT_SETS) -> list[str]:
         """Those on the paper's data sets, or on ``sets``, by id."""
@@ -396,6 +401,10 @@ class Study:
     def evaluation(self, model: str, run: str, benchmark: str) -> str:
         return f"{self.results}/evaluations/{model}/{run}/{benchmark}.parquet"
 
+    def evaluated(self, model: str, run: str) -> str:
+        """The manifest of what `evaluation` samples: other words are asked of the base model."""
+        return self.manifest(model, BASE if run in self.worded else run)
+
     def along_training(self, model: str, run: str) -> str:
         """Evaluations of an on-policy run's checkpoints."""
         return self.evaluation(model, run, "along_training")
@@ -458,6 +467,15 @@ class Study:
             self.evaluation(model, run, benchmark)
             for model in self.config.sft.models
             for run in (BASE, *chosen)
+            for benchmark in self.config.evaluation.benchmarks
+        ]
+
+    def worded_evaluations(self, *, base: bool = False) -> list[str]:
+        """The base models of Section 4 with other words (after themselves, as they like: ``base``), by benchmark."""
+        return [
+            self.evaluation(model, run, benchmark)
+            for model in self.config.sft.models
+            for run in (*([BASE] if base else []), *self.worded)
             for benchmark in self.config.evaluation.benchmarks
         ]
 

@@ -23,6 +23,7 @@ from selfdistill.claims.statements import (
 )
 from selfdistill.claims.units import TENTHS, Units
 from selfdistill.errors import UserError
+from selfdistill.generation.requests import WORDED
 from selfdistill.markers.counting import MARKERS
 from selfdistill.training.methods import SDPO, SELF_TAUGHT
 from selfdistill.training.settings import TRAINED
@@ -291,8 +292,10 @@ class _Chosen:
         if self.test.of in ("guidance", "information", "solutions"):
             return thinking & (own["setting"] == cell.setting)
         if self.test.of in ("sets", "sft"):
-            of_rate = own["learning_rate"] == self.rate if self.test.of == "sft" else True
-            return thinking & (own["data"] == cell.data) & ((cell.data == "base") | of_rate)
+            data = cell.data if cell.words is None else WORDED + cell.words
+            untrained = data == "base" or cell.words is not None
+            of_rate = own["learning_rate"] == self.rate if self.test.of == "sft" and not untrained else True
+            return thinking & (own["data"] == data) & of_rate
         if cell.method == "base":
             return thinking & (own["method"] == "base")
         self_taught = cell.method in SELF_TAUGHT

@@ -10,6 +10,7 @@ from selfdistill.claims.statements import Conflict
 from selfdistill.claims.verdicts import CONTRADICTED, HOLDS, LEVEL, NO_EFFECT, plain
 from selfdistill.errors import one_of
 from selfdistill.files import sha256_file
+from selfdistill.generation.requests import WORDED
 from selfdistill.training.settings import RELEASED
 
 FORMAT = 1
@@ -134,7 +135,7 @@ def _jobs(file: Path) -> Iterator[str]:
         yield f"evaluate_checkpoints/{model}/{rest[0]}"
     else:
         yield f"evaluate_model/{model}/{rest[0]}/{rest[1]}"
-        if rest[0] != "base":
+        if rest[0] != "base" and not rest[0].startswith(WORDED):
             yield f"train_sft/{model}/{rest[0]}"
             yield from _sets_of(model)
 

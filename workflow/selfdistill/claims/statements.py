@@ -31,6 +31,7 @@ class Cell(_Strict):
 
     setting: Annotated[str, Among(GUIDANCE)] | None = None
     data: Annotated[str, Among(("base", *SETS, *edited_sets.NAMES))] | None = None
+    words: str | None = None  # the name of an entry of `evaluation.words`, which a study may have or not
     method: Annotated[str, Among(("base", *METHODS))] | None = None
     context: Context | None = None  # a template's name too, which a study may have or not
     teacher: Literal["fixed", "moving"] | None = None
@@ -290,6 +291,8 @@ def name_of(cell: Cell) -> str:
         return GUIDANCE[cell.setting].short
     if cell.data is not None:
         return {"base": "base", "unguided": "D_ug", "guided": "D_sg"}.get(cell.data, cell.data)
+    if cell.words is not None:
+        return f"base with {cell.words.replace('_', ' ')}"
     if cell.method == "base":
         return "base" if cell.thinking is None else f"base, thinking {cell.thinking}"
     words = GUIDANCE.get(cell.context or "")

@@ -13,6 +13,7 @@ from selfdistill import tables
 from selfdistill.analysis.responses import read_runs, same_questions
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import first_correct
+from selfdistill.generation.requests import WORDED
 from selfdistill.markers.counting import MARKERS
 from selfdistill.prompts import remove_thinking
 
@@ -94,7 +95,10 @@ def read_units(
         parts += _placed(path, root, [set_part(path, models)])
     for path in sft:
         model, run, benchmark = path.parent.parent.name, path.parent.name, path.stem
-        labels = {"data": "base"} if run == "base" else tuned.loc[(model, run), ["data", "learning_rate"]].to_dict()
+        if run == "base" or run.startswith(WORDED):
+            labels = {"data": run}
+        else:
+            labels = tuned.loc[(model, run), ["data", "learning_rate"]].to_dict()
         known = _of_model(model, models) | {"of": "sft", "benchmark": benchmark}
         parts += _placed(path, root, [(known | labels, values_of(read_runs([path])))])
     seen: dict[tuple[str, str], dict[str, float]] = {}

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from selfdistill.generation.requests import Sampling
+from selfdistill.generation.word_rules import Rule
 from selfdistill.qwen3.kernels import choose
 
 UNIFORMS_STEP = 256  # random numbers made ahead per response
@@ -51,8 +52,13 @@ def pick(warp: Warp, logits: torch.Tensor, uniforms: np.ndarray, temperature: fl
     return tokens, logps
 
 
-def warper(sampling: Sampling) -> Warp:
-    """The filters of logits [B, V], in the order of transformers and vLLM."""
+def warper(sampling: Sampling, rule: Rule | None = None) -> Warp:
+    """The filters of logits [B, V], in the order of transformers and vLLM: words first (``rule``)."""
+    filters = _filters(sampling)
+    return filters if rule is None else lambda _, logits: filters(None, rule(logits))
+
+
+def _filters(sampling: Sampling) -> Warp:
     if sampling.temperature in (0.0, 1.0) and not sampling.top_k and sampling.top_p == 1:
         return lambda _, logits: logits
     # Imported only here, because they import all of transformers' models.

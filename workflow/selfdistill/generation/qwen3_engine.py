@@ -15,7 +15,8 @@ from selfdistill import models
 from selfdistill.generation import progress
 from selfdistill.generation.drafts import Drafts, accept
 from selfdistill.generation.picking import Uniforms, Warp, pick, warper
-from selfdistill.generation.requests import Completion, Row, Sampling
+from selfdistill.generation.requests import ALL_WORDS, Completion, Row, Sampling, Words
+from selfdistill.generation.word_rules import Rule, word_rule
 from selfdistill.qwen3.decoding import Decoder, Weights, is_plain, places_within
 
 # Rows sampled at a time. With more, two processes wait for memory, because the keys and values of all rows are read for
@@ -46,9 +47,10 @@ class Qwen3Engine:
         at_hand = WEIGHTS in models.read_manifest(manifest).get("files", {})
         return at_hand and config.architectures == [ARCHITECTURE] and is_plain(config)
 
-    def sample(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+    def sample(self, rows: Sequence[Row], sampling: Sampling, words: Words = ALL_WORDS) -> list[Completion]:
         """One completion per row, in order."""
-        return sample_rows(self.weights, rows, sampling, self.end_ids, self.drafts)
+        rule = word_rule(words, self.tokenizer)
+        return sample_rows(self.weights, rows, sampling, self.end_ids, self.drafts, rule=rule)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
@@ -65,26 +67,35 @@ def sample_rows(
     end_ids: np.ndarray,
     drafts: Drafts,
     *,
+    rule: Rule | None = None,
     logps: bool = False,
 ) -> list[Completion]:
     """One completion per row, in order; with the log-probabilities of its tokens if ``logps``.
 
-    ``drafts`` learn from what is sampled, and save time alone.
+    ``drafts`` learn from what is sampled, and save time alone. ``rule``: what is made of logits first.
     """
+    warp = warper(sampling, rule)
+    parts = [rows[first : first + READ_TOGETHER] for first in range(0, len(rows), READ_TOGETHER)]
     return [
         completion
-        for first in range(0, len(rows), READ_TOGETHER)
-        for completion in _Batch(weights, rows[first : first + READ_TOGETHER], sampling, end_ids, drafts).completions(
-            logps
-        )
+        for part in parts
+        for completion in _Batch(weights, part, sampling, warp, end_ids, drafts).completions(logps)
     ]
 
 
 class _Batch:
     """Continuous batching: of ``rows`` at most `PLACES` run at a time, and when one ends, the next takes its place."""
 
-    def __init__(self, weights: Weights, rows: Sequence[Row], sampling: Sampling, end_ids: np.ndarray, drafts: Drafts):
-        self.sampling, self.drafts = sampling, drafts
+    def __init__(
+        self,
+        weights: Weights,
+        rows: Sequence[Row],
+        sampling: Sampling,
+        warp: Warp,
+        end_ids: np.ndarray,
+        drafts: Drafts,
+    ):
+        self.sampling, self.warp, self.drafts = sampling, warp, drafts
         self.is_end = np.zeros(weights.vocabulary, bool)
         self.is_end[end_ids[end_ids < len(self.is_end)]] = True  # a tokenizer may know more tokens than the model
         prompts = list(dict.fromkeys(row.token_ids for row in rows))
@@ -102,7 +113,6 @@ class _Batch:
         return [self._completion(row, with_logps) for row in range(len(self.tokens))]
 
     def _sample_all(self) -> None:
-        warp = warper(self.sampling)
         free = list(range(PLACES))
         numbers = slots = fed = sizes = np.empty(0, np.int64)  # of the rows that run; see `Drafts.propose`
         logits = self.decoder.logits[:0]
@@ -115,20 +125,18 @@ class _Batch:
                 fed, sizes = np.concatenate([fed, new]), np.concatenate([sizes, np.ones_like(new)])
             if not len(numbers):
                 return
-            ended = self._draw(warp, logits, numbers, fed, sizes)
+            ended = self._draw(logits, numbers, fed, sizes)
             free += slots[ended].tolist()
             numbers, slots = numbers[~ended], slots[~ended]
             fed, sizes = self.drafts.propose(self.tokens, numbers, self.counts[numbers])
             logits = self._feed(fed, sizes, numbers, slots) if len(numbers) else logits[:0]
 
-    def _draw(
-        self, warp: Warp, logits: np.ndarray, numbers: np.ndarray, fed: np.ndarray, sizes: np.ndarray
-    ) -> np.ndarray:
+    def _draw(self, logits: np.ndarray, numbers: np.ndarray, fed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Append tokens to the responses ``numbers``, by the ``logits`` [N, V] after what was fed; which ended."""
         before, ended = self.counts[numbers], np.empty(len(numbers), bool)
         steps = np.repeat(before, sizes) + places_within(sizes)
         uniforms = self.uniforms.at(steps, np.repeat(numbers, sizes))
-        drawn, logps = pick(warp, torch.from_numpy(logits), uniforms, self.sampling.temperature)
+        drawn, logps = pick(self.warp, torch.from_numpy(logits), uniforms, self.sampling.temperature)
         accept(drawn, logps, fed, sizes, self.is_end, numbers, self.tokens, self.logps, self.counts, ended)
         self.drafts.learn(self.tokens, numbers, before, self.counts[numbers])
         progress.count(int((self.counts[numbers] - before).sum()))

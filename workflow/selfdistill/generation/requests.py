@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
-from selfdistill.settings import Count, Tokens, key, settings
+from selfdistill.settings import Count, Distinct, Tokens, key, settings
 
 COOLEST = 0.01  # temperature that is no division by nearly nothing; vLLM takes none below either
 
@@ -31,6 +31,32 @@ class Sampling:
         if 0 < self.temperature < COOLEST:
             raise ValueError(f"'temperature' ({self.temperature:g}) is below {COOLEST}; 0 is greedy")
         return self
+
+
+@settings
+class Words:
+    """Words that a model is kept from, or held to, while it is sampled. Beyond the paper."""
+
+    bad: Distinct[str] | None = key(
+        None, doc="Words that are never sampled: tokens that are one of them, whatever their case and spaces."
+    )
+    forced: Distinct[str] | None = key(
+        None, doc="Words of which one is sampled wherever the model gives them `forced_from` together (not by vLLM)."
+    )
+    forced_from: float | None = key(None, doc="That probability; none without `forced`.", gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Words":
+        if (self.forced is None) != (self.forced_from is None):
+            raise ValueError("'forced' and 'forced_from' go together")
+        both = set(self.bad or ()).intersection(self.forced or ())
+        if both:
+            raise ValueError(f"'{min(both)}' is among 'bad' and 'forced'")
+        return self
+
+
+ALL_WORDS = Words()
+WORDED = "words-"  # begins the name, in place of a run's, of a base model that is sampled with other words
 
 
 @settings
@@ -85,7 +111,7 @@ class Engine(Protocol):
 
     max_model_len: float  # tokens of prompt and response together
 
-    def sample(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]: ...
+    def sample(self, rows: Sequence[Row], sampling: Sampling, words: Words) -> list[Completion]: ...
 
     def decode(self, token_ids: Sequence[int]) -> str: ...
 

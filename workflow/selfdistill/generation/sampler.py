@@ -11,7 +11,7 @@ import pandas as pd
 from selfdistill import models
 from selfdistill.generation import Sampling, first_words, generate, traces
 from selfdistill.generation.contexts import Context, Guidance, build_prompts, contexts_for, opens_thinking
-from selfdistill.generation.requests import Prompt
+from selfdistill.generation.requests import ALL_WORDS, Prompt, Words
 from selfdistill.generation.shards import BLOCK
 from selfdistill.models import MANIFEST
 from selfdistill.parameters import (
@@ -58,6 +58,7 @@ class Sampler:
     second_bos: Annotated[bool, "Whether the tokenizer puts its BOS before the template's own."] = False
     engine: Engine = "transformers"
     workers: Workers = 1
+    words: Words = ALL_WORDS
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -101,6 +102,7 @@ class Sampler:
             engine=self.engine,
             workers=self.workers,
             first_sample=first_sample,
+            words=self.words,
         )
         found = traces.annotate(
             generated,

@@ -27,7 +27,7 @@ from selfdistill.code_digest import code_digest
 from selfdistill.errors import UserError, one_of
 from selfdistill.files import atomic_path, sha256_text
 from selfdistill.generation import progress
-from selfdistill.generation.requests import Engine, Prompt, Row, Sampling, check_engine, sample_seed
+from selfdistill.generation.requests import ALL_WORDS, Engine, Prompt, Row, Sampling, Words, check_engine, sample_seed
 
 BLOCK = 8  # samples of a problem in one shard: the paper's number of rollouts
 ROWS = 512  # responses in one shard
@@ -88,6 +88,7 @@ class Request:
     manifest: Path
     engine: str
     sampling: Sampling
+    words: Words
     seed: int
     stream: str
 
@@ -118,6 +119,7 @@ def generate(
     engine: str = "transformers",
     workers: int = 1,
     first_sample: int = 0,
+    words: Words = ALL_WORDS,
 ) -> pd.DataFrame:
     """Samples [first_sample, samples) of every prompt, one row each, in the order of the prompts.
 
@@ -125,7 +127,7 @@ def generate(
     change the result; an engine that uses the whole machine has one. Columns: `COLUMNS`.
     """
     workers = 1 if one_of("engine", engine, ENGINES).whole_machine else workers
-    request = Request(Path(manifest), engine, sampling, seed, stream)
+    request = Request(Path(manifest), engine, sampling, words, seed, stream)
     jobs = list(_jobs(prompts, first_sample, samples, Path(work_dir) / _folder(request)))
     max_model_len = max((len(prompt.token_ids) for prompt in prompts), default=0) + sampling.max_tokens
     _sample_all([job for job in jobs if _read(job) is None], request, max_model_len, workers)
@@ -229,7 +231,7 @@ def _write_shard(engine: Engine, request: Request, job: Job) -> tuple[int, int]:
     numbered = [(prompt, number) for prompt in job.prompts for number in range(job.first, job.last)]
     seeds = [sample_seed(request.seed, request.stream, prompt.sha256, number) for prompt, number in numbered]
     rows = [Row(prompt.token_ids, seed) for (prompt, _), seed in zip(numbered, seeds, strict=True)]
-    completions = engine.sample(rows, request.sampling)
+    completions = engine.sample(rows, request.sampling, request.words)
     records = [
         {
             "problem_id": prompt.problem_id,

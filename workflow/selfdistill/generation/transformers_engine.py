@@ -17,9 +17,10 @@ from transformers.cache_utils import DynamicLayer
 
 from selfdistill.generation import progress
 from selfdistill.generation.drafts import Drafts
-from selfdistill.generation.picking import Uniforms, pick, warper
+from selfdistill.generation.picking import Uniforms, Warp, pick, warper
 from selfdistill.generation.qwen3_engine import sample_rows
-from selfdistill.generation.requests import Completion, Row, Sampling
+from selfdistill.generation.requests import ALL_WORDS, Completion, Row, Sampling, Words
+from selfdistill.generation.word_rules import word_rule
 from selfdistill.models import end_ids, load_model, load_tokenizer
 from selfdistill.qwen3.decoding import Weights
 from selfdistill.qwen3.forward import is_plain_model
@@ -96,20 +97,23 @@ class ModelSampler:
     def close(self) -> None:
         """Nothing to do: all memory is Python's own."""
 
-    def sample(self, rows: Sequence[Row], sampling: Sampling, *, logps: bool = False) -> list[Completion]:
+    def sample(
+        self, rows: Sequence[Row], sampling: Sampling, words: Words = ALL_WORDS, *, logps: bool = False
+    ) -> list[Completion]:
         """One completion per row, in order; with the log-probabilities of its tokens if ``logps``."""
+        rule = word_rule(words, self.tokenizer)
         if computes(self.model):
             weights = Weights(self.model.config, self.model.state_dict())
-            return sample_rows(weights, rows, sampling, self.end_ids.numpy(), self.drafts, logps=logps)
+            return sample_rows(weights, rows, sampling, self.end_ids.numpy(), self.drafts, rule=rule, logps=logps)
+        warp = warper(sampling, rule)
         sampled: dict[int, Completion] = {}
         for batch in batches_by_length([len(row.token_ids) for row in rows], self.largest_batch):
-            sampled |= zip(batch, self._sample_batch([rows[i] for i in batch], sampling, logps), strict=True)
+            sampled |= zip(batch, self._sample_batch([rows[i] for i in batch], sampling, warp, logps), strict=True)
         return [sampled[i] for i in range(len(rows))]
 
     @torch.inference_mode()
-    def _sample_batch(self, rows: Sequence[Row], sampling: Sampling, with_logps: bool) -> list[Completion]:
+    def _sample_batch(self, rows: Sequence[Row], sampling: Sampling, warp: Warp, with_logps: bool) -> list[Completion]:
         uniforms = Uniforms([row.seed for row in rows])
-        warp = warper(sampling)
         logits, cache, visible, positions = self._read_prompts(rows)
         sampled: list[list[int]] = [[] for _ in rows]
         ended: list[tuple[int, ...]] = [()] * len(rows)

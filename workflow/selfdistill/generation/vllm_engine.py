@@ -15,12 +15,14 @@ from typing import Any
 
 from selfdistill import models
 from selfdistill.errors import UserError
-from selfdistill.generation.requests import Completion, Row, Sampling
+from selfdistill.generation.requests import ALL_WORDS, Completion, Row, Sampling, Words
+from selfdistill.generation.word_rules import token_ids
 
 # max_model_len is rounded up to a multiple, so that a call with slightly longer prompts can use the same engine.
 LENGTH_STEP = 512
 LARGEST_SEED = 2**63  # of torch's generators
 HOTTEST = 2  # temperature that vLLM accepts
+NEVER = -100.0  # added to a logit: the least that vLLM takes
 REASON = 400  # characters of vLLM's messages, some of which list a whole configuration
 CPU_CACHE_GIB = "1"
 CPU_MEMORY_SHARE = 0.3
@@ -63,8 +65,11 @@ class VllmEngine:
     def decode(self, token_ids: Sequence[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True)
 
-    def sample(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+    def sample(self, rows: Sequence[Row], sampling: Sampling, words: Words = ALL_WORDS) -> list[Completion]:
         """One completion per row, in order; rows of one prompt that follow each other make one request."""
+        if words.forced:
+            raise UserError("vLLM holds a model to no words ('forced'); the engine transformers does")
+        bias = {int(token): NEVER for token in token_ids(words.bad or (), self.tokenizer)} or None
         requests = [list(group) for _, group in groupby(rows, key=lambda row: row.token_ids)]
         if not self.on_gpu:
             import torch
@@ -72,7 +77,7 @@ class VllmEngine:
             torch.manual_seed(rows[0].seed % LARGEST_SEED)
         prompts = [{"prompt_token_ids": list(request[0].token_ids)} for request in requests]
         with _told("cannot sample", ValueError):
-            parameters = [self._parameters(request, sampling) for request in requests]
+            parameters = [self._parameters(request, sampling, bias) for request in requests]
             outputs = self.llm.generate(prompts, parameters, use_tqdm=True)  # moves with every request
         return [
             completion
@@ -80,7 +85,7 @@ class VllmEngine:
             for completion in self._completions(request, parameter.seed, output)
         ]
 
-    def _parameters(self, request: list[Row], sampling: Sampling) -> Any:
+    def _parameters(self, request: list[Row], sampling: Sampling, bias: dict[int, float] | None) -> Any:
         from vllm import SamplingParams
 
         if sampling.temperature > HOTTEST:
@@ -93,6 +98,7 @@ class VllmEngine:
             max_tokens=sampling.max_tokens,
             seed=request[0].seed % LARGEST_SEED if self.on_gpu else None,
             stop_token_ids=self.end_ids,
+            logit_bias=bias,
             detokenize=False,
         )
 

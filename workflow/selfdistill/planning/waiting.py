@@ -141,8 +141,9 @@ def _fine_tuned(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
         common = _of_model(model, study)
         for data in SFT_SETS:
             yield study.dataset(model, data), {**common, "of": "sets", "data": data}
-        for name in (BASE, *study.sft_runs):
-            run = {"data": BASE, "learning_rate": np.nan} if name == BASE else vars(study.sft_runs[name])
+        for name in (BASE, *study.worded, *study.sft_runs):
+            tuned = study.sft_runs.get(name)
+            run = {"data": name, "learning_rate": np.nan} if tuned is None else vars(tuned)
             for benchmark in study.config.evaluation.benchmarks:
                 labels = {**common, **run, "of": "sft", "benchmark": benchmark}
                 yield study.evaluation(model, name, benchmark), labels

@@ -184,7 +184,7 @@ def _train_sft(wildcards: Wildcards, study: Study) -> Work:
 
 def _evaluate_model(wildcards: Wildcards, study: Study) -> Work:
     run, benchmark = wildcards["run"], wildcards["benchmark"]
-    told = run if run == BASE else f"sft_{source_of(study.sft_runs[run].data)}"
+    told = BASE if run == BASE or run in study.worded else f"sft_{source_of(study.sft_runs[run].data)}"
     length = study.length(told, wildcards["model"], study.evaluated_with(wildcards["model"]))
     samples, deep = study.extent(benchmark)
     if benchmark == TRAINED:

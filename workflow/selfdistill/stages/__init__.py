@@ -19,6 +19,7 @@ from selfdistill.stages.sft import build_edited_set, build_sft_sets, collect_cor
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
 from selfdistill.stages.tables import gather_spread, make_curves, make_figure_curves, make_table_1, make_table_2
 from selfdistill.stages.tables import make_table_3, make_table_edited, make_table_information, make_table_released
+from selfdistill.stages.tables import make_table_words
 from selfdistill.stages.tables import render_table
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import (
@@ -77,6 +78,7 @@ __all__ = [
     "make_table_edited",
     "make_table_information",
     "make_table_released",
+    "make_table_words",
     "measure_information",
     "new_study",
     "plan",

@@ -70,12 +70,22 @@ def make_table_2(*, traces: Traces, models: Models, confidence: Confidence, out:
 @stage(STEP)
 def make_table_edited(*, traces: Traces, models: Models, confidence: Confidence, out: Out) -> None:
     """The same of models that were fine-tuned on edited data sets, of which the paper says nothing."""
+    _make_other("table_edited", traces, models, confidence, out)
+
+
+@stage(STEP)
+def make_table_words(*, traces: Traces, models: Models, confidence: Confidence, out: Out) -> None:
+    """The same of base models that are kept from words, or held to them, of which the paper says nothing."""
+    _make_other("table_words", traces, models, confidence, out)
+
+
+def _make_other(artifact: str, traces: Traces, models: Models, confidence: Confidence, out: Path) -> None:
+    """A table like Table 2, of what the paper has no numbers of."""
     import pandas as pd
 
     from selfdistill import tables
 
-    found = pd.concat(_tuned(traces, models, confidence)).assign(artifact="table_edited")
-    tables.write(found, out, "summary")
+    tables.write(pd.concat(_tuned(traces, models, confidence)).assign(artifact=artifact), out, "summary")
 
 
 @stage(STEP)

@@ -37,6 +37,7 @@ KIND = {
     "make-table-2": "tables",
     "make-table-3": "tables",
     "make-table-edited": "tables",
+    "make-table-words": "tables",
     "make-table-information": "tables",
     "make-table-released": "tables",
     "gather-spread": "tables",

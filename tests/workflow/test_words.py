@@ -1,0 +1,31 @@
+"""Base models that are kept from words, or held to them, on a finished study."""
+
+import re
+
+import pytest
+from selfdistill import tables
+from selfdistill.markers.counting import MARKERS
+
+WORDS = f"{{no_markers: {{bad: [{', '.join(MARKERS)}]}}, more_hedges: {{forced: [maybe, perhaps], forced_from: 0.05}}}}"
+ASKED = ("--configfile", "config/smoke.yaml", "--config", f"evaluation={{words: {WORDS}}}")
+
+
+def test_base_models_are_evaluated_with_other_words(project):
+    targets = ["results/smoke/figures/words.svg", "results/smoke/claims/ledger.parquet"]
+    status, output = project.run("snakemake", *targets, "--cores", "2", *ASKED)
+    assert status == 0, output
+    started = set(re.findall(r"\(Rule: (\w+)\)", output))
+    assert {"evaluate_model", "make_table_words", "draw_words", "make_ledger"} <= started
+    assert not started & {"pretrain_model", "select_borderline", "train_sft", "train_onpolicy", "evaluate_checkpoints"}
+    table = tables.read(project.folder / "results/smoke/tables/table_words.parquet", "summary")
+    assert sorted(table["row"].unique()) == ["base", "words-more_hedges", "words-no_markers"]
+    markers = table[table["metric"] == "E_substring"].groupby("row")["value"].max()
+    assert markers["words-no_markers"] == 0 < markers["base"] < markers["words-more_hedges"]
+    changes = table[table["metric"] == "avg_difference_to_base"].set_index(["row", "benchmark"])["value"]
+    ledger = tables.read(project.folder / targets[1], "ledger")
+    held = ledger[(ledger["id"] == "hedges-forced-change-nothing")].drop_duplicates("benchmark").set_index("benchmark")
+    assert len(held)
+    for benchmark, value in held["value"].items():
+        assert value == pytest.approx(changes["words-more_hedges", benchmark])
+    withheld = ledger[ledger["id"] == "markers-withheld-cost-little"]
+    assert withheld["value"].isna().all()  # its control was not asked
