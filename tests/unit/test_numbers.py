@@ -22,6 +22,7 @@ def results(tmp_path):
     tables.write(frame.reindex(columns=tables.SUMMARY.names), tmp_path / "tables" / "table_2.parquet", "summary")
     columns = {"id": ["it-falls", "it-falls"], "variant": ["lr 0.0003", "lr 0.003"], "verdict": ["open", "holds"]}
     ledger = pd.DataFrame(columns).reindex(columns=tables.LEDGER.names).assign(files=[[], []])
+    ledger = ledger.assign(primary=[True, False], ours=False, taught=[False, True], same_as="")
     tables.write(ledger, tmp_path / "claims" / "ledger.parquet", "ledger")
     return tmp_path
 
@@ -37,6 +38,8 @@ def marked(what, text=""):
         ("number: table_2 / m / base / hard / avg", "40.0 [35.0, 45.0]"),
         ("number: table_2 / base / L", "100.0"),
         ("verdict: it-falls / lr 0.0003", "open"),
+        ("counts: Primary statements", "1 open"),
+        ("counts: Other statements", "1 holds (1 of them taught)"),
         (
             "table: table_2; avg @ easy = easy; L",
             "\n| row | easy | L |\n|---|---|---|\n| base | 61.2 [55.0, 66.7] | 100.0 |\n"
@@ -57,6 +60,7 @@ def test_a_mark_holds_what_it_names(results, what, text):
         (marked("number: table_2 / best / easy / avg"), "names 0 values"),
         (marked("number: table_3 / base / easy / avg"), r"has no 'table_3' \(did you mean 'table_2'"),
         (marked("verdict: it-fall / lr 0.003"), r"names no statement of .*did you mean 'it-falls / lr 0.003'"),
+        (marked("counts: Primary statement"), r"unknown part of the ledger .*did you mean 'Primary statements'"),
         (marked("table: table_2; avg"), "several values of 'avg' in one row: name a benchmark"),
         (marked("table: table_2; score"), "has no 'score'"),
         (marked("table: table_2; avg @"), "is not read"),

@@ -77,18 +77,26 @@ TABLE_STYLE = """
 
 def summary_line(ledger: pd.DataFrame) -> str:
     """How many statements have which verdict: primary ones, others, and how many of those that hold are taught."""
-    claims = ledger[ledger["same_as"] == ""].drop_duplicates(["id", "variant"])
-    parts = []
-    for name, found in _parts(claims):
-        counts = found["verdict"].value_counts()
-        names = sorted(counts.index, key=lambda verdict: (ORDER.index(plain(verdict)), verdict))
-        taught = found[found["taught"]]["verdict"].value_counts()
-        told = [
-            f"{counts[name]} {name}{f' ({taught[name]} of them taught)' if taught.get(name, 0) else ''}"
-            for name in names
-        ]
-        parts.append(f"{name}: {'; '.join(told)}")
-    return ". ".join(parts)
+    return ". ".join(f"{name}: {_counted(found)}" for name, found in _parts(_once(ledger)))
+
+
+def counts(ledger: pd.DataFrame, part: str) -> str:
+    """The same of one part of the ledger, by its title; `UserError` with the nearest title where there is none."""
+    return _counted(one_of("part of the ledger", part, dict(_parts(_once(ledger)))))
+
+
+def _once(ledger: pd.DataFrame) -> pd.DataFrame:
+    """A row for each statement and variant that has a verdict of its own."""
+    return ledger[ledger["same_as"] == ""].drop_duplicates(["id", "variant"])
+
+
+def _counted(claims: pd.DataFrame) -> str:
+    numbers = claims["verdict"].value_counts()
+    taught = claims[claims["taught"]]["verdict"].value_counts()
+    return "; ".join(
+        f"{numbers[name]} {name}{f' ({taught[name]} of them taught)' if taught.get(name, 0) else ''}"
+        for name in sorted(numbers.index, key=lambda verdict: (ORDER.index(plain(verdict)), verdict))
+    )
 
 
 def explanation(ledger: pd.DataFrame) -> str:

@@ -5,6 +5,7 @@ In Markdown, between a comment that names it and ``<!-- end -->``, stands one of
 - ``number: table_2 / base / easy / avg``: a value with its interval. Between the table and the metric stand as many of
   model, row and benchmark as tell it from all others.
 - ``verdict: sdpo-loses-on-unseen / lr 0.0003``: what the ledger says of a statement (and variant).
+- ``counts: Primary statements``: how many statements of a part of the ledger have which verdict.
 - ``table: table_onpolicy; score; E_substring = E; avg @ easy = easy``: all rows of a table, with these metrics (at a
   benchmark, under a heading) as columns.
 """
@@ -18,10 +19,11 @@ import pandas as pd
 
 from selfdistill import tables
 from selfdistill.errors import UserError, nearest
-from selfdistill.pages import rendering
+from selfdistill.pages import ledger_page, rendering
 
 END = "<!-- end -->"
-MARK = re.compile(r"(<!-- (number|verdict|table): (.+?) -->)(.*?)" + re.escape(END), re.DOTALL)
+KINDS = "number|verdict|counts|table"
+MARK = re.compile(rf"(<!-- ({KINDS}): (.+?) -->)(.*?)" + re.escape(END), re.DOTALL)
 PLACES = ["model", "row", "benchmark"]
 COLUMN = re.compile(r"(?P<metric>\w+)(?: @ (?P<benchmark>\w+))?(?: = (?P<heading>.+))?")
 
@@ -40,7 +42,7 @@ def unmarked(page: str) -> str:
 
 
 def _whole(page: str) -> str:
-    marks = [found[1] for found in re.finditer(r"<!-- (?:(number|verdict|table): .+?|end) -->", page)]
+    marks = [found[1] for found in re.finditer(rf"<!-- (?:({KINDS}): .+?|end) -->", page)]
     wrong = [i for i, kind in enumerate(marks) if (kind is None) != (i % 2 == 1)]
     if wrong or len(marks) % 2:
         number = (wrong or [len(marks)])[0] // 2 + 1
@@ -53,6 +55,8 @@ def _found(kind: str, what: str, before: str, results: Path) -> str:
         return _number(what, results)
     if kind == "verdict":
         return _verdict(what, results)
+    if kind == "counts":
+        return ledger_page.counts(_ledger(results), what)
     return f"\n{_table(what, results)}\n"
 
 
@@ -80,8 +84,13 @@ def _cell(row: dict) -> str:
     return rendering.cell(row | {"sampling_low": math.nan, "sampling_high": math.nan})
 
 
+@cache
+def _ledger(results: Path) -> pd.DataFrame:
+    return tables.read(results / "claims" / "ledger.parquet", "ledger")
+
+
 def _verdict(what: str, results: Path) -> str:
-    ledger = tables.read(results / "claims" / "ledger.parquet", "ledger")
+    ledger = _ledger(results)
     claim, _, variant = what.partition(" / ")
     rows = ledger[(ledger["id"] == claim) & (ledger["variant"] == variant)]
     if rows.empty:
