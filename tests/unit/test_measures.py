@@ -20,9 +20,13 @@ OTHERS = {
     "datasets/m/guided.parquet": "sft_examples",
     "information/m/solution.parquet": "information",
     "training/m/base.parquet": "training_steps",
+}
+# Only TensorBoard shows them, or they are made from the configuration.
+ELSEWHERE = {
+    "training/m/grpo.parquet": "training_steps",
+    "training/m/base.seconds.parquet": "training_steps",
     "training/runs.parquet": "runs",
 }
-ELSEWHERE = ["training/m/grpo.parquet", "training/m/base.seconds.parquet"]  # only TensorBoard shows them
 
 
 def rows(schema: str, number: int = 6, **own: object) -> pd.DataFrame:
@@ -52,8 +56,8 @@ def shipped(tmp_path: Path) -> Path:
         write(ROOT, "traces/m/selection.parquet", "traces")
         for place, schema in OTHERS.items():
             write(ROOT, place, schema)
-        for place in ELSEWHERE:
-            write(ROOT, place, "training_steps")
+        for place, schema in ELSEWHERE.items():
+            write(ROOT, place, schema)
         tables.write(rows("summary"), ROOT / "tables/table_1.parquet", "summary")
         provenance.write_sidecar(
             ROOT / "tables/table_1.parquet",
@@ -122,7 +126,7 @@ def test_what_was_unpacked_is_packed_to_the_same_bytes(shipped: Path, tmp_path: 
     measures.unpack(shipped / "measures", tmp_path / "again")
     measures.pack(tmp_path / "again", tmp_path / "packed")
     first = {path.relative_to(shipped / "measures"): path for path in (shipped / "measures").rglob("*.parquet")}
-    assert len(first) == 7
+    assert len(first) == 6
     for place, path in first.items():
         assert (tmp_path / "packed" / place).read_bytes() == path.read_bytes()
 
@@ -131,7 +135,7 @@ def test_nothing_that_is_there_is_written_over(shipped: Path, tmp_path: Path):
     there = tmp_path / "again" / RESPONSES[-1]
     there.parent.mkdir(parents=True)
     there.write_text("mine")
-    with pytest.raises(UserError, match=r"hard\.parquet: is there already"):
+    with pytest.raises(UserError, match=r"hard\.parquet: another table is there already"):
         measures.unpack(shipped / "measures", tmp_path / "again")
     assert [path.read_text() for path in (tmp_path / "again").rglob("*.parquet")] == ["mine"]
 
@@ -150,9 +154,27 @@ def test_measures_without_a_record_are_refused(shipped: Path, tmp_path: Path):
 
 
 def test_a_place_outside_of_the_tree_is_refused(shipped: Path, tmp_path: Path):
-    path = shipped / "measures/runs.parquet"
+    path = shipped / "measures/problems.parquet"
     table = tables.whole(path)
-    pq.write_table(table.set_column(0, "file", pa.array(["../runs.parquet"] * len(table))), path)
+    pq.write_table(table.set_column(0, "file", pa.array(["../hard.parquet"] * len(table))), path)
     with pytest.raises(UserError, match="outside of the tree"):
         measures.unpack(shipped / "measures", tmp_path / "again")
-    assert not (tmp_path / "runs.parquet").exists()
+    assert not (tmp_path / "hard.parquet").exists()
+
+
+def test_base_models_of_several_machines_are_put_together(shipped: Path, tmp_path: Path):
+    other = tmp_path / "elsewhere/results/small"
+    other.mkdir(parents=True)
+    with contextlib.chdir(tmp_path / "elsewhere"):
+        write(ROOT, "evaluations/n/base/hard.parquet", "traces", model="n")
+        write(ROOT, "problems/hard.parquet", "problems")
+        measures.pack(ROOT, ROOT / "measures")
+    out = tmp_path / "results/again"
+    measures.unpack(shipped / "measures", out)
+    assert measures.unpack(other / "measures", out) == 2
+    assert {path.parent.parent.name for path in out.glob("evaluations/*/*/*.parquet")} == {"m", "n"}
+    assert verification.verify(out) == []
+    write(other, "problems/hard.parquet", "problems", answer="8")
+    measures.pack(other, other / "measures")
+    with pytest.raises(UserError, match=r"problems/hard\.parquet: another table is there already"):
+        measures.unpack(other / "measures", out)

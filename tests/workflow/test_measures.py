@@ -20,7 +20,7 @@ def test_tables_and_ledger_are_made_again_from_measures(project):
         shutil.rmtree(project.folder / folder)
     measures.unpack(project.folder / "shipped/measures", results)
     listed = project.run("snakemake", "--list-rules")[1]
-    rules = re.findall(r"^((?:make|draw|render|export|record)_\w+)", listed, re.MULTILINE)
+    rules = re.findall(r"^((?:make|draw|render|export|record|list)_\w+)", listed, re.MULTILINE)
     allowed = ["--allowed-rules", "analysis", *rules]
     pending = project.pending("analysis", *allowed)
     assert pending["make_ledger"] == 1

@@ -3,7 +3,8 @@
 `pack` gathers the tables that rules of analysis read: responses as their lengths, marks and marker counts, one file
 for each model; problems, data sets, losses and runs, one file for each kind. Problems' solutions keep their text, since
 the ledger reads it (setting "selection"). `unpack` puts them back in their places, each with the record of the table it
-was: then tables, figures and the ledger can be made again where nothing was ever sampled.
+was: then tables, figures and the ledger can be made again where nothing was ever sampled. Base models that were trained
+on several machines are put together so: each machine packs its own, and one unpacks them all.
 """
 
 import json
@@ -17,10 +18,11 @@ import pyarrow.parquet as pq
 from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.files import atomic_path, sha256_file, write_text
-from selfdistill.records.bundle import BUNDLE, Records, lines
+from selfdistill.records.bundle import BUNDLE, Record, Records, lines
 from selfdistill.records.provenance import SEAL, seal, sidecar_path, write_sidecar
 from selfdistill.tables import MARKER_COLUMNS
 
+LISTS = ("runs", "sft_runs")  # kinds of tables that hold nothing but the configuration's rows, and are made from it
 FOLDERS = ("problems", "traces", "information", "datasets", "training", "evaluations")
 RESPONSES, FILE = "responses", "file"
 WORDS = dict(zip(MARKER_COLUMNS["word"], MARKER_COLUMNS["substring"], strict=True))
@@ -35,6 +37,8 @@ def pack(results: Path, out: Path) -> int:
     for path in _tables(results):
         place = path.relative_to(results)
         kind, table = _reduced(path)
+        if kind in LISTS:
+            continue
         target = f"{RESPONSES}/{place.parts[1]}" if table.schema.equals(tables.reduced("traces")) else kind
         gathered.setdefault(target, {})[str(place)] = table
     if not any(target.startswith(RESPONSES) for target in gathered):
@@ -53,27 +57,34 @@ def pack(results: Path, out: Path) -> int:
 def unpack(measures: Path, out: Path) -> int:
     """Put the tables in ``measures``, a folder in a shipped results tree, into the folder ``out``; returns how many.
 
-    The tree's records go with them, so that a number leads down to seeds as before. `UserError` where one of them is
-    there, where ``measures`` holds none, or one has no record in its tree.
+    The tree's records go with them, so that a number leads down to seeds as before. `UserError` where another table is
+    there, where ``measures`` holds none, or one has no record in its tree; then nothing is written.
     """
     packed = sorted(measures.rglob("*.parquet"))
     if not packed:
         raise UserError(f"{measures}: no measures (expected a folder that `selfdistill pack-measures` wrote)")
-    records = Records(measures.parent).all()
+    records, there = Records(measures.parent).all(), Records(out).all() if out.is_dir() else {}
     places = {place: path for path in packed for place in _places(path)}
     for place, path in places.items():
         if place not in records:
             raise UserError(f"{measures.parent}: holds no record of {place}, whose measures are in {path}")
-    for place in (BUNDLE, *places):
-        if (out / place).exists():
-            raise UserError(f"{out / place}: is there already; measures are put where no study is")
+        if (out / place).exists() and (place not in there or _held(there[place]) != _held(records[place])):
+            raise UserError(f"{out / place}: another table is there already")
     for path in packed:
         for place, table in _parts(path):
+            if (out / place).exists():
+                continue
             with atomic_path(out / place) as temporary:
                 pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
             write_text(sidecar_path(out / place), _record(records[place].content, out / place))
-    write_text(out / BUNDLE, lines(records, absent=records))
+    known = records | there
+    write_text(out / BUNDLE, lines(known, absent=known))
     return len(places)
+
+
+def _held(record: Record) -> str | None:
+    """The SHA-256 of a table as it was made, with its text."""
+    return record.whole or record.sha256
 
 
 def is_packed(columns: pa.Schema) -> bool:
