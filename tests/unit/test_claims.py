@@ -221,6 +221,23 @@ def test_each_rate_is_a_variant_and_one_that_was_not_run_is_left_out():
 
 
 # --- pairing ------------------------------------------------------------------------------------------------------
+def test_rates_are_compared_within_each_base_model():
+    dose = {"of": "evaluation", "metric": "avg"}
+    dose |= {"more": {"method": "sdpo", "rate": "lowest"}, "less": {"method": "sdpo", "rate": "highest"}}
+    parts = sides([4, 5, 6, 7, 8], SDPO, SDPO | {"learning_rate": 1e-3})
+    found = judge([dose], parts).iloc[0]
+    assert (found["variant"], found["verdict"], found["models"]) == ("", HOLDS, 5)
+    assert found["value"] == pytest.approx(6, abs=2)
+    assert found["test"] == "accuracy: SDPO at the lowest rate - SDPO at the highest rate > 0"
+    alone = judge(
+        [dose], parts, Role("m", "on", "train", {"grpo": [1e-4], "sdpo": [1e-4]}, "solution", "fixed", 100, "hard")
+    )
+    assert alone["verdict"].tolist() == [NOT_TESTABLE]
+    assert alone["remark"].tolist() == ["one learning rate of SDPO, where rates are compared"]
+    lacking = judge([dose], [each for each in parts if each[0]["learning_rate"] == 1e-4])
+    assert "no responses of SDPO at the highest rate at lr 0.001" in lacking["remark"].iloc[0]
+
+
 def test_problems_and_base_models_are_paired():
     """Unpaired, a difficulty of 30 points over 40 problems would hide an effect of 2."""
     assert verdict([DROP], sides([2, 2.2, 1.8, 2.1, 1.9], BASE, SDPO, noise=1)) == HOLDS

@@ -80,7 +80,7 @@ def variants(claim: Claim, role: Role, cells: pd.DataFrame) -> list[tuple[str, f
     if any(test.of == "sft" for test in claim.tests) and any(cell.data not in (None, "base") for cell in named):
         sft = cells[(cells["of"] == "sft") & (cells["family"] == role.family)]
         rates = sorted(sft["learning_rate"].dropna().unique())
-    elif any(cell.method in SELF_TAUGHT for cell in named):
+    elif any(cell.method in SELF_TAUGHT and cell.rate is None for cell in named):
         rates = list(role.rates[SDPO])
     else:
         return [("", None)]
@@ -92,6 +92,9 @@ def instances(test: Test, role: Role, cells: pd.DataFrame, rate: float | None) -
     own = cells[(cells["of"] == test.of) & (cells["family"] == role.family)]
     if test.of in ALONG:
         own = own[own["problem_set"].isin([role.problem_set, ""])]
+    if any(cell.rate for cell in cells_of(test)) and len(set(role.rates.get(SDPO, []))) < 2:
+        yield Instance(test, missing="one learning rate of SDPO, where rates are compared")
+        return
     chosen = _Chosen(test, role, own, rate)
     benchmarks = chosen.benchmarks()
     if not benchmarks:
@@ -218,7 +221,7 @@ class _Chosen:
 
     def _absent(self, cell: Cell, benchmark: str) -> str:
         """A sentence naming the responses that no base model has."""
-        told = name_of(cell) + (f" at lr {self.rate:g}" if cell.method in SELF_TAUGHT else "")
+        told = name_of(cell) + (f" at lr {self._rate(cell):g}" if cell.method in SELF_TAUGHT else "")
         if self.test.of in ALONG and cell.method != "base":
             told += f" (thinking {cell.thinking or self.role.thinking}, problem set '{self.role.problem_set}')"
         points = f" at {FEWEST_SIZES} points or more, for a slope" if self.test.along is not None else ""
@@ -299,7 +302,7 @@ class _Chosen:
         if cell.method == "base":
             return thinking & (own["method"] == "base")
         self_taught = cell.method in SELF_TAUGHT
-        rates = [self.rate] if self_taught else list(role.rates[str(cell.method)])
+        rates = [self._rate(cell)] if self_taught else list(role.rates[str(cell.method)])
         wanted = thinking & (own["method"] == cell.method) & own["learning_rate"].isin(rates)
         if self_taught:
             moving = own["teacher_update_rate"] > 0
@@ -307,6 +310,11 @@ class _Chosen:
             wanted &= moving == ((cell.teacher or role.teacher) == "moving")
             wanted &= own["top_k"] == role.top_k
         return wanted
+
+    def _rate(self, cell: Cell) -> float:
+        """The learning rate of a self-taught cell: the variant's, or the one that it names."""
+        rates = {"lowest": min, "highest": max}
+        return self.rate if cell.rate is None else rates[cell.rate](self.role.rates[SDPO])
 
     def _refuse_twins(self, found: pd.DataFrame, cell: Cell, alike: list[str]) -> None:
         if len(found) > 1 and found.duplicated(alike).any():

@@ -36,6 +36,7 @@ class Cell(_Strict):
     context: Context | None = None  # a template's name too, which a study may have or not
     teacher: Literal["fixed", "moving"] | None = None
     thinking: Literal["on", "off"] | None = None
+    rate: Literal["lowest", "highest"] | None = None  # of SDPO's rates, in a test that compares rates
     problems: Literal["whole"] | None = None  # the whole set, where the test is about runs on parts of it
     when: When | None = None
 
@@ -298,4 +299,5 @@ def name_of(cell: Cell) -> str:
     words = GUIDANCE.get(cell.context or "")
     context = f" {words.short if words else f'c = {cell.context}'}" if cell.context else ""
     teacher = f" with {cell.teacher} teacher" if cell.teacher else ""
-    return str(cell.method).upper() + context + teacher + (" on the whole set" if cell.problems else "")
+    rate = f" at the {cell.rate} rate" if cell.rate else ""
+    return str(cell.method).upper() + context + teacher + rate + (" on the whole set" if cell.problems else "")
