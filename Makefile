@@ -142,11 +142,11 @@ reference: env  ## make a finished run's tables, figures and provenance the refe
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
 	find . \( -name '*.provenance.json' -o -path ./provenance.jsonl \) ! -path './reading_room/*' \
 	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
-	cd ../..; selfdistill pack-measures results/$(STUDY) --out results/reference/$(STUDY)/measures; \
+	cd ../..; selfdistill pack-measures results/$(STUDY) --out results/reference/$(STUDY); \
 	cd results/reference; selfdistill bundle-provenance $(STUDY); find $(STUDY) -type d -empty -delete
 
 analysis: env  ## tables, figures and ledger of a shipped study again, from its measures: minutes, nothing is sampled
-	@$(TIMED); set -e; selfdistill unpack-measures results/reference/$(STUDY)/measures --out results/$(STUDY); \
+	@$(TIMED); set -e; selfdistill unpack-measures results/reference/$(STUDY) --out results/$(STUDY); \
 	snakemake analysis --cores $(CORES) $(CONFIGURED) --allowed-rules analysis $$(snakemake --list-rules 2>/dev/null \
 	  | sed -nE 's/^((make|draw|render|export|record|list)_[a-z0-9_]+).*/\1/p')
 

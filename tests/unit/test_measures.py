@@ -66,7 +66,7 @@ def shipped(tmp_path: Path) -> Path:
             parameters={},
             seconds=1,
         )
-        measures.pack(ROOT, ROOT / "measures")
+        measures.pack(ROOT, ROOT)
         shutil.copytree(ROOT, "whole")
         for folder in measures.FOLDERS:
             for path in (ROOT / folder).rglob("*.parquet"):
@@ -77,7 +77,7 @@ def shipped(tmp_path: Path) -> Path:
 
 def test_what_tables_read_comes_back_as_it_was_and_text_does_not(shipped: Path, tmp_path: Path):
     out = tmp_path / "results/again"
-    assert measures.unpack(shipped / "measures", out) == len(RESPONSES) + 1 + len(OTHERS)
+    assert measures.unpack(shipped, out) == len(RESPONSES) + 1 + len(OTHERS)
     for place in RESPONSES:
         whole = tables.whole(tmp_path / "whole" / place)
         assert tables.whole(out / place).equals(whole.select(tables.reduced("traces").names))
@@ -91,7 +91,7 @@ def test_what_tables_read_comes_back_as_it_was_and_text_does_not(shipped: Path, 
 
 
 def test_solutions_keep_their_text(shipped: Path, tmp_path: Path):
-    measures.unpack(shipped / "measures", tmp_path / "again")
+    measures.unpack(shipped, tmp_path / "again")
     place = "traces/m/selection.parquet"
     assert tables.whole(tmp_path / "again" / place).equals(tables.whole(tmp_path / "whole" / place))
 
@@ -104,13 +104,13 @@ def test_counts_by_word_are_kept_where_they_differ(shipped: Path):
 
 def test_both_trees_are_as_recorded(shipped: Path, tmp_path: Path):
     assert verification.verify(shipped) == []
-    measures.unpack(shipped / "measures", tmp_path / "results/again")
+    measures.unpack(shipped, tmp_path / "results/again")
     assert verification.verify(tmp_path / "results/again") == []
 
 
 def test_a_table_made_of_the_whole_file_is_no_table_of_another_version(shipped: Path, tmp_path: Path):
     out = tmp_path / "results/again"
-    measures.unpack(shipped / "measures", out)
+    measures.unpack(shipped, out)
     (out / "tables").mkdir()
     shutil.copy(shipped / "tables/table_1.parquet", out / "tables")
     assert verification.verify(out) == []
@@ -123,9 +123,9 @@ def test_a_table_made_of_the_whole_file_is_no_table_of_another_version(shipped: 
 
 
 def test_what_was_unpacked_is_packed_to_the_same_bytes(shipped: Path, tmp_path: Path):
-    measures.unpack(shipped / "measures", tmp_path / "again")
+    measures.unpack(shipped, tmp_path / "again")
     measures.pack(tmp_path / "again", tmp_path / "packed")
-    first = {path.relative_to(shipped / "measures"): path for path in (shipped / "measures").rglob("*.parquet")}
+    first = {path.relative_to(shipped): path for path in (shipped / "measures").rglob("*.parquet")}
     assert len(first) == 6
     for place, path in first.items():
         assert (tmp_path / "packed" / place).read_bytes() == path.read_bytes()
@@ -136,13 +136,13 @@ def test_nothing_that_is_there_is_written_over(shipped: Path, tmp_path: Path):
     there.parent.mkdir(parents=True)
     there.write_text("mine")
     with pytest.raises(UserError, match=r"hard\.parquet: another table is there already"):
-        measures.unpack(shipped / "measures", tmp_path / "again")
+        measures.unpack(shipped, tmp_path / "again")
     assert [path.read_text() for path in (tmp_path / "again").rglob("*.parquet")] == ["mine"]
 
 
 def test_a_folder_without_measures_or_responses_is_said_to_be_one(shipped: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no measures"):
-        measures.unpack(shipped / "tables_of_none", tmp_path / "again")
+        measures.unpack(shipped / "tables", tmp_path / "again")
     with pytest.raises(UserError, match="no responses"):
         measures.pack(shipped / "tables", tmp_path / "packed")
 
@@ -150,7 +150,7 @@ def test_a_folder_without_measures_or_responses_is_said_to_be_one(shipped: Path,
 def test_measures_without_a_record_are_refused(shipped: Path, tmp_path: Path):
     (shipped / bundle.BUNDLE).unlink()
     with pytest.raises(UserError, match="holds no record of"):
-        measures.unpack(shipped / "measures", tmp_path / "again")
+        measures.unpack(shipped, tmp_path / "again")
 
 
 def test_a_place_outside_of_the_tree_is_refused(shipped: Path, tmp_path: Path):
@@ -158,7 +158,7 @@ def test_a_place_outside_of_the_tree_is_refused(shipped: Path, tmp_path: Path):
     table = tables.whole(path)
     pq.write_table(table.set_column(0, "file", pa.array(["../hard.parquet"] * len(table))), path)
     with pytest.raises(UserError, match="outside of the tree"):
-        measures.unpack(shipped / "measures", tmp_path / "again")
+        measures.unpack(shipped, tmp_path / "again")
     assert not (tmp_path / "hard.parquet").exists()
 
 
@@ -168,13 +168,13 @@ def test_base_models_of_several_machines_are_put_together(shipped: Path, tmp_pat
     with contextlib.chdir(tmp_path / "elsewhere"):
         write(ROOT, "evaluations/n/base/hard.parquet", "traces", model="n")
         write(ROOT, "problems/hard.parquet", "problems")
-        measures.pack(ROOT, ROOT / "measures")
+        measures.pack(ROOT, ROOT)
     out = tmp_path / "results/again"
-    measures.unpack(shipped / "measures", out)
-    assert measures.unpack(other / "measures", out) == 2
+    measures.unpack(shipped, out)
+    assert measures.unpack(other, out) == 2
     assert {path.parent.parent.name for path in out.glob("evaluations/*/*/*.parquet")} == {"m", "n"}
     assert verification.verify(out) == []
     write(other, "problems/hard.parquet", "problems", answer="8")
-    measures.pack(other, other / "measures")
+    measures.pack(other, other)
     with pytest.raises(UserError, match=r"problems/hard\.parquet: another table is there already"):
-        measures.unpack(other / "measures", out)
+        measures.unpack(other, out)

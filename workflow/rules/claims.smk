@@ -3,18 +3,6 @@
 Reads config/claims.yaml and all traces; writes claims/ and reading_room/. Seconds at either scale.
 """
 
-# Everything that a model said.
-ALL_TRACES = sorted(
-    {
-        *STUDY.guidance_traces(["selection", *STUDY.guidance]),
-        *[STUDY.collected(m, s) for m in CONFIG.sft.models for s in COLLECTED],
-        *STUDY.sft_evaluations(),
-        *STUDY.worded_evaluations(),
-        *STUDY.all_rollouts(),
-        *STUDY.run_evaluations(),
-        *STUDY.base_evaluations(),
-    }
-)
 STATEMENTS_DIGEST = sha256_meaning("config/claims.yaml")
 
 
@@ -132,7 +120,7 @@ rule render_ledger:
 rule build_reading_room:
     """A page to read the responses behind every number, side by side."""
     input:
-        traces=ALL_TRACES,
+        traces=STUDY.all_traces,
         problem_sets=[STUDY.problems(name) for name in STUDY.used_problem_sets],
         runs=STUDY.runs_table,
         sft_runs=STUDY.sft_runs_table,

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
 from selfdistill.analysis import words
@@ -490,6 +491,23 @@ class Study:
         """The base models' evaluations that those of on-policy runs are set against."""
         compared = [(run.model, name) for run in self._of(figure) for name in self.benchmarks_of(run)]
         return [self.evaluation(model, BASE, benchmark) for model, benchmark in dict.fromkeys(compared)]
+
+    @cached_property
+    def all_traces(self) -> list[str]:
+        """Everything that a model said."""
+        collected = [self.collected(model, setting) for model in self.config.sft.models for setting in COLLECTED]
+        said = [*self.guidance_traces(["selection", *self.guidance]), *collected, *self.sft_evaluations()]
+        said += [*self.worded_evaluations(), *self.all_rollouts(), *self.run_evaluations(), *self.base_evaluations()]
+        return sorted(set(said))
+
+    def measured(self, base: str) -> list[str]:
+        """What the analysis needs of one base model and of the models that share its weights: their `measures`."""
+        tuned = [self.training(model, run) for model in self.config.sft.models for run in self.sft_runs]
+        sets = [self.dataset(model, data) for model in self.config.sft.models for data in SFT_SETS]
+        pretrained = [self.training(model, BASE) for model in self.pretrained]
+        files = [*self.all_traces, *self.all_information(), *sets, *tuned, *pretrained]
+        depth = len(PurePath(self.results).parts) + 1  # below a folder for each kind
+        return [file for file in files if self.base_of(PurePath(file).parts[depth]) == base]
 
     def trained_sets(self, figure: str) -> list[str]:
         """The problem sets that the runs of a figure train on."""

@@ -22,6 +22,7 @@ from selfdistill.records.bundle import BUNDLE, Record, Records, lines
 from selfdistill.records.provenance import SEAL, seal, sidecar_path, write_sidecar
 from selfdistill.tables import MARKER_COLUMNS
 
+MEASURES = "measures"
 LISTS = ("runs", "sft_runs")  # kinds of tables that hold nothing but the configuration's rows, and are made from it
 FOLDERS = ("problems", "traces", "information", "datasets", "training", "evaluations")
 RESPONSES, FILE = "responses", "file"
@@ -29,45 +30,52 @@ WORDS = dict(zip(MARKER_COLUMNS["word"], MARKER_COLUMNS["substring"], strict=Tru
 
 
 def pack(results: Path, out: Path) -> int:
-    """Gather the tables of the study in ``results`` into the folder ``out``; returns how many they are.
+    """Gather the tables of the study in ``results`` in the tree ``out``, with their records; returns how many they are.
 
-    `UserError` where there is no response.
+    `UserError` where there is no response, or a table without a record.
     """
+    records = Records(results).all()
     gathered: dict[str, dict[str, pa.Table]] = {}
     for path in _tables(results):
         place = path.relative_to(results)
         kind, table = _reduced(path)
         if kind in LISTS:
             continue
+        if str(place) not in records:
+            raise UserError(f"{path}: no record of where it comes from")
         target = f"{RESPONSES}/{place.parts[1]}" if table.schema.equals(tables.reduced("traces")) else kind
         gathered.setdefault(target, {})[str(place)] = table
     if not any(target.startswith(RESPONSES) for target in gathered):
         raise UserError(f"{results}: no responses to take measures of")
     for target, parts in gathered.items():
-        path = out / f"{target}.parquet"
+        path = out / MEASURES / f"{target}.parquet"
         with atomic_path(path) as temporary:
             pq.write_table(
                 _joined(parts), temporary, compression="zstd", compression_level=19, write_page_checksum=True
             )
         command = ["selfdistill", "pack-measures", str(results), "--out", str(out)]
         write_sidecar(path, command=command, inputs={}, parameters={"results": str(results)}, seconds=0)
-    return sum(map(len, gathered.values()))
+    packed = [place for parts in gathered.values() for place in parts]
+    there = Records(out).all()
+    known = {place: records[place] for place in packed} | there
+    write_text(out / BUNDLE, lines(known, absent=[place for place in known if not (out / place).is_file()]))
+    return len(packed)
 
 
-def unpack(measures: Path, out: Path) -> int:
-    """Put the tables in ``measures``, a folder in a shipped results tree, into the folder ``out``; returns how many.
+def unpack(tree: Path, out: Path) -> int:
+    """Put the tables that were packed in the tree ``tree`` into the results folder ``out``; returns how many.
 
     The tree's records go with them, so that a number leads down to seeds as before. `UserError` where another table is
-    there, where ``measures`` holds none, or one has no record in its tree; then nothing is written.
+    there, where ``tree`` holds no measures, or one has no record in it; then nothing is written.
     """
-    packed = sorted(measures.rglob("*.parquet"))
+    packed = sorted((tree / MEASURES).rglob("*.parquet"))
     if not packed:
-        raise UserError(f"{measures}: no measures (expected a folder that `selfdistill pack-measures` wrote)")
-    records, there = Records(measures.parent).all(), Records(out).all() if out.is_dir() else {}
+        raise UserError(f"{tree}: no measures (expected a folder that `selfdistill pack-measures` wrote)")
+    records, there = Records(tree).all(), Records(out).all()
     places = {place: path for path in packed for place in _places(path)}
     for place, path in places.items():
         if place not in records:
-            raise UserError(f"{measures.parent}: holds no record of {place}, whose measures are in {path}")
+            raise UserError(f"{tree}: holds no record of {place}, whose measures are in {path}")
         if (out / place).exists() and (place not in there or _held(there[place]) != _held(records[place])):
             raise UserError(f"{out / place}: another table is there already")
     for path in packed:

@@ -77,15 +77,17 @@ def pack_measures(results: ResultsFolder, *, out: Out) -> None:
     """Gather what a study's tables and ledger are made of, without what models wrote, for a study that is shipped."""
     from selfdistill.records import measures
 
-    print(f"{out}: measures of {measures.pack(results, out)} tables")
+    print(f"{out / measures.MEASURES}: of {measures.pack(results, out)} tables")
 
 
 @stage(UPKEEP)
-def unpack_measures(measures: Annotated[Path, "The folder of measures in a shipped study."], *, out: Out) -> None:
+def unpack_measures(
+    tree: Annotated[Path, "A folder with packed measures, such as a shipped study."], *, out: Out
+) -> None:
     """Put a shipped study's measures into a results folder, where its tables and ledger can be made again."""
     from selfdistill.records.measures import unpack
 
-    print(f"{out}: {unpack(measures, out)} tables, without what models wrote")
+    print(f"{out}: {unpack(tree, out)} tables, without what models wrote")
 
 
 @stage(UPKEEP)
