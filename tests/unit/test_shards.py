@@ -202,9 +202,9 @@ def count_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sampled: list[int] = []
     original = Qwen3Engine.sample
 
-    def counted(self: Qwen3Engine, rows: list, sampling: Sampling):
+    def counted(self: Qwen3Engine, rows: list, *how: object):
         sampled.append(len(rows))
-        return original(self, rows, sampling)
+        return original(self, rows, *how)
 
     monkeypatch.setattr(Qwen3Engine, "sample", counted)
     return sampled
