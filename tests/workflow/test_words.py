@@ -6,7 +6,10 @@ import pytest
 from selfdistill import tables
 from selfdistill.markers.counting import MARKERS
 
-WORDS = f"{{no_markers: {{bad: [{', '.join(MARKERS)}]}}, more_hedges: {{forced: [maybe, perhaps], forced_from: 0.05}}}}"
+WORDS = (
+    f"{{no_markers: {{bad: [{', '.join(MARKERS)}]}}, more_hedges: {{forced: [maybe, perhaps], forced_from: 0.005}}}}"
+)
+HEDGES = ["word_maybe", "word_perhaps"]
 ASKED = ("--configfile", "config/smoke.yaml", "--config", f"evaluation={{words: {WORDS}}}")
 
 
@@ -19,8 +22,17 @@ def test_base_models_are_evaluated_with_other_words(project):
     assert not started & {"pretrain_model", "select_borderline", "train_sft", "train_onpolicy", "evaluate_checkpoints"}
     table = tables.read(project.folder / "results/smoke/tables/table_words.parquet", "summary")
     assert sorted(table["row"].unique()) == ["base", "words-more_hedges", "words-no_markers"]
-    markers = table[table["metric"] == "E_substring"].groupby("row")["value"].max()
-    assert markers["words-no_markers"] == 0 < markers["base"] < markers["words-more_hedges"]
+    markers = table[table["metric"] == "E_substring"].groupby("row")["value"].mean()
+    assert markers["words-no_markers"] == 0 < markers["base"]
+    evaluations = project.folder / "results/smoke/evaluations/microcosm"
+    hedges = {
+        run: sum(
+            tables.read(path, "traces", HEDGES).to_numpy().sum()
+            for path in sorted((evaluations / run).glob("*.parquet"))
+        )
+        for run in ("base", "words-more_hedges")
+    }
+    assert hedges["words-more_hedges"] > hedges["base"] > 0
     changes = table[table["metric"] == "avg_difference_to_base"].set_index(["row", "benchmark"])["value"]
     ledger = tables.read(project.folder / targets[1], "ledger")
     held = ledger[(ledger["id"] == "hedges-forced-change-nothing")].drop_duplicates("benchmark").set_index("benchmark")
