@@ -55,11 +55,9 @@ def pack(results: Path, out: Path) -> int:
             )
         command = ["selfdistill", "pack-measures", str(results), "--out", str(out)]
         write_sidecar(path, command=command, inputs={}, parameters={"results": str(results)}, seconds=0)
-    packed = [place for parts in gathered.values() for place in parts]
-    there = Records(out).all()
-    known = {place: records[place] for place in packed} | there
+    known = records | Records(out).all()  # of what they were made from, too
     write_text(out / BUNDLE, lines(known, absent=[place for place in known if not (out / place).is_file()]))
-    return len(packed)
+    return sum(map(len, gathered.values()))
 
 
 def unpack(tree: Path, out: Path) -> int:
