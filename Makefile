@@ -49,7 +49,7 @@ reproduce: env  ## run the default study: every table and figure, on this machin
 thorough: env  ## the microcosm at full width (config/thorough.yaml); hours on 2 cores, to be interrupted at will
 	@$(TIMED); snakemake --cores $(CORES) --configfile config/thorough.yaml
 
-test: env  ## the tests, about half an hour on 2 cores (vLLM's apart: test-vllm); those of a file with TESTS=tests/unit/test_tables.py
+test: env  ## the tests, 15 to 30 minutes on 2 cores (vLLM's apart: test-vllm); those of a file with TESTS=tests/unit/test_tables.py
 ifdef TESTS
 	@pytest -q $(TESTS)
 else
