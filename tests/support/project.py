@@ -72,6 +72,12 @@ class Project:
         jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)$", table, re.MULTILINE)}
         return {rule: count for rule, count in jobs.items() if rule not in ("default", "record_config")}
 
+    def started(self, *arguments: str) -> set[str]:
+        """The rules whose jobs a run of Snakemake, which must succeed, has started."""
+        status, output = self.run("snakemake", *arguments, "--cores", "2")
+        assert status == 0, output
+        return set(re.findall(r"\(Rule: (\w+)\)", output))
+
     def install(self, package: str, version: str) -> None:
         """Let the project see another version of an installed package; its code stays."""
         about = self.folder / INSTALLED / f"{package}-{version}.dist-info"

@@ -1,7 +1,5 @@
 """What contexts tell of responses, measured on a finished study."""
 
-import re
-
 import pytest
 from selfdistill import tables
 
@@ -11,9 +9,7 @@ GUIDED = ["regeneration", "regeneration_unselected", "solution", "solution_first
 
 def test_information_is_measured_on_the_responses_that_exist(project):
     targets = ["results/smoke/figures/information.svg", "results/smoke/claims/ledger.parquet"]
-    status, output = project.run("snakemake", *targets, "--cores", "2", *ASKED)
-    assert status == 0, output
-    started = set(re.findall(r"\(Rule: (\w+)\)", output))
+    started = project.started(*targets, *ASKED)
     assert {"sample_guidance", "measure_information", "make_table_information", "make_ledger"} <= started
     assert not started & {"pretrain_model", "select_borderline", "train_sft", "train_onpolicy", "evaluate_model"}
     table = tables.read(project.folder / "results/smoke/tables/table_information.parquet", "summary")

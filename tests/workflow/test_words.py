@@ -1,7 +1,5 @@
 """Base models that are kept from words, or held to them, on a finished study."""
 
-import re
-
 import pytest
 from selfdistill import tables
 from selfdistill.markers.counting import MARKERS
@@ -15,9 +13,7 @@ ASKED = ("--configfile", "config/smoke.yaml", "--config", f"evaluation={{words: 
 
 def test_base_models_are_evaluated_with_other_words(project):
     targets = ["results/smoke/figures/words.svg", "results/smoke/claims/ledger.parquet"]
-    status, output = project.run("snakemake", *targets, "--cores", "2", *ASKED)
-    assert status == 0, output
-    started = set(re.findall(r"\(Rule: (\w+)\)", output))
+    started = project.started(*targets, *ASKED)
     assert {"evaluate_model", "make_table_words", "draw_words", "make_ledger"} <= started
     assert not started & {"pretrain_model", "select_borderline", "train_sft", "train_onpolicy", "evaluate_checkpoints"}
     table = tables.read(project.folder / "results/smoke/tables/table_words.parquet", "summary")

@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import PurePath
 from typing import Any
 
 from selfdistill.analysis import words
@@ -500,14 +499,17 @@ class Study:
         said += [*self.worded_evaluations(), *self.all_rollouts(), *self.run_evaluations(), *self.base_evaluations()]
         return sorted(set(said))
 
-    def measured(self, base: str) -> list[str]:
-        """What the analysis needs of one base model and of the models that share its weights: their `measures`."""
+    @cached_property
+    def measured(self) -> dict[str, list[str]]:
+        """By base model, what the analysis needs of it and of the models that share its weights: their `measures`."""
         tuned = [self.training(model, run) for model in self.config.sft.models for run in self.sft_runs]
         sets = [self.dataset(model, data) for model in self.config.sft.models for data in SFT_SETS]
         pretrained = [self.training(model, BASE) for model in self.pretrained]
-        files = [*self.all_traces, *self.all_information(), *sets, *tuned, *pretrained]
-        depth = len(PurePath(self.results).parts) + 1  # below a folder for each kind
-        return [file for file in files if self.base_of(PurePath(file).parts[depth]) == base]
+        found: dict[str, list[str]] = {}
+        for file in [*self.all_traces, *self.all_information(), *sets, *tuned, *pretrained]:
+            _, model, *_ = file.removeprefix(f"{self.results}/").split("/")  # below a folder for each kind
+            found.setdefault(self.base_of(model), []).append(file)
+        return found
 
     def trained_sets(self, figure: str) -> list[str]:
         """The problem sets that the runs of a figure train on."""

@@ -291,8 +291,13 @@ def write(frame: pd.DataFrame, path: str | Path, schema_name: str) -> None:
     _check_columns(list(frame.columns), wanted, f"the table for {path}")
     ordered = frame.sort_values(SORT_KEYS[schema_name], kind="stable", ignore_index=True)
     table = pa.Table.from_pandas(ordered[wanted.names], schema=wanted, preserve_index=False)
+    store(table.replace_schema_metadata(None), path)
+
+
+def store(table: pa.Table, path: str | Path, level: int | None = None) -> None:
+    """Write ``table`` to ``path`` as it is; ``level``: how hard it is compressed, with zstd's own by default."""
     with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, temporary, compression="zstd", compression_level=level, write_page_checksum=True)
 
 
 def read(path: str | Path, schema_name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from selfdistill import tables
 from selfdistill.errors import UserError
-from selfdistill.files import atomic_path, sha256_file, write_text
+from selfdistill.files import sha256_file, write_text
 from selfdistill.records.bundle import BUNDLE, Record, Records, lines
 from selfdistill.records.provenance import SEAL, seal, sidecar_path, write_sidecar
 from selfdistill.tables import MARKER_COLUMNS
@@ -25,6 +24,7 @@ from selfdistill.tables import MARKER_COLUMNS
 MEASURES = "measures"
 LISTS = ("runs", "sft_runs")  # kinds of tables that hold nothing but the configuration's rows, and are made from it
 FOLDERS = ("problems", "traces", "information", "datasets", "training", "evaluations")
+SMALLEST = 19  # of zstd's levels, at a usual memory
 RESPONSES, FILE = "responses", "file"
 WORDS = dict(zip(MARKER_COLUMNS["word"], MARKER_COLUMNS["substring"], strict=True))
 
@@ -49,10 +49,7 @@ def pack(results: Path, out: Path) -> int:
         raise UserError(f"{results}: no responses to take measures of")
     for target, parts in gathered.items():
         path = out / MEASURES / f"{target}.parquet"
-        with atomic_path(path) as temporary:
-            pq.write_table(
-                _joined(parts), temporary, compression="zstd", compression_level=19, write_page_checksum=True
-            )
+        tables.store(_joined(parts), path, level=SMALLEST)
         command = ["selfdistill", "pack-measures", str(results), "--out", str(out)]
         write_sidecar(path, command=command, inputs={}, parameters={"results": str(results)}, seconds=0)
     known = records | Records(out).all()  # of what they were made from, too
@@ -77,11 +74,10 @@ def unpack(tree: Path, out: Path) -> int:
         if (out / place).exists() and (place not in there or _held(there[place]) != _held(records[place])):
             raise UserError(f"{out / place}: another table is there already")
     for path in packed:
-        for place, table in _parts(path):
+        for place, table in _parts(path, [place for place, holder in places.items() if holder == path]):
             if (out / place).exists():
                 continue
-            with atomic_path(out / place) as temporary:
-                pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            tables.store(table, out / place)
             write_text(sidecar_path(out / place), _record(records[place].content, out / place))
     known = records | there
     write_text(out / BUNDLE, lines(known, absent=known))
@@ -153,13 +149,13 @@ def _places(path: Path) -> list[str]:
     return places
 
 
-def _parts(path: Path) -> Iterator[tuple[str, pa.Table]]:
-    """What `_joined` joined."""
+def _parts(path: Path, places: list[str]) -> Iterator[tuple[str, pa.Table]]:
+    """What `_joined` joined: the tables of ``places``."""
     table = tables.whole(path)
     for word, other in WORDS.items():
         if other in table.column_names and word not in table.column_names:
             table = table.append_column(tables.schema("traces").field(word), table[other])
-    for place in _places(path):
+    for place in places:
         yield place, table.filter(pc.equal(table[FILE], place)).drop_columns([FILE]).combine_chunks()
 
 
