@@ -818,6 +818,14 @@ def test_the_page_says_the_scale_first_primaries_before_others_and_conflicts_apa
         markdown(found, conflicts, "s", "laptop")
 
 
+def test_what_a_study_says_of_itself_stands_above_its_ledger():
+    found, _, conflicts = shown()
+    pages = [write(found, conflicts, "s", "microcosm", "Half <of> it.") for write in (markdown, html)]
+    pages.append(front(found, conflicts, "microcosm", "Half <of> it."))
+    assert "**Half <of> it.**" in pages[0] and all("<strong>Half &lt;of&gt; it.</strong>" in page for page in pages[1:])
+    assert all(page.index("Half ") < page.index("Primary statements") for page in pages)
+
+
 def test_a_page_takes_the_verdicts_between_its_marks():
     found, _, _ = shown()
     page = with_verdicts("a\n<!-- ledger -->old<!-- end of ledger -->\nb", found)
@@ -839,9 +847,9 @@ def test_the_ledger_travels(tmp_path: Path):
     for name in {name for files in found["files"].dropna() for name in files}:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    content = json.loads(
-        json.dumps(exported(found, effects, conflicts, study="s", scale="microcosm", results=tmp_path, logs=tmp_path))
-    )
+    study = {"study": "s", "scale": "microcosm", "note": "Half."}
+    content = json.loads(json.dumps(exported(found, effects, conflicts, **study, results=tmp_path, logs=tmp_path)))
+    assert content["note"] == "Half."
     assert content["scale"] == "microcosm" and [each["id"] for each in content["conflicts"]] == ["d"]
     taught, primary, other = content["statements"]
     assert (primary["verdict"], primary["public"], other["public"]) == (HOLDS, "toy", "inconclusive")

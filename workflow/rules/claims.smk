@@ -63,11 +63,12 @@ rule export_claims:
         code=code("export_claims"),
         statements=STATEMENTS_DIGEST,
         scale=FLAGS.scale(),
+        note=FLAGS.note(),
         study=CONFIG.study,
     shell:
         "python -m selfdistill export-claims --ledger {input.ledger} --effects {input.effects} --claims {input.claims} "
         f"--results {RESULTS} --logs {LOGS} "
-        "--study {params.study} {params.scale} --out {output} 2>&1 | tee {log}"
+        "--study {params.study} {params.scale} {params.note} --out {output} 2>&1 | tee {log}"
 
 
 rule record_config:
@@ -111,9 +112,10 @@ rule render_ledger:
         code=code("render_ledger"),
         statements=STATEMENTS_DIGEST,
         scale=FLAGS.scale(),
+        note=FLAGS.note(),
         study=CONFIG.study,
     shell:
-        "python -m selfdistill render-ledger --ledger {input.ledger} --claims {input.claims} --study {params.study} {params.scale} "
+        "python -m selfdistill render-ledger --ledger {input.ledger} --claims {input.claims} --study {params.study} {params.scale} {params.note} "
         "--out-markdown {output.markdown} --out-html {output.html} --out-front {output.front} 2>&1 | tee {log}"
 
 

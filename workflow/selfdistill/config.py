@@ -337,6 +337,9 @@ class Config:
         pattern=r"^[a-z0-9][a-z0-9_-]*$",
         max_length=64,
     )
+    note: str = key(
+        "", doc="A sentence that stands above the study's claims ledger, such as what is still missing.", max_length=500
+    )
     complete: bool = key(
         False,
         doc="This file says all: nothing of `config.yaml`, or of a file given before this one, is under it.",

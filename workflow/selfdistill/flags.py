@@ -197,6 +197,9 @@ class Flags:
         other = "paper" if self.study.config.study == PAPER_STUDY else "one GPU"
         return _joined(scale="microcosm" if self.study.pretrained else other)
 
+    def note(self) -> str:
+        return _joined(note=self.study.config.note or None)
+
     def trial(self, processes: Mapping[str, Mapping[str, Any]]) -> str:
         """What a trial is of; ``processes``: by training rule, what its accelerate configuration says."""
         config = self.study.config

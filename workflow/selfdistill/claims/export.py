@@ -37,13 +37,15 @@ def exported(
     *,
     study: str,
     scale: str,
+    note: str = "",
     results: Path,
     logs: Path,
 ) -> dict[str, Any]:
     """The content of `claims.json`.
 
-    ``ledger`` and ``effects`` in their schemas; ``results``: the study's folder, whose files are named by their digest;
-    ``logs``: that of its benchmark files, which say what jobs took. `UserError` for an unknown ``scale``.
+    ``ledger`` and ``effects`` in their schemas; ``note``: of the study, as configured; ``results``: its folder, whose
+    files are named by their digest; ``logs``: that of its benchmark files, which say what jobs took. `UserError` for an
+    unknown ``scale``.
     """
     one_of("scale", scale, SCALES)
     each = {key: rows for key, rows in effects.groupby(["id", "variant", "test", "benchmark", "part"])}
@@ -53,6 +55,7 @@ def exported(
         "paper": PAPER,
         "study": study,
         "scale": scale,
+        "note": note,
         "level": LEVEL,
         "statements": [
             _statement(rows, each, scale, logs) for _, rows in ledger.groupby(["place", "variant"], sort=True)

@@ -118,13 +118,14 @@ def explanation(ledger: pd.DataFrame) -> str:
     )
 
 
-def markdown(ledger: pd.DataFrame, conflicts: Sequence[Conflict], study: str, scale: str) -> str:
+def markdown(ledger: pd.DataFrame, conflicts: Sequence[Conflict], study: str, scale: str, note: str = "") -> str:
     """One line per statement and learning rate, the primary ones first; conflicts as published apart."""
     lines = [
         one_of("scale", scale, SCALES),
         "",
         f"# Claims ledger: study {study}",
         "",
+        *([f"**{note}**", ""] if note else []),
         f"{summary_line(ledger)}.",
         "",
         explanation(ledger),
@@ -166,24 +167,28 @@ def with_verdicts(page: str, ledger: pd.DataFrame) -> str:
     return f"{before}{begin}\n{summary_line(ledger)}.\n\n" + "\n".join(lines) + f"\n{end}{rest.split(end)[1]}"
 
 
-def html(ledger: pd.DataFrame, conflicts: Sequence[Conflict], study: str, scale: str) -> str:
+def html(ledger: pd.DataFrame, conflicts: Sequence[Conflict], study: str, scale: str, note: str = "") -> str:
     """A page without scripts or outside resources, readable in print, on a phone and in the dark."""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>Claims ledger: {escape(study)}</title><style>{PAGE_STYLE}{TABLE_STYLE}</style></head><body>"
-        f"{_scale(scale)}<h1>Claims ledger: study {escape(study)}</h1>"
+        f"{_scale(scale)}<h1>Claims ledger: study {escape(study)}</h1>{_note(note)}"
         f"{_ledger(ledger, conflicts, linked=True)}</body></html>\n"
     )
 
 
-def front(ledger: pd.DataFrame, conflicts: Sequence[Conflict], scale: str) -> str:
+def front(ledger: pd.DataFrame, conflicts: Sequence[Conflict], scale: str, note: str = "") -> str:
     """The ledger as a part of another page, which may lie anywhere: without links to the study's folder."""
-    return f"{_scale(scale)}<style>{TABLE_STYLE}</style>{_ledger(ledger, conflicts, linked=False)}\n"
+    return f"{_scale(scale)}{_note(note)}<style>{TABLE_STYLE}</style>{_ledger(ledger, conflicts, linked=False)}\n"
 
 
 def _scale(scale: str) -> str:
     return f"<p><strong>{escape(one_of('scale', scale, SCALES))}</strong></p>"
+
+
+def _note(note: str) -> str:
+    return f"<p><strong>{escape(note)}</strong></p>" if note else ""
 
 
 def _ledger(ledger: pd.DataFrame, conflicts: Sequence[Conflict], *, linked: bool) -> str:

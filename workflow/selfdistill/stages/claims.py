@@ -23,6 +23,7 @@ from selfdistill.stages.registry import STEP, stage
 
 Ledger = Annotated[Path, "Table of the claims ledger."]
 ScaleName = Annotated[str, "Scale of the study: microcosm, one GPU or paper."]
+Note = Annotated[str, "What stands above the ledger."]
 
 
 @stage(STEP)
@@ -83,6 +84,7 @@ def export_claims(
     logs: Annotated[Path, "Folder of the jobs' benchmark files."],
     study: StudyName,
     scale: ScaleName,
+    note: Note = "",
     out: Out,
 ) -> None:
     """Write the claims ledger for other programs to read (docs/claims_json.md)."""
@@ -95,7 +97,7 @@ def export_claims(
 
     table, each = tables.read(ledger, "ledger"), tables.read(effects, "effects")
     _, conflicts = read_statements(claims)
-    content = exported(table, each, conflicts, study=study, scale=scale, results=results, logs=logs)
+    content = exported(table, each, conflicts, study=study, scale=scale, note=note, results=results, logs=logs)
     write_text(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -106,6 +108,7 @@ def render_ledger(
     claims: Annotated[Path, "The statements (config/claims.yaml)."],
     study: StudyName,
     scale: ScaleName,
+    note: Note = "",
     out_markdown: Out,
     out_html: Out,
     out_front: Out,
@@ -117,9 +120,9 @@ def render_ledger(
     from selfdistill.pages import ledger_page
 
     table, (_, conflicts) = tables.read(ledger, "ledger"), read_statements(claims)
-    write_text(out_markdown, ledger_page.markdown(table, conflicts, study, scale))
-    write_text(out_html, ledger_page.html(table, conflicts, study, scale))
-    write_text(out_front, ledger_page.front(table, conflicts, scale))
+    write_text(out_markdown, ledger_page.markdown(table, conflicts, study, scale, note))
+    write_text(out_html, ledger_page.html(table, conflicts, study, scale, note))
+    write_text(out_front, ledger_page.front(table, conflicts, scale, note))
 
 
 @stage(STEP)
