@@ -15,10 +15,10 @@ from selfdistill import artifacts
 
 ROOT = Path(__file__).resolve().parents[2]
 # What every study has but one of runs that were trained elsewhere, of edited data sets, of other words, or of measured
-# information.
-OF_SOME = (artifacts.ENDS, artifacts.TABLE_EDITED, artifacts.TABLE_WORDS, artifacts.INFORMATION)
+# information or gradients.
+OF_SOME = (artifacts.ENDS, artifacts.TABLE_EDITED, artifacts.TABLE_WORDS, artifacts.INFORMATION, artifacts.ALIGNMENT)
 FIGURES = {name: figure for name, figure in artifacts.FIGURES.items() if figure.source not in OF_SOME}
-TABLES_OF_SOME = ("table_released", "table_edited", "table_words", "table_information")
+TABLES_OF_SOME = ("table_released", "table_edited", "table_words", "table_information", "table_alignment")
 TABLES = {name: table for name, table in artifacts.TABLES.items() if name not in TABLES_OF_SOME}
 INSTALLED = "installed"  # a folder in which a project sees packages first
 COPIED = ["Snakefile", "config.yaml", "config", "profiles", "workflow", "envs"]

@@ -12,6 +12,7 @@ rule make_ledger:
         claims=ancient("config/claims.yaml"),  # what it says is a parameter: its time and comments rerun nothing
         guidance=STUDY.guidance_traces(STUDY.tested_settings),
         information=STUDY.all_information(STUDY.tested_settings),
+        alignment=STUDY.all_alignments,
         selection=STUDY.guidance_traces(["selection"]),
         sets=[STUDY.dataset(m, data) for m in CONFIG.sft.models for data in SFT_SETS],
         sft=[*STUDY.sft_evaluations(), *STUDY.worded_evaluations()],
@@ -39,7 +40,7 @@ rule make_ledger:
         models=by(FLAGS.models),
     shell:
         "python -m selfdistill make-ledger --claims {input.claims} --guidance {input.guidance} --selection {input.selection} "
-        "--information {input.information} "
+        "--information {input.information} --alignment {input.alignment} "
         "--sets {input.sets} --sft {input.sft} --sft-runs {input.sft_runs} --runs {input.runs} --rollouts {input.rollouts} "
         "--evaluations {input.evaluations} --bases {input.bases} {params.roles} {params.models} {params.window} "
         "{params.rollouts} {params.confidence} --out {output.ledger} --out-effects {output.effects} 2>&1 | tee {log}"

@@ -117,6 +117,28 @@ rule make_table_information:
         "{params.models} {params.flags} --out {output} 2>&1 | tee {log}"
 
 
+rule make_table_alignment:
+    """What a step along the gradients of GRPO and SDPO does to success, and which tokens do it."""
+    input:
+        STUDY.all_alignments,
+    output:
+        STUDY.table("table_alignment"),
+    log:
+        f"{LOGS}/make_table_alignment.log",
+    benchmark:
+        f"{LOGS}/make_table_alignment.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("make_table_alignment"),
+        flags=FLAGS.confidence(),
+        study=CONFIG.study,
+        models=by(FLAGS.models),
+    shell:
+        "python -m selfdistill make-table-alignment --alignment {input} --study {params.study} {params.models} "
+        "{params.flags} --out {output} 2>&1 | tee {log}"
+
+
 rule make_curves:
     """The curves of all on-policy runs with their bands, the final table of runs, and what GRPO's rate is chosen by."""
     input:

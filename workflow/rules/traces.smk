@@ -1,8 +1,8 @@
 """Section 3: select problems of intermediate difficulty, then sample them under four levels of guidance.
 
 Reads problems/ and the base model; writes traces/{model}/*.parquet and problems/{model}/borderline.parquet, and where it
-is asked for information/{model}/*.parquet.
-Microcosm: under a minute. Paper: 8 x 32,768 tokens per problem on one GPU node.
+is asked for information/{model}/*.parquet and alignment/{model}/unguided.parquet. Microcosm: under a minute. Paper: 8 x
+32,768 tokens per problem on one GPU node.
 """
 
 
@@ -86,4 +86,37 @@ rule measure_information:
     shell:
         "python -m selfdistill measure-information --traces {input.traces} {params.guidance} --contexts {input.contexts} "
         "--problems {input.problems} --model {input.model} {params.sampling} {params.sampler} "
+        "--out {output} 2>&1 | tee {log}"
+
+
+rule measure_alignment:
+    """What a step along the gradients of GRPO and SDPO does to success, at a base model."""
+    input:
+        traces=STUDY.traces(MODEL, "unguided"),
+        problems=rules.select_borderline.output.problems,
+        selection=rules.select_borderline.output.traces,
+        selected_from=rules.select_borderline.input.problems,
+        evaluations=[
+            STUDY.evaluation(MODEL, "base", name)
+            for name in CONFIG.evaluation.benchmarks
+        ],
+        benchmarks=[STUDY.problems(name) for name in CONFIG.evaluation.benchmarks],
+        model=rules.select_borderline.input.model,
+    output:
+        STUDY.alignment(MODEL),
+    log:
+        f"{LOGS}/measure_alignment/{{model}}.log",
+    benchmark:
+        f"{LOGS}/measure_alignment/{{model}}.benchmark.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("measure_alignment"),
+        sdpo=FLAGS.sdpo(),
+        sampling=FLAGS.collect(),
+        sampler=by(FLAGS.sampler, "model"),
+    shell:
+        "python -m selfdistill measure-alignment --traces {input.traces} --problems {input.problems} "
+        "--selection {input.selection} --selected-from {input.selected_from} --evaluations {input.evaluations} "
+        "--benchmarks {input.benchmarks} --model {input.model} {params.sdpo} {params.sampling} {params.sampler} "
         "--out {output} 2>&1 | tee {log}"

@@ -64,6 +64,11 @@ def _informed(study: Study) -> bool:
     return bool(study.config.guidance.information)
 
 
+def _aligned(study: Study) -> bool:
+    """Whether it is measured where gradients point."""
+    return bool(study.config.guidance.alignment)
+
+
 def _trained(study: Study) -> bool:
     """Whether any on-policy run is trained here."""
     return bool(study.trained)
@@ -119,6 +124,7 @@ TABLE_2 = _table("table_2", "section_4", _tuned)
 TABLE_EDITED = _table("table_edited", None, _edited)
 TABLE_WORDS = _table("table_words", None, _worded)
 INFORMATION = _table("table_information", None, _informed)
+ALIGNMENT = _table("table_alignment", None, _aligned)
 ENDS = _table("table_released", "sections_5_and_6", _released)
 SFT_STEPS = Source(_sft_steps, there=_tuned)
 EXAMPLES = Source(_examples, there=_tuned)
@@ -210,6 +216,7 @@ _FIGURES = (
     Figure("edited", "Beyond the paper", "Figure of edited data sets", TABLE_EDITED, ("runs", "benchmarks")),
     Figure("words", "Beyond the paper", "Figure of other words", TABLE_WORDS, ("words", "benchmarks")),
     Figure("information", "Section 3", "Figure of what contexts tell", INFORMATION),
+    Figure("alignment", "Beyond the paper", "Figure of where gradients point", ALIGNMENT, ("benchmarks",)),
 )
 _TABLES = (
     Table("table_1", "Section 3", "Table 1"),
@@ -222,6 +229,7 @@ _TABLES = (
     Table("table_information", "Section 3", "Table of what contexts tell", there=_informed),
     Table("table_edited", "Beyond the paper", "Table of edited data sets", there=_edited),
     Table("table_words", "Beyond the paper", "Table of other words", there=_worded),
+    Table("table_alignment", "Beyond the paper", "Table of where gradients point", there=_aligned),
 )
 FIGURES = {figure.name: figure for figure in _FIGURES}
 TABLES = {table.name: table for table in _TABLES}

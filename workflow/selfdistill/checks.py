@@ -38,7 +38,7 @@ SAMPLING = {
     "evaluate_checkpoints",
 }  # fmt: skip
 
-LOADING = SAMPLING | {"train_sft", "measure_information"}  # a model
+LOADING = SAMPLING | {"train_sft", "measure_information", "measure_alignment"}  # a model
 
 Faults = Iterator[str]
 
@@ -319,6 +319,21 @@ def _edited(study: Study) -> Faults:
                 yield f"sft.edited: model '{model}' is no microcosm: only the microcosm's responses can be edited"
 
 
+def _aligned(study: Study) -> Faults:
+    """Places are those of the microcosm's language, and the gradient of success needs responses that differ."""
+    if not study.config.guidance.alignment:
+        return
+    for model in study.config.selection.models:
+        if study.weights(model).source != "microcosm":
+            yield f"guidance.alignment: model '{model}' is no microcosm: only the microcosm's language is taken apart"
+    for place, samples in (
+        ("evaluation", study.config.evaluation.samples),
+        ("guidance", study.config.guidance.samples),
+    ):
+        if samples < 2:
+            yield f"guidance.alignment: {place}.samples is {samples}; a gradient of success needs 2 or more"
+
+
 def _released(study: Study) -> Faults:
     """A published checkpoint has weights of its own, and stands in for no run that is trained here."""
     for (model, name), run in study.released.items():
@@ -492,6 +507,7 @@ CHECKS = (
     Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
     Check(("models", "pretraining", "onpolicy"), _runs),
     Check(("models", "pretraining", "sft"), _edited),
+    Check(("models", "selection", "guidance", "evaluation"), _aligned),
     Check(("models", "onpolicy"), _released),
     Check(("study", "models", "onpolicy"), _equal_steps),
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),

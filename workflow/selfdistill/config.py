@@ -151,6 +151,12 @@ class Guidance:
         doc="Measure what each context tells of its responses: log p(y given x, c) - log p(y given x).",
         paper="I(y; c given x) is defined, and not measured",
     )
+    alignment: bool = key(
+        False,
+        doc="Measure what a step along the gradients of GRPO and SDPO, on the unguided responses, does to success; the "
+        "microcosm's alone.",
+        paper="none",
+    )
 
 
 @settings

@@ -16,8 +16,8 @@ from selfdistill.pages.stamp import PAPER_STUDY
 from selfdistill.problems import pinned_revision
 from selfdistill.settings import as_json, keys
 from selfdistill.study import Study
-from selfdistill.training.methods import METHODS, sections_of
-from selfdistill.training.settings import OWN, SftSettings
+from selfdistill.training.methods import METHODS, SDPO, sections_of
+from selfdistill.training.settings import OWN, Run, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
 # Settings that a job takes as a resource: a matter of memory and speed, which reruns nothing.
@@ -96,6 +96,12 @@ class Flags:
         """How often a base or fine-tuned model is asked each problem of a benchmark."""
         samples, deep = self.study.extent(benchmark)
         return f"{_joined(samples=samples)} {_deep(deep)}".strip()
+
+    def sdpo(self) -> str:
+        """SDPO's settings where no run is trained, with the first top-k of the study's runs."""
+        runs = [run.top_k for run in self.study.runs.values() if run.method == SDPO and run.top_k]
+        top_k = runs[0] if runs else keys(Run)["top_k"].default
+        return f"{words('sdpo', self.study.config.onpolicy.sdpo)} {_joined(top_k=top_k)}"
 
     def selection(self) -> str:
         return words("selection", self.study.config.selection, SelectionSettings)

@@ -379,6 +379,14 @@ class Study:
         names = [setting for setting in self.informed_settings if setting in wanted]
         return [self.information(model, setting) for model in self.config.selection.models for setting in names]
 
+    def alignment(self, model: str) -> str:
+        """Where the gradients of GRPO and SDPO point at a model."""
+        return f"{self.results}/alignment/{model}/unguided.parquet"
+
+    @property
+    def all_alignments(self) -> list[str]:
+        return [self.alignment(model) for model in self.config.selection.models if self.config.guidance.alignment]
+
     def contexts(self, model: str, setting: str) -> list[str]:
         """The traces that provide a setting's context; none for unguided generation."""
         provider = self.guidance[setting].provided_by
@@ -506,7 +514,7 @@ class Study:
         sets = [self.dataset(model, data) for model in self.config.sft.models for data in SFT_SETS]
         pretrained = [self.training(model, BASE) for model in self.pretrained]
         found: dict[str, list[str]] = {}
-        for file in [*self.all_traces, *self.all_information(), *sets, *tuned, *pretrained]:
+        for file in [*self.all_traces, *self.all_information(), *self.all_alignments, *sets, *tuned, *pretrained]:
             _, model, *_ = file.removeprefix(f"{self.results}/").split("/")  # below a folder for each kind
             found.setdefault(self.base_of(model), []).append(file)
         return found

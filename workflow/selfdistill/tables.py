@@ -90,6 +90,21 @@ INFORMATION = _schema(
     alone=pa.float64(),  # log p(y | x)
 )
 
+# What a step along the gradient of a loss does to success, by response and kind of place (`training.alignment`).
+ALIGNMENT = _schema(
+    model=pa.string(),
+    method=pa.string(),  # whose loss: "grpo" or "sdpo"
+    context=pa.string(),  # c of the self-teacher; "" without one
+    benchmark=pa.string(),  # whose success; "trained": of the problems that are trained on
+    problem_id=pa.string(),
+    sample=pa.int32(),
+    correct=pa.bool_(),
+    place=pa.string(),  # "decision", "verification" or "other"
+    tokens=pa.int32(),
+    gain=pa.float64(),  # points for a step of length one; a problem's sum has the change of success as its mean
+    gradient_length=pa.float64(),  # of the whole loss's gradient
+)
+
 TRAINING_STEPS = _schema(
     model=pa.string(),
     run=pa.string(),
@@ -195,7 +210,7 @@ LEDGER = _schema(
     p_adjusted=pa.float64(),
     p_no_effect=pa.float64(),  # corrected: that some effect reaches its margin
     test=pa.string(),
-    of=pa.string(),  # "guidance", "information", "solutions", "sets", "sft", "training" or "evaluation"
+    of=pa.string(),  # "guidance", "information", "alignment", "solutions", "sets", "sft", "training" or "evaluation"
     metric=pa.string(),
     benchmark=pa.string(),
     part=pa.string(),  # the tenth of training, marker or |D| that the test is about
@@ -238,6 +253,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "problems": PROBLEMS,
     "traces": TRACES,
     "information": INFORMATION,
+    "alignment": ALIGNMENT,
     "sft_examples": SFT_EXAMPLES,
     "training_steps": TRAINING_STEPS,
     "runs": RUNS,
@@ -259,6 +275,7 @@ SORT_KEYS: dict[str, list[str]] = {
     "problems": ["position"],
     "traces": ["study", "model", "run", "stage", "setting", "step", "problem_id", "sample"],
     "information": ["model", "setting", "problem_id", "sample"],
+    "alignment": ["model", "method", "context", "benchmark", "problem_id", "sample", "place"],
     "sft_examples": ["problem_id", "sample"],
     "training_steps": ["model", "run", "metric", "step"],
     "runs": ["study", "model", "run"],

@@ -80,7 +80,9 @@ def variants(claim: Claim, role: Role, cells: pd.DataFrame) -> list[tuple[str, f
     if any(test.of == "sft" for test in claim.tests) and any(cell.data not in (None, "base") for cell in named):
         sft = cells[(cells["of"] == "sft") & (cells["family"] == role.family)]
         rates = sorted(sft["learning_rate"].dropna().unique())
-    elif any(cell.method in SELF_TAUGHT and cell.rate is None for cell in named):
+    elif any(test.of != "alignment" for test in claim.tests) and any(
+        cell.method in SELF_TAUGHT and cell.rate is None for cell in named
+    ):
         rates = list(role.rates[SDPO])
     else:
         return [("", None)]
@@ -139,7 +141,7 @@ class _Chosen:
 
     def benchmarks(self) -> list[str]:
         """The benchmarks to test on; one empty name if the test has none."""
-        if self.test.of not in ("sft", "evaluation"):
+        if self.test.of not in ("sft", "evaluation", "alignment"):
             return [""]
         if self.test.benchmark == TRAINED:
             return [TRAINED]
@@ -301,6 +303,10 @@ class _Chosen:
             return thinking & (own["data"] == data) & of_rate
         if cell.method == "base":
             return thinking & (own["method"] == "base")
+        if self.test.of == "alignment":
+            context = (cell.context or role.context) if cell.method in SELF_TAUGHT else ""
+            of_part = (own["outcome"] == (cell.outcome or "")) & (own["place"] == (cell.place or ""))
+            return thinking & (own["method"] == cell.method) & (own["context"] == context) & of_part
         self_taught = cell.method in SELF_TAUGHT
         rates = [self._rate(cell)] if self_taught else list(role.rates[str(cell.method)])
         wanted = thinking & (own["method"] == cell.method) & own["learning_rate"].isin(rates)

@@ -22,7 +22,8 @@ SCALES = {
 }
 UNITS = {
     "score": "share", "avg": "points", "L": "tokens", "E": "markers", "density": "markers per 1,000 tokens",
-    "doubt": "markers", "V": "share", "kept": "share", "information": "nats", "correlation": "rank correlation",
+    "doubt": "markers", "V": "share", "kept": "share", "information": "nats", "gain": "points",
+    "correlation": "rank correlation",
 }  # fmt: skip
 # Each verdict in the words in which reproductions are reported, as a statement about the paper's models.
 PUBLIC = {HOLDS: "verified", CONTRADICTED: "falsified", NO_EFFECT: "falsified"}
@@ -130,6 +131,9 @@ def _jobs(file: Path) -> Iterator[str]:
     elif kind == "information":
         yield from _jobs(Path("traces", model, *rest))
         yield f"measure_information/{model}/{rest[0]}"
+    elif kind == "alignment":
+        yield from (f"{rule}/{model}" for rule in ("select_borderline", "measure_alignment"))
+        yield f"sample_guidance/{model}/unguided"
     elif kind == "datasets":
         yield from _sets_of(model)
     elif rest[-1] == "along_training":

@@ -16,8 +16,8 @@ from selfdistill.training.settings import Context, MethodName, Rate
 from selfdistill.training.sft_sets import SETS
 from selfdistill.written import read_written
 
-Of = Literal["guidance", "information", "solutions", "sets", "sft", "training", "evaluation"]
-Metric = Literal["score", "avg", "L", "E", "V", "density", "doubt", "kept", "information"]
+Of = Literal["guidance", "information", "alignment", "solutions", "sets", "sft", "training", "evaluation"]
+Metric = Literal["score", "avg", "L", "E", "V", "density", "doubt", "kept", "information", "gain"]
 When = Literal["first", "last", "start", "middle", "end", "whole", "half"]
 PRIMARIES = {False: 12, True: 5}  # as many are pre-registered: the paper's, and ours
 
@@ -37,6 +37,8 @@ class Cell(_Strict):
     teacher: Literal["fixed", "moving"] | None = None
     thinking: Literal["on", "off"] | None = None
     rate: Literal["lowest", "highest"] | None = None  # of SDPO's rates, in a test that compares rates
+    outcome: Literal["right", "wrong"] | None = None  # of the responses whose tokens count
+    place: Literal["decision", "verification", "other"] | None = None  # in them
     problems: Literal["whole"] | None = None  # the whole set, where the test is about runs on parts of it
     when: When | None = None
 
@@ -236,7 +238,7 @@ def cells_of(test: Test) -> list[Cell]:
 QUANTITIES = {
     "score": "score", "avg": "accuracy", "L": "length", "E": "markers", "V": "verified share of accepted answers",
     "density": "markers per 1,000 tokens", "doubt": "markers of doubt", "kept": "share outside the thinking",
-    "information": "information of the context",
+    "information": "information of the context", "gain": "change of success along the gradient",
 }  # fmt: skip
 WINDOWS = {
     "first": " at the start", "start": " in the first tenth", "middle": " at 20 to 40 %", "end": " in the last fifth",
@@ -246,6 +248,7 @@ PLACES = {
     "hardest": " on the harder type", "trained": " on the problems trained on",
     "hardest_against_others": " on the harder type, less that on the others",
 }  # fmt: skip
+PARTS = {"decision": "decisions", "verification": "verification", "other": "other places"}
 AXES = {"problems": "per doubling of problems seen", "steps": "per tenth of training"}
 
 
@@ -300,4 +303,6 @@ def name_of(cell: Cell) -> str:
     context = f" {words.short if words else f'c = {cell.context}'}" if cell.context else ""
     teacher = f" with {cell.teacher} teacher" if cell.teacher else ""
     rate = f" at the {cell.rate} rate" if cell.rate else ""
-    return str(cell.method).upper() + context + teacher + rate + (" on the whole set" if cell.problems else "")
+    part = f" in {cell.outcome} responses" if cell.outcome else ""
+    part += f" at {PARTS[cell.place]}" if cell.place else ""
+    return str(cell.method).upper() + context + teacher + rate + part + (" on the whole set" if cell.problems else "")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from selfdistill import tables
+from selfdistill.analysis import alignment as aligned
 from selfdistill.analysis.responses import read_runs, same_questions
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import first_correct
@@ -19,8 +20,9 @@ from selfdistill.prompts import remove_thinking
 
 LABELS: dict[str, Any] = {  # of a set of responses, and what it has where a label does not apply
     "of": "", "family": "", "thinking": "on", "base": "", "seed": 0, "problem_set": "", "setting": "", "data": "",
-    "learning_rate": np.nan, "method": "", "context": "", "teacher_update_rate": 0.0, "top_k": 0,
-    "whole": True, "seen": np.nan, "exposures": np.nan, "when": "last", "progress": np.nan, "benchmark": "", "file": "",
+    "learning_rate": np.nan, "method": "", "context": "", "teacher_update_rate": 0.0, "top_k": 0, "outcome": "",
+    "place": "", "whole": True, "seen": np.nan, "exposures": np.nan, "when": "last", "progress": np.nan,
+    "benchmark": "", "file": "",
 }  # fmt: skip
 MARKS = {f"substring_{marker}": marker for marker in MARKERS}
 # In the microcosm these two are steps of the procedure: "likely" closes what is given up, "check" announces a check.
@@ -58,6 +60,7 @@ def read_units(
     *,
     guidance: Sequence[Path],
     information: Sequence[Path],
+    alignment: Sequence[Path],
     selection: Sequence[Path],
     sets: Sequence[Path],
     sft: Sequence[Path],
@@ -87,6 +90,8 @@ def read_units(
         shown.setdefault(_run_of(traces)[0], set()).update(traces["problem_id"])
     for path in information:
         parts += _placed(path, root, information_parts(tables.read(path, "information"), models))
+    for path in alignment:
+        parts += _placed(path, root, alignment_parts(tables.read(path, "alignment"), models))
     for path in selection:
         traces = tables.read(path, "traces", ["model", "problem_id", "sample", "response", "correct"])
         traces = traces[traces["problem_id"].isin(shown.get(str(traces["model"].iloc[0]), set()))]
@@ -148,6 +153,22 @@ def information_parts(told: pd.DataFrame, models: Mapping[str, Mapping[str, str]
         by_problem = part.groupby("problem_id")["information"]
         values = pd.DataFrame({"information": by_problem.mean(), "rollouts": by_problem.size().astype(float)})
         yield _of_model(model, models) | {"of": "information", "setting": setting}, values
+
+
+def alignment_parts(rows: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
+    """What a step does to success, in points, by loss and success, in all and by the tokens that do it.
+
+    ``rows`` of the `alignment` schema. No step changes nothing: it stands as method "base".
+    """
+    for (model, benchmark), of_success in rows.groupby(["model", "benchmark"]):
+        common = _of_model(str(model), models) | {"of": "alignment", "benchmark": benchmark}
+        for (method, context), own in of_success.groupby(["method", "context"]):
+            for outcome, place in aligned.parts():
+                gained = aligned.by_problem(own, outcome=outcome, place=place)
+                part = {"method": method, "context": context, "outcome": outcome, "place": place}
+                yield common | part, pd.DataFrame({"gain": gained, "rollouts": 1.0})
+        problems = pd.Index(sorted(of_success["problem_id"].unique()), name="problem_id")
+        yield common | {"method": "base"}, pd.DataFrame({"gain": 0.0, "rollouts": 1.0}, index=problems)
 
 
 def solution_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:

@@ -11,6 +11,7 @@ from selfdistill.figures import plotting
 from selfdistill.figures.plotting import INK, Look
 
 LANE = 0.17  # inches
+DIFFERENCES = ("_difference_to_base", "gain")  # ends of metrics that are set against 0
 BASE = "base"  # the lane of a base model's rows, which are drawn as a line
 
 
@@ -58,7 +59,7 @@ def _draw_block(
 
 
 def _draw_base(panel: Axes, base: pd.DataFrame, metric: str) -> None:
-    if metric.endswith("_difference_to_base"):
+    if metric.endswith(DIFFERENCES):
         panel.axvline(0, color=INK, linewidth=0.9)
     for _, row in base.iterrows():
         panel.axvline(row["value"], color=INK, linewidth=0.9)

@@ -26,10 +26,12 @@ from selfdistill.pages import reading_room
 
 MARKS = ("<!-- ledger -->", "<!-- end of ledger -->")
 ORDER = (HOLDS, CONTRADICTED, NO_EFFECT, OPEN, ONE_MODEL, NOT_TESTABLE)
-UNITS = {"avg": " points", "L": " tokens", "E": " markers", "doubt": " markers", "information": " nats"}
+UNITS = {
+    "avg": " points", "L": " tokens", "E": " markers", "doubt": " markers", "information": " nats", "gain": " points",
+}  # fmt: skip
 DIGITS = {
     "score": 2, "avg": 1, "L": 1, "E": 1, "V": 2, "density": 1, "doubt": 1, "kept": 2, "correlation": 2,
-    "information": 1,
+    "information": 1, "gain": 2,
 }  # fmt: skip
 SHARE_DIGITS = 2
 PRIMARY, OTHER = "Primary statements", "Other statements"
@@ -260,7 +262,7 @@ def _groups(ledger: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[dict[st
 
 def _responses(test: dict[str, Any]) -> str:
     """A link to the responses that a test is about; none where nothing was tested, or where they are no traces."""
-    if pd.isna(test["value"]) or test["of"] in ("information", "sets", "solutions"):
+    if pd.isna(test["value"]) or test["of"] in ("information", "alignment", "sets", "solutions"):
         return ""
     view = f"{test['of']}/{test['benchmark']}" if test["benchmark"] else test["of"]
     return f" <a href='{escape(reading_room.link(view=view))}'>responses</a>"

@@ -19,7 +19,8 @@ from selfdistill.errors import UserError
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.work import Study
 from selfdistill.study import BASE, SFT_SETS
-from selfdistill.training.settings import Run
+from selfdistill.training.methods import ALIGNED
+from selfdistill.training.settings import TRAINED, Run
 
 CLAIMS = Path("config/claims.yaml")
 REGISTERED = {"tables": TABLES, "figures": FIGURES}  # by folder
@@ -133,6 +134,11 @@ def _guidance(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             yield study.traces(model, setting), {**common, "of": "guidance", "setting": setting}
             if setting in study.informed_settings:
                 yield study.information(model, setting), {**common, "of": "information", "setting": setting}
+        if study.config.guidance.alignment:
+            for method, context in ALIGNED:
+                labels = {"of": "alignment", "method": method, "context": context}
+                for benchmark in (TRAINED, *study.config.evaluation.benchmarks):
+                    yield study.alignment(model), {**common, **labels, "benchmark": benchmark}
         yield study.traces(model, SELECTION), {**common, "of": "solutions", "setting": "solution"}
 
 

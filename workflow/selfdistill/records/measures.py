@@ -23,7 +23,7 @@ from selfdistill.tables import MARKER_COLUMNS
 
 MEASURES = "measures"
 LISTS = ("runs", "sft_runs")  # kinds of tables that hold nothing but the configuration's rows, and are made from it
-FOLDERS = ("problems", "traces", "information", "datasets", "training", "evaluations")
+FOLDERS = ("problems", "traces", "information", "alignment", "datasets", "training", "evaluations")
 SMALLEST = 19  # of zstd's levels, at a usual memory
 RESPONSES, FILE = "responses", "file"
 WORDS = dict(zip(MARKER_COLUMNS["word"], MARKER_COLUMNS["substring"], strict=True))

@@ -11,6 +11,7 @@ from selfdistill.stages.models import pretrain_model, register_model, share_mode
 from selfdistill.stages.traces import (
     check_model,
     evaluate_model,
+    measure_alignment,
     measure_information,
     sample_guidance,
     select_borderline,
@@ -19,7 +20,7 @@ from selfdistill.stages.sft import build_edited_set, build_sft_sets, collect_cor
 from selfdistill.stages.onpolicy import evaluate_checkpoints, list_runs, list_trained, train_onpolicy
 from selfdistill.stages.tables import gather_spread, make_curves, make_figure_curves, make_table_1, make_table_2
 from selfdistill.stages.tables import make_table_3, make_table_edited, make_table_information, make_table_released
-from selfdistill.stages.tables import make_table_words
+from selfdistill.stages.tables import make_table_alignment, make_table_words
 from selfdistill.stages.tables import render_table
 from selfdistill.stages.figures import draw_figure
 from selfdistill.stages.claims import (
@@ -75,10 +76,12 @@ __all__ = [
     "make_table_1",
     "make_table_2",
     "make_table_3",
+    "make_table_alignment",
     "make_table_edited",
     "make_table_information",
     "make_table_released",
     "make_table_words",
+    "measure_alignment",
     "measure_information",
     "new_study",
     "plan",

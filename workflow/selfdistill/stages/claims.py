@@ -32,6 +32,7 @@ def make_ledger(
     claims: Annotated[Path, "The statements (config/claims.yaml)."],
     guidance: Traces,
     information: Annotated[Sequence[Path], "Tables of what contexts tell of responses."] = (),
+    alignment: Annotated[Sequence[Path], "Tables of what steps along gradients do to success."] = (),
     selection: Annotated[list[Path], "Tables of the responses among which c = s is found."],
     sets: Annotated[Sequence[Path], "Data sets of fine-tuning."] = (),
     sft: Traces = (),
@@ -57,6 +58,7 @@ def make_ledger(
     tested = units.read_units(
         guidance=guidance,
         information=information,
+        alignment=alignment,
         selection=selection,
         sets=sets,
         sft=sft,

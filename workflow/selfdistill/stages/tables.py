@@ -13,6 +13,7 @@ from selfdistill.parameters import (
     RunRows,
     RunTable,
     SftRunTable,
+    StudyName,
     Summary,
     Traces,
     Window,
@@ -112,6 +113,33 @@ def make_table_information(
         for family, members in summaries.families(settings, models).items()
     ]
     tables.write(pd.concat(rows), out, "summary")
+
+
+@stage(STEP)
+def make_table_alignment(
+    *,
+    alignment: Annotated[Sequence[Path], "Tables of what steps along gradients do to success."],
+    study: StudyName,
+    models: Models,
+    confidence: Confidence,
+    out: Out,
+) -> None:
+    """What a step along each loss's gradient does to success, by outcome and place; the paper has no number of it."""
+    import pandas as pd
+
+    from selfdistill import tables
+    from selfdistill.analysis import summaries
+    from selfdistill.analysis.alignment import table_alignment
+
+    rows = pd.concat(tables.read(path, "alignment") for path in alignment)
+    tables.write(
+        pd.concat(
+            table_alignment(rows[rows["model"].isin(members)], study=study, family=family, confidence=confidence)
+            for family, members in summaries.families(rows["model"].unique(), models).items()
+        ),
+        out,
+        "summary",
+    )
 
 
 def _by_setting(traces: Traces) -> "dict[str, dict[str, Responses]]":

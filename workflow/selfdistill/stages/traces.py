@@ -1,5 +1,6 @@
 """Section 3 and evaluation: what models say."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from selfdistill.generation import first_words
@@ -8,6 +9,7 @@ from selfdistill.generation.sampler import Asked, Sampler
 from selfdistill.generation.selection import SelectionSettings
 from selfdistill.parameters import Contexts, Out, Problems, ResponseTable, Samples, Setting
 from selfdistill.stages.registry import STEP, stage
+from selfdistill.training.settings import SdpoSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +87,34 @@ def measure_information(
     responses = tables.read(traces, "traces", ["model", "setting", "problem_id", "sample", "response", "finish_reason"])
     found = likelihoods(responses, *prompts, manifest=sampler.model, work_dir=sampler.work_dir)
     tables.write(found, out, "information")
+
+
+@stage(STEP)
+def measure_alignment(
+    *,
+    traces: ResponseTable,
+    problems: Problems,
+    selection: Annotated[Path, "Table of the responses that selected the problems."],
+    selected_from: Annotated[Path, "Table of the problems of these."],
+    evaluations: Annotated[list[Path], "Tables of the model's responses to benchmarks."],
+    benchmarks: Annotated[list[Path], "Tables of the problems of each."],
+    sampler: Sampler,
+    sdpo: SdpoSettings,
+    top_k: Annotated[int, "Likeliest tokens that SDPO's divergence tells apart."],
+    out: Out,
+) -> None:
+    """Measure what a step along the gradients of GRPO and SDPO does to success, at a base model."""
+    from selfdistill import tables
+    from selfdistill.training.alignment import measured
+
+    def read(path: Path) -> "pd.DataFrame":
+        columns = ["model", "setting", "problem_id", "sample", "response", "finish_reason", "correct"]
+        return tables.read(path, "traces", columns)
+
+    asked = [(read(path), tables.read(of, "problems")) for path, of in zip(evaluations, benchmarks, strict=True)]
+    drawn = read(selection), tables.read(selected_from, "problems")
+    own = read(traces), tables.read(problems, "problems")
+    tables.write(measured(own, drawn, asked, sampler=sampler, settings=sdpo, top_k=top_k), out, "alignment")
 
 
 @stage(STEP)

@@ -35,6 +35,8 @@ OF_MICROCOSM = (
 )
 # Methods made from SDPO that have GRPO's objective as well.
 REWARDED = ("sdpo_summed", "sdpo_routed", "sdpo_ascended")
+# Method and context of each loss of which it is measured where its gradient points: the paper's.
+ALIGNED = ((GRPO, ""), (SDPO, "solution"), (SDPO, "solution_without_thinking"))
 
 
 def section_of(name: str) -> str:

@@ -39,6 +39,7 @@ KIND = {
     "make-table-edited": "tables",
     "make-table-words": "tables",
     "make-table-information": "tables",
+    "make-table-alignment": "tables",
     "make-table-released": "tables",
     "gather-spread": "tables",
     "render-table": "tables",
@@ -56,6 +57,7 @@ KIND = {
     "evaluate-model": "models",
     "evaluate-checkpoints": "models",
     "measure-information": "training",
+    "measure-alignment": "training",
     "train-sft": "training",
     "train-onpolicy": "training",
 }
