@@ -18,6 +18,8 @@ TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster
 # What the reading room of a shipped study shows: enough for every link to lead to responses.
 ROOM := --limits.problems 4 --limits.samples 2 --limits.steps 3
+# Pages that show a shipped study's numbers between marks, and which study's.
+SHOWN := docs/results.md=microcosm docs/microcosm.md=microcosm docs/thorough.md=microcosm_thorough README.md=microcosm_thorough
 # One after the other: each wants the machine for itself.
 BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room interval_coverage reproduction
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.
@@ -96,13 +98,14 @@ lint: env  ## ruff, pyrefly (types), snakefmt, snakemake --lint
 format: env  ## let ruff and snakefmt rewrite the sources
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile workflow
 
-docs: env reference-text  ## regenerate config/README.md, the configuration schema, and what pages say of the references
+docs: env reference-text  ## regenerate config/README.md, the configuration schema, and what pages say of the shipped studies
 	@selfdistill document-config --page config/README.md --schema workflow/schemas/config.schema.yaml
 
-reference-text: env  ## write the numbers and verdicts of the shipped run into docs/results.md and docs/microcosm.md
-	@selfdistill show-verdicts --ledger results/reference/microcosm/claims/ledger.parquet --page docs/results.md
-	@selfdistill show-numbers --results results/reference/microcosm --page docs/results.md
-	@selfdistill show-numbers --results results/reference/microcosm --page docs/microcosm.md
+reference-text: env  ## write the numbers and verdicts of the shipped studies into the pages that show them
+	@set -e; for each in $(SHOWN); do page=$${each%=*}; results=results/reference/$${each#*=}; \
+	  if grep -q '<!-- ledger -->' $$page; then selfdistill show-verdicts --ledger $$results/claims/ledger.parquet --page $$page; fi; \
+	  selfdistill show-numbers --results $$results --page $$page; \
+	done
 
 lock:  ## resolve envs/requirements.in into envs/requirements.lock (needs uv)
 	@uv pip compile envs/requirements.in --universal --python-version 3.11 --generate-hashes --quiet --no-header \
