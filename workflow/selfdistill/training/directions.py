@@ -15,6 +15,7 @@ Shapes: B responses of T tokens at most, behind prompts of P tokens; vocabulary 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -26,12 +27,11 @@ from transformers import PreTrainedModel
 
 from selfdistill.errors import UserError
 from selfdistill.training.losses import topk_divergence
-from selfdistill.training.packing import fewest_parts, parted
 from selfdistill.training.settings import SdpoSettings
 
 Tokens = tuple[int, ...]
 Direction = dict[str, torch.Tensor]  # in the space of a model's parameters, by their names
-TOKENS = 2**13  # of sequences that are read side by side, as their logits exist at once
+TOKENS = 2**13  # of sequences that are read side by side, with what they are padded by: their logits exist at once
 POINTS = 100.0
 
 
@@ -47,7 +47,7 @@ class Responses:
     prompts: Sequence[Tokens]
     tokens: Sequence[Tokens]
 
-    @property
+    @cached_property
     def advantages(self) -> pd.Series:
         """Reward less the mean of its problem (GRPO's, not divided by its deviation)."""
         rewards = self.rows["correct"].astype(float)
@@ -120,12 +120,15 @@ def gains(
 
 
 def _parts(responses: Responses, chosen: Sequence[int], what: str) -> Iterator[list[int]]:
-    """Numbers of responses that are read together."""
-    lengths = [len(responses.prompts[number]) + len(responses.tokens[number]) for number in chosen]
+    """Numbers of responses that are read together, of like lengths: the longest first."""
+    lengths = {number: len(responses.prompts[number]) + len(responses.tokens[number]) for number in chosen}
+    left = sorted(chosen, key=lambda number: -lengths[number])
     with tqdm(total=len(chosen), desc=what, unit=" responses", mininterval=2.0) as bar:
-        for part in parted(lengths, fewest_parts(lengths, TOKENS)):
-            yield [chosen[place] for place in part]
-            bar.update(len(part))
+        while left:
+            size = max(1, TOKENS // lengths[left[0]])
+            yield left[:size]
+            bar.update(min(size, len(left)))
+            left = left[size:]
 
 
 class _Batch(NamedTuple):
