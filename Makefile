@@ -150,7 +150,7 @@ reference: env  ## make a finished run's tables, figures and provenance the refe
 
 analysis: env  ## tables, figures and ledger of a shipped study again, from its measures: minutes, nothing is sampled
 	@$(TIMED); set -e; selfdistill unpack-measures results/reference/$(STUDY) --out results/$(STUDY); \
-	snakemake analysis --cores $(CORES) $(CONFIGURED) --allowed-rules analysis $$(snakemake --list-rules 2>/dev/null \
+	snakemake analysis --cores $(CORES) $(CONFIGURED) --allowed-rules analysis $$(snakemake --list-rules $(CONFIGURED) 2>/dev/null \
 	  | sed -nE 's/^((make|draw|render|export|record|list)_[a-z0-9_]+).*/\1/p')
 
 reference-room:  # the reading room of a study that is shipped without its responses: some of them

@@ -286,6 +286,23 @@ def test_training_seeds_count_within_their_base_model():
     assert two["value"] - one["value"] == pytest.approx(2)  # half of four points
 
 
+def test_training_seeds_are_each_paired_on_the_problems_that_they_are_trained_on():
+    base, run = BASE | {"benchmark": "trained"}, SDPO | {"benchmark": "trained"}
+    test = DROP | {"benchmark": "trained"}
+    parts = []
+    for model, effect in zip(MODELS[:5], [8.0, 8.5, 7.5, 8.2, 7.8], strict=True):
+        parts += [part(50 + effect, base=model, problems=range(80), **base)]
+        for seed in (0, 1):
+            own = range(40 * seed, 40 * seed + 40)
+            labels, values = part(50 - 4 * seed, base=model, problems=own, **run)
+            parts += [(labels | {"seed": seed}, values)]
+    found = judge([test], parts).iloc[0]
+    assert found["models"] == 5 and found["value"] == pytest.approx(10, abs=1)  # four points more of one of the two
+    assert found["low"] > 8  # problems of very different difficulty are paired
+    alone = judge([test], [each for each in parts if each[0].get("seed", 0) == 0]).iloc[0]
+    assert alone["value"] == pytest.approx(8, abs=1)
+
+
 def test_models_of_one_base_model_are_paired_whatever_their_thinking():
     off = BASE | {"thinking": "off"}
     test = {"of": "evaluation", "metric": "L", "more": {"method": "base", "thinking": "on"}, "less": {"method": "base"}}

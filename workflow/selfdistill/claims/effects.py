@@ -419,11 +419,34 @@ class Effects:
 
     def _summed(self, terms: Terms, instance: Instance, problems: pd.Index | None = None) -> pd.Series:
         """The weighted sum of sets of responses, by problem: on problems that they share, but in training on all."""
+        own = self._by_seed(terms) if problems is None else [terms]
+        if len(own) > 1:
+            return combined([(1 / len(own), self._summed(each, instance)) for each in own])
         index = self._problems(terms, instance) if problems is None else problems
         series = [(weight, self.level(row, instance.metric)) for weight, row in terms]
         if instance.test.of not in ("training", "sets"):
             series = [(weight, values.reindex(index)) for weight, values in series]
         return combined(series, index)
+
+    def _by_seed(self, terms: Terms) -> list[Terms]:
+        """The terms, or those of each training seed, where each has problems of its own: those that it is trained on.
+
+        Each is then paired with what it shares problems with; the mean over seeds has the weight of the whole.
+        """
+        rows = self.units.cells.loc[[row for _, row in terms]]
+        trained = (rows["benchmark"] == TRAINED) & (rows["method"] != "base")
+        seeds = sorted(rows.loc[trained, "seed"].unique())
+        if len(seeds) < 2:
+            return [terms]
+        of_seed = dict(zip(rows.index, rows["seed"].where(trained), strict=True))
+        return [
+            [
+                (weight * (len(seeds) if of_seed[row] == seed else 1), row)
+                for weight, row in terms
+                if pd.isna(of_seed[row]) or of_seed[row] == seed
+            ]
+            for seed in seeds
+        ]
 
     def _problems(self, terms: Terms, instance: Instance) -> pd.Index:
         indices = [self.units.values[row].index for _, row in terms]
