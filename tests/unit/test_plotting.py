@@ -14,6 +14,7 @@ from docutils.core import publish_doctree
 from jinja2 import Template
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from selfdistill import cli, files, tables
@@ -448,14 +449,35 @@ def test_selection_shades_the_band_and_counts_what_is_in_it():
     assert axes.get_title(loc="left") == wanted
 
 
-def test_sft_curves_keep_models_apart():
-    steps = pd.concat([training_steps().assign(model=f"m{number}", value=number) for number in range(16)])
-    figure = drawn("sft_curves", steps, runs=RUNS).figure
-    assert [len(axes.lines) for axes in figure.axes] == [16] * len(RUNS)
-    assert {text.get_text() for text in figure.legends[0].get_texts()} == {f"m{number}" for number in range(16)}
-    drawn_as = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[0].lines}
-    assert len(drawn_as) == 16 and figure.get_figheight() < 9
+def sft_curves_of(models: int) -> Figure:
+    steps = [training_steps().assign(model=f"m{number}", value=float(number)) for number in range(models)]
+    return drawn("sft_curves", pd.concat(steps), runs=RUNS).figure
+
+
+def test_sft_curves_keep_few_models_apart():
+    figure = sft_curves_of(3)
+    assert [len(axes.lines) for axes in figure.axes] == [3] * len(RUNS)
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {f"m{number}" for number in range(3)}
+    assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[0].lines}) == 3
     assert not figure_of("sft_curves").legends
+
+
+def test_sft_curves_of_many_models_show_their_mean():
+    figure = sft_curves_of(16)
+    for axes in figure.axes:
+        *each, mean = axes.lines
+        assert sorted(line.get_ydata()[0] for line in each) == list(range(16))
+        assert list(mean.get_ydata()) == [7.5] * 5 and mean.get_linewidth() > 2 * each[0].get_linewidth()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mean of the base models (thin lines)"]
+
+
+def test_a_long_note_below_a_figure_stays_on_the_page():
+    figure = plotting.new_figure(height=2)
+    figure.subplots()
+    plotting.stamp(figure, "microcosm", "Bars: intervals over 4 to 8 base models and their problems; " * 4)
+    FigureCanvasAgg(figure).draw()
+    (note,) = (text for text in figure.texts if "Bars" in text.get_text())
+    assert note.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_sft_curves_draw_one_line_per_run():

@@ -6,6 +6,7 @@ metadata which study, rule, code and input bytes it was made from.
 """
 
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -32,6 +33,7 @@ from selfdistill.pages.stamp import stamp_text
 
 WIDTH = 6.8  # inches: the text width of a journal's page; nothing is scaled down when the figure is set there
 INK, MUTED = "#222222", "#6b6b6b"
+STAMP_CHARACTERS = 115  # of a line below a figure: as many as its width has room for
 
 
 @dataclass(frozen=True)
@@ -318,7 +320,7 @@ def stamp(figure: Figure, study: str, note: str = "", *, view: str | None = None
 
     ``view``: the comparison of the reading room (`reading_room.link`) to which the text links in SVG and PDF.
     """
-    lines = filter(None, [stamp_text(study), note])
+    lines = [line for said in (stamp_text(study), note) for line in textwrap.wrap(said, STAMP_CHARACTERS)]
     text = figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=MUTED, style="italic")
     if view is not None:
         text.set_url(reading_room.link(view=view))
