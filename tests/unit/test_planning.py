@@ -325,8 +325,8 @@ def test_every_claim_hangs_on_a_rule(default: plan.Plan):
     sets = {run.data for run in study.sft_runs.values()}
 
     def there(test: Comparison) -> bool:
-        """The default study asks no run for its own problems, and does not measure what contexts tell; it has no edited
-        sets, nor other methods, contexts and words.
+        """The default study asks no run for its own problems, and does not measure what contexts tell, nor where
+        gradients point; it has no edited sets, nor other methods, contexts and words.
         """
         known = all(
             cell.data in (None, "base", *sets)
