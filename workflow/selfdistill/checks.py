@@ -38,7 +38,7 @@ SAMPLING = {
     "evaluate_checkpoints",
 }  # fmt: skip
 
-LOADING = SAMPLING | {"train_sft", "measure_information", "measure_alignment"}  # a model
+LOADING = SAMPLING | {"train_sft", "measure_information"}  # a model
 
 Faults = Iterator[str]
 
