@@ -21,6 +21,7 @@ from selfdistill.microcosm.positions import Kind, kinds
 from selfdistill.prompts import user_prompt
 from selfdistill.training.demonstrations import choose_demonstrations, teacher_prompt
 from selfdistill.training.directions import Distilled, Loss, Responses, Tokens, gains, success_gradient
+from selfdistill.training.likelihoods import response_tokens
 from selfdistill.training.methods import ALIGNED, GRPO
 from selfdistill.training.settings import TRAINED, SdpoSettings
 
@@ -52,7 +53,9 @@ def measured(
     responses = _responses(own, sampler)
     kinds_of = [kinds(sampler.tokenizer.convert_ids_to_tokens(list(tokens))) for tokens in responses.tokens]
     losses = {
-        (method, context): None if method == GRPO else _distilled(own, context, sampler, settings, top_k)
+        (method, context): None
+        if method == GRPO
+        else _distilled(responses.rows, own[1], context, sampler, settings, top_k)
         for method, context in ALIGNED
     }
     found = _known({labels: partial(gains, model, responses, loss, towards) for labels, loss in losses.items()})
@@ -81,17 +84,17 @@ def _responses(graded: Graded, sampler: Sampler) -> Responses:
     rows = traces.sort_values(["problem_id", "sample"], kind="stable", ignore_index=True)
     asked = problems[problems["problem_id"].isin(rows["problem_id"])]
     prompts = {prompt.problem_id: tuple(prompt.token_ids) for prompt in sampler.prompts(asked)}
-    ends = {"stop": [sampler.tokenizer.eos_token_id]}
     tokens = [
-        (*sampler.tokenizer(response, add_special_tokens=False)["input_ids"], *ends.get(reason, []))
+        response_tokens(sampler.tokenizer, response, reason)
         for response, reason in zip(rows["response"], rows["finish_reason"], strict=True)
     ]
     return Responses(rows, [prompts[problem] for problem in rows["problem_id"]], tokens)
 
 
-def _distilled(own: Graded, context: str, sampler: Sampler, settings: SdpoSettings, top_k: int) -> Loss:
-    """SDPO's loss: the teacher of each response is shown a right peer."""
-    rows = _responses(own, sampler).rows
+def _distilled(
+    rows: pd.DataFrame, problems: pd.DataFrame, context: str, sampler: Sampler, settings: SdpoSettings, top_k: int
+) -> Loss:
+    """SDPO's loss on the responses ``rows``: the teacher of each is shown a right peer."""
     chosen = choose_demonstrations(
         rows["correct"].astype(float).tolist(),
         rows["problem_id"].tolist(),
@@ -101,8 +104,8 @@ def _distilled(own: Graded, context: str, sampler: Sampler, settings: SdpoSettin
         choice=settings.demonstration,
         rng=random.Random(f"{sampler.seed}:alignment"),
     )
-    problems = own[1].set_index("problem_id")["problem"]
-    asked = [user_prompt(problems[problem], sampler.instruction) for problem in rows["problem_id"]]
+    texts = problems.set_index("problem_id")["problem"]
+    asked = [user_prompt(texts[problem], sampler.instruction) for problem in rows["problem_id"]]
     prompts = [
         None if shown is None else _shown(asked[number], rows["response"][shown], context, sampler, settings)
         for number, shown in enumerate(chosen)

@@ -39,7 +39,7 @@ def likelihoods(
     """
     tokenizer = models.load_tokenizer(manifest)
     with_context, without = ({prompt.problem_id: prompt.token_ids for prompt in prompts} for prompts in (given, alone))
-    responses = [_tokens(tokenizer, row.response, row.finish_reason) for row in traces.itertuples(index=False)]
+    responses = [response_tokens(tokenizer, row.response, row.finish_reason) for row in traces.itertuples(index=False)]
     pairs = [
         ((with_context[problem], response), (without[problem], response))
         for problem, response in zip(traces["problem_id"], responses, strict=True)
@@ -51,7 +51,8 @@ def likelihoods(
     )
 
 
-def _tokens(tokenizer: Any, response: str, finish_reason: str) -> tuple[int, ...]:
+def response_tokens(tokenizer: Any, response: str, finish_reason: str) -> tuple[int, ...]:
+    """The tokens of a response's text, encoded anew, and its end where it has one."""
     ending = [tokenizer.eos_token_id] if finish_reason == "stop" else []
     return (*tokenizer(response, add_special_tokens=False)["input_ids"], *ending)
 
