@@ -20,6 +20,7 @@ from selfdistill.claims.statements import read_statements
 from selfdistill.config import Config, without_other_sources
 from selfdistill.errors import UserError
 from selfdistill.opening import Opened, Start, open_study
+from selfdistill.pages.stamp import stamp_text
 from selfdistill.settings import as_json, choices, is_settings, keys
 from selfdistill.study import Study
 from snakemake.cli import parse_config
@@ -1097,6 +1098,12 @@ def test_what_a_study_records_is_a_configuration_again(name, tmp_path):
     study = opened(tmp_path, (ROOT / name).read_bytes()).study
     again = opened(tmp_path, yaml.safe_dump(as_json(study.config), sort_keys=False)).study
     assert again.runs == study.runs and again.config.problem_sets.items() >= study.config.problem_sets.items()
+
+
+@pytest.mark.parametrize("name", ["smoke", "thorough", "carrier", "beyond", "beyond_carrier", "one_gpu", "paper"])
+def test_a_shipped_study_is_stamped_by_what_it_trains(name, tmp_path):
+    study = opened(tmp_path, (ROOT / f"config/{name}.yaml").read_bytes()).study
+    assert ("tiny models trained from scratch" in stamp_text(study.config.study)) == bool(study.pretrained)
 
 
 def test_a_job_that_is_a_snakemake_of_its_own_takes_the_study_as_checked():

@@ -29,7 +29,7 @@ from selfdistill.markers.counting import MARKERS, count_table
 from selfdistill.records.bundle import Records
 
 WORKFLOW = PACKAGE_ROOT
-STAMP = "a tiny model trained from scratch on CPU; not the paper's models"
+STAMP = "tiny models trained from scratch on CPU; not the paper's models"
 SETTINGS = list(plotting.SETTINGS)
 RUNS = {f"sft-{name}-lr{rate:g}": (name, rate) for name in list(plotting.DATASETS)[1:] for rate in (1e-4, 3e-4)}
 

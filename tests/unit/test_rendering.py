@@ -23,7 +23,7 @@ def summary(rows=ROWS, *, study="smoke", model="a_b", confidence=0.95, models=1)
     return frame.reindex(columns=tables.SUMMARY.names)
 
 
-MARKDOWN = r"""**smoke study: a tiny model trained from scratch on CPU; not the paper's models**
+MARKDOWN = r"""**smoke study: tiny models trained from scratch on CPU; not the paper's models**
 
 | model | row | score | L |
 |---|---|---|---|
@@ -46,7 +46,7 @@ a\_b & unguided & 0.500 [0.250, 0.750] & 10.0 [9.0, 11.0] \\
 a\_b & solution &  & 1,234.6 [1,200.0, 1,300.0] \\
 100\% \& more & unguided (quoted) & 0.30 &  \\
 \bottomrule
-\multicolumn{4}{p{0.95\textwidth}}{smoke study: a tiny model trained from scratch on CPU; not the paper's models} \\
+\multicolumn{4}{p{0.95\textwidth}}{smoke study: tiny models trained from scratch on CPU; not the paper's models} \\
 \multicolumn{4}{p{0.95\textwidth}}{Brackets: 95\% interval over problems; this base model only.} \\
 \multicolumn{4}{p{0.95\textwidth}}{@NOTE@} \\
 \end{tabular}
@@ -81,7 +81,7 @@ def test_characters_with_a_meaning_are_escaped():
 @pytest.mark.parametrize(
     ("study", "stamp"),
     [
-        ("microcosm", "microcosm study: a tiny model trained from scratch on CPU; not the paper's models"),
+        ("microcosm", "microcosm study: tiny models trained from scratch on CPU; not the paper's models"),
         ("mine", "mine study: not the paper's configuration"),
     ],
 )
