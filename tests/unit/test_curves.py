@@ -256,6 +256,7 @@ def test_rollouts_and_runs_must_match():
 
 
 EASY_BASE = {"p": (0.5, 100), "q": (0.75, 200)}
+RATES = {"a": 1e-4, "b": 3e-4, "c": 1e-3}
 HARD_BASE = {"p": (0.25, 60), "q": (1.0, 80)}
 
 
@@ -359,6 +360,18 @@ def test_a_change_in_percent_of_the_base_has_the_spread_of_a_ratio():
     assert bounds(row) == pytest.approx(t_interval([100 * (0.2 - 1 + off / 0.625) for off in (0.15, -0.15)]))
     nothing = evaluations(("m", "base", None, {"p": (0.0, 10)}), ("m", "a", 10, {"p": (0.5, 10)}))
     assert "avg_relative_to_base" not in set(curves.evaluation_curves(nothing, ONE, confidence=LEVEL)["metric"])
+
+
+def test_changes_in_percent_borrow_no_spread():
+    runs = run_table(*({"model": m, "run": run, "learning_rate": rate} for m in "mno" for run, rate in RATES.items()))
+    start = {"m": {"p": (0.5, 10), "q": (0.75, 10)}, "n": {"p": (0.75, 10), "q": (0.75, 10)}, "o": EASY_BASE}
+    gains = {"m": (0.0, 0.25, -0.25), "n": (0.25, -0.25, 0.0), "o": (0.25, 0.0, -0.25)}
+    after = [(m, run, 10, shifted(start[m], gain, 0)) for m in "mno" for run, gain in zip(RATES, gains[m], strict=True)]
+    own = evaluations(*((m, "base", None, start[m]) for m in "mno"), *after)
+    table = curves.evaluation_curves(own, runs, confidence=LEVEL).set_index("metric")
+    points, percent = table.loc["avg_difference_to_base"], table.loc["avg_relative_to_base"]
+    assert (points["low"] != points["plain_low"]).all() and len(points) == 3
+    assert (percent["low"] == percent["plain_low"]).all() and percent["low"].notna().all()
 
 
 def test_problems_with_more_samples_stand_apart_as_well():

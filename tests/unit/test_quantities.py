@@ -33,6 +33,7 @@ def test_quantities_of_a_kind_lend_their_spread_and_others_do_not():
         *(Quantity({"n": n}, each, "a") for n, each in enumerate(like)),
         Quantity({"n": 4}, other, "b"),
         Quantity({"n": 5}, aside, "a", standard=False),
+        *(Quantity({"n": 6 + n}, each, None) for n, each in enumerate(like)),
     )
     plain = [estimate(each, confidence=LEVEL) for each in [*like, other, aside]]
     spread = spread_of(plain[:4])
@@ -41,8 +42,9 @@ def test_quantities_of_a_kind_lend_their_spread_and_others_do_not():
         if each is not None:
             moderated = estimate(each, confidence=LEVEL, spread=spread)
             assert bounds(table, row) == (moderated.low, moderated.high) != bounds(table, row, "plain_")
-    assert bounds(table, 4) == bounds(table, 4, "plain_")  # alone of its kind
-    assert table["n"].tolist() == [0, 1, 2, 3, 4, 5] and set(table["confidence"]) == {LEVEL}
+    for alone in (4, 6, 7, 8, 9):  # of its kind, or of none
+        assert bounds(table, alone) == bounds(table, alone, "plain_")
+    assert table["n"].tolist() == [*range(10)] and set(table["confidence"]) == {LEVEL}
 
 
 @pytest.mark.parametrize("models", [1, ENOUGH_MODELS])

@@ -242,7 +242,7 @@ def _check_same(cells: list[pd.DataFrame]) -> None:
 
 def _quantity(labels: dict[str, object], metric: str, values: dict[str, pd.Series], standard: bool) -> Quantity:
     kind = (labels["family"], "evaluation" if labels["benchmark"] else "training", metric)
-    return Quantity({**labels, "metric": metric}, values, kind, standard)
+    return Quantity({**labels, "metric": metric}, values, None if metric == RELATIVE else kind, standard)
 
 
 def _check_runs(traces: pd.DataFrame, runs: pd.DataFrame, what: str) -> None:

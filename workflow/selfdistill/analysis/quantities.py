@@ -18,12 +18,13 @@ class Quantity:
     """A number to show, before its interval.
 
     ``labels``: columns of its row; ``values``: as of `estimates.estimate`. Quantities of one ``kind`` are alike in how
-    base models differ; the spread of a kind is that of those which are ``standard``.
+    base models differ; the spread of a kind is that of those which are ``standard``. One without a kind has its own
+    alone.
     """
 
     labels: Mapping[str, object]
     values: Mapping[str, pd.Series]
-    kind: Hashable
+    kind: Hashable | None
     standard: bool = True
 
 
@@ -31,9 +32,9 @@ def rows(quantities: Iterable[Quantity], confidence: float) -> Iterator[dict[str
     """Each quantity's labels with value, interval (also the plain one), level, base models and the value of each."""
     listed = list(quantities)
     plain = [estimate(quantity.values, confidence=confidence) for quantity in listed]
-    alike: dict[Hashable, list[Estimate]] = defaultdict(list)
+    alike: dict[Hashable | None, list[Estimate]] = defaultdict(list)
     for quantity, found in zip(listed, plain, strict=True):
-        if quantity.standard:
+        if quantity.standard and quantity.kind is not None:
             alike[quantity.kind].append(found)
     spreads = {kind: spread_of(found) for kind, found in alike.items()}
     for quantity, found in zip(listed, plain, strict=True):
@@ -58,7 +59,7 @@ def by_model(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _moderated(
-    plain: Estimate, quantity: Quantity, spreads: Mapping[Hashable, Spread | None], confidence: float
+    plain: Estimate, quantity: Quantity, spreads: Mapping[Hashable | None, Spread | None], confidence: float
 ) -> Estimate:
     spread = spreads.get(quantity.kind)
     if spread is None or plain.models == 1:

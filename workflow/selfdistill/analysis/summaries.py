@@ -26,7 +26,7 @@ V = "V"
 TOTALS = {**DENSITIES, V: ("verified", "accepted", 1.0)}
 INFORMATION = "information"  # I(y; c | x), nats
 DEEP = "avg_deep"  # over the problems with the most samples
-RELATIVE = "avg_relative_to_base"
+RELATIVE = "avg_relative_to_base"  # borrows no spread: it grows with how little the base model solves
 REFERENCE = "unguided"
 # Ratio to the setting `REFERENCE` -> what is divided.
 RATIOS = {f"{name}_ratio": name for name in ("L", *(f"E_{mode}" for mode in COUNT_MODES), *DENSITIES)}
@@ -285,7 +285,7 @@ def column(problems: Mapping[str, pd.DataFrame], name: str) -> Values:
 
 
 def _quantity(labels: Mapping[str, object], metric: str, values: Values, standard: bool = True) -> Quantity:
-    return Quantity({**labels, "metric": metric}, values, kind=metric, standard=standard)
+    return Quantity({**labels, "metric": metric}, values, None if metric == RELATIVE else metric, standard)
 
 
 def _labels(responses: Mapping[str, Responses], artifact: str, family: str, row: str) -> dict[str, object]:
