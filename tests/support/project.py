@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import forks
+import yaml
 from filelock import FileLock
 from selfdistill import artifacts
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).resolve().parents[2]
 # What every study has but one of runs that were trained elsewhere, of edited data sets, of other words, or of measured
@@ -22,6 +24,16 @@ TABLES_OF_SOME = ("table_released", "table_edited", "table_words", "table_inform
 TABLES = {name: table for name, table in artifacts.TABLES.items() if name not in TABLES_OF_SOME}
 INSTALLED = "installed"  # a folder in which a project sees packages first
 COPIED = ["Snakefile", "config.yaml", "config", "profiles", "workflow", "envs"]
+
+
+def configured(*overlays: str) -> dict:
+    """The default study with overlays of config/, as Snakemake merges them."""
+    values = yaml.safe_load((ROOT / "config.yaml").read_text())
+    laid_over: dict = {}
+    for name in overlays:
+        update_config(laid_over, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+    update_config(values, laid_over)
+    return values
 
 
 @dataclass(frozen=True)

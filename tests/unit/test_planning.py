@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from project import ROOT, Project
+from project import ROOT, Project, configured
 from selfdistill import cli
 from selfdistill.claims.statements import Test as Comparison
 from selfdistill.claims.statements import cells_of, read_claims
@@ -356,6 +356,21 @@ def test_a_claim_hangs_on_the_responses_that_it_compares(default: plan.Plan):
         "sample_guidance/microcosm/unguided",
         "sample_guidance/microcosm/solution",
     }
+
+
+@pytest.mark.parametrize("overlay", ["smoke", "carrier", "thorough", "beyond", "beyond_carrier"])
+def test_the_claims_of_every_shipped_study_hang_on_responses(default: plan.Plan, overlay: str):
+    """As many of them as have tests, a model and measurements there; each file here has a job of its own."""
+    study = replace(default.study, config=parse(configured(overlay)))
+    files = sorted({path for path, _ in waiting._labelled(study)})
+    jobs = tuple(replace(job_with(Cause()), id=place, outputs=(path,)) for place, path in enumerate(files))
+    found = waiting.claim_jobs(replace(default.graph, jobs=jobs), study)
+    aligned = {file for file in files if file.startswith(f"results/{study.config.study}/alignment/")}
+    assert len(aligned) == (len(study.config.selection.models) if study.config.guidance.alignment else 0)
+    for claim in read_claims(ROOT / "config" / "claims.yaml"):
+        if any(test.of == "alignment" for test in claim.tests):
+            assert {files[job] for job in found[claim.id]} == aligned
+    assert found["guided-sft-degrades"]
 
 
 def test_a_plan_of_a_study_never_run_shows_every_artifact_and_claim_with_a_time(default: plan.Plan):

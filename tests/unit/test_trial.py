@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from project import ROOT, Project
+from project import ROOT, Project, configured
 from selfdistill import checks, tables
 from selfdistill.claims.statements import read_claims
 from selfdistill.config import Config, parse
@@ -28,18 +28,6 @@ STUDIES = {
     "weekend": ["one_gpu", "weekend"],
     "one_gpu_qwen3": ["one_gpu", "one_gpu_qwen3"],
 }
-
-
-def configured(*overlays: str) -> dict:
-    """The default study with overlays, as Snakemake merges them."""
-    values, above = (yaml.safe_load((ROOT / name).read_text()) for name in ("config.yaml", "config/trial.yaml"))
-    laid_over: dict = {}
-    for name in overlays:
-        update_config(
-            laid_over, above if name == "trial" else yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
-        )
-    update_config(values, laid_over)
-    return values
 
 
 @pytest.fixture(params=STUDIES)

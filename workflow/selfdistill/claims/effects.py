@@ -223,7 +223,8 @@ class _Chosen:
 
     def _absent(self, cell: Cell, benchmark: str) -> str:
         """A sentence naming the responses that no base model has."""
-        told = name_of(cell) + (f" at lr {self._rate(cell):g}" if cell.method in SELF_TAUGHT else "")
+        rate = self._rate(cell) if cell.method in SELF_TAUGHT else None
+        told = name_of(cell) + ("" if rate is None else f" at lr {rate:g}")
         if self.test.of in ALONG and cell.method != "base":
             told += f" (thinking {cell.thinking or self.role.thinking}, problem set '{self.role.problem_set}')"
         points = f" at {FEWEST_SIZES} points or more, for a slope" if self.test.along is not None else ""
@@ -317,8 +318,8 @@ class _Chosen:
             wanted &= own["top_k"] == role.top_k
         return wanted
 
-    def _rate(self, cell: Cell) -> float:
-        """The learning rate of a self-taught cell: the variant's, or the one that it names."""
+    def _rate(self, cell: Cell) -> float | None:
+        """The learning rate of a self-taught cell: the variant's, if it has one, or the one that it names."""
         rates = {"lowest": min, "highest": max}
         return self.rate if cell.rate is None else rates[cell.rate](self.role.rates[SDPO])
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from selfdistill.analysis import alignment as aligned
 from selfdistill.artifacts import FIGURES, SECTIONS, TABLES, of_section, target_of
 from selfdistill.claims.effects import compared
 from selfdistill.claims.statements import read_claims
@@ -135,10 +136,14 @@ def _guidance(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             if setting in study.informed_settings:
                 yield study.information(model, setting), {**common, "of": "information", "setting": setting}
         if study.config.guidance.alignment:
-            for method, context in ALIGNED:
-                labels = {"of": "alignment", "method": method, "context": context}
-                for benchmark in (TRAINED, *study.config.evaluation.benchmarks):
-                    yield study.alignment(model), {**common, **labels, "benchmark": benchmark}
+            parts = [
+                {"method": method, "context": context, "outcome": outcome, "place": place}
+                for method, context in ALIGNED
+                for outcome, place in aligned.parts()
+            ]
+            for benchmark in (TRAINED, *study.config.evaluation.benchmarks):
+                for labels in ({"method": BASE}, *parts):
+                    yield study.alignment(model), {**common, **labels, "of": "alignment", "benchmark": benchmark}
         yield study.traces(model, SELECTION), {**common, "of": "solutions", "setting": "solution"}
 
 
