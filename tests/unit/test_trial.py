@@ -23,6 +23,8 @@ STUDIES = {
     "microcosm": [],
     "smoke": ["smoke"],
     "thorough": ["thorough"],
+    "beyond": ["beyond"],
+    "beyond_carrier": ["beyond_carrier"],
     "paper": ["paper"],
     "one_gpu": ["one_gpu"],
     "weekend": ["one_gpu", "weekend"],

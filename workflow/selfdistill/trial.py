@@ -50,11 +50,11 @@ def reduced(values: Mapping[str, Any]) -> Values:
         },
         "sampling": {name: _short(sampling, trial) for name, sampling in values["sampling"].items()},
         "selection": _selection(values["selection"], trial) | {"models": trained[:1]},
-        "guidance": {"samples": SAMPLES, "information": values["guidance"]["information"]},
+        "guidance": {"samples": SAMPLES, **{name: values["guidance"][name] for name in ("information", "alignment")}},
         "sft": _sft(values["sft"], trial) | {"models": trained[:1] if values["sft"]["models"] else []},
         "onpolicy": _onpolicy(values["onpolicy"], trial)
         | {"runs": runs, "released": released, "benchmarks": benchmarks},
-        "evaluation": {"benchmarks": evaluated, "samples": SAMPLES},
+        "evaluation": {"benchmarks": evaluated, "samples": SAMPLES, "words": _words(values["evaluation"]["words"])},
         "figures": values["figures"] | {"views": _of_runs(values["figures"]["views"], rates)},
         "claims": {"roles": _roles(values["claims"]["roles"], rates, benchmarks)},
     }
@@ -187,6 +187,12 @@ def _one_of(benchmarks: Iterable[str], values: Mapping[str, Any]) -> list[str]:
     unseen = [name for name in listed if name in values["problem_sets"]]
     first = [*(name for name in hardest if name in unseen), *unseen][:1]
     return [*first, *(name for name in listed if name not in unseen)]
+
+
+def _words(words: Mapping[str, Any]) -> Values:
+    """The first words that models are kept from, and the first that they are held to."""
+    first = {bool(each["forced"]): name for name, each in reversed(words.items())}
+    return {name: each for name, each in words.items() if name in first.values()}
 
 
 def _benchmarks(values: Mapping[str, Any]) -> dict[str, list[str]]:
