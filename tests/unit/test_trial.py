@@ -58,7 +58,7 @@ def test_a_trial_is_a_sound_study_with_a_name_of_its_own(both):
     claims = read_claims(ROOT / "config" / "claims.yaml")
     assert checks.faults_of(trial, keys(Config), claims, own_environments=False) == []
     assert trial.config.study == f"{study.config.study}_trial"
-    assert trial.figures.keys() == study.figures.keys() - {"edited"}
+    assert trial.figures.keys() == study.figures.keys() - {"edited", "alignment"}
 
 
 def test_nothing_of_a_trial_is_large(both):

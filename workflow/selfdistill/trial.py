@@ -50,7 +50,8 @@ def reduced(values: Mapping[str, Any]) -> Values:
         },
         "sampling": {name: _short(sampling, trial) for name, sampling in values["sampling"].items()},
         "selection": _selection(values["selection"], trial) | {"models": trained[:1]},
-        "guidance": {"samples": SAMPLES, **{name: values["guidance"][name] for name in ("information", "alignment")}},
+        # no "alignment": a gradient of success needs responses that are right
+        "guidance": {"samples": SAMPLES, "information": values["guidance"]["information"]},
         "sft": _sft(values["sft"], trial) | {"models": trained[:1] if values["sft"]["models"] else []},
         "onpolicy": _onpolicy(values["onpolicy"], trial)
         | {"runs": runs, "released": released, "benchmarks": benchmarks},
