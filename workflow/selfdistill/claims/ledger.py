@@ -39,6 +39,7 @@ CORRECTIONS = {HOLM: holm, BH: benjamini_hochberg, HOLM_OURS: holm, BH_OURS: ben
 
 
 KEYS = ["place", "id", "variant"]  # of a statement at one rate
+Key = tuple[int, str, str]
 TEXTS = ["of", "metric", "benchmark", "part", "claim", "remark"]  # empty where a test has none
 JUDGED = ["verdict", "correction", "family", "p", "p_adjusted", "p_no_effect"]
 
@@ -206,49 +207,51 @@ def _known(p: float) -> float:
 
 def judged(ledger: pd.DataFrame) -> pd.DataFrame:
     """The ledger with the columns `JUDGED`, which follow from the p-values of its tests and from nothing else."""
-    own = ledger[ledger["same_as"] == ""]
-    groups = {key: rows for key, rows in own.groupby(KEYS, sort=False)}
-    told = {key: {"verdict": NOT_TESTABLE} for key in groups}
-    testable = {key: rows for key, rows in groups.items() if rows["p_for"].notna().all()}
-    told |= {key: {"verdict": ONE_MODEL} for key, rows in testable.items() if rows["models"].min() == 1}
+    groups: dict[Key, list[Any]] = {}
+    pointers: dict[Key, str] = {}
+    for row in ledger.itertuples():
+        key = (row.place, row.id, row.variant)
+        if row.same_as:
+            pointers[key] = row.same_as
+        else:
+            groups.setdefault(key, []).append(row)
+    told: dict[Key, dict[str, Any]] = {key: {"verdict": NOT_TESTABLE} for key in groups}
+    testable = {key: rows for key, rows in groups.items() if all(pd.notna(row.p_for) for row in rows)}
+    several = {key: rows for key, rows in testable.items() if min(row.models for row in rows) > 1}
+    told |= {key: {"verdict": ONE_MODEL} for key in testable.keys() - several.keys()}
     for name, correct in CORRECTIONS.items():
-        family = {
-            key: rows
-            for key, rows in testable.items()
-            if rows["models"].min() > 1 and correction_of(rows.iloc[0]) == name
-        }
+        family = {key: rows for key, rows in several.items() if correction_of(rows[0]) == name}
         told |= {key: {**verdict, "correction": name} for key, verdict in _corrected(family, correct).items()}
-    for key, pointer in ledger[ledger["same_as"] != ""].groupby(KEYS):
-        ids = [other for other in told if other[1] == pointer["same_as"].iloc[0]]
-        ids.sort(key=lambda other: not groups[other]["primary"].iloc[0])  # the primary rate speaks for a statement
+    for key, named in pointers.items():
+        ids = [other for other in groups if other[1] == named]
+        ids.sort(key=lambda other: not groups[other][0].primary)  # the primary rate speaks for a statement
         told[key] = {"verdict": told[ids[0]]["verdict"] if ids else NOT_TESTABLE}
     rows = [told[key] for key in ledger[KEYS].itertuples(index=False, name=None)]
     judged = pd.DataFrame(rows, index=ledger.index).reindex(columns=JUDGED)
     return ledger.assign(**{name: judged[name] for name in JUDGED})
 
 
-def correction_of(row: pd.Series) -> str:
+def correction_of(row: Any) -> str:
     """Which statements are corrected together: primary ones and others, the paper's and ours apart."""
-    if row["ours"]:
-        return HOLM_OURS if row["primary"] else BH_OURS
-    return HOLM if row["primary"] else BH
+    if row.ours:
+        return HOLM_OURS if row.primary else BH_OURS
+    return HOLM if row.primary else BH
 
 
 def _corrected(
-    family: Mapping[Any, pd.DataFrame], correct: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
-) -> dict[Any, dict[str, Any]]:
+    family: Mapping[Key, Sequence[Any]], correct: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+) -> dict[Key, dict[str, Any]]:
     """Verdicts and p-values of statements that are corrected together, by their keys."""
-    evidence = {
-        key: [Evidence(*found) for found in rows[["p_for", "p_against", "p_within"]].itertuples(index=False, name=None)]
-        for key, rows in family.items()
-    }
+    evidence = {key: [Evidence(row.p_for, row.p_against, row.p_within) for row in rows] for key, rows in family.items()}
     sides = {key: (p_holds(found), p_contradicted(found)) for key, found in evidence.items()}
     adjusted = _by_key({key: min(pair) for key, pair in sides.items()}, correct)
     bounded = {key: p_no_effect(found) for key, found in evidence.items() if all(test.within < 1 for test in found)}
     no_effect = _by_key(bounded, correct)
     return {
         key: {
-            "verdict": verdict_of(*pair, adjusted[key], no_effect.get(key, 1.0), int(family[key]["models"].min())),
+            "verdict": verdict_of(
+                *pair, adjusted[key], no_effect.get(key, 1.0), min(int(row.models) for row in family[key])
+            ),
             "family": len(family),
             "p": min(pair),
             "p_adjusted": adjusted[key],
