@@ -1100,6 +1100,35 @@ def test_what_a_study_records_is_a_configuration_again(name, tmp_path):
     assert again.runs == study.runs and again.config.problem_sets.items() >= study.config.problem_sets.items()
 
 
+@pytest.mark.parametrize(
+    ("name", "below", "profile"),
+    [
+        ("interim", "thorough", ""),
+        ("weekend", "one_gpu", " or --profile profiles/one_gpu --configfile config/weekend.yaml"),
+        ("one_gpu_qwen3", "one_gpu", " or --profile profiles/one_gpu --configfile config/one_gpu_qwen3.yaml"),
+        ("evening", "one_gpu", " or --profile profiles/one_gpu --configfile config/evening.yaml"),
+    ],
+)
+def test_a_file_that_is_laid_over_another_one_is_refused_without_it(name, below, profile, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    default, lower, upper = (ROOT / path for path in ("config.yaml", f"config/{below}.yaml", f"config/{name}.yaml"))
+    for files in ([default, upper], [default, upper, lower]):
+        with pytest.raises(UserError) as told:
+            open_study({}, Start(ROOT, files))
+        assert str(told.value) == (
+            f"config/{name}.yaml: is laid over config/{below}.yaml, which is not among the files before it: start with "
+            f"--configfile config/{below}.yaml config/{name}.yaml{profile}"
+        )
+    study = open_study({}, Start(ROOT, [default, lower, upper])).study
+    assert study.config.laid_over == ""  # what the study records stands alone
+
+
+def test_a_file_that_is_laid_over_none_that_there_is_is_told(tmp_path):
+    assert refused(tmp_path, "laid_over: config/thorogh.yaml") == [
+        f"{tmp_path / 'mine.yaml'}: laid_over: no file 'config/thorogh.yaml' in {ROOT}"
+    ]
+
+
 @pytest.mark.parametrize("name", ["smoke", "thorough", "carrier", "beyond", "beyond_carrier", "one_gpu", "paper"])
 def test_a_shipped_study_is_stamped_by_what_it_trains(name, tmp_path):
     study = opened(tmp_path, (ROOT / f"config/{name}.yaml").read_bytes()).study

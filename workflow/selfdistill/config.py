@@ -350,6 +350,11 @@ class Config:
         False,
         doc="This file says all: nothing of `config.yaml`, or of a file given before this one, is under it.",
     )
+    laid_over: str = key(
+        "",
+        doc="The configuration file that this one is laid over; without that one below it, this one is refused.",
+        max_length=500,
+    )
     seed: Seed = key(0, doc="Seed of all sampling and training after pre-training.")
     engine: Literal["transformers", "vllm"] = key(
         "transformers", doc="What samples: transformers on a CPU, vLLM on GPUs.", paper="vLLM"

@@ -10,13 +10,14 @@ from selfdistill import checks
 from selfdistill.claims.statements import Claim, Conflict, read_statements
 from selfdistill.config import OF_SOURCE, Config, Model, ProblemSet, parse, read_sections, without_other_sources
 from selfdistill.errors import UserError
-from selfdistill.overlays import laid_over
+from selfdistill.overlays import composed, laid_over
 from selfdistill.settings import keys
 from selfdistill.study import Study
 from selfdistill.written import read_written
 
 CLAIMS = Path("config/claims.yaml")
 GIVEN = "--config"
+BELOW = "laid_over"  # the key that names the file below
 TEMPLATE = "__use_yte__"  # Snakemake would compute values from expressions in such a file
 
 
@@ -102,11 +103,12 @@ def _shown(file: Path) -> Path:
 def _layers(start: Start) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
     """What each file says, by its name, and what ``--config`` does; and a sentence for each fault of a file.
 
-    A file that is `Config.complete` stands alone: those below it are left out.
+    A file that is `Config.complete` stands alone: those below it are left out. `UserError` for one without the file
+    that it is laid over, which is a study of another kind.
     """
     layers: dict[str, Mapping[str, Any]] = {}
     faults: list[str] = []
-    for file in start.files:
+    for place, file in enumerate(start.files):
         path = _shown(file)
         try:
             content = read_written(path)
@@ -116,10 +118,28 @@ def _layers(start: Start) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
         if isinstance(content, Mapping) and content.get("complete") is True:
             layers.clear()
         if isinstance(content, Mapping):
+            below = content.get(BELOW)
+            if isinstance(below, str) and below:
+                _check_below(below, path, start.files[:place], start.checkout)
+                content = {name: value for name, value in content.items() if name != BELOW}
             layers[str(path)] = content
         if isinstance(content, Mapping) and TEMPLATE in content:
             faults.append(f"{path}: '{TEMPLATE}': a configuration holds plain values, no expressions")
     return layers | {GIVEN: start.given or {}}, faults
+
+
+def _check_below(named: str, file: Path, below: Sequence[Path], checkout: Path) -> None:
+    wanted = checkout / named
+    if wanted in {path.absolute() for path in below}:
+        return
+    if not wanted.is_file():
+        raise UserError(f"{file}: {BELOW}: no file '{named}' in {checkout}")
+    profiles = [path.parent for path in sorted(checkout.glob("profiles/*/config.yaml"))]
+    naming = [str(_shown(path)) for path in profiles if wanted in composed([str(path)], [])]
+    raise UserError(
+        f"{file}: is laid over {named}, which is not among the files before it: start with "
+        + " or ".join([f"--configfile {named} {file}", *(f"--profile {name} --configfile {file}" for name in naming)])
+    )
 
 
 def _of_other_sources(values: Mapping[str, Any]) -> Iterator[str]:
