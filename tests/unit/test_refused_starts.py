@@ -92,6 +92,31 @@ def test_a_bad_configuration_stops_snakemake_with_its_sentences_alone(case, proj
     assert state(project) == before
 
 
+def test_targets_that_are_none_are_told_with_the_nearest(project, monkeypatch):
+    """Of rules, of artifacts by their name, and of files where they lie."""
+    monkeypatch.chdir(project.folder)
+    results = "results/microcosm"
+    neither = "neither a rule nor a file of the study 'microcosm'"
+    expected = {
+        "fig_3": f"{neither} (did you mean '{results}/figures/fig_3.png'?); allowed are",
+        "section_33": f"{neither} (did you mean 'section_3'?); allowed are",
+        "train_sfft": f"{neither} (did you mean 'train_sft'?)",
+        "tabels": f"{neither} (did you mean 'tables'?)",
+        "config.yaml": neither,  # there, but no job makes it
+        f"{results}/figures/fig_33.pdf": f"{neither} (did you mean '{results}/figures/fig_3.pdf'?)",
+        f"{results}/figures": "a folder; name a file in it, or a rule",
+        "results/mine/tables/table_1.csv": "this start is of the study 'microcosm'; a file of another one needs",
+    }
+    *targets, until, forced = [*expected.keys() - {"train_sfft", "tabels"}, "tabels", "train_sfft"]
+    before = state(project)
+    status, output = start(project, *targets, "--until", until, "--forcerun", forced, *REAL)
+    assert status == 1
+    told = dict(line.split(": ", 1) for line in sentences(output) if line.split(": ")[0] in expected)
+    assert told.keys() == expected.keys()
+    assert all(told[target].startswith(sentence) for target, sentence in expected.items()), output
+    assert state(project) == before
+
+
 def test_a_real_start_says_the_same(project, monkeypatch):
     """Not a fork."""
     monkeypatch.chdir(project.folder)

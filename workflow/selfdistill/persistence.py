@@ -18,6 +18,7 @@ from selfdistill.files import is_unchanged
 from selfdistill.locks import Locks, warm_folder
 from selfdistill.records.bundle import Record, Records
 from selfdistill.records.standing import changed_since_recorded
+from selfdistill.targets import unknown_targets
 from selfdistill.warm import start
 
 # Parameters of rules that are no words of the job's command.
@@ -32,6 +33,14 @@ class Persistence(Locks):
 
     results: ClassVar[Path | None] = None
     warm: ClassVar[bool] = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        workflow = self.dag.workflow
+        if self.results is not None and workflow.is_main_process:
+            unknown = unknown_targets(workflow, self.dag.targetfiles, self.results)
+            if unknown:
+                raise SystemExit("\n".join(unknown))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
