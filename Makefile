@@ -31,7 +31,7 @@ TOOK := .pytest_cache/seconds
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
-.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm test-pretrained torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference reference-room analysis bench clean
+.PHONY: help env reproduce thorough test computing waiting seconds unit test-pages test-workflow test-cluster test-vllm test-pretrained torture lint format docs reference-text lock fingerprint resolve report archive compare repetition spread reference reference-room reference-analysis analysis bench clean
 .DEFAULT_GOAL := help
 ifndef BESIDE
 .NOTPARALLEL:  # each target takes the machine for itself
@@ -152,6 +152,12 @@ analysis: env  ## tables, figures and ledger of a shipped study again, from its 
 	@$(TIMED); set -e; selfdistill unpack-measures results/reference/$(STUDY) --out results/$(STUDY); \
 	snakemake analysis --cores $(CORES) $(CONFIGURED) --allowed-rules analysis $$(snakemake --list-rules $(CONFIGURED) 2>/dev/null \
 	  | sed -nE 's/^((make|draw|render|export|record|list)_[a-z0-9_]+).*/\1/p')
+
+reference-analysis: analysis  ## the same in place of the shipped ones, after a change of statements, tables or figures; pages of responses stay
+	@set -e; cd results/$(STUDY); \
+	find tables figures claims curves curves.parquet config.yaml -type f -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
+	find . -name '*.provenance.json' -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
+	cd ../reference; selfdistill bundle-provenance $(STUDY); find $(STUDY) -type d -empty -delete; selfdistill verify $(STUDY)
 
 reference-room:  # the reading room of a study that is shipped without its responses: some of them
 	@selfdistill build-reading-room --study $(STUDY) $(ROOM) --page workflow/reading_room/page.html \
