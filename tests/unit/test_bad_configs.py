@@ -5,7 +5,10 @@ that the workflow's head calls. A few go through Snakemake itself, beside finish
 """
 
 import copy
+import os
 import re
+import subprocess
+import sys
 import typing
 from collections.abc import Iterator
 from functools import cache
@@ -1134,6 +1137,18 @@ def test_a_file_that_is_laid_over_none_that_there_is_is_told(tmp_path):
 def test_a_shipped_study_is_stamped_by_what_it_trains(name, tmp_path):
     study = opened(tmp_path, (ROOT / f"config/{name}.yaml").read_bytes()).study
     assert ("tiny models trained from scratch" in stamp_text(study.config.study)) == bool(study.pretrained)
+
+
+@pytest.mark.parametrize("name", ["thorough", "paper"])
+def test_a_study_is_opened_without_torch(name):
+    code = (
+        "import sys; from pathlib import Path; from selfdistill.opening import Start, open_study; here = Path.cwd(); "
+        f"open_study({{}}, Start(here, [here / 'config.yaml', here / 'config/{name}.yaml'])); "
+        "print('torch' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    output = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True)
+    assert output == "False\n"
 
 
 def test_a_job_that_is_a_snakemake_of_its_own_takes_the_study_as_checked():

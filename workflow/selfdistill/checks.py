@@ -18,7 +18,7 @@ from selfdistill.claims.statements import Claim, Conflict, Role, cells_of, role_
 from selfdistill.config import ROLES, Config
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
-from selfdistill.generation.requests import check_engine
+from selfdistill.generation.requests import HOTTEST, check_engine
 from selfdistill.microcosm import world
 from selfdistill.models import check_cached, check_folder, check_template
 from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
@@ -483,8 +483,6 @@ def _temperatures(study: Study) -> Faults:
         yield f"sampling.collect.temperature: 0 solves a problem always or never, not in {band.low} to {band.high}"
     if config.engine != "vllm":
         return
-    from selfdistill.generation.vllm_engine import HOTTEST
-
     samplings = {f"sampling.{name}": getattr(config.sampling, name) for name in keys(type(config.sampling))}
     samplings |= {f"models.{name}.evaluate": model.evaluate for name, model in config.models.items() if model.evaluate}
     for place, sampling in samplings.items():

@@ -13,6 +13,7 @@ from selfdistill.files import sha256_text
 from selfdistill.settings import Count, Distinct, Tokens, key, settings
 
 COOLEST = 0.01  # temperature that is no division by nearly nothing; vLLM takes none below either
+HOTTEST = 2  # temperature that vLLM takes
 
 
 @settings
