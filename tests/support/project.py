@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,19 +125,26 @@ class Project:
         return {str(p.relative_to(folder)): p.read_bytes() for p in files if not p.name.endswith(".seconds.parquet")}
 
 
+def made_once(place: Path, make: Callable[[Project], None]) -> Project:
+    """The project in ``place``, which whoever asks first makes of a checkout; the others wait for it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            make(Project.copy_to(place))
+            (place / "finished").touch()
+    assert (place / "finished").exists(), "whoever asked first has failed to make it"
+    return Project(place)
+
+
 def smoke_study(place: Path) -> Project:
     """The smoke study, run to its end by whoever asks first; tests must not change it.
 
     ``place``: where it is kept for the others, unless ``FINISHED_STUDY`` names a folder for all groups of tests.
     """
-    place = Path(os.environ.get("FINISHED_STUDY", place))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):
-        if not place.exists():
-            project = Project.copy_to(place)
-            study = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml"]
-            subprocess.run(study, cwd=place, env=project.environment, check=True)
-            compileall.compile_dir(place / "workflow", quiet=1)  # for the many starts in copies
-            (place / "finished").touch()
-    assert (place / "finished").exists(), "the smoke study has failed before"
-    return Project(place)
+
+    def make(project: Project) -> None:
+        study = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/smoke.yaml"]
+        subprocess.run(study, cwd=project.folder, env=project.environment, check=True)
+        compileall.compile_dir(project.folder / "workflow", quiet=1)  # for the many starts in copies
+
+    return made_once(Path(os.environ.get("FINISHED_STUDY", place)), make)

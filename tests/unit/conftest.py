@@ -36,13 +36,6 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("other"), seed=5)
 
 
-@pytest.fixture(scope="session")
-def of_all_workers(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder that the workers of one call share."""
-    own = tmp_path_factory.getbasetemp()
-    return own if worker_id == "master" else own.parent
-
-
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(of_all_workers: Path) -> Iterator[None]:
     """Of two workers that want a kernel at the same time, the second one waits, and finds it in the cache."""

@@ -1,6 +1,7 @@
 """A copy of the project in which the smoke study is run once, for all workflow tests."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from browser.conftest import browser, page  # noqa: F401 (fixtures)
@@ -23,10 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id) -> Project:
+def finished(of_all_workers: Path) -> Project:
     """The smoke study, run to its end, once for all workers; tests must not change it."""
-    place = tmp_path_factory.getbasetemp()
-    return smoke_study((place if worker_id == "master" else place.parent) / "finished")
+    return smoke_study(of_all_workers / "finished")
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """A trial of the smoke study from one end to the other, and an audit of a model that it trained, as if published."""
 
+from pathlib import Path
+
 import pytest
 import yaml
-from project import FIGURES, TABLES, Project
+from project import FIGURES, TABLES, Project, made_once
 from selfdistill import tables
 from selfdistill.claims.verdicts import NOT_TESTABLE, ONE_MODEL
 from selfdistill.records import verification
@@ -30,14 +32,16 @@ AUDIT = {
 }
 
 
-@pytest.fixture(scope="module")
-def tried(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A checkout in which the trial of the smoke study has run."""
-    project = Project.copy_to(tmp_path_factory.mktemp("trial"))
-    status, output = project.run("snakemake", *TRIAL, "config/trial.yaml")
-    assert status == 0, output
-    assert "# smoke_trial: what it has proved" in output
-    return project
+@pytest.fixture(scope="session")
+def tried(of_all_workers: Path) -> Project:
+    """A checkout in which the trial of the smoke study has run, once for all workers."""
+
+    def make(project: Project) -> None:
+        status, output = project.run("snakemake", *TRIAL, "config/trial.yaml")
+        assert status == 0, output
+        assert "# smoke_trial: what it has proved" in output
+
+    return made_once(of_all_workers / "trial", make)
 
 
 def test_a_trial_makes_everything_and_says_what_it_proved(tried):
