@@ -105,6 +105,12 @@ def test_targets_that_are_none_are_told_with_the_nearest(project, monkeypatch):
         "config.yaml": neither,  # there, but no job makes it
         f"{results}/figures/fig_33.pdf": f"{neither} (did you mean '{results}/figures/fig_3.pdf'?)",
         f"{results}/figures": "a folder; name a file in it, or a rule",
+        f"{results}/training/microcosm/grpo-trian-lr0.0003-seed0.parquet": (
+            "the study 'microcosm' has no run 'grpo-trian-lr0.0003-seed0' (did you mean 'grpo-train-lr0.0003-seed0'?)"
+        ),
+        f"{results}/evaluations/mcrocosm/base/easy.parquet": (
+            "the study 'microcosm' has no model 'mcrocosm' (did you mean 'microcosm'?)"
+        ),
         "results/mine/tables/table_1.csv": "this start is of the study 'microcosm'; a file of another one needs",
     }
     *targets, until, forced = [*expected.keys() - {"train_sfft", "tabels"}, "tabels", "train_sfft"]

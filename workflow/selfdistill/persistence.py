@@ -6,7 +6,7 @@ record says is made again; so is what another configuration made, where only our
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -26,19 +26,21 @@ NO_WORDS = ("code", "processes", "statements")
 
 
 class Persistence(Locks):
-    """``results``: the study's results folder; ``warm``: whether its jobs may be made by warm processes.
+    """``results``: the study's results folder; ``names``: its models and runs, by wildcard; ``warm``: whether its jobs
+    may be made by warm processes.
 
-    Both are set by the Snakefile.
+    All are set by the Snakefile.
     """
 
     results: ClassVar[Path | None] = None
+    names: ClassVar[Mapping[str, Collection[str]]] = {}
     warm: ClassVar[bool] = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         workflow = self.dag.workflow
         if self.results is not None and workflow.is_main_process:
-            unknown = unknown_targets(workflow, self.dag.targetfiles, self.results)
+            unknown = unknown_targets(workflow, self.dag.targetfiles, self.results, self.names)
             if unknown:
                 raise SystemExit("\n".join(unknown))
 

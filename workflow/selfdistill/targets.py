@@ -1,19 +1,35 @@
 """What a start of the workflow may be asked for: Snakemake alone says of a misspelt target that no rule produces it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from selfdistill.errors import nearest
 
 
-def unknown_targets(workflow: Any, asked: Iterable[str], results: Path) -> list[str]:
+def unknown_targets(
+    workflow: Any, asked: Iterable[str], results: Path, names: Mapping[str, Collection[str]]
+) -> list[str]:
     """A sentence for each file ``asked`` for that no rule of ``workflow`` makes.
 
-    ``results``: the study's folder; a file of another study belongs to another start.
+    ``results``: the study's folder; a file of another study belongs to another start. ``names``: what the study has, by
+    wildcard.
     """
-    unknown = [file for file in sorted(asked) if not any(rule.is_producer(file) for rule in workflow.rules)]
-    return [_sentence(workflow, file, results) for file in unknown]
+    found = []
+    for file in sorted(asked):
+        makers = [rule for rule in workflow.rules if rule.is_producer(file)]
+        wrong = [_unknown_name(rule.get_wildcards(file), names) for rule in makers]
+        if not makers:
+            found.append(_sentence(workflow, file, results))
+        elif all(wrong):
+            found.append(f"{file}: the study '{results.name}' has no {wrong[0]}")
+    return found
+
+
+def _unknown_name(wildcards: Mapping[str, str], names: Mapping[str, Collection[str]]) -> str:
+    """The first wildcard that is none of its names, with the nearest of them."""
+    unknown = ((kind, name) for kind, name in wildcards.items() if name not in names.get(kind, (name,)))
+    return next((f"{kind} '{name}'{nearest(name, names[kind])}" for kind, name in unknown), "")
 
 
 def _sentence(workflow: Any, file: str, results: Path) -> str:
