@@ -14,6 +14,8 @@ REPETITIONS ?= 11
 REPETITION = $(STUDY)_repetition_
 REPEAT = snakemake tables --cores $(CORES) $(CONFIGURED) \
   --config study=$(REPETITION)$$seed seed=$$seed "models={microcosm: {seed: $$seed}}"
+# What find, in a results folder, puts in the same place of the shipped study.
+SHIP = -exec install -m 644 -D {} ../reference/$(STUDY)/{} \;
 TESTS ?=
 TEST_GROUPS := unit test-pages test-workflow test-cluster
 # What the reading room of a shipped study shows: enough for every link to lead to responses.
@@ -142,9 +144,9 @@ reference: env  ## make a finished run's tables, figures and provenance the refe
 	[[ ! -f results/$(STUDY)/training/runs.parquet ]] || $(MAKE) --no-print-directory reference-room; \
 	cd results/$(STUDY); \
 	find tables figures claims datasets curves.parquet config.yaml $$(ls -d curves spread.parquet 2>/dev/null) -type f ! -path 'datasets/*.parquet' \
-	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
+	  $(SHIP) ; \
 	find . \( -name '*.provenance.json' -o -path ./provenance.jsonl \) ! -path './reading_room/*' \
-	  -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
+	  $(SHIP) ; \
 	cd ../..; selfdistill pack-measures results/$(STUDY) --out results/reference/$(STUDY); \
 	cd results/reference; selfdistill bundle-provenance $(STUDY); find $(STUDY) -type d -empty -delete
 
@@ -155,8 +157,8 @@ analysis: env  ## tables, figures and ledger of a shipped study again, from its 
 
 reference-analysis: analysis  ## the same in place of the shipped ones, after a change of statements, tables or figures; pages of responses stay
 	@set -e; cd results/$(STUDY); \
-	find tables figures claims curves curves.parquet config.yaml -type f -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
-	find . -name '*.provenance.json' -exec install -m 644 -D {} ../reference/$(STUDY)/{} \; ; \
+	find tables figures claims curves curves.parquet config.yaml -type f $(SHIP) ; \
+	find . -name '*.provenance.json' ! -path './reading_room/*' $(SHIP) ; \
 	cd ../reference; selfdistill bundle-provenance $(STUDY); find $(STUDY) -type d -empty -delete; selfdistill verify $(STUDY)
 
 reference-room:  # the reading room of a study that is shipped without its responses: some of them

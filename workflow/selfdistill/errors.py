@@ -11,11 +11,17 @@ class UserError(ValueError):
     """Bad input. The message is one sentence: the mistake, its place, and the allowed values."""
 
 
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """A hint ``" (did you mean 'x'?)"`` with the nearest allowed spelling of ``word``, in any case; may be empty."""
+def closest(word: str, allowed: Iterable[str]) -> str | None:
+    """The nearest allowed spelling of ``word``, in any case; None where none is near."""
     by_letters = {name.casefold(): name for name in allowed}
     matches = get_close_matches(word.casefold(), by_letters, n=1)
-    return f" (did you mean '{by_letters[matches[0]]}'?)" if matches else ""
+    return by_letters[matches[0]] if matches else None
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """A hint ``" (did you mean 'x'?)"`` with the `closest` spelling of ``word``; may be empty."""
+    found = closest(word, allowed)
+    return "" if found is None else f" (did you mean '{found}'?)"
 
 
 @overload

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from selfdistill.errors import nearest
+from selfdistill.errors import closest, nearest
 
 
 def unknown_targets(
@@ -42,19 +42,14 @@ def _sentence(workflow: Any, file: str, results: Path) -> str:
             f"{file}: this start is of the study '{results.name}'; a file of another one needs the --configfile or "
             "--profile that names that study"
         )
-    if "/" in file:
+    if "/" in file:  # else a rule, or an artifact by its name
         allowed = {name: name for name in made if Path(name).parent == path.parent}
     else:
         allowed = {Path(name).stem: name for name in reversed(made)} | {rule.name: rule.name for rule in workflow.rules}
+    found = closest(file, allowed)
+    hint = "" if found is None else f" (did you mean '{allowed[found]}'?)"
     gathering = sorted(rule.name for rule in workflow.rules if not rule.output and rule.name != "default")
     return (
-        f"{file}: neither a rule nor a file of the study '{results.name}'{_hint(file, allowed)}; allowed are rules, "
+        f"{file}: neither a rule nor a file of the study '{results.name}'{hint}; allowed are rules, "
         f"files below {results}/, and {', '.join(gathering)}"
     )
-
-
-def _hint(file: str, allowed: Mapping[str, str]) -> str:
-    """As `nearest`, with the file of an artifact that is called by its name alone."""
-    hint = nearest(file, allowed)
-    found = next((target for name, target in allowed.items() if hint == f" (did you mean '{name}'?)"), "")
-    return f" (did you mean '{found}'?)" if found else ""
