@@ -39,6 +39,7 @@ RUN = {
     "--out /tmp/logs": "json",
     "selfdistill export-logbook --claims results/microcosm/claims/claims.json --out /tmp/logbook": "statements",
     "snakemake section_3": "draw_table_1",
+    "snakemake section_3 --configfile config/smoke.yaml": "Nothing to be done|record_config",
     "snakemake --configfile my.yaml": "Nothing to be done|record_config",
     "snakemake --configfile mine.yaml --dry-run": "Nothing to be done|record_config",
     "snakemake --configfile config/smoke.yaml": "Nothing to be done|record_config",
