@@ -529,6 +529,23 @@ def test_the_rank_correlation_over_arms_is_taken_within_each_base_model():
     assert judge([grpo], arms(1.0))["verdict"].tolist() == [NOT_TESTABLE]
 
 
+def test_an_arm_in_which_a_base_model_accepts_nothing_is_none_that_all_share():
+    test = {"of": "evaluation", "correlation": {"of": "V", "with": "avg", "among": "sdpo"}}
+    parts = [(labels, values.assign(accepted=1.0, verified=values["score"])) for labels, values in arms(1.0)]
+    whole = judge([test], parts).iloc[0]
+    assert whole["part"] == "8 arms" and whole["remark"] == ""
+    parts[3] = (parts[3][0], parts[3][1].assign(accepted=0.0, verified=0.0))  # the third arm of the first base model
+    row = judge([test], parts).iloc[0]
+    assert row["part"] == "7 arms" and row["models"] == 6
+    assert row["remark"] == "without 1 of 8 arms, in which V of a base model is not defined"
+    third = parts[3][0]["learning_rate"]
+    rest = [each for each in parts if each[0].get("learning_rate") != third]
+    assert row["value"] == judge([test], rest).iloc[0]["value"]
+    few = [each for each in parts if each[0].get("learning_rate", 0) < 5.5e-5]
+    row = judge([test], few).iloc[0]
+    assert row["verdict"] == NOT_TESTABLE and row["remark"].endswith("not defined; a rank correlation needs 5")
+
+
 def test_the_rank_correlation_is_that_of_scipy():
     parts = arms(0.4, models=1)
     test = {"of": "evaluation", "correlation": {"of": "E", "with": "avg", "among": "all"}}

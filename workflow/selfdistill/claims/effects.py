@@ -53,7 +53,8 @@ class Group:
 class Instance:
     """A test on one benchmark, window or marker.
 
-    ``bases`` have all that it needs; ``lacking`` some of it. ``missing`` says what no base model has.
+    ``bases`` have all that it needs; ``lacking`` some of it. ``missing`` says what no base model has, ``left_out``
+    which arms are not compared.
     """
 
     test: Test
@@ -65,6 +66,7 @@ class Instance:
     lacking: tuple[str, ...] = ()
     arms: tuple[tuple[object, ...], ...] = ()  # of a correlation
     rows: tuple[int, ...] = ()
+    left_out: str = ""
 
     @cached_property
     def bases(self) -> list[str]:
@@ -380,6 +382,34 @@ class Effects:
         else:
             values = {base: self._values(instance, base) for base in instance.bases}
         return self.estimated(values, instance, role), values
+
+    def shared(self, instance: Instance) -> Instance:
+        """A correlation over arms in which no base model lacks a metric: V, where no answer is accepted."""
+        wanted = instance.test.correlation
+        if wanted is None or instance.missing:
+            return instance
+        cells = self.units.cells.loc[list(instance.rows)]
+        trained = cells[cells["method"] != "base"]
+        arm_of = trained[ARM].apply(tuple, axis=1)
+        defined = [
+            all(self._is_defined(int(row), metric) for metric in (wanted.of, wanted.with_)) for row in arm_of.index
+        ]
+        if all(defined):
+            return instance
+        without = arm_of.isin(arm_of[~np.array(defined)])
+        arms = tuple(sorted(set(arm_of[~without]), key=repr))
+        number = f"{len(instance.arms) - len(arms)} of {len(instance.arms)}"
+        left_out = f"without {number} arms, in which {wanted.of} of a base model is not defined"
+        missing = f"{left_out}; a rank correlation needs {FEWEST_ARMS}" if len(arms) < FEWEST_ARMS else ""
+        rows = tuple(row for row in instance.rows if row not in arm_of.index[without])
+        return replace(instance, part=f"{len(arms)} arms", arms=arms, rows=rows, left_out=left_out, missing=missing)
+
+    def _is_defined(self, row: int, metric: str) -> bool:
+        try:
+            self.level(row, metric)
+        except Undefined:
+            return False
+        return True
 
     def estimated(self, values: Mapping[str, pd.Series], instance: Instance, role: Role) -> Estimate:
         """The estimate of a test's ``values``; fewer than twelve base models borrow from like quantities."""

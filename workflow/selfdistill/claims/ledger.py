@@ -123,10 +123,10 @@ def _metric(test: Any) -> str:
 
 def _test(statement: _Statement, instance: Instance, role: Role, effects: Effects) -> None:
     """Add a row, and where it can be tested its evidence, to a statement."""
-    test = instance.test
+    test, instance = instance.test, effects.shared(instance)
     row: dict[str, Any] = {
         **statement.labels, "test": in_words(test), "of": test.of, "metric": _metric(test), "claim": test.claim,
-        "benchmark": instance.benchmark, "part": instance.part, "remark": "",
+        "benchmark": instance.benchmark, "part": instance.part, "remark": instance.left_out,
     }  # fmt: skip
     statement.rows.append(row)
     if instance.missing:
@@ -139,7 +139,8 @@ def _test(statement: _Statement, instance: Instance, role: Role, effects: Effect
         row["remark"] = str(error).removeprefix("claims: ")
         return
     if instance.lacking:
-        row["remark"] = f"without {', '.join(instance.lacking)}, which lack some of the runs compared"
+        lacking = f"without {', '.join(instance.lacking)}, which lack some of the runs compared"
+        row["remark"] = "; ".join(filter(None, [instance.left_out, lacking]))
     row |= {
         "value": found.value, "low": found.low, "high": found.high, "plain_low": found.plain_low,
         "plain_high": found.plain_high, "se": found.se, "df": found.df, "models": found.models,
