@@ -1106,7 +1106,6 @@ def test_what_a_study_records_is_a_configuration_again(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "below", "profile"),
     [
-        ("interim", "thorough", ""),
         ("beyond_interim", "beyond", ""),
         ("weekend", "one_gpu", " or --profile profiles/one_gpu --configfile config/weekend.yaml"),
         ("one_gpu_qwen3", "one_gpu", " or --profile profiles/one_gpu --configfile config/one_gpu_qwen3.yaml"),
