@@ -415,6 +415,12 @@ def test_each_base_model_is_a_small_point_of_its_own():
     assert not [line for line in panel(default("fig_3").figure, "training score").lines if line.get_marker() == "."]
 
 
+def test_small_points_are_spoken_of_where_they_are_drawn():
+    figure = runpy.run_path(str(SCRIPTS / "draw_arms.py"))["draw"](curves(models=3), study="microcosm").figure
+    assert "small points" not in stamp(figure) and "over 3 base models" in stamp(figure)
+    assert not [line for axes in figure.axes for line in axes.lines if line.get_marker() == "."]
+
+
 @pytest.mark.parametrize("figure", VIEWED)
 def test_a_view_that_shows_nothing_is_told_in_one_sentence(figure):
     frame = curves().assign(family="other")

@@ -44,7 +44,7 @@ def draw(curves: pd.DataFrame, study: str) -> Drawn:
         row[0].set_ylabel("change in accuracy\n(points)")
     plotting.letter_panels(axes.flat)
     plotting.draw_legend(figure, [plotting.legend_entry(look, interval=True) for look in looks.values()])
-    plotting.stamp(figure, study, f"Lines: {plotting.interval_text(shown)}.", view="training")
+    plotting.stamp(figure, study, f"Lines: {plotting.interval_text(shown, points=False)}.", view="training")
     return Drawn(figure, shown)
 
 

@@ -326,13 +326,16 @@ def stamp(figure: Figure, study: str, note: str = "", *, view: str | None = None
         text.set_url(reading_room.link(view=view))
 
 
-def interval_text(rows: pd.DataFrame) -> str:
-    """One line on the intervals of measured ``rows``: level, what they are over, which are missing, small points."""
+def interval_text(rows: pd.DataFrame, *, points: bool = True) -> str:
+    """One line on the intervals of measured ``rows``: level, what they are over, which are missing.
+
+    ``points``: base models are drawn as small points, where there are several.
+    """
     level, models = rows["confidence"].dropna().iloc[0], set(rows["models"].dropna().astype(int))
     said = [f"{100 * level:g} % intervals over {interval_over(models)}"]
     if measured(rows)["low"].isna().any():
         said.append("a single problem has none")
-    if max(models) > 1:
+    if points and max(models) > 1:
         said.append("small points: base models")
     return "; ".join(said)
 
