@@ -35,3 +35,9 @@ def test_dead_links_are_found(tmp_path):
     page.write_text("[a](b.md) [b](b.md#v) [c](b.md#w) [d](no.md) [e](c.html#here) [f](https://no.such/) `[g](no)`")
     assert links.dead(page) == ["b.md#w", "no.md"]
     assert links.dead(tmp_path / "c.html") == ["#gone", "no.png"]
+
+
+def test_the_list_of_findings_names_each_of_them():
+    folder = ROOT / "findings"
+    listed = re.findall(r"^\| `(.+?)` \|", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed == sorted(path.stem for path in folder.glob("*.sh"))
