@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,17 @@ def test_what_is_written_is_a_whole_study_and_says_nothing_of_the_default(mine):
     assert named == []
 
 
+@pytest.mark.parametrize("name", ["smoke", "microcosm"])
+def test_models_of_one_name_are_studied_apart(name, mine):
+    """Their results would be one another's, or those of a study of the checkout."""
+    for place in ("a", "b"):
+        shutil.copytree(mine / "My Model", mine / place / name)
+        assert cli.main(command(mine, model=f"{place}/{name}", out=f"My {place}.yaml")) == 0
+    written = [yaml.safe_load((mine / f"My {place}.yaml").read_text()) for place in ("a", "b")]
+    assert [content["study"] for content in written] == ["my-a", "my-b"]
+    assert all(list(content["models"]) == [name] for content in written)
+
+
 def test_a_model_of_the_hub_has_a_commit(mine, capsys):
     written = new_study.text("Qwen/Qwen3-8B", mine / "train.jsonl", [mine / "odd one.jsonl"], Path("mine.yaml"))
     assert yaml.safe_load(written)["models"]["Qwen3-8B"]["revision"] == "locked"
@@ -76,6 +88,11 @@ def there_already(mine: Path) -> None:
     (mine / "mine.yaml").write_text("")
 
 
+def with_another_study(mine: Path) -> None:
+    (mine / "other.yaml").write_text("study: mine\n")
+    (mine / "broken.yaml").write_text("study: [")
+
+
 WRONG = {
     "an unknown path": ({"model": "No Model"}, None, "No Model: no such folder"),
     "no chat template": (
@@ -91,6 +108,19 @@ WRONG = {
         None,
         "is the set trained on; a benchmark holds other problems",
     ),
+    "the name of a study of the checkout": (
+        {"out": "Smoke.yaml"},
+        None,
+        "config/smoke.yaml: a study 'smoke' is there already; --out names another file, and by it the study",
+    ),
+    "the name of the default study": ({"out": "microcosm.yaml"}, None, "config.yaml: a study 'microcosm' is there"),
+    "the name of a study beside it": ({}, with_another_study, "other.yaml: a study 'mine' is there already"),
+    "the name of the results that are shipped": (
+        {"out": "reference.yaml"},
+        None,
+        "results/reference: a study 'reference' is there already",
+    ),
+    "no name": ({"out": "--.yaml"}, None, "--.yaml: a study is called as its file, in letters from a to z"),
     "a file that is there": ({}, there_already, "mine.yaml: is there already; --out names another file"),
 }
 

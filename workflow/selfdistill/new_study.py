@@ -18,6 +18,7 @@ from selfdistill.problems import ProblemSet, load_problem_set, pinned_revision
 from selfdistill.problems.revisions import LOCKED
 from selfdistill.study import Study
 from selfdistill.training.settings import TRAINED
+from selfdistill.written import read_written
 
 TRAIN = "train"
 # Rates and sampling are the authors'; sizes are a start, for a machine with one GPU.
@@ -83,6 +84,7 @@ def text(model: str, problems: Path, benchmarks: Sequence[Path], file: Path) -> 
     problems to train on, ``benchmarks``: files of problems to evaluate on. `UserError` for what is not there or not
     readable, and with a line for each fault of the study that comes of it.
     """
+    study = _study(file)
     name, source = _model(model)
     sets = _named(benchmarks)
     number = len(load_problem_set(ProblemSet(source="file", file=problems)))
@@ -92,7 +94,7 @@ def text(model: str, problems: Path, benchmarks: Sequence[Path], file: Path) -> 
     written = TEXT.format(
         what=" ".join(model.split()),
         file=file,
-        study=re.sub("[^a-z0-9_-]", "-", name.lower()),
+        study=study,
         model=name,
         source=_flow(source),
         train=json.dumps(str(problems)),
@@ -124,6 +126,35 @@ def _check(written: str) -> None:
         faults = checks.faults_of(study, sections, read_claims(CLAIMS), own_environments=False)
     if faults:
         raise UserError("\n".join(faults))
+
+
+def _study(file: Path) -> str:
+    """The study's name, by the file that is to hold it: models of several folders may have one name.
+
+    `UserError` where another study has that name, whose results this one would write over.
+    """
+    name = re.sub("[^a-z0-9_-]+", "-", file.stem.lower()).strip("-_")
+    if not name:
+        raise UserError(f"{file}: a study is called as its file, in letters from a to z; --out names another file")
+    results = Path("results") / name
+    taken = [results] if results.exists() else [path for path in _configurations(file) if _names(path, name)]
+    if taken:
+        raise UserError(f"{taken[0]}: a study '{name}' is there already; --out names another file, and by it the study")
+    return name
+
+
+def _configurations(file: Path) -> list[Path]:
+    """The configurations of the checkout, and those beside ``file``."""
+    return sorted({*Path().glob("*.yaml"), *Path("config").glob("*.yaml"), *file.parent.glob("*.yaml")})
+
+
+def _names(path: Path, study: str) -> bool:
+    """Whether a file is the configuration of a study of that name; one that cannot be read is none."""
+    try:
+        content = read_written(path)
+    except UserError:
+        return False
+    return isinstance(content, Mapping) and content.get("study") == study
 
 
 def _model(model: str) -> tuple[str, Mapping[str, str]]:
