@@ -29,6 +29,7 @@ from selfdistill.study import Study
 from snakemake.cli import parse_config
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
+from tiny import save_heads
 
 ROOT = Path(__file__).resolve().parents[2]
 # Words of pydantic's own that name no key and no value.
@@ -1088,6 +1089,21 @@ def test_a_start_lacks_what_its_own_jobs_need(tmp_path, monkeypatch):
     assert faults_at_start(study, [other], here=True, keep_going=False) == []
     assert faults_at_start(study, [load, sample], here=True, keep_going=True) == engine
     assert faults_at_start(study, [load, sample], here=False, keep_going=False) == missing
+
+
+@pytest.mark.parametrize("use", ["a base model", "a published checkpoint"])
+def test_a_model_that_is_not_whole_is_told_at_a_start(use, tmp_path):
+    folder = save_heads(tmp_path / "weights")
+    entry = {"source": "folder", "folder": str(folder)}
+    released = {"model": "microcosm", "method": "grpo", "learning_rate": 1e-6, "checkpoint": "mine"}
+    overlay = over(models={"mine": entry}, onpolicy={"released": [released]})
+    overlay = model(**entry) if use == "a base model" else overlay
+    opened(tmp_path, overlay)
+    (folder / "tokenizer.json").unlink()
+    assert refused(tmp_path, overlay) == [
+        f"config: models.mine.folder: {folder}: no tokenizer (expected tokenizer.json, or a vocabulary such as "
+        "tokenizer.model)"
+    ]
 
 
 def test_another_folder_is_told_to_be_the_cause(tmp_path, monkeypatch):

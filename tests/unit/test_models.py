@@ -4,13 +4,17 @@ import json
 import os
 import pickle
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from selfdistill import files, models
 from selfdistill.errors import UserError
-from tiny import save_tiny_model
+from selfdistill.saved_model import check_model
+from tiny import save_heads, save_tiny_model
 
 
 @pytest.fixture
@@ -251,6 +255,158 @@ def test_a_model_that_shares_a_published_one_is_that_one(tmp_path):
     models.save_hub_manifest(tmp_path / "hub.json", "who/what", "0" * 40)
     models.save_shared_manifest(tmp_path / "shared.json", tmp_path / "hub.json")
     assert models.read_manifest(tmp_path / "shared.json") == models.read_manifest(tmp_path / "hub.json")
+
+
+def text(name: str, content: str | bytes) -> Callable[[Path], object]:
+    """Writes a file of a model."""
+    return lambda folder: (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def without(*names: str) -> Callable[[Path], None]:
+    def remove(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return remove
+
+
+def both(*changes: Callable[[Path], object]) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        for each in changes:
+            each(folder)
+
+    return change
+
+
+def tensors(**shapes: tuple[int, ...]) -> Callable[[Path], None]:
+    return lambda folder: save_file(
+        {name.replace("_", "."): torch.zeros(shape) for name, shape in shapes.items()}, folder / "model.safetensors"
+    )
+
+
+def sharded(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    parts = {"a.weight": "model-1.safetensors", "b.weight": "model-2.safetensors"}
+    text("model.safetensors.index.json", json.dumps({"weight_map": parts}))(folder)
+
+
+def cut(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def cut_in_the_head(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def settings(**keys: object) -> Callable[[Path], object]:
+    return text("tokenizer_config.json", json.dumps(keys))
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 15231233024\n"
+NO_TEMPLATE = "no chat template (expected chat_template.jinja, or the key in tokenizer_config.json)"
+NOT_WHOLE = {
+    "an adapter": (
+        both(without("config.json", "model.safetensors"), text("adapter_config.json", "{}")),
+        "an adapter (adapter_config.json), not a whole model; merge it into its model first",
+    ),
+    "an adapter in safetensors": (
+        both(
+            lambda folder: (folder / "model.safetensors").rename(folder / "adapter_model.safetensors"),
+            text("adapter_config.json", "{}"),
+        ),
+        "an adapter (adapter_config.json), not a whole model",
+    ),
+    "no configuration": (without("config.json"), "no config.json (expected a model as transformers saves it)"),
+    "a configuration that is cut": (text("config.json", '{"model_type":\n'), "/config.json: not valid JSON (line 2)"),
+    "a configuration that is a list": (text("config.json", "[]"), "/config.json: no JSON object"),
+    "own code": (
+        text("config.json", json.dumps({"model_type": "qwen3x", "auto_map": {"AutoConfig": "a.B"}})),
+        "/config.json: models with own code (auto_map) are not run, and transformers has none for 'qwen3x'",
+    ),
+    "no tokenizer": (
+        without("tokenizer.json"),
+        "no tokenizer (expected tokenizer.json, or a vocabulary such as tokenizer.model)",
+    ),
+    "a tokenizer that is cut": (text("tokenizer.json", '{"a": '), "/tokenizer.json: not valid JSON (line 1)"),
+    "no template": (settings(), NO_TEMPLATE),
+    "no settings of the tokenizer": (without("tokenizer_config.json"), NO_TEMPLATE),
+    "null for a template": (settings(chat_template=None), NO_TEMPLATE),
+    "an empty template": (settings(chat_template=" "), NO_TEMPLATE),
+    "an empty file of a template": (text("chat_template.jinja", "\n"), NO_TEMPLATE),
+    "no default among templates": (settings(chat_template=[{"name": "tool", "template": "{{ 1 }}"}]), NO_TEMPLATE),
+    "settings in Latin-1": (
+        text("tokenizer_config.json", b'{"chat_template": "\xe9"}'),
+        "/tokenizer_config.json: not UTF-8 text (byte 19)",
+    ),
+    "a missing shard": (
+        sharded,
+        "of 2 files of weights in model.safetensors.index.json, 1 missing: model-2.safetensors",
+    ),
+    "a missing index": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors"),
+        "neither model.safetensors nor model.safetensors.index.json, which names the files of weights",
+    ),
+    "an index of nothing": (
+        both(sharded, text("model.safetensors.index.json", "{}")),
+        "model.safetensors.index.json: no 'weight_map' from weights to their files",
+    ),
+    "weights that were not fetched": (
+        text("model.safetensors", POINTER),
+        "/model.safetensors: a pointer of Git LFS, not the file itself; `git lfs pull` fetches it",
+    ),
+    "a tokenizer that was not fetched": (text("tokenizer.json", POINTER), "/tokenizer.json: a pointer of Git LFS"),
+    "a broken link": (
+        both(without("model.safetensors"), lambda folder: (folder / "model.safetensors").symlink_to("gone")),
+        "/model.safetensors: a link to a file that is not there",
+    ),
+    "an empty file of weights": (text("model.safetensors", ""), "no safetensors file, or one that is cut (0 bytes)"),
+    "pickled weights by another name": (text("model.safetensors", pickle.dumps([1] * 99)), "no safetensors file"),
+    "weights cut in their head": (cut_in_the_head, "/model.safetensors: no safetensors file, or one that is cut (20"),
+    "weights that are cut": (cut, "/model.safetensors: not whole: "),
+    "no tensor": (tensors(), "/model.safetensors: holds no weights"),
+    "a tensor of nothing": (
+        tensors(a_weight=(0,), b_bias=(1,)),
+        "/model.safetensors: 'a.weight' holds no number; save the model again with its weights gathered",
+    ),
+}
+WHOLE = {
+    "as saved": lambda folder: None,
+    "a template in a file": both(without("tokenizer_config.json"), text("chat_template.jinja", "{{ messages }}")),
+    "templates with names": settings(chat_template=[{"name": "default", "template": "{{ messages }}"}]),
+    "two shards": both(sharded, lambda f: shutil.copy(f / "model-1.safetensors", f / "model-2.safetensors")),
+    "own code for a kind that is known": text("config.json", '{"model_type": "qwen3", "auto_map": {}}'),
+    "a vocabulary alone": both(without("tokenizer.json"), text("tokenizer.model", "words")),
+    "an adapter within": text("adapter_config.json", "{}"),
+    "what is not the model's": both(
+        text("notes.txt", b"\xe9"), text("trainer_state.json", "{"), text("a.bin", POINTER)
+    ),
+    "a bias of nothing": tensors(a_weight=(2,), b_bias=(0,)),
+}
+
+
+@pytest.mark.parametrize("case", NOT_WHOLE)
+def test_a_folder_that_holds_no_whole_model_is_refused(case, tmp_path: Path):
+    folder = save_heads(tmp_path / "model")
+    damage, told = NOT_WHOLE[case]
+    damage(folder)
+    with pytest.raises(UserError) as error:
+        check_model(folder)
+    assert told in str(error.value) and str(error.value).startswith(str(folder)) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_folder_that_holds_a_whole_model_is_taken(case, tmp_path: Path):
+    folder = save_heads(tmp_path / "model")
+    WHOLE[case](folder)
+    check_model(folder)
+
+
+def test_a_model_that_was_saved_is_whole_and_weights_are_not_read(manifest: Path):
+    check_model(manifest.parent)
+    flip_last_byte(manifest.parent / "model.safetensors")
+    check_model(manifest.parent)
 
 
 REPO, COMMIT = "who/what", "0" * 40

@@ -11,6 +11,7 @@ from selfdistill import cli, new_study
 from selfdistill.errors import UserError
 from selfdistill.opening import Start, open_study
 from selfdistill.overlays import laid_over
+from tiny import save_heads
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,10 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def mine(tmp_path, monkeypatch) -> Path:
     """A folder with a saved model, as far as one looks at it here, and files of 44 and 9 problems."""
     monkeypatch.chdir(ROOT)
-    folder = tmp_path / "My Model"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    save_heads(tmp_path / "My Model")
     rows = [json.dumps({"question": f"{number} + {number}?", "answer": 2 * number}) for number in range(53)]
     (tmp_path / "train.jsonl").write_text("\n".join(rows[:44]))
     (tmp_path / "odd one.jsonl").write_text("\n".join(rows[44:]))
@@ -80,6 +78,10 @@ def without_template(mine: Path) -> None:
     (mine / "My Model" / "tokenizer_config.json").write_text("{}")
 
 
+def without_weights(mine: Path) -> None:
+    (mine / "My Model" / "model.safetensors").write_bytes(b"")
+
+
 def without_answers(mine: Path) -> None:
     (mine / "odd one.jsonl").write_text(json.dumps({"question": "?", "answr": 1}))
 
@@ -99,6 +101,11 @@ WRONG = {
         {},
         without_template,
         "no chat template (expected chat_template.jinja, or the key in tokenizer_",
+    ),
+    "no weights": (
+        {},
+        without_weights,
+        "My Model/model.safetensors: no safetensors file, or one that is cut (0 bytes)",
     ),
     "a misspelt file": ({"problems": "tran.jsonl"}, None, "tran.jsonl: no such file"),
     "a wrong kind": ({"problems": "My Model"}, None, "My Model: a folder, where a file of problems is expected"),

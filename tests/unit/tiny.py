@@ -1,12 +1,14 @@
 """A tiny random Qwen3 with the microcosm's tokenizer, saved with its manifest: what the tests of sampling share."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 import transformers
+from safetensors.torch import save_file
 from selfdistill import models
 from selfdistill.generation import Prompt
 from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
@@ -33,6 +35,16 @@ def save_tiny_model(
     tokenizer.save_pretrained(folder)
     models.save_manifest(folder)
     return folder / models.MANIFEST
+
+
+def save_heads(folder: Path) -> Path:
+    """Save to ``folder`` what is looked at of a saved model, without one that writes anything; the folder."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    save_file({"a.weight": torch.zeros(2, 3)}, folder / "model.safetensors")
+    return folder
 
 
 def prompt_of(tokenizer: PreTrainedTokenizerFast, text: str, problem_id: str | None = None) -> Prompt:

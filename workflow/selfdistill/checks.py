@@ -20,9 +20,10 @@ from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
 from selfdistill.generation.requests import HOTTEST, check_engine
 from selfdistill.microcosm import world
-from selfdistill.models import check_cached, check_folder, check_template
+from selfdistill.models import check_cached
 from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
+from selfdistill.saved_model import check_model
 from selfdistill.settings import keys
 from selfdistill.study import Study
 from selfdistill.training.edited_sets import names_of
@@ -225,8 +226,7 @@ def _models_there(study: Study) -> Faults:
         if model.source == "hub" and not is_unknown(str(model.repo), model.revision):
             yield from _refused(f"models.{name}", pinned_revision, model.repo, model.revision)
         if model.folder is not None:
-            lacks = list(_refused(f"models.{name}.folder", check_folder, model.folder))
-            yield from lacks or _refused(f"models.{name}.folder", check_template, model.folder)
+            yield from _refused(f"models.{name}.folder", check_model, model.folder)
 
 
 def _problems_there(study: Study) -> Faults:

@@ -8,6 +8,8 @@ repository is run.
 import json
 import os
 import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,18 @@ from selfdistill.settings import REPO, key, settings
 
 MANIFEST = "manifest.json"
 SUFFIXES = (".json", ".safetensors", ".jinja", ".txt", ".model")
+# Names of what a tokenizer's words are read from; each may be all that there is.
+VOCABULARIES = (
+    "tokenizer.json", "tokenizer.*.json", "*.model", "tokenizer.model.*", "tekken*.json", "*.tiktoken", "*.tokenizer",
+    "*vocab*.json", "vocab*.txt", "dict.txt", "byte_maps.json",
+)  # fmt: skip
+# Names of all that may decide what a saved model writes; other files beside it are its owner's.
+MODEL_FILES = (
+    *VOCABULARIES, "*.safetensors", "*.safetensors.index.json", "*.jinja", "chat_template.json", "config.json",
+    "config.*.json", "generation_config.json", "adapter_config.json", "*quant*config.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "merges.txt", "bpe.codes", "normalizer.json", "emoji.json",
+    "word_shape.json", "word_pronunciation.json",
+)  # fmt: skip
 KEYS = {  # that a manifest needs, by its kind
     "files": {"files", "fingerprint"},
     "folder": {"folder", "files", "fingerprint"},
@@ -68,15 +82,6 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: no safetensors weights found (pickled weights are not read)")
 
 
-def check_template(folder: Path) -> None:
-    """`UserError` unless the tokenizer in ``folder`` has a chat template, which every prompt is rendered by."""
-    settings = folder / "tokenizer_config.json"
-    if not (folder / "chat_template.jinja").is_file() and not (
-        settings.is_file() and '"chat_template"' in settings.read_text(encoding="utf-8")
-    ):
-        raise UserError(f"{folder}: no chat template (expected chat_template.jinja, or the key in {settings.name})")
-
-
 def save_shared_manifest(manifest: Path, other: Path) -> None:
     """Write a manifest for the weights of the manifest ``other``, with a relative path to those beside it."""
     content = read_manifest(other)
@@ -94,6 +99,20 @@ def files_of(folder: Path) -> list[Path]:
         for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
         if path.suffix in SUFFIXES and path.name != MANIFEST and not path.name.endswith(".provenance.json")
     ]
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files in ``folder`` that are a saved model, by their names: not notes, or a log of its training.
+
+    None where there is no folder.
+    """
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in there if is_called(path.name, MODEL_FILES)]
+
+
+def is_called(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a file's name is one of these, in which * stands for anything."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _contents(folder: Path) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from selfdistill.claims.statements import read_claims
 from selfdistill.config import Config, read_sections
 from selfdistill.errors import UserError
 from selfdistill.files import write_text
-from selfdistill.models import check_folder, check_template
 from selfdistill.opening import CLAIMS
 from selfdistill.problems import ProblemSet, load_problem_set, pinned_revision
 from selfdistill.problems.revisions import LOCKED
+from selfdistill.saved_model import check_model
 from selfdistill.study import Study
 from selfdistill.training.settings import TRAINED
 from selfdistill.written import read_written
@@ -160,8 +160,7 @@ def _names(path: Path, study: str) -> bool:
 def _model(model: str) -> tuple[str, Mapping[str, str]]:
     """A name for the model, and its entry."""
     if Path(model).exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
-        check_folder(Path(model))
-        check_template(Path(model))
+        check_model(Path(model))
         return _name(Path(model).resolve().name), {"source": "folder", "folder": model}
     repo, _, commit = model.partition("@")
     pinned_revision(repo, commit or LOCKED)
