@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import save_file
 from selfdistill import files, models
 from selfdistill.errors import UserError
@@ -407,6 +408,36 @@ def test_a_model_that_was_saved_is_whole_and_weights_are_not_read(manifest: Path
     check_model(manifest.parent)
     flip_last_byte(manifest.parent / "model.safetensors")
     check_model(manifest.parent)
+
+
+def test_what_lies_beside_a_model_is_not_the_model(manifest: Path, tmp_path: Path):
+    """Notes, and what a training leaves, make no other model of it: nothing runs again."""
+    registered, folder = tmp_path / "m.json", manifest.parent
+    models.save_folder_manifest(registered, folder)
+    before = registered.read_bytes()
+    assert json.loads(before)["files"] == json.loads(manifest.read_text())["files"]  # all that transformers saves
+    for name in ("notes.txt", "trainer_state.json", "all_results.json", "eval_results.json", "train_args.json"):
+        (folder / name).write_text("{}")
+    models.save_folder_manifest(registered, folder)
+    assert registered.read_bytes() == before
+    (folder / "added_tokens.json").write_text("{}")
+    models.save_folder_manifest(registered, folder)
+    assert registered.read_bytes() != before
+
+
+def test_every_file_that_a_tokenizer_reads_is_the_models(tmp_path: Path):
+    sources = Path(transformers.__file__).parent
+    named = [r'"\w+_file": "([\w.-]+)"', r'(?:FILE|NAME) = "([\w.-]+)"']
+    found = {
+        name
+        for path in [*sources.glob("tokenization*.py"), *sources.glob("models/*/tokenization*.py")]
+        for pattern in named
+        for name in re.findall(pattern, path.read_text(encoding="utf-8"))
+    }
+    assert {"tokenizer.json", "merges.txt", "tiktoken.model", "tokenizer_config.json"} <= found and len(found) > 20
+    for name in found:
+        (tmp_path / name).write_text("")
+    assert found == {path.name for path in models.model_files(tmp_path)}
 
 
 REPO, COMMIT = "who/what", "0" * 40

@@ -71,7 +71,9 @@ def save_manifest(folder: Path) -> None:
 def save_folder_manifest(manifest: Path, folder: Path) -> None:
     """Write a manifest for a saved model that stays in ``folder``."""
     check_folder(folder)
-    _write(manifest, {"kind": "folder", "folder": str(folder.resolve()), **_contents(folder)})
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in model_files(folder)}
+    found = {"files": files, "fingerprint": _fingerprint_of(files)}
+    _write(manifest, {"kind": "folder", "folder": str(folder.resolve()), **found})
 
 
 def check_folder(folder: Path) -> None:

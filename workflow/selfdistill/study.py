@@ -16,7 +16,7 @@ from selfdistill.config import DRAW_OF_MODEL, ROLES, Config, Model, Released
 from selfdistill.errors import UserError
 from selfdistill.generation.contexts import GUIDANCE, Guidance, parts_of_solution, templated
 from selfdistill.generation.requests import WORDED, Extent, Sampling, Words
-from selfdistill.models import files_of
+from selfdistill.models import model_files
 from selfdistill.settings import keys
 from selfdistill.training.settings import OWN, TRAINED, OnPolicySettings, Run, SftRun
 
@@ -353,7 +353,7 @@ class Study:
     def model_files(self, model: str) -> list[str]:
         """The user's own files of a model from a folder; none of a folder that is not there: the stage says so."""
         folder = self.config.models[model].folder
-        return [] if folder is None else list(map(str, files_of(folder)))
+        return [] if folder is None else list(map(str, model_files(folder)))
 
     def checkpoints(self, model: str, run: str) -> str:
         """The folder of an on-policy run's models."""

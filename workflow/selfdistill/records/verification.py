@@ -174,7 +174,7 @@ def _model_problems(manifest: Path, tree: _Tree) -> Iterator[str]:
             yield f"{place}: missing, though {name} lists it"
         elif tree.digest(folder / file) != entry["sha256"]:
             yield f"{place}: differs from what {name} lists"
-    for path in models.files_of(folder):
+    for path in models.model_files(folder):
         if path.name not in content["files"]:
             yield f"{place_in(path, root)}: not among the files that {name} lists"
 
