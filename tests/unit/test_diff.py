@@ -84,5 +84,11 @@ def test_a_missing_tree_is_told(tmp_path: Path):
         diff(tmp_path / "nowhere", tmp_path)
 
 
+def test_a_folder_that_holds_nothing_to_compare_is_told(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    with pytest.raises(UserError, match=r"docs: no results tree \(expected one of config\.yaml, evaluations, traces, "):
+        diff(tree(tmp_path / "a"), tmp_path / "docs")
+
+
 def test_keys_are_joined_by_dots():
     assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}

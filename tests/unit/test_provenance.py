@@ -173,6 +173,23 @@ def test_nothing_is_bundled_where_a_record_is_damaged_or_none_is(tree: Path, tmp
     assert not (tmp_path / "empty/provenance.jsonl").exists()
 
 
+@pytest.mark.parametrize("form", ["as jobs leave it", "as it is shipped"])
+@pytest.mark.parametrize("command", ["bundle-provenance", "verify", "diff"])
+def test_a_folder_of_studies_and_a_part_of_one_are_told_from_a_study(command, form, tree: Path, tmp_path, capsys):
+    """The records of each stay where they are."""
+    shutil.copytree(tree, tree.parent / "more" / "other")
+    if form == "as it is shipped":
+        bundle.bundle(tree)
+    (tmp_path / "config.yaml").write_text("study: microcosm")  # as in a checkout
+    (tmp_path / "models").mkdir()
+    before = files_of(tmp_path)
+    two = f"not a study, but a folder with some in it: {tmp_path}/more/other, {tree}\n"
+    for folder, told in ((tmp_path, two), (tree / "tables", f"not a study, but a part of one: {tree}\n")):
+        assert cli.main([command, str(folder), *([str(tree)] if command == "diff" else [])]) == 2
+        assert capsys.readouterr().err == f"selfdistill: {folder}: {told}"
+    assert files_of(tmp_path) == before
+
+
 def test_make_reference_gives_the_shipped_form_byte_for_byte(tmp_path: Path):
     shipped, study = ROOT / "results/reference/microcosm", tmp_path / "results/microcosm"
     shutil.copytree(shipped, study, ignore=shutil.ignore_patterns("measures", "provenance.jsonl"))

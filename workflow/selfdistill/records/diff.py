@@ -12,8 +12,10 @@ from selfdistill.analysis.estimates import estimate
 from selfdistill.analysis.responses import RUN_COLUMNS, per_problem
 from selfdistill.analysis.summaries import TOTALS, V, divided
 from selfdistill.errors import UserError
+from selfdistill.records.studies import check_whole
 
 CONFIG = "config.yaml"
+COMPARED = (CONFIG, "evaluations", "traces", "claims")
 CONFIDENCE = 0.95
 METRICS = {"score": 3, "L": 1, "E_substring": 2, V: 3}  # digits shown
 # Tables of responses that are comparable problem by problem; rollouts answer to what was drawn before them.
@@ -29,6 +31,9 @@ def diff(first: Path, second: Path) -> list[str]:
     for tree in (first, second):
         if not tree.is_dir():
             raise UserError(f"{tree}: no such results tree")
+        check_whole(tree)
+        if not any((tree / name).exists() for name in COMPARED):
+            raise UserError(f"{tree}: no results tree (expected one of {', '.join(COMPARED)} in it)")
     parts = {
         "configuration": list(_config_lines(_config(first), _config(second))),
         "responses (second minus first)": list(_response_lines(first, second)),

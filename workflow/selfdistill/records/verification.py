@@ -21,6 +21,7 @@ from selfdistill.records.bundle import BUNDLE, Record, Records, place_in
 from selfdistill.records.lineage import FIGURES, from_metadata, located
 from selfdistill.records.provenance import SIDECAR
 from selfdistill.records.standing import ROOM
+from selfdistill.records.studies import check_whole
 from selfdistill.training.settings import TRAINED
 
 RESPONSE = ["model", "run", "setting", "step", "problem_id", "sample"]  # what identifies one
@@ -50,6 +51,7 @@ def verify(root: Path) -> list[str]:
     in traces; the reading room's data; and that the ledger's verdicts follow from its numbers. Whatever is met, the
     rest is checked all the same. All bytes are read, those of weights too.
     """
+    check_whole(root)
     found: list[str] = []
     tree = _Tree(root, found.append)
     if not tree.records and not found and not any(path.suffix == ".parquet" for path in tree.files.values()):

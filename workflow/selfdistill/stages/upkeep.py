@@ -68,7 +68,9 @@ def document_config(
 def bundle_provenance(results: ResultsFolder) -> None:
     """Put the provenance sidecars of a results tree into its one provenance.jsonl, for a study that is shipped."""
     from selfdistill.records import bundle
+    from selfdistill.records.studies import check_whole
 
+    check_whole(results)
     print(f"{results / bundle.BUNDLE}: {bundle.bundle(results)} records")
 
 
