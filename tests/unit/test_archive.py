@@ -96,3 +96,13 @@ def test_an_unfinished_study_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert cli.main(["archive", str(tmp_path), "--out", str(tmp_path / "mine.zip")]) == 2
     assert "not a finished study" in capsys.readouterr().err and not (tmp_path / "mine.zip").exists()
+
+
+def test_a_file_that_is_no_archive_is_not_written_over(made, tmp_path):
+    mine, again = tmp_path / "mine.txt", tmp_path / "again.zip"
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=r"mine\.txt: is there already, and no archive; --out names another file"):
+        archive(RESULTS, ROOT, mine)
+    assert mine.read_text() == "mine"
+    again.write_bytes(made.read_bytes())
+    assert archive(RESULTS, ROOT, again) > 50

@@ -56,6 +56,67 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
     assert not out.exists() and not provenance.sidecar_path(out).exists()
 
 
+ONTO = {  # what is written onto what, and the end of its sentence
+    "a file that it reads": (
+        ["load-problems", "--problem-set.source=file", "--problem-set.file=mine.jsonl", "--out=sub/../mine.jsonl"],
+        "--out: sub/../mine.jsonl is read by this command; name another place",
+    ),
+    "one of several files that it reads": (
+        "make-table-2 --traces other.jsonl mine.jsonl --models={} --confidence=0.9 --out=mine.jsonl".split(),
+        "--out: mine.jsonl is read by this command",
+    ),
+    "a link to what it reads": (
+        ["export-logbook", "--claims=mine.jsonl", "--out=link"],
+        "--out: link is read by this command",
+    ),
+    "a second output": (
+        "render-table --table=mine.jsonl --sft-runs=r --out-csv=a --out-markdown=mine.jsonl --out-latex=b".split(),
+        "--out-markdown: mine.jsonl is read by this command",
+    ),
+    "the folder that it reads": (["pack-measures", "sub", "--out=sub"], "--out: sub is read by this command"),
+    "a folder": (["archive", "study", "--out=sub"], "--out: sub is a folder, where a file is to be written"),
+    "a folder of a step": (
+        ["load-problems", "--problem-set.source=file", "--problem-set.file=mine.jsonl", "--out=sub"],
+        "--out: sub is a folder, where a file is to be written",
+    ),
+    **{
+        f"a file, {command[0]}": (
+            [*command, "--out=mine.jsonl"],
+            "--out: mine.jsonl is a file, where a folder is to be written",
+        )
+        for command in (
+            ["pack-measures", "study"], ["unpack-measures", "study"], ["export-tensorboard", "study"],
+            ["export-logbook", "--claims=c.json"], ["export-inspect", "study", "--traces=t.parquet"],
+        )
+    },
+    "below a file": (
+        ["pack-measures", "study", "--out=mine.jsonl/a/b"],
+        "HERE/mine.jsonl: a file, where a folder is expected",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ONTO)
+def test_nothing_is_written_onto_what_is_read_or_where_it_cannot_be(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "mine.jsonl").write_text('{"problem": "What is 1+1?", "answer": "2"}\n')
+    (tmp_path / "link").symlink_to("mine.jsonl")
+    before = sorted(tmp_path.rglob("*")), (tmp_path / "mine.jsonl").read_bytes()
+    arguments, told = ONTO[case]
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"selfdistill: {told.replace('HERE', str(tmp_path))}")
+    assert (sorted(tmp_path.rglob("*")), (tmp_path / "mine.jsonl").read_bytes()) == before
+
+
+def test_a_result_that_is_there_is_written_over(tmp_path):
+    source, out = tmp_path / "problems.jsonl", tmp_path / "problems.parquet"
+    source.write_text('{"problem": "What is 1+1?", "answer": "2"}\n')
+    out.write_text("an older one")
+    assert cli.main(["load-problems", "--problem-set.source=file", f"--problem-set.file={source}", f"--out={out}"]) == 0
+    assert tables.read(out, "problems")["answer"].tolist() == ["2"]
+
+
 @pytest.fixture
 def offered(monkeypatch):
     """Offers a function as the only command."""

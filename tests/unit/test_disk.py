@@ -68,3 +68,25 @@ def test_a_folder_that_cannot_be_written_is_named_with_a_remedy(tmp_path, monkey
     with pytest.raises(UserError) as caught:
         require_writable([tmp_path / "not" / "yet" / "there"])
     assert f"'{tmp_path}'; this user may not do that: change the permissions" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stand", "told"),
+    [
+        (lambda place: place.write_text(""), "results: a file, where a folder is expected"),
+        (
+            lambda place: place.symlink_to("/gone/x"),
+            "results: a link to /gone/x, which is not there, where a folder is",
+        ),
+    ],
+)
+def test_what_stands_in_the_place_of_a_folder_is_named(stand, told, tmp_path):
+    stand(tmp_path / "results")
+    with pytest.raises(UserError, match=f"^{tmp_path}/{told}"):
+        require_writable([tmp_path / "results" / "smoke" / "config.yaml"])
+
+
+def test_a_link_to_a_folder_is_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "results").symlink_to("disk")
+    require_writable([tmp_path / "results" / "smoke" / "config.yaml"])

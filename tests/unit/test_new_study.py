@@ -64,6 +64,23 @@ def test_models_of_one_name_are_studied_apart(name, mine):
     assert all(list(content["models"]) == [name] for content in written)
 
 
+def test_a_name_that_yaml_takes_for_something_else_is_in_quotes(mine):
+    (mine / "My Model").rename(mine / "no")
+    (mine / "odd one.jsonl").rename(mine / "on.jsonl")
+    assert cli.main(command(mine, model="no", benchmarks="on.jsonl", out="null.yaml")) == 0
+    written = yaml.safe_load((mine / "null.yaml").read_text())
+    assert written["study"] == "null" and list(written["models"]) == ["no"] == written["sft"]["models"]
+    assert written["evaluation"]["benchmarks"] == ["on"] and written["claims"]["roles"]["sft"]["family"] == "no"
+
+
+def test_elsewhere_than_in_a_checkout_it_says_where_to_go(mine, monkeypatch, capsys):
+    monkeypatch.chdir(mine)
+    assert cli.main(command(mine)) == 2
+    assert capsys.readouterr().err == (
+        f"selfdistill: {mine}: no Snakefile here; run this in the root of the repository\n"
+    )
+
+
 def test_a_model_of_the_hub_has_a_commit(mine, capsys):
     written = new_study.text("Qwen/Qwen3-8B", mine / "train.jsonl", [mine / "odd one.jsonl"], Path("mine.yaml"))
     assert yaml.safe_load(written)["models"]["Qwen3-8B"]["revision"] == "locked"

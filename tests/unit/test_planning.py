@@ -611,6 +611,12 @@ def test_a_configuration_that_is_no_text_is_told_by_its_name(tmp_path: Path, mon
         dag.read(configfiles=[tmp_path / "mine.yaml"])
 
 
+def test_a_folder_for_a_configuration_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=r"^config: a folder, where a configuration file is expected$"):
+        dag.read(configfiles=[Path("config")])
+
+
 def test_outside_a_repository_it_says_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no Snakefile here; run this in the root of the repository"):

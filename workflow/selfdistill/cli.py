@@ -25,8 +25,9 @@ from typing import Annotated, Any
 from pydantic_core import PydanticUndefined
 
 from selfdistill import processes, stages
-from selfdistill.disk import remedy
+from selfdistill.disk import existing_folder, remedy
 from selfdistill.errors import UserError, nearest
+from selfdistill.parameters import OutFolder
 from selfdistill.records import provenance
 from selfdistill.settings import annotation_of, choices, is_settings, keys, validated
 
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         stage, group, given = read(arguments)
+        _check_outputs(stage, given)
         status = stage(**given)
         if processes.is_main() and group == stages.STEP:
             _write_sidecars(["selfdistill", *arguments], given, time.monotonic() - started)
@@ -300,13 +302,45 @@ def _built(target: Callable[..., object], values: Mapping[str, Any]) -> dict[str
 # --- records --------------------------------------------------------------------------------------------------------
 
 
-def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float) -> None:
-    """A record beside every output; inputs are parameters, and settings, that are files."""
+def _check_outputs(stage: stages.Stage, given: Mapping[str, Any]) -> None:
+    """`UserError` for an output that is one of the inputs, or that cannot be made where it is to be.
+
+    What stands there otherwise is written over: jobs do so with their own results.
+    """
+    parameters = _flat(given)
+    read = [path for name, value in parameters.items() if not _is_output(name) for path in _paths(value)]
+    for name, value in parameters.items():
+        for out in _paths(value) if _is_output(name) else []:
+            if any(out.resolve() == path.resolve() for path in read):
+                raise UserError(f"{flag_name(name)}: {out} is read by this command; name another place")
+            existing_folder(out)
+    out, kind = given.get("out"), typing.get_type_hints(stage, include_extras=True).get("out")
+    if isinstance(out, Path) and out.exists() and out.is_dir() != (kind == OutFolder):
+        there, wanted = ("folder", "file") if out.is_dir() else ("file", "folder")
+        raise UserError(f"--out: {out} is a {there}, where a {wanted} is to be written")
+
+
+def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's parameters by name; those in bundles and settings by their own names."""
     parameters: dict[str, Any] = {}
     for name, value in given.items():
         is_bundle = dataclasses.is_dataclass(value) and not is_settings(type(value))
         parameters |= provenance.flat(vars(value) if is_bundle else {name: value})
-    outputs = {name: value for name, value in parameters.items() if name == "out" or name.startswith("out_")}
+    return parameters
+
+
+def _is_output(name: str) -> bool:
+    return name == "out" or name.startswith("out_")
+
+
+def _paths(value: Any) -> list[Path]:
+    return [path for path in (value if isinstance(value, list | tuple) else [value]) if isinstance(path, Path)]
+
+
+def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float) -> None:
+    """A record beside every output; inputs are parameters, and settings, that are files."""
+    parameters = _flat(given)
+    outputs = {name: value for name, value in parameters.items() if _is_output(name)}
     inputs = {}
     for name, value in parameters.items():
         for index, path in enumerate(value if isinstance(value, list) else [value]):

@@ -38,13 +38,21 @@ def _code(error: BaseException) -> int | None:
 
 
 def require_writable(paths: Iterable[str | Path]) -> None:
-    """Raises `UserError` with a remedy where a file, or the folder that it would be made in, cannot be written."""
-    for place in dict.fromkeys(_existing(Path(path)) for path in paths):
+    """Raises `UserError` with a remedy where a file, or the folder that it would be made in, cannot be written.
+
+    Also where a file or a broken link stands in the place of such a folder.
+    """
+    for place in dict.fromkeys(existing_folder(Path(path)) for path in paths):
         if not os.access(place, os.W_OK):
             code = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
             raise UserError(str(remedy(OSError(code, os.strerror(code), str(place)))))
 
 
-def _existing(path: Path) -> Path:
-    """The folder in which ``path`` lies, or would be made."""
-    return next(folder for folder in (path.absolute().parents) if folder.exists())
+def existing_folder(path: Path) -> Path:
+    """The folder in which ``path`` lies, or would be made; `UserError` where a file or a broken link is in its way."""
+    place = next(folder for folder in path.absolute().parents if folder.exists() or folder.is_symlink())
+    if not place.exists():
+        raise UserError(f"{place}: a link to {place.readlink()}, which is not there, where a folder is expected")
+    if not place.is_dir():
+        raise UserError(f"{place}: a file, where a folder is expected")
+    return place

@@ -86,7 +86,7 @@ def text(model: str, problems: Path, benchmarks: Sequence[Path], file: Path) -> 
     """
     study = _study(file)
     name, source = _model(model)
-    sets = _named(benchmarks)
+    sets = {_word(name): file for name, file in _named(benchmarks).items()}
     number = len(load_problem_set(ProblemSet(source="file", file=problems)))
     for benchmark in benchmarks:
         load_problem_set(ProblemSet(source="file", file=benchmark))
@@ -94,8 +94,8 @@ def text(model: str, problems: Path, benchmarks: Sequence[Path], file: Path) -> 
     written = TEXT.format(
         what=" ".join(model.split()),
         file=file,
-        study=study,
-        model=name,
+        study=_word(study),
+        model=_word(name),
         source=_flow(source),
         train=json.dumps(str(problems)),
         sets="\n".join(f"  {name}: {_flow({'source': 'file', 'file': str(path)})}" for name, path in sets.items()),
@@ -181,6 +181,11 @@ def _name(given: str) -> str:
     """The name of a part of a study, which becomes part of paths."""
     name = re.sub("[^A-Za-z0-9._-]+", "_", given).strip("._-")[:48]
     return name if re.search("[A-Za-z]", name) else f"own_{name}".rstrip("_")
+
+
+def _word(name: str) -> str:
+    """A name as YAML; in quotes where it would be something else, as ``no`` and ``on`` are."""
+    return name if yaml.safe_load(name) == name else json.dumps(name)
 
 
 def _flow(entry: Mapping[str, str]) -> str:

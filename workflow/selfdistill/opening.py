@@ -51,6 +51,12 @@ class Opened:
     files: list[str]
 
 
+def check_here() -> None:
+    """`UserError` unless this is the folder of a checkout, where configuration, data and results lie."""
+    if not Path("Snakefile").is_file():
+        raise UserError(f"{Path.cwd()}: no Snakefile here; run this in the root of the repository")
+
+
 def open_study(values: Mapping[str, Any], start: Start) -> Opened:
     """The study of a start; `UserError` with a line, a sentence, for each fault.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.errors import UserError, nearest
+from selfdistill.opening import check_here
 from selfdistill.overlays import composed
 from selfdistill.written import read_written
 
@@ -120,8 +121,7 @@ def read(*, configfiles: Sequence[Path] = (), profiles: Sequence[Path] = (), cor
     `UserError` for a file or profile that is not there, a folder that is no repository, a configuration that is wrong,
     or a graph that cannot be built.
     """
-    if not Path("Snakefile").is_file():
-        raise UserError(f"{Path.cwd()}: no Snakefile here; run this in the root of the repository")
+    check_here()
     for path in [*configfiles, *[profile / "config.yaml" for profile in profiles]]:
         _check_file(path)
     for path in configfiles:
@@ -136,6 +136,8 @@ def read(*, configfiles: Sequence[Path] = (), profiles: Sequence[Path] = (), cor
 def _check_file(path: Path) -> None:
     if path.is_file():
         return
+    if path.is_dir():
+        raise UserError(f"{path}: a folder, where a configuration file is expected")
     asked = path.parent if path.name == "config.yaml" and not path.parent.is_dir() else path
     there = [str(entry) for entry in sorted(asked.parent.iterdir())] if asked.parent.is_dir() else []
     raise UserError(f"{asked}: not there{nearest(str(asked), there)}; there: {', '.join(there) or 'nothing'}")

@@ -44,8 +44,10 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in the zip, so that equal content
 def archive(results: Path, checkout: Path, out: Path) -> int:
     """Write the results tree ``results`` and the workflow in ``checkout`` as the crate ``out``; returns its files.
 
-    `UserError` where the study is not finished, or its records are damaged.
+    `UserError` where the study is not finished, or its records are damaged, and where ``out`` is there and no archive.
     """
+    if out.exists() and not zipfile.is_zipfile(out):
+        raise UserError(f"{out}: is there already, and no archive; --out names another file")
     if not (results / "claims" / "ledger.parquet").is_file():
         raise UserError(f"{results}: not a finished study (no claims/ledger.parquet)")
     records = Records(results).all()

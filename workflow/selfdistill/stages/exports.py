@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-from selfdistill.parameters import Out, ResponseTable, ResultsFolder
+from selfdistill.parameters import OutFolder, ResponseTable, ResultsFolder
 from selfdistill.stages.registry import EXPORT, stage
 
 
 @stage(EXPORT)
-def export_inspect(results: ResultsFolder, *, traces: ResponseTable, out: Out) -> None:
+def export_inspect(results: ResultsFolder, *, traces: ResponseTable, out: OutFolder) -> None:
     """Write a table of responses as logs of Inspect, one per model and setting, into a folder."""
     from selfdistill.exports import inspect_log
 
@@ -16,7 +16,7 @@ def export_inspect(results: ResultsFolder, *, traces: ResponseTable, out: Out) -
 
 
 @stage(EXPORT)
-def export_tensorboard(results: ResultsFolder, *, out: Out) -> None:
+def export_tensorboard(results: ResultsFolder, *, out: OutFolder) -> None:
     """Write the metrics of every training run into a folder that TensorBoard shows."""
     from selfdistill.exports import tensorboard
 
@@ -24,7 +24,7 @@ def export_tensorboard(results: ResultsFolder, *, out: Out) -> None:
 
 
 @stage(EXPORT)
-def export_logbook(*, claims: Annotated[Path, "The claims ledger (claims.json)."], out: Out) -> None:
+def export_logbook(*, claims: Annotated[Path, "The claims ledger (claims.json)."], out: OutFolder) -> None:
     """Write a claims ledger as pages of Markdown: all verdicts at a glance, and a page for each statement."""
     import json
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from selfdistill.parameters import Out, ResultsFolder
+from selfdistill.parameters import Out, OutFolder, ResultsFolder
 from selfdistill.stages.registry import UPKEEP, stage
 
 Repos = Annotated[list[str], "Repositories of the hub."]
@@ -75,7 +75,7 @@ def bundle_provenance(results: ResultsFolder) -> None:
 
 
 @stage(UPKEEP)
-def pack_measures(results: ResultsFolder, *, out: Out) -> None:
+def pack_measures(results: ResultsFolder, *, out: OutFolder) -> None:
     """Gather what a study's tables and ledger are made of, without what models wrote, for a study that is shipped."""
     from selfdistill.records import measures
 
@@ -84,7 +84,7 @@ def pack_measures(results: ResultsFolder, *, out: Out) -> None:
 
 @stage(UPKEEP)
 def unpack_measures(
-    tree: Annotated[Path, "A folder with packed measures, such as a shipped study."], *, out: Out
+    tree: Annotated[Path, "A folder with packed measures, such as a shipped study."], *, out: OutFolder
 ) -> None:
     """Put a shipped study's measures into a results folder, where its tables and ledger can be made again."""
     from selfdistill.records.measures import unpack
@@ -95,8 +95,10 @@ def unpack_measures(
 @stage(UPKEEP)
 def archive(results: ResultsFolder, *, out: Out) -> None:
     """Put a finished study with its records and the workflow into one zip, a Workflow Run RO-Crate."""
+    from selfdistill.opening import check_here
     from selfdistill.records import archive as archiving
 
+    check_here()
     print(f"{out}: {archiving.archive(results, Path.cwd(), out)} files")
 
 
@@ -110,6 +112,8 @@ def new_study(
 ) -> None:
     """Write a small, complete configuration for a model and data of one's own, after looking at them."""
     from selfdistill import new_study as writing
+    from selfdistill.opening import check_here
 
+    check_here()
     writing.write(model, problems, benchmarks, out)
     print(f"{out}: look at the lines that say EDIT, then `snakemake --configfile {out} --dry-run`")
