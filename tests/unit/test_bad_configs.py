@@ -22,6 +22,7 @@ from selfdistill.checks import faults_at_start
 from selfdistill.claims.statements import read_statements
 from selfdistill.config import Config, without_other_sources
 from selfdistill.errors import UserError
+from selfdistill.generation.requests import Sampling
 from selfdistill.opening import Opened, Start, open_study
 from selfdistill.pages.stamp import stamp_text
 from selfdistill.settings import as_json, choices, is_settings, keys
@@ -913,6 +914,24 @@ def test_an_entry_that_names_its_source_takes_nothing_from_the_one_below(tmp_pat
     model = "models: {microcosm: {source: hub, repo: Qwen/Qwen3-8B, revision: locked}}"
     assert "Please reason" in opened(tmp_path, model).study.config.models["microcosm"].instruction
     assert opened(tmp_path, "models: {microcosm: {seed: 3}}").study.config.models["microcosm"].instruction == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "shared", "sampled"),
+    [
+        ({"temperature": 0.7}, {"max_tokens": 120, "top_p": 0.8}, Sampling(0.7, 0.8, 0, 120)),
+        ({"max_tokens": 90}, {"temperature": 0, "top_k": 20}, Sampling(0, 1.0, 20, 90)),
+        ({}, {"max_tokens": 120}, Sampling(max_tokens=120)),
+        (None, {"max_tokens": 120}, None),
+    ],
+)
+def test_what_a_models_own_sampling_leaves_out_is_the_studys(given, shared, sampled, tmp_path):
+    overlay = over(models={"microcosm_off": {"evaluate": given}}, sampling={"evaluate": shared})
+    study = opened(tmp_path, overlay).study
+    assert study.config.models["microcosm_off"].evaluate == sampled
+    assert study.evaluated_with("microcosm_off") == (sampled or study.config.sampling.evaluate)
+    again = opened(tmp_path, yaml.safe_dump(as_json(study.config) | {"complete": True})).study  # the record stands alone
+    assert again.config.models == study.config.models
 
 
 DROPPED = {

@@ -110,7 +110,8 @@ class Model(ModelSource):
     )
     evaluate: Sampling | None = key(
         None,
-        doc="How this model is sampled on benchmarks, where other than `sampling.evaluate`.",
+        doc="How this model is sampled on benchmarks, where other than `sampling.evaluate`: a key that is left out is "
+        "that one's.",
         paper="Qwen3-8B, thinking off: T 0.7, top-p 0.8 (authors' eval_examples.sh)",
     )
     enable_thinking: bool | None = key(
@@ -408,6 +409,8 @@ def read_sections(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
         faults = [*sentences(error, Config, "config"), *faults]
         faulty |= {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
     sections = {name: _section(given, name) for name in keys(Config) if name not in faulty}
+    if {"models", "sampling"} <= sections.keys():
+        sections["models"] = _section(_evaluated(given, sections["sampling"].evaluate), "models")
     if not faults and sections["trial"] is not None:
         given = reduced(as_json(Config(**sections)))
         sections = {name: _section(given, name) for name in keys(Config)}
@@ -419,6 +422,15 @@ def _section(given: Mapping[str, Any], name: str) -> Any:
     if name not in given:
         return declared.get_default(call_default_factory=True)
     return _adapter(name).validate_python(given[name])
+
+
+def _evaluated(given: Mapping[str, Any], shared: Sampling) -> dict[str, Any]:
+    """``given`` with all keys in each model's own `evaluate`: what it leaves out is ``shared``."""
+    models = {
+        name: {**model, "evaluate": as_json(shared) | model["evaluate"]} if model.get("evaluate") is not None else model
+        for name, model in given["models"].items()
+    }
+    return {**given, "models": models}
 
 
 @cache
@@ -550,6 +562,10 @@ def document() -> str:
     return head + key_table()
 
 
+# Sections of which a key that is left out is another section's.
+LEFT_OUT = {"models.*.evaluate.": "sampling.evaluate"}
+
+
 def key_table() -> str:
     """Markdown table of every key: default, meaning, the paper's value."""
     lines = ["| key | default | meaning | in the paper |", "|---|---|---|---|"]
@@ -570,5 +586,6 @@ def _rows(section: type, prefix: str) -> list[tuple[str, str, str, str]]:
             rows += _rows(inner, f"{path}.")
         else:
             default = "required" if declared.is_required() else f"`{declared.get_default(call_default_factory=True)!r}`"
+            default = f"`{LEFT_OUT[prefix]}.{name}`" if prefix in LEFT_OUT else default
             rows.append((path, default.replace("|", "\\|"), doc, paper))
     return rows

@@ -85,8 +85,7 @@ class Flags:
         return words("words", self.study.worded.get(run, ALL_WORDS))
 
     def longest_evaluated(self, model: str) -> str:
-        sampling = self.study.config.models[model].evaluate or self.study.config.sampling.evaluate
-        return _joined(max_tokens=sampling.max_tokens)
+        return _joined(max_tokens=self.study.evaluated_with(model).max_tokens)
 
     def go_on(self) -> str:
         """A trial's responses are cut before they answer."""
