@@ -25,6 +25,7 @@ from selfdistill.errors import UserError
 from selfdistill.generation.requests import Sampling
 from selfdistill.opening import Opened, Start, open_study
 from selfdistill.pages.stamp import stamp_text
+from selfdistill.problems.sets import FIRST_ROWS
 from selfdistill.settings import as_json, choices, is_settings, keys
 from selfdistill.study import Study
 from snakemake.cli import parse_config
@@ -930,8 +931,8 @@ def test_what_a_models_own_sampling_leaves_out_is_the_studys(given, shared, samp
     study = opened(tmp_path, overlay).study
     assert study.config.models["microcosm_off"].evaluate == sampled
     assert study.evaluated_with("microcosm_off") == (sampled or study.config.sampling.evaluate)
-    again = opened(tmp_path, yaml.safe_dump(as_json(study.config) | {"complete": True})).study  # the record stands alone
-    assert again.config.models == study.config.models
+    record = yaml.safe_dump(as_json(study.config) | {"complete": True})
+    assert opened(tmp_path, record).study.config.models == study.config.models
 
 
 DROPPED = {
@@ -1054,6 +1055,51 @@ def test_files_are_checked_where_they_lie(tmp_path):
     ]})  # fmt: skip
     told = refused(tmp_path, few + asked)
     assert any("draw 0 of 6 problems needs at least 6 problems" in line for line in told), told
+
+
+GOOD = {"problem": "p", "answer": "1"}
+ROWS = {
+    "other columns": ([{"text": "p", "answer": "1"}], {}, "no problem column: none of problem, question, prompt"),
+    "no answers": ([{"problem": "p", "result": "1"}], {}, "no answer column: none of answer, "),
+    "a column that is not there": ([GOOD], {"answer_column": "anser"}, "no column 'anser' (did you mean 'answer'?)"),
+    "an empty answer": ([GOOD, GOOD | {"answer": ""}], {}, "line 2, column 'answer': the answer is empty; `without_an"),
+    "an empty problem": ([GOOD, GOOD | {"problem": " "}], {}, "line 2, column 'problem': the problem is empty"),
+    "nothing but empty answers": ([GOOD | {"answer": ""}], {"without_answer": "drop"}, "holds 0 distinct problems"),
+    "one problem twice": ([GOOD, GOOD], {"size": 2}, "holds 1 distinct problems, 2 wanted"),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_a_file_of_other_rows_is_refused_at_the_start(case, kind, tmp_path):
+    rows, settings, sentence = ROWS[case]
+    file = written_rows(tmp_path / f"a.{kind}", rows)
+    told = refused(tmp_path, problem_set(source="file", file=str(file), **settings))
+    sentence = sentence.replace("line 2", "row 1") if kind == "parquet" else sentence
+    assert told[0].startswith(f"config: problem_sets.mine.file: {file}: {sentence}") and len(told) == 1, told
+
+
+def test_rows_that_are_not_kept_or_come_late_are_not_read_at_the_start(tmp_path):
+    bad = [GOOD, GOOD | {"answer": ""}]
+    kept = written_rows(tmp_path / "a.jsonl", bad)
+    opened(tmp_path, problem_set(source="file", file=str(kept), size=1))
+    opened(tmp_path, problem_set(source="file", file=str(kept), without_answer="drop"))
+    late = written_rows(tmp_path / "b.parquet", [GOOD] * FIRST_ROWS + bad)
+    opened(tmp_path, problem_set(source="file", file=str(late)))
+
+
+def test_a_part_with_other_problems_than_it_names_is_refused_at_the_start(tmp_path):
+    file = written_rows(tmp_path / "a.jsonl", [GOOD, GOOD | {"problem": "q"}])
+    part = {"source": "file", "file": str(file), "size": 1}
+    told = refused(tmp_path, over(problem_sets={"part": part}, onpolicy={"subsets": {"train": ["part"]}}))
+    sentence = "a.jsonl: holds 2 distinct problems, and is named as a part of 1 (size)"
+    assert f"config: problem_sets.part.file: {sentence}" in told
+
+
+def written_rows(file: Path, rows: list[dict]) -> Path:
+    table = pd.DataFrame(rows)
+    table.to_parquet(file) if file.suffix == ".parquet" else table.to_json(file, orient="records", lines=True)
+    return file
 
 
 def test_services_that_are_not_installed_are_refused_where_jobs_use_these_packages(tmp_path, monkeypatch):

@@ -22,7 +22,8 @@ from selfdistill.generation.requests import HOTTEST, check_engine
 from selfdistill.microcosm import world
 from selfdistill.models import check_cached
 from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
-from selfdistill.problems.readers import KINDS, check_kind, kind_of, rows_at_most
+from selfdistill.problems.readers import KINDS, Rows, check_kind, kind_of, read_at_once
+from selfdistill.problems.sets import check_first_rows
 from selfdistill.saved_model import check_model
 from selfdistill.settings import keys
 from selfdistill.study import Study
@@ -246,13 +247,16 @@ def _sizes(study: Study) -> Faults:
     config, known = study.config, {}
     for name, problem_set in config.problem_sets.items():
         try:
-            known[name] = _most(problem_set)
+            rows = _rows(problem_set)
         except UserError as error:
             yield f"problem_sets.{name}.file: {error}"
             continue
-        most, size = known[name], problem_set.size
-        if problem_set.file is not None and most is not None and size is not None and size > most:
-            yield f"problem_sets.{name}.size: {size} problems are asked for, {problem_set.file} has {most} rows"
+        known[name], size = _most(problem_set, rows), problem_set.size
+        if rows is not None and size is not None and size > rows.number:
+            yield f"problem_sets.{name}.size: {size} problems are asked for, {problem_set.file} has {rows.number} rows"
+        elif rows is not None:
+            exactly = size is not None and study.is_part(name)
+            yield from _refused(f"problem_sets.{name}.file", check_first_rows, problem_set, rows, exactly=exactly)
     pool = known.get(config.selection.problem_set)
     if pool is not None and config.selection.target > pool:
         yield f"selection.target: {config.selection.target} problems are asked for, the set has {pool}"
@@ -284,16 +288,19 @@ def _subsets(study: Study) -> Faults:
             yield f"{place}: there is one part of {run.problems} problems (onpolicy.subsets), and no draw {run.draw}"
 
 
-def _most(problem_set: ProblemSet) -> int | None:
+def _rows(problem_set: ProblemSet) -> Rows | None:
+    """The rows of a set's file; None of one that is not there, or takes more than a moment."""
+    there = problem_set.file is not None and problem_set.file.is_file() and kind_of(problem_set.file) in KINDS
+    return read_at_once(problem_set.file) if there else None
+
+
+def _most(problem_set: ProblemSet, rows: Rows | None) -> int | None:
     """The problems that a set can have at most; None where that is not known."""
     if problem_set.source == "microcosm":
         whole = world.SPLIT_SIZES.get(problem_set.split)
         of_default_size = problem_set.split in ("in_domain", "easy", "hard")
         return problem_set.size or (world.EVALUATION_SIZE if of_default_size else whole)
-    rows = None
-    if problem_set.file is not None and problem_set.file.is_file() and kind_of(problem_set.file) in KINDS:
-        rows = rows_at_most(problem_set.file)
-    counts = [count for count in (rows, problem_set.size) if count is not None]
+    counts = [count for count in (rows and rows.number, problem_set.size) if count is not None]
     return min(counts, default=None)
 
 

@@ -13,7 +13,7 @@ from selfdistill.generation.requests import Extent, Sampling
 from selfdistill.planning.assumptions import Assumptions
 from selfdistill.planning.dag import Job
 from selfdistill.planning.ranges import ZERO, Range, exactly, total
-from selfdistill.problems.readers import rows_at_most
+from selfdistill.problems.readers import read_at_once
 from selfdistill.study import BASE
 from selfdistill.training.edited_sets import source_of
 from selfdistill.training.methods import section_of, sections_of
@@ -71,7 +71,8 @@ class Study(study.Study):
     def _listed(self, problem_set: str) -> int | None:
         """Rows of a set's file, where that is there."""
         file = self.config.problem_sets[problem_set].file
-        return rows_at_most(file) if file is not None and file.is_file() else None
+        rows = read_at_once(file) if file is not None and file.is_file() else None
+        return None if rows is None else rows.number
 
     def own_count(self, run: Run) -> int:
         """Problems that a run trains on and is evaluated on."""

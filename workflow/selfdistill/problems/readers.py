@@ -29,7 +29,7 @@ Placed = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Rows:
-    """A source of problems: its name for messages, its top-level columns, and its rows.
+    """A source of problems: its name for messages, its top-level columns, its rows and their number.
 
     ``rows`` gives (place, row), where the place is "row 0" (counted from 0) or "line 1" (counted from 1).
     """
@@ -37,6 +37,7 @@ class Rows:
     where: str
     columns: list[str]
     rows: Iterator[Placed]
+    number: int
 
 
 def read_file(path: Path) -> Rows:
@@ -59,13 +60,11 @@ def check_kind(path: Path) -> None:
     one_of("kind of file", kind_of(path), _READERS, where=str(path))
 
 
-def rows_at_most(path: Path) -> int | None:
-    """The number of rows of a file, where finding it takes a moment; `UserError` for one that is not readable."""
-    if kind_of(path) == ".parquet":
-        return _parquet_file(path).metadata.num_rows
-    if path.suffix.lower() == ".gz" or path.stat().st_size > SMALL:
+def read_at_once(path: Path) -> Rows | None:
+    """`read_file`, but None for a text that it would not read in a moment: a large or a compressed one."""
+    if kind_of(path) != ".parquet" and (path.suffix.lower() == ".gz" or path.stat().st_size > SMALL):
         return None
-    return sum(1 for _ in read_file(path).rows)
+    return read_file(path)
 
 
 def read_hub(repo: str, *, name: str | None, split: str, revision: str) -> Rows:
@@ -79,7 +78,7 @@ def read_hub(repo: str, *, name: str | None, split: str, revision: str) -> Rows:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{where}: split '{split}' cannot be loaded: {type(error).__name__}: {reason}") from error
     tables = dataset.with_format("arrow").iter(batch_size=BATCH_ROWS)
-    return Rows(where, list(dataset.column_names), _arrow_rows(where, tables))
+    return Rows(where, list(dataset.column_names), _arrow_rows(where, tables), len(dataset))
 
 
 def _content(path: Path) -> bytes:
@@ -104,13 +103,14 @@ def _listed(path: Path, rows: Iterable[Placed]) -> Rows:
     listed = list(rows)
     if not listed:
         raise UserError(f"{path}: holds no rows")
-    return Rows(str(path), list(dict.fromkeys(column for _, row in listed for column in row)), iter(listed))
+    columns = list(dict.fromkeys(column for _, row in listed for column in row))
+    return Rows(str(path), columns, iter(listed), len(listed))
 
 
 # --- Arrow: Parquet files and the hub --------------------------------------------------------------------------------
 def _read_parquet(path: Path) -> Rows:
     file = _parquet_file(path)
-    return Rows(str(path), file.schema_arrow.names, _parquet_rows(path, file))
+    return Rows(str(path), file.schema_arrow.names, _parquet_rows(path, file), file.metadata.num_rows)
 
 
 def _parquet_file(path: Path) -> pq.ParquetFile:

@@ -1,5 +1,6 @@
 """One problem set as a table: read, stripped of instructions, and without duplicates."""
 
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -20,6 +21,10 @@ from selfdistill.settings import REPO, key, settings
 from selfdistill.tables import PROBLEMS
 
 LOG = logging.getLogger(__name__)
+FIRST_ROWS = 2000  # that are read in a moment
+
+Problem = tuple[str, str, str]  # problem, answer, type
+
 # Keys that mean something for one source only.
 SOURCE_KEYS = {
     "microcosm": {"split"},
@@ -63,7 +68,9 @@ def load_problem_set(wanted: ProblemSet, *, exactly: bool = False, lock: Path = 
     stays), rows left out for want of an answer, and answers that are whole paragraphs.
     """
     if exactly:
-        return _just(wanted.size, load_problem_set(replace(wanted, size=None), lock=lock))
+        table = load_problem_set(replace(wanted, size=None), lock=lock)
+        _check_just(wanted.size, len(table), table["source"].iloc[0])
+        return table
     if wanted.source == "microcosm":
         return _from_microcosm(wanted.split, wanted.size)
     if wanted.source == "file":
@@ -75,18 +82,33 @@ def load_problem_set(wanted: ProblemSet, *, exactly: bool = False, lock: Path = 
         rows = read_hub(repo, name=wanted.name, split=wanted.split, revision=commit)
         label = f"{repo}@{commit}:{wanted.split}"
     left_out: list[str] = []
-    problems = _read(rows, wanted, left_out)
+    shown = tqdm(rows.rows, desc=rows.where, unit=" rows", disable=None)
+    problems = _read(replace(rows, rows=shown), wanted, left_out)
     table = _distinct(problems, wanted.size, where=rows.where, label=label)
     if left_out:
         LOG.warning("%s: %d rows without an answer left out, the first: %s", rows.where, len(left_out), left_out[0])
     return table
 
 
-def _just(size: int | None, table: pd.DataFrame) -> pd.DataFrame:
-    if size != len(table):
-        source = table["source"].iloc[0]
-        raise UserError(f"{source}: holds {len(table)} distinct problems, and is named as a part of {size} (size)")
-    return table
+def check_first_rows(wanted: ProblemSet, rows: Rows, *, exactly: bool = False) -> None:
+    """`UserError` for a file that `load_problem_set` would refuse, as far as its first ``rows`` show it."""
+    size = None if exactly else wanted.size
+    first = replace(rows, rows=itertools.islice(rows.rows, FIRST_ROWS))
+    kept = _kept(_read(first, wanted, []), size)[0]
+    if rows.number <= FIRST_ROWS:
+        _check_enough(len(kept), size, rows.where)
+        if exactly:
+            _check_just(wanted.size, len(kept), Path(rows.where).name)
+
+
+def _check_just(size: int | None, found: int, source: str) -> None:
+    if found != size:
+        raise UserError(f"{source}: holds {found} distinct problems, and is named as a part of {size} (size)")
+
+
+def _check_enough(found: int, size: int | None, where: str) -> None:
+    if found < (size or 1):
+        raise UserError(f"{where}: holds {found} distinct problems, {size or 'at least 1'} wanted")
 
 
 def _from_microcosm(split: str, size: int | None) -> pd.DataFrame:
@@ -97,11 +119,11 @@ def _from_microcosm(split: str, size: int | None) -> pd.DataFrame:
     return _distinct(problems, size, where=f"microcosm split '{split}'", label=f"microcosm:{split}")
 
 
-def _read(rows: Rows, wanted: ProblemSet, left_out: list[str]) -> Iterator[tuple[str, str, str]]:
-    """(problem, answer, type) of each row; ``left_out`` collects the places of rows without an answer."""
+def _read(rows: Rows, wanted: ProblemSet, left_out: list[str]) -> Iterator[Problem]:
+    """The problem of each row; ``left_out`` collects the places of rows without an answer."""
     names = {"problem_column": wanted.problem_column, "answer_column": wanted.answer_column}
     layout = find_layout(rows.columns, rows.where, **names)
-    for place, row in tqdm(rows.rows, desc=rows.where, unit=" rows", disable=None):
+    for place, row in rows.rows:
         try:
             yield read_row(row, layout, f"{rows.where}: {place}")
         except NoAnswerError as error:
@@ -110,9 +132,12 @@ def _read(rows: Rows, wanted: ProblemSet, left_out: list[str]) -> Iterator[tuple
             left_out.append(place)
 
 
-def _distinct(problems: Iterable[tuple[str, str, str]], size: int | None, *, where: str, label: str) -> pd.DataFrame:
-    """The first ``size`` problems with different ids, out of (problem, answer, type)."""
-    kept: dict[str, tuple[str, str, str]] = {}
+def _kept(problems: Iterable[Problem], size: int | None) -> tuple[dict[str, Problem], int, set[str]]:
+    """By id, the first ``size`` problems with different ids; how many more had one of these, and which of them differ.
+
+    Those that differ have another answer.
+    """
+    kept: dict[str, Problem] = {}
     dropped = 0
     conflicting = set()
     for problem in problems:
@@ -124,8 +149,13 @@ def _distinct(problems: Iterable[tuple[str, str, str]], size: int | None, *, whe
         kept[identity] = problem
         if len(kept) == size:
             break
-    if len(kept) < (size or 1):
-        raise UserError(f"{where}: holds {len(kept)} distinct problems, {size or 'at least 1'} wanted")
+    return kept, dropped, conflicting
+
+
+def _distinct(problems: Iterable[Problem], size: int | None, *, where: str, label: str) -> pd.DataFrame:
+    """The first ``size`` problems with different ids, as a table."""
+    kept, dropped, conflicting = _kept(problems, size)
+    _check_enough(len(kept), size, where)
     LOG.info("%s: %d problems; %d duplicates dropped", where, len(kept), dropped)
     if conflicting:
         LOG.warning("%s: %d duplicated problems have several answers; the first is kept", where, len(conflicting))
@@ -136,7 +166,7 @@ def _distinct(problems: Iterable[tuple[str, str, str]], size: int | None, *, whe
     return _table(kept, label)
 
 
-def _table(kept: dict[str, tuple[str, str, str]], label: str) -> pd.DataFrame:
+def _table(kept: dict[str, Problem], label: str) -> pd.DataFrame:
     texts, answers, types = zip(*kept.values(), strict=True)
     columns = {
         "problem_id": list(kept),
