@@ -1096,6 +1096,19 @@ def test_a_part_with_other_problems_than_it_names_is_refused_at_the_start(tmp_pa
     assert f"config: problem_sets.part.file: {sentence}" in told
 
 
+def test_a_training_set_is_known_by_whatever_path_leads_to_it(tmp_path):
+    file = written_rows(tmp_path / "a.jsonl", [GOOD])
+    link = tmp_path / "b.jsonl"
+    link.symlink_to(file)
+    for path in (link, tmp_path / ".." / tmp_path.name / "a.jsonl", Path(os.path.relpath(file, ROOT))):
+        sets = {name: {"source": "file", "file": str(where)} for name, where in (("one", file), ("other", path))}
+        along = opened(tmp_path, over(problem_sets=sets)).study.config.onpolicy.benchmarks
+        told = refused(tmp_path, over(problem_sets=sets, onpolicy={"benchmarks": along | {"one": ["other"]}}))
+        assert told == [
+            "config: onpolicy.benchmarks.one: 'other' is the set trained on; a benchmark holds other problems"
+        ]
+
+
 def written_rows(file: Path, rows: list[dict]) -> Path:
     table = pd.DataFrame(rows)
     table.to_parquet(file) if file.suffix == ".parquet" else table.to_json(file, orient="records", lines=True)

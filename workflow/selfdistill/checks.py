@@ -4,6 +4,7 @@ A check reads some sections of the configuration, and is made where these are so
 old results are gone is asked here of the same functions.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -394,8 +395,14 @@ def _trained_and_tested(study: Study) -> Faults:
 
 def _same(sets: Mapping[str, ProblemSet], one: str, other: str) -> bool:
     """Whether two entries are read from the same place."""
-    places = [(s.source, s.file, s.repo, s.name, None if s.file else s.split) for s in (sets[one], sets[other])]
-    return one == other or places[0] == places[1]
+    return one == other or _place(sets[one]) == _place(sets[other])
+
+
+def _place(problem_set: ProblemSet) -> tuple[str | None, ...]:
+    """Where a set is read from: of a file, whatever links and dots lead there."""
+    if problem_set.file is not None:
+        return (os.path.realpath(problem_set.file),)
+    return problem_set.source, problem_set.repo, problem_set.name, problem_set.split
 
 
 def _views(study: Study) -> Faults:
