@@ -559,6 +559,15 @@ REFUSED = {
     ),
     "a band of one rollout": ("selection: {rollouts: 1}", "no solve rate of 1 rollouts lies between"),
     "fewer than are accepted": ("sft: {at_least: 801}", "sft: 'at_least' (801) is above 'responses' (800)"),
+    "more right responses than draws": (
+        "sft: {per_problem: 65}",
+        "sft.per_problem: 65 right responses to a problem are wanted, of 64 (sft.max_draws)",
+    ),
+    "more responses than are drawn": (
+        "sft: {max_draws: 8, responses: 801, at_least: 801}",
+        "sft.at_least: 801 responses are needed; 100 problems (selection.target) with up to 8 each (sft.max_draws) "
+        "give 800 at most",
+    ),
     "a group of one": ("onpolicy: {rollouts: 1}", "onpolicy.rollouts: Input should be greater than 1"),
     "steps of 0": ("onpolicy: {steps: 0}", "onpolicy.steps: Input should be greater than 0"),
     "a window of 0": ("onpolicy: {window: 0}", "onpolicy.window: Input should be greater than 0"),
@@ -821,6 +830,8 @@ TAKEN = {
     "greedy sampling": "sampling: {evaluate: {temperature: 0}}",
     "a band of one rate": "selection: {low: 0.125, high: 0.125}",
     "a band up to all": "selection: {low: 0, high: 1}",
+    "as many responses as are drawn": "sft: {max_draws: 8, at_least: 800}",
+    "sizes of sets that nothing is trained on": "sft: {models: [], max_draws: 4}\nclaims: {roles: {sft: null}}",
     "a rate with all digits": "sft: {learning_rates: [1.2345678e-4, 3.0e-4]}",
     "rates that are nearly one": "sft: {learning_rates: [3.0e-4, 3.0000001e-4]}",
     "a largest seed": f"seed: {2**31 - 1}",
@@ -1143,6 +1154,12 @@ def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings
     assert worded == [
         "config: models.microcosm_off.instruction: the microcosm has no words for 'Think!'; leave it empty"
     ]
+    short = opened(tmp_path, over(sft={"max_tokens": 399})).warnings
+    assert short == [
+        "config: sft.max_tokens: of prompt and response together, 399 tokens are trained on; a response alone may have "
+        "400 (sampling.collect.max_tokens), and loses its end"
+    ]
+    assert opened(tmp_path, over(sft={"max_tokens": 400})).warnings == []
     home = opened(tmp_path, problem_set(source="file", file="~/problems.jsonl")).warnings[0]
     assert home.endswith("~/problems.jsonl: no such file; ~ and $HOME are not replaced here")
 

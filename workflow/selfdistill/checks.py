@@ -129,6 +129,12 @@ def warnings_of(study: Study) -> list[str]:
         for name, problem_set in config.problem_sets.items()
         if name in study.benchmarks and problem_set.source == "microcosm" and (problem_set.size or 0) > held_out
     ]
+    longest = config.sampling.collect.max_tokens
+    if config.sft.models and config.sft.max_tokens < longest:
+        found.append(
+            f"sft.max_tokens: of prompt and response together, {config.sft.max_tokens} tokens are trained on; a "
+            f"response alone may have {longest} (sampling.collect.max_tokens), and loses its end"
+        )
     return [f"config: {told}" for told in found] + [
         *_unknown_commits(study, study.used_models),
         *(told for name in config.problem_sets for told in absent(study, name)),
@@ -313,6 +319,23 @@ def _runs(study: Study) -> Faults:
             yield f"{place}: the method '{run.method}' reads the microcosm's language, and '{model}' is no microcosm"
         if run.method in OF_MICROCOSM and study.config.pretraining.world != "standard":
             yield f"{place}: the method '{run.method}' reads the language of the world 'standard' (pretraining.world)"
+
+
+def _collected(study: Study) -> Faults:
+    """As many responses are drawn as the data sets of Section 4 need."""
+    sft, problems = study.config.sft, study.config.selection.target
+    if not sft.models:
+        return
+    if sft.per_problem > sft.max_draws:
+        yield (
+            f"sft.per_problem: {sft.per_problem} right responses to a problem are wanted, of {sft.max_draws} "
+            "(sft.max_draws)"
+        )
+    if sft.at_least > problems * sft.max_draws:
+        yield (
+            f"sft.at_least: {sft.at_least} responses are needed; {problems} problems (selection.target) with up to "
+            f"{sft.max_draws} each (sft.max_draws) give {problems * sft.max_draws} at most"
+        )
 
 
 def _edited(study: Study) -> Faults:
@@ -518,6 +541,7 @@ CHECKS = (
     Check(("study", "problem_sets"), _problems_there),
     Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
     Check(("models", "pretraining", "onpolicy"), _runs),
+    Check(("selection", "sft"), _collected),
     Check(("models", "pretraining", "sft"), _edited),
     Check(("models", "selection", "guidance", "evaluation"), _aligned),
     Check(("models", "onpolicy"), _released),
