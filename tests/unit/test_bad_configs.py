@@ -5,6 +5,7 @@ that the workflow's head calls. A few go through Snakemake itself, beside finish
 """
 
 import copy
+import json
 import os
 import re
 import subprocess
@@ -1066,6 +1067,32 @@ def test_files_are_checked_where_they_lie(tmp_path):
     ]})  # fmt: skip
     told = refused(tmp_path, few + asked)
     assert any("draw 0 of 6 problems needs at least 6 problems" in line for line in told), told
+
+
+def saved_model(folder: Path, **config: object) -> Path:
+    """A folder with a saved model, as far as one looks at it before a start."""
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_response_fits_into_its_model(tmp_path):
+    folder = saved_model(tmp_path / "short", max_position_embeddings=400, rope_parameters={"rope_type": "default"})
+    end = f"'mine' ({folder}) takes 400 of prompt and response (max_position_embeddings)"
+    entry = {"source": "folder", "folder": str(folder)}
+    trained = [*default()["onpolicy"]["runs"], {"model": "mine", "method": "grpo", "learning_rate": 3e-4}]
+    used = {"selection": {"models": ["microcosm", "mine"]}, "onpolicy": {"runs": trained}}
+    fits = {name: {"max_tokens": 399} for name in ("collect", "train", "evaluate")}
+    assert refused(tmp_path, over(models={"mine": entry}, **used)) == [
+        f"config: sampling.{name}.max_tokens: 400 tokens of a response alone; {end}" for name in fits
+    ]
+    opened(tmp_path, over(models={"mine": entry}, sampling=fits, **used))
+    longer = {"mine": entry | {"evaluate": {"max_tokens": 500}}}
+    told = refused(tmp_path, over(models=longer, sampling=fits, **used))
+    assert told == [f"config: models.mine.evaluate.max_tokens: 500 tokens of a response alone; {end}"]
+    opened(tmp_path, over(models=longer, sampling=fits, selection=used["selection"]))  # it is not evaluated
 
 
 GOOD = {"problem": "p", "answer": "1"}

@@ -14,7 +14,7 @@ import transformers
 from safetensors.torch import save_file
 from selfdistill import files, models
 from selfdistill.errors import UserError
-from selfdistill.saved_model import check_model
+from selfdistill.saved_model import check_model, positions
 from tiny import save_heads, save_tiny_model
 
 
@@ -476,3 +476,24 @@ class TestTheHubsCache:
         models.save_hub_manifest(tmp_path / "manifest.json", REPO, COMMIT)
         with pytest.raises(UserError, match="selfdistill prefetch"):
             models.load_tokenizer(tmp_path / "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ('{"max_position_embeddings": 512}', 512),
+        ('{"max_position_embeddings": 512, "rope_scaling": null}', 512),
+        ('{"max_position_embeddings": 512, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}', 512),
+        ('{"max_position_embeddings": 512, "rope_scaling": {"type": "yarn", "factor": 4}}', None),
+        ('{"max_position_embeddings": 512, "rope_parameters": {"full": {"rope_type": "yarn"}}}', None),
+        ('{"max_position_embeddings": "many"}', None),
+        ("{}", None),
+        ("[]", None),
+        ("{", None),
+        (None, None),
+    ],
+)
+def test_how_far_a_model_reaches_is_known_where_its_positions_are_plain(config, found, tmp_path):
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    assert positions(tmp_path) == found

@@ -81,6 +81,15 @@ def test_elsewhere_than_in_a_checkout_it_says_where_to_go(mine, monkeypatch, cap
     )
 
 
+@pytest.mark.parametrize(("positions", "tokens"), [(512, 256), (40960, 4096), (None, 4096)])
+def test_responses_fit_into_the_model(mine, positions, tokens):
+    (mine / "My Model" / "config.json").write_text(json.dumps({"max_position_embeddings": positions}))
+    assert cli.main(command(mine)) == 0
+    written = yaml.safe_load((mine / "mine.yaml").read_text())
+    assert {sampling["max_tokens"] for sampling in written["sampling"].values()} == {tokens}
+    assert written["sft"]["max_tokens"] == tokens + new_study.PROMPT_TOKENS
+
+
 def test_a_model_of_the_hub_has_a_commit(mine, capsys):
     written = new_study.text("Qwen/Qwen3-8B", mine / "train.jsonl", [mine / "odd one.jsonl"], Path("mine.yaml"))
     assert yaml.safe_load(written)["models"]["Qwen3-8B"]["revision"] == "locked"

@@ -19,13 +19,13 @@ from selfdistill.claims.statements import Claim, Conflict, Role, cells_of, role_
 from selfdistill.config import ROLES, Config
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
-from selfdistill.generation.requests import HOTTEST, check_engine
+from selfdistill.generation.requests import HOTTEST, Sampling, check_engine
 from selfdistill.microcosm import world
 from selfdistill.models import check_cached
 from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, Rows, check_kind, kind_of, read_at_once
 from selfdistill.problems.sets import check_first_rows
-from selfdistill.saved_model import check_model
+from selfdistill.saved_model import check_model, positions
 from selfdistill.settings import keys
 from selfdistill.study import Study
 from selfdistill.training.edited_sets import names_of
@@ -527,6 +527,31 @@ def _temperatures(study: Study) -> Faults:
             yield f"{place}.temperature: vLLM takes temperatures up to {HOTTEST}, found {sampling.temperature:g}"
 
 
+def _lengths(study: Study) -> Faults:
+    """A response and the shortest prompt fit into its model."""
+    for name in study.used_models:
+        folder = study.weights(name).folder
+        most = None if folder is None else positions(folder)
+        for place, sampling in _samplings_of(study, name) if most is not None else ():
+            if sampling.max_tokens >= most:
+                yield (
+                    f"{place}.max_tokens: {sampling.max_tokens} tokens of a response alone; '{name}' ({folder}) takes "
+                    f"{most} of prompt and response (max_position_embeddings)"
+                )
+
+
+def _samplings_of(study: Study, model: str) -> Iterator[tuple[str, Sampling]]:
+    """How a model is sampled, each with its place in the configuration."""
+    config, trained = study.config, {name for name, _ in study.trained}
+    if model in config.selection.models:
+        yield "sampling.collect", config.sampling.collect
+    if model in trained:
+        yield "sampling.train", config.sampling.train
+    if model in trained or model in config.sft.models:
+        place = "sampling.evaluate" if config.models[model].evaluate is None else f"models.{model}.evaluate"
+        yield place, study.evaluated_with(model)
+
+
 def _words(study: Study) -> Faults:
     """What the engine can do."""
     for name, words in study.config.evaluation.words.items():
@@ -549,6 +574,7 @@ CHECKS = (
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),
     Check(("study", "models", "onpolicy", "figures"), _views),
     Check(("engine", "models", "sampling", "selection"), _temperatures),
+    Check(("models", "sampling", "selection", "sft", "onpolicy"), _lengths),
     Check(("engine", "evaluation"), _words),
     Check(tuple(keys(Config)), _commands),
 )

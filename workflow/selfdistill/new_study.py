@@ -15,7 +15,7 @@ from selfdistill.files import write_text
 from selfdistill.opening import CLAIMS
 from selfdistill.problems import ProblemSet, load_problem_set, pinned_revision
 from selfdistill.problems.revisions import LOCKED
-from selfdistill.saved_model import check_model
+from selfdistill.saved_model import check_model, positions
 from selfdistill.study import Study
 from selfdistill.training.settings import TRAINED
 from selfdistill.written import read_written
@@ -90,6 +90,7 @@ def text(model: str, problems: Path, benchmarks: Sequence[Path], file: Path) -> 
     number = len(load_problem_set(ProblemSet(source="file", file=problems)))
     for benchmark in benchmarks:
         load_problem_set(ProblemSet(source="file", file=benchmark))
+    tokens = min(MAX_TOKENS, (_positions(source) or 2 * MAX_TOKENS) // 2)
     target = max(1, min(MOST_TARGETS, number // SHARE))
     written = TEXT.format(
         what=" ".join(model.split()),
@@ -99,8 +100,8 @@ def text(model: str, problems: Path, benchmarks: Sequence[Path], file: Path) -> 
         source=_flow(source),
         train=json.dumps(str(problems)),
         sets="\n".join(f"  {name}: {_flow({'source': 'file', 'file': str(path)})}" for name, path in sets.items()),
-        tokens=MAX_TOKENS,
-        longest=MAX_TOKENS + PROMPT_TOKENS,
+        tokens=tokens,
+        longest=tokens + PROMPT_TOKENS,
         target=target,
         batch=min(128, number),
         responses=RESPONSES * target,
@@ -165,6 +166,11 @@ def _model(model: str) -> tuple[str, Mapping[str, str]]:
     repo, _, commit = model.partition("@")
     pinned_revision(repo, commit or LOCKED)
     return _name(repo.partition("/")[2]), {"source": "hub", "repo": repo, "revision": commit or LOCKED}
+
+
+def _positions(source: Mapping[str, str]) -> int | None:
+    """Tokens that a saved model takes; None where that is not known here."""
+    return positions(Path(source["folder"])) if "folder" in source else None
 
 
 def _named(files: Iterable[Path]) -> dict[str, Path]:

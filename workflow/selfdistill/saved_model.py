@@ -30,6 +30,22 @@ def check_model(folder: Path) -> None:
         _check_weights(path)
 
 
+def positions(folder: Path) -> int | None:
+    """Tokens of prompt and response that the model in ``folder`` was made for.
+
+    None where its config.json does not say so, or has its positions rescaled: then how far they reach is the engine's.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+        parts = [scaling, *(part for part in scaling.values() if isinstance(part, dict))]  # perhaps by kind of layer
+        kinds = {part.get("rope_type", part.get("type")) for part in parts}
+        most = config.get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return most if isinstance(most, int) and kinds <= {None, "default"} else None
+
+
 def _check_fetched(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path}: a link to a file that is not there")
