@@ -173,6 +173,21 @@ MISSING = {
     "empty": ("a.jsonl", written('" "'), "column 'answer': the answer is empty"),
     "empty list": ("a.jsonl", written("[]"), "column 'answer': no value"),
     "nan as a text": ("a.csv", "problem,answer\np,nan\n", "line 2, column 'answer': 'nan' stands for no value"),
+    "None as a text": ("a.csv", "problem,answer\np,None\n", "line 2, column 'answer': 'None' stands for no value"),
+    "null as a text": ("a.jsonl", written('"null"'), "line 1, column 'answer': 'null' stands for no value"),
+    "not available": ("a.jsonl", written('"N/A"'), "line 1, column 'answer': 'N/A' stands for no value"),
+    "a dash": ("a.jsonl", written('" - "'), "line 1, column 'answer': '-' stands for no value"),
+    "what looks like none": (
+        "a.jsonl",
+        lines(*(row(each, each) for each in ("none", "None of these", "nat", "-1", "na"))),
+        ["none", "None of these", "nat", "-1", "na"],
+    ),
+    "left out: made texts": (
+        "a.parquet",
+        column(["None", "NaT", "<NA>", "nan", "null", "3"], problems=list("abcdef")),
+        ["3"],
+        {"without_answer": "drop"},
+    ),
     "empty box": ("a.jsonl", written(r'"\\boxed{ }"'), "a solution without a closed, non-empty \\boxed{}"),
     "open box": ("a.jsonl", written(r'"\\boxed{7"'), "a solution without a closed, non-empty \\boxed{}"),
     "nothing behind ####": ("a.jsonl", written('"so\\n####"'), "no answer behind ####"),
@@ -403,6 +418,7 @@ PROBLEMS = {
         "the problem is empty",
     ),
 }
+FORMS = ["(A)", "b", "C.", "A, C", "A and C", "x^2", "heat", r"\textbf{(B)}\ Heat"]
 OPTIONS = {
     "a list": ("a.jsonl", lines(row("q", "B", options=CHOICES)), [(LISTED, "B")]),
     "labels and texts": (
@@ -435,6 +451,21 @@ OPTIONS = {
         "a.jsonl",
         lines(row("q", "1", options=CHOICES)),
         "column 'answer': 1 beside options",
+    ),
+    "the answer is a letter beyond theirs": (
+        "a.jsonl",
+        lines(row("p", "A", options=CHOICES), row("q", "E", options=CHOICES)),
+        "line 2, column 'answer': 'E' is none of the options; expected one of their letters A, B, C, or the text",
+    ),
+    "the answer is another text": (
+        "a.jsonl",
+        lines(row("q", "ethanol", options=["methane", "propane"])),
+        "line 1, column 'answer': 'ethanol' is none of the options; expected one of their letters A, B, or the text",
+    ),
+    "letters and texts in other forms": (
+        "a.jsonl",
+        lines(*(row(each, each, options=["$x^2$", "Heat", r"\frac{1}{2}"]) for each in FORMS)),
+        FORMS,
     ),
     "texts as Python prints them": (
         "a.csv",

@@ -31,8 +31,11 @@ _GSM8K = re.compile(r".*####([^\n]*)", re.DOTALL)
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 _LABELLED = re.compile(r"\(?([A-Z])[.:)]")
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_MARKS = re.compile(r"\band\b|[\W_]+")
 _WORD = re.compile(r"[^\W\d_]{2,}")
-NOT_A_VALUE = ("nan", "<na>")  # how a missing value looks after it was made a text
+# How a missing value looks after it was made a text, and how people write one. The word "none" may be an answer.
+NOT_A_VALUE = ("nan", "<na>", "null", "n/a", "-")
+MADE_A_TEXT = ("None", "NaT")
 LONGEST_ANSWER = 10  # words; an answer with more, or with line breaks between words, is a paragraph
 
 
@@ -196,11 +199,29 @@ def _option_text(value: Any, where: str) -> str:
 
 
 def _check_choice(answer: str, options: dict[str, str], *, is_number: bool, where: str) -> None:
-    """A number may be an option's place, its value or neither: refused but for a label, or a text that is an option."""
-    if not options or answer in options or not (is_number or answer.isdigit()):
+    """`UserError` for an answer that is none of the options, if there are any.
+
+    A number may be an option's place, its value or neither: refused but for a label, or a text that is an option.
+    """
+    if not options or answer in options or (not is_number and answer in options.values()):
         return
-    if is_number or answer not in options.values():
-        raise UserError(f"{where}: {answer} beside options; expected one of their letters {', '.join(options)}")
+    letters = f"expected one of their letters {', '.join(options)}"
+    if is_number or answer.isdigit():
+        raise UserError(f"{where}: {answer} beside options; {letters}")
+    if not _names_option(answer, options):
+        raise UserError(f"{where}: {answer!r:.60} is none of the options; {letters}, or the text of one")
+
+
+def _names_option(answer: str, options: dict[str, str]) -> bool:
+    """Whether an answer is an option's letter, its text or both, or several letters, whatever stands around them."""
+    named = _plain(answer)
+    texts = {_plain(text) for label, option in options.items() for text in (option, label + option)}
+    return named in texts or (named != "" and set(named) <= {_plain(label) for label in options})
+
+
+def _plain(text: str) -> str:
+    """The letters and digits of a text, without those of commands."""
+    return _MARKS.sub("", _COMMAND.sub("", text)).casefold()
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
@@ -216,7 +237,7 @@ def _answer_text(value: Any, worked: bool, where: str) -> str:
     text = _unquoted(value.strip())
     if not text:
         raise NoAnswerError(f"{where}: the answer is empty")
-    if text.casefold() in NOT_A_VALUE:
+    if text.casefold() in NOT_A_VALUE or text in MADE_A_TEXT:
         raise NoAnswerError(f"{where}: '{text}' stands for no value")
     return _writable(_final_answer(text, worked, where), where)
 
