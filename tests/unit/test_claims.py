@@ -700,6 +700,150 @@ def test_a_malformed_list_is_told_in_one_sentence(tmp_path: Path, text: str, sen
     assert "\n" not in str(told.value)
 
 
+def compared_in(of: str, **test: Any) -> dict[str, Any]:
+    """A test of GRPO against SDPO."""
+    return {"of": of, "metric": "L", "more": {"method": "grpo"}, "less": {"method": "sdpo"}} | test
+
+
+SLOPE = {"more": None, "less": None, "along": "steps", "rising": {"method": "grpo"}}
+CORRELATED = {"of": "evaluation", "correlation": {"of": "E", "with": "avg", "among": "all"}}
+SENSELESS = {
+    "a metric of other responses": (
+        compared_in("training", metric="kept"),
+        "claim 'my-x': tests.0.metric: 'kept' is no metric of training; known there: score, avg, L, E, V, density",
+    ),
+    "the information": (compared_in("evaluation", metric="information"), "metric: 'information' is no metric of eval"),
+    "score of data sets": (
+        {"of": "sets", "metric": "score", "more": {"data": "guided"}, "less": {"data": "unguided"}},
+        "metric: 'score' is no metric of sets; known there: L, E, density",
+    ),
+    "a metric of a correlation": (
+        CORRELATED | {"correlation": {"of": "gain", "with": "avg", "among": "all"}},
+        "correlation.of: 'gain' is no metric of evaluation; known there: score, ",
+    ),
+    "each marker of another metric": (
+        {"of": "guidance", "metric": "score", "each": "marker", "more": {"setting": "solution"},
+         "less": {"setting": "unguided"}},
+        "metric: 'each: marker' counts markers, which is E (found 'score')",
+    ),
+    "each marker of data sets": (
+        {"of": "sets", "metric": "E", "each": "marker", "more": {"data": "guided"}, "less": {"data": "unguided"}},
+        "each: single markers are not counted in sets",
+    ),
+    "a benchmark of training": (
+        compared_in("training", benchmark="hardest"),
+        "benchmark: means nothing of training; it is for sft, evaluation, alignment",
+    ),
+    "a benchmark of fine-tuning": (
+        {"of": "sft", "metric": "avg", "benchmark": "trained", "more": {"data": "base"}, "less": {"data": "guided"}},
+        "benchmark: 'trained' is no benchmark of sft; known there: hardest, hardest_against_others",
+    ),
+    "a window of checkpoints": (
+        compared_in("evaluation", when="whole"),
+        "when: 'whole' is no time of evaluation; known there: last, half",
+    ),
+    "a cell's window": (
+        compared_in("training", less={"method": "sdpo", "when": "half"}),
+        "less.when: 'half' is no time of training; known there: first, last, start, middle, end, whole",
+    ),
+    "when of guidance": (
+        {"of": "guidance", "metric": "L", "when": "first", "more": {"setting": "solution"},
+         "less": {"setting": "unguided"}},
+        "when: means nothing of guidance; it is for training, evaluation",
+    ),
+    "over of alignment": (compared_in("alignment", metric="gain", over="few"), "over: means nothing of alignment; it"),
+    "a slope of alignment": (compared_in("alignment", metric="gain") | SLOPE, "along: means nothing of alignment; it"),
+    "a correlation of training": (CORRELATED | {"of": "training"}, "correlation: means nothing of training; it is for"),
+    "a margin of a correlation": (
+        CORRELATED | {"margin": {"share": 0.5, "more": {"method": "sdpo"}}},
+        "margin: does not count beside a correlation, unless it is a number",
+    ),
+    "a correlation below a margin": (
+        CORRELATED | {"claim": "little", "margin": 0.1},
+        "claim: does not count beside a correlation",
+    ),
+    "tenths of checkpoints": (
+        compared_in("evaluation", each="tenth"),
+        "each: does not count beside 'of: evaluation', which has no tenths",
+    ),
+    "a window of each tenth": (
+        compared_in("training", each="tenth", when="whole"),
+        "when: does not count beside 'each: tenth'",
+    ),
+    "a window of a slope": (
+        compared_in("training", **SLOPE | {"rising": {"method": "grpo", "when": "end"}}),
+        "rising.when: does not count beside 'along: steps'",
+    ),
+    "two benchmarks over sizes": (
+        compared_in("evaluation", over="few", benchmark="hardest_against_others"),
+        "benchmark: does not count beside 'over'",
+    ),
+    "sizes of the base model": (
+        compared_in("evaluation", over="few", more={"method": "base"}, less={"method": "grpo", "problems": "whole"}),
+        "over: does not count beside runs on the whole set and base models alone",
+    ),
+    "a number beside two sides": (compared_in("training", than=5.0), "than: does not count beside two sides"),
+    "a number beside a slope": (compared_in("training", than=5.0, **SLOPE), "than: does not count beside two sides"),
+    "a setting of training": (
+        compared_in("training", less={"setting": "solution"}),
+        "less.setting: means nothing of training; known there: thinking, method, context, ",
+    ),
+    "a margin's cell": (
+        compared_in("training", claim="little", margin={"share": 0.5, "more": {"method": "sdpo", "place": "other"}}),
+        "margin.more.place: means nothing of training; known there: thinking, method, ",
+    ),
+    "a cell of nothing": (
+        compared_in("training", less={"thinking": "on"}),
+        "less: expected 'method', which says what responses are compared",
+    ),
+    "a cell of two": (
+        {"of": "sft", "metric": "avg", "more": {"data": "base", "words": "mine"}, "less": {"data": "guided"}},
+        "more: expected 'data' or 'words', found both",
+    ),
+    "the base model in training": (
+        compared_in("training", less={"method": "base"}),
+        "less.method: 'base' has no responses of training; those that a run begins with are 'when: first'",
+    ),
+    "a teacher of GRPO": (
+        compared_in("training", more={"method": "grpo", "teacher": "moving"}),
+        "more.teacher: does not count beside 'method: grpo'",
+    ),
+    "a context of the base model": (
+        compared_in("evaluation", more={"method": "base", "context": "solution"}),
+        "more.context: does not count beside 'method: base'",
+    ),
+    "the whole set without 'over'": (
+        compared_in("evaluation", more={"method": "grpo", "problems": "whole"}),
+        "more.problems: does not count beside a test without 'over'",
+    ),
+    "two equal sides": (
+        compared_in("training", more={"method": "sdpo", "when": "last"}),
+        "more: the same as 'less', from which it does not differ",
+    ),
+    "a margin of nothing": (compared_in("training", claim="same", margin=0), "'margin' is the size of an effect, a "),
+    "a margin below 0": (compared_in("training", claim="same", margin=-5), "a number above 0 (found -5)"),
+    "no number": (compared_in("training", less=None, than=math.nan), "than: Input should be a finite number"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SENSELESS)
+def test_a_test_that_asks_in_vain_is_told_in_one_sentence(case, tmp_path: Path):
+    test, sentence = SENSELESS[case]
+    claim = {"id": "my-x", "section": "1", "statement": "It is so.", "role": "r", "tests": [test]}
+    (tmp_path / "claims.yaml").write_text(json.dumps({"claims": [claim]}).replace("NaN", ".nan"))
+    with pytest.raises(UserError) as told:
+        read_claims(tmp_path / "claims.yaml")
+    assert sentence in str(told.value) and "\n" not in str(told.value), told.value
+
+
+@pytest.mark.parametrize("name", ["My-x", "my_x", "my--x", "-my", "my x", ""])
+def test_a_name_that_is_not_in_kebab_case_is_refused(name, tmp_path: Path):
+    claim = {"id": name, "section": "1", "statement": "It is so.", "untestable": "x"}
+    (tmp_path / "claims.yaml").write_text(json.dumps({"claims": [claim]}))
+    with pytest.raises(UserError, match="id: a name has lower-case letters and digits, with single"):
+        read_claims(tmp_path / "claims.yaml")
+
+
 def test_a_statement_may_name_a_context_of_a_study_s_own():
     names = {"solution_without_thinking": "SDPO c = s without think", "answer_only": "SDPO c = answer_only"}
     assert {context: name_of(Cell(method="sdpo", context=context)) for context in names} == names

@@ -33,6 +33,20 @@ FEWEST_SIZES = 3  # |D| of a slope
 FEWEST_ARMS = 5  # of a rank correlation
 ARM = ["thinking", "method", "learning_rate", "context", "teacher_update_rate", "top_k", "whole", "seen"]
 ALONG = ("training", "evaluation")
+# Benchmarks that a test may name, by what its responses are of; others have none.
+BENCHMARKS = {
+    "sft": ("hardest", "hardest_against_others"),
+    **dict.fromkeys(("evaluation", "alignment"), ("hardest", TRAINED, "hardest_against_others")),
+}
+# The keys of a cell, beside thinking, that choose among responses.
+CHOSEN_BY = {
+    **dict.fromkeys(("guidance", "information", "solutions"), ("setting",)),
+    "sets": ("data",),
+    "sft": ("data", "words"),
+    **dict.fromkeys(ALONG, ("method", "context", "teacher", "rate", "problems", "when")),
+    "alignment": ("method", "context", "outcome", "place"),
+}
+OF_SELF_TAUGHT = ("context", "teacher", "rate")  # those that choose among runs of methods made from SDPO only
 # Ratios of totals over problems: what is divided by what, and the factor.
 OF_TOTALS = {"density": ("E", "L", 1000.0), "V": ("verified", "accepted", 1.0)}
 
@@ -143,7 +157,7 @@ class _Chosen:
 
     def benchmarks(self) -> list[str]:
         """The benchmarks to test on; one empty name if the test has none."""
-        if self.test.of not in ("sft", "evaluation", "alignment"):
+        if self.test.of not in BENCHMARKS:
             return [""]
         if self.test.benchmark == TRAINED:
             return [TRAINED]
@@ -295,18 +309,18 @@ class _Chosen:
 
     def _matches(self, cell: Cell) -> pd.Series:
         """Rows of ``own`` that a cell means, of whatever window, benchmark and number of problems."""
-        own, role = self.own, self.role
+        own, role, keys = self.own, self.role, CHOSEN_BY[self.test.of]
         thinking = own["thinking"] == (cell.thinking or role.thinking)
-        if self.test.of in ("guidance", "information", "solutions"):
+        if "setting" in keys:
             return thinking & (own["setting"] == cell.setting)
-        if self.test.of in ("sets", "sft"):
+        if "data" in keys:
             data = cell.data if cell.words is None else WORDED + cell.words
             untrained = data == "base" or cell.words is not None
             of_rate = own["learning_rate"] == self.rate if self.test.of == "sft" and not untrained else True
             return thinking & (own["data"] == data) & of_rate
         if cell.method == "base":
             return thinking & (own["method"] == "base")
-        if self.test.of == "alignment":
+        if "outcome" in keys:
             context = (cell.context or role.context) if cell.method in SELF_TAUGHT else ""
             of_part = (own["outcome"] == (cell.outcome or "")) & (own["place"] == (cell.place or ""))
             return thinking & (own["method"] == cell.method) & (own["context"] == context) & of_part
@@ -498,10 +512,13 @@ class Effects:
     def _level(self, row: int, metric: str) -> pd.Series:
         values = self.units.values[row]
         weights = values["rollouts"] if self.units.cells["of"].iloc[row] in ("training", "sets") else 1.0
+        columns = [values[name] for name in columns_of(metric)]
         if metric in OF_TOTALS:
-            top, bottom, factor = OF_TOTALS[metric]
-            return ratio_values(weights * factor * values[top], weights * values[bottom])
-        found = 100 * values["score"] if metric == "avg" else values[metric]
+            top, bottom = columns
+            return ratio_values(weights * OF_TOTALS[metric][2] * top, weights * bottom)
+        [found] = columns
+        if metric == "avg":
+            found = 100 * found
         if np.ptp(np.broadcast_to(weights, len(values))) == 0:
             return found
         return ratio_values(weights * found, weights * pd.Series(1.0, index=values.index))
@@ -548,6 +565,14 @@ class Effects:
                 with suppress(Undefined):
                     values = {base: self._summed(terms, plain) for base, terms in pairs.items()}
                     yield estimate(values, confidence=self.confidence)
+
+
+def columns_of(metric: str) -> tuple[str, ...]:
+    """The columns of `Units.values` that a metric is computed from."""
+    if metric in OF_TOTALS:
+        top, bottom, _ = OF_TOTALS[metric]
+        return top, bottom
+    return ("score",) if metric == "avg" else (metric,)
 
 
 def _begun(own: pd.DataFrame, of: str) -> Iterator[tuple[pd.DataFrame, Mapping[str, int]]]:

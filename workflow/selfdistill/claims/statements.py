@@ -1,11 +1,12 @@
 """The statements of `config/claims.yaml`: what is claimed, and how it is tested."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from selfdistill.analysis.words import GUIDANCE
 from selfdistill.errors import UserError, one_of
@@ -23,7 +24,7 @@ PRIMARIES = {False: 12, True: 5}  # as many are pre-registered: the paper's, and
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Cell(_Strict):
@@ -106,6 +107,8 @@ class Test(_Strict):
             raise ValueError("a share ('out_of') is compared with 'than', and has no margin")
         if self.claim != "more" and self.margin is None:
             raise ValueError(f"a test that claims '{self.claim}' needs a 'margin'")
+        if isinstance(self.margin, float) and self.margin <= 0:
+            raise ValueError(f"'margin' is the size of an effect, a number above 0 (found {self.margin:g})")
         return self
 
     @property
@@ -123,8 +126,14 @@ class Primary(_Strict):
     )
 
 
+def _in_kebab_case(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError("a name has lower-case letters and digits, with single hyphens between words")
+    return name
+
+
 class _Listed(_Strict):
-    id: str
+    id: Annotated[str, AfterValidator(_in_kebab_case)]
     section: str
     statement: str
     shown_in: list[str] = []  # names of figures and tables
@@ -182,6 +191,8 @@ def read_claims(path: Path) -> list[Claim]:
 
 def read_statements(path: Path) -> tuple[list[Claim], list[Conflict]]:
     """The same, and those that contradict each other as published."""
+    from selfdistill.claims.sense import senseless
+
     content = read_written(path)
     if not isinstance(content, dict) or not isinstance(content.get("claims"), list):
         raise UserError(f"{path}: expected a list of statements under 'claims'")
@@ -191,7 +202,7 @@ def read_statements(path: Path) -> tuple[list[Claim], list[Conflict]]:
     faults += _parsed(path, content.get("conflicts") or [], Conflict, "conflict", conflicts)
     counts = Counter(each.id for each in [*claims, *conflicts])
     faults += [f"{path}: {count} statements are called '{name}'" for name, count in counts.items() if count > 1]
-    faults += [f"{path}: {fault}" for fault in _between(claims)]
+    faults += [f"{path}: {fault}" for fault in [*senseless(claims), *_between(claims)]]
     if faults:
         raise UserError("\n".join(faults))
     return claims, conflicts

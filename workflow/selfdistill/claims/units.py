@@ -1,8 +1,9 @@
 """What the claims ledger is tested on: every set of responses of a study, as means per problem."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +149,13 @@ def guidance_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]
 
 def information_parts(told: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
     """What contexts tell of responses, in nats, by setting; ``told``: rows of the `information` schema."""
-    nats = told.assign(information=told["given"] - told["alone"])
-    for (model, setting), part in nats.groupby(["model", "setting"]):
-        by_problem = part.groupby("problem_id")["information"]
-        values = pd.DataFrame({"information": by_problem.mean(), "rollouts": by_problem.size().astype(float)})
-        yield _of_model(model, models) | {"of": "information", "setting": setting}, values
+    for (model, setting), part in told.groupby(["model", "setting"]):
+        yield _of_model(model, models) | {"of": "information", "setting": setting}, _nats_of(part)
+
+
+def _nats_of(told: pd.DataFrame) -> pd.DataFrame:
+    by_problem = (told["given"] - told["alone"]).groupby(told["problem_id"])
+    return pd.DataFrame({"information": by_problem.mean(), "rollouts": by_problem.size().astype(float)})
 
 
 def alignment_parts(rows: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
@@ -164,35 +167,46 @@ def alignment_parts(rows: pd.DataFrame, models: Mapping[str, Mapping[str, str]])
         common = _of_model(str(model), models) | {"of": "alignment", "benchmark": benchmark}
         for (method, context), own in of_success.groupby(["method", "context"]):
             for outcome, place in aligned.parts():
-                gained = aligned.by_problem(own, outcome=outcome, place=place)
                 part = {"method": method, "context": context, "outcome": outcome, "place": place}
-                yield common | part, pd.DataFrame({"gain": gained, "rollouts": 1.0})
+                yield common | part, _gains_of(own, outcome=outcome, place=place)
         problems = pd.Index(sorted(of_success["problem_id"].unique()), name="problem_id")
         yield common | {"method": "base"}, pd.DataFrame({"gain": 0.0, "rollouts": 1.0}, index=problems)
+
+
+def _gains_of(rows: pd.DataFrame, **part: str) -> pd.DataFrame:
+    return pd.DataFrame({"gain": aligned.by_problem(rows, **part), "rollouts": 1.0})
 
 
 def solution_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
     """The solutions that c = s shows: each problem's first correct response, and what its thinking leaves of it."""
     for model, part in traces.groupby("model"):
-        shown = first_correct(part)
-        if not shown:  # a trial shows wrong responses
-            continue
-        kept = {
-            problem: len(remove_thinking(solution.text, opened=True).strip()) / max(1, len(solution.text))
-            for problem, solution in shown.items()
-        }
-        values = pd.DataFrame({"kept": pd.Series(kept, dtype=float)}).rename_axis("problem_id").sort_index()
-        yield _of_model(str(model), models) | {"of": "solutions", "setting": "solution"}, values.assign(rollouts=1.0)
+        values = _kept_of(part)
+        if not values.empty:  # a trial shows wrong responses
+            yield _of_model(str(model), models) | {"of": "solutions", "setting": "solution"}, values
+
+
+def _kept_of(traces: pd.DataFrame) -> pd.DataFrame:
+    kept = {
+        problem: len(remove_thinking(solution.text, opened=True).strip()) / max(1, len(solution.text))
+        for problem, solution in first_correct(traces).items()
+    }
+    values = pd.DataFrame({"kept": pd.Series(kept, dtype=float)}).rename_axis("problem_id").sort_index()
+    return values.assign(rollouts=1.0)
 
 
 def set_part(path: Path, models: Mapping[str, Mapping[str, str]]) -> Part:
     """Section 4: the data set in ``path``, whose folder is its model and whose name is its data."""
     columns = ["problem_id", "response_tokens", "E_substring"]
-    examples = tables.read(path, "sft_examples", columns)
-    values = examples.groupby("problem_id").agg(
-        rollouts=("response_tokens", "size"), L=("response_tokens", "mean"), E=("E_substring", "mean")
+    values = _examples_of(tables.read(path, "sft_examples", columns))
+    return _of_model(path.parent.name, models) | {"of": "sets", "data": path.stem}, values
+
+
+def _examples_of(examples: pd.DataFrame) -> pd.DataFrame:
+    return (
+        examples.groupby("problem_id")
+        .agg(rollouts=("response_tokens", "size"), L=("response_tokens", "mean"), E=("E_substring", "mean"))
+        .astype(float)
     )
-    return _of_model(path.parent.name, models) | {"of": "sets", "data": path.stem}, values.astype(float)
 
 
 def training_parts(
@@ -233,16 +247,21 @@ def evaluation_parts(
 ) -> Iterator[Part]:
     """Sections 5 and 6: one run's checkpoints, on each benchmark; ``seen`` says how many problems it saw, how often."""
     labels = _of_run(*_run_of(traces), runs, models) | {"of": "evaluation"} | dict(seen)
-    last = int(traces["step"].max())
-    halves = [step for step in traces["step"].unique() if 2 * step <= last]
+    steps = traces["step"].unique()
     for (benchmark, step), part in traces.groupby(["setting", "step"]):
         values = values_of(part)
-        known = labels | {"benchmark": benchmark}
-        yield known | {"when": "checkpoint", "progress": TENTHS * step / last}, values
-        if step == last:
-            yield known | {"when": "last"}, values
-        if halves and step == max(halves):
-            yield known | {"when": "half"}, values
+        for when, progress in moments(step, steps):
+            yield labels | {"benchmark": benchmark, "when": when, "progress": progress}, values
+
+
+def moments(step: int, steps: Iterable[int]) -> Iterator[tuple[str, float]]:
+    """What a checkpoint is among those of its run, which were evaluated after ``steps``: name and progress of each."""
+    last = max(steps)
+    yield "checkpoint", TENTHS * step / last
+    if step == last:
+        yield "last", math.nan
+    if step == max((early for early in steps if 2 * early <= last), default=None):
+        yield "half", math.nan
 
 
 def base_parts(traces: pd.DataFrame, models: Mapping[str, Mapping[str, str]]) -> Iterator[Part]:
@@ -291,3 +310,20 @@ def _sums(traces: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def _means(sums: pd.DataFrame) -> pd.DataFrame:
     rollouts = sums["rollouts"].astype(float)
     return sums.drop(columns="rollouts").div(rollouts, axis=0).assign(rollouts=rollouts)
+
+
+# By what responses are of, the schema of their table and what reduces it to values per problem.
+REDUCED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    **dict.fromkeys(("guidance", "sft", "training", "evaluation"), ("traces", values_of)),
+    "information": ("information", _nats_of),
+    "alignment": ("alignment", _gains_of),
+    "solutions": ("traces", _kept_of),
+    "sets": ("sft_examples", _examples_of),
+}
+
+
+@cache
+def measured(of: str) -> frozenset[str]:
+    """The columns of `Units.values` that responses have: those that come of a table without rows."""
+    schema, reduce = REDUCED[of]
+    return frozenset(reduce(tables.schema(schema).empty_table().to_pandas()).columns)

@@ -14,7 +14,7 @@ from selfdistill.analysis import alignment as aligned
 from selfdistill.artifacts import FIGURES, SECTIONS, TABLES, of_section, target_of
 from selfdistill.claims.effects import compared
 from selfdistill.claims.statements import read_claims
-from selfdistill.claims.units import LABELS, SELECTION, TENTHS, windows
+from selfdistill.claims.units import LABELS, SELECTION, moments, windows
 from selfdistill.config import Released
 from selfdistill.errors import UserError
 from selfdistill.planning.dag import Graph, Job
@@ -184,9 +184,7 @@ def _on_policy(run: Run, study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
             rollouts = {**labels, "of": "training", "when": when, "progress": progress}
             yield study.rollouts(run.model, run.id), rollouts
     checkpoints = sorted(study.evaluated_steps(run))
-    halfway = [step for step in checkpoints if 2 * step <= checkpoints[-1]]
-    times = [("last", np.nan), *(("half", np.nan) for _ in halfway[:1])]
-    times += [("checkpoint", TENTHS * step / checkpoints[-1]) for step in checkpoints]
+    times = [moment for step in checkpoints for moment in moments(step, checkpoints)]
     along = study.along_training(run.model, run.id)
     for benchmark in study.benchmarks_of(run):
         for when, progress in times:
