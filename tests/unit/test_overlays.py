@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from selfdistill.errors import UserError
-from selfdistill.overlays import composed, files_of, profiles_of
+from selfdistill.overlays import composed, executors_of, files_of, profiles_of
 
 
 @pytest.fixture
@@ -49,3 +49,11 @@ def test_a_repeated_flag_drops_no_file():
     words = ["--configfile", "low.yaml", "high.yaml", "--cores", "2", "--configfile=mine.yaml", "-n"]
     assert files_of(words) == [Path("low.yaml"), Path("high.yaml"), Path("mine.yaml")]
     assert files_of(["--cores", "2"]) == []
+
+
+def test_executors_are_named_by_the_command_line_or_else_by_profiles(profiles, tmp_path):
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "config.yaml").write_text("executor: lsf\n")
+    assert executors_of(["-n", "--profile", "a"]) == set()
+    assert executors_of(["--profile", "a", "--profile", "cluster"]) == {"lsf"}
+    assert executors_of(["--profile", "cluster", "-e", "local"]) == {"local"}

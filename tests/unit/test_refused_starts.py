@@ -164,6 +164,29 @@ def test_a_study_of_another_kind_than_its_profile_is_refused(project, monkeypatc
     assert status == 0, output
 
 
+def test_a_profile_that_names_no_rule_or_says_nothing_is_told_with_the_nearest(project, monkeypatch):
+    """In a profile, and on the command line, which Snakemake lays over it."""
+    monkeypatch.chdir(project.folder)
+    given = ["train_stf:gpu=1", "train_sft:cpu_per_task=4", "train_sft:gpu=0", "train_onpolicy:mem_mb=500G"]
+    expected = [
+        "set-resources: no rule 'train_stf' (did you mean 'train_sft'?)",
+        "set-resources: train_sft: no resource 'cpu_per_task' (did you mean 'cpus_per_task'?)",
+        "set-resources: train_onpolicy.mem_mb: expected a number of MB; 'mem' takes units",
+        "set-resources: train_sft.gpu: its jobs load a model with vLLM, which needs a GPU (found 0)",
+    ]
+    profile = project.folder / "mine" / "config.yaml"
+    profile.parent.mkdir()
+    profile.write_text(
+        "set-resources:\n  train_stf: {gpu: 1}\n  train_sft: {cpu_per_task: 4, gpu: 0}\n"
+        "  train_onpolicy: {mem_mb: 500G}\n"
+    )
+    for words in (("--profile", "mine"), ("--set-resources", *given)):
+        status, output = start(project, "--dry-run", "--profile", "profiles/paper", *words)
+        told = [line for line in sentences(output) if not line.startswith("Using profiles")]
+        assert status == 1 and len(told) == len(expected), output
+        assert all(line.startswith(sentence) for line, sentence in zip(told, expected, strict=True)), output
+
+
 ONE_GPU = ("--cores", "1", "--profile", "profiles/one_gpu")
 
 

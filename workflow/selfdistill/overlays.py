@@ -34,6 +34,15 @@ def files_of(arguments: Sequence[str]) -> list[Path]:
     return parser.parse_known_args(arguments)[0].configfile
 
 
+def executors_of(arguments: Sequence[str]) -> set[str]:
+    """The executors that the command line of a Snakemake names, or else its profiles."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--executor", "-e")
+    given = parser.parse_known_args(arguments)[0].executor
+    named = [given] if given else [_content_of(profile).get("executor") for profile in profiles_of(arguments)]
+    return {str(name) for name in named if name}
+
+
 def composed(profiles: Iterable[str], given: Sequence[Path]) -> list[Path]:
     """Absolute paths of all configuration files, the lowest first: the profiles', then the ``given`` ones.
 
@@ -59,14 +68,18 @@ def compose(settings: "ConfigSettings", arguments: Sequence[str]) -> "ConfigSett
 
 
 def _named_by(profile: str) -> list[str]:
+    named = _content_of(profile).get("configfile", [])
+    return [named] if isinstance(named, str) else list(named)
+
+
+def _content_of(profile: str) -> Mapping[str, Any]:
     from snakemake.cli import get_profile_dir
 
     found = get_profile_dir(profile)
     if found is None:
         raise UserError(f"{profile}: no profile there (a folder with a config.yaml)")
     content = read_written(found[1])
-    named = content.get("configfile", []) if isinstance(content, dict) else []
-    return [named] if isinstance(named, str) else list(named)
+    return content if isinstance(content, dict) else {}
 
 
 def laid_over(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
