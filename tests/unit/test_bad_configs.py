@@ -5,7 +5,6 @@ that the workflow's head calls. A few go through Snakemake itself, beside finish
 """
 
 import copy
-import json
 import os
 import re
 import subprocess
@@ -1069,17 +1068,8 @@ def test_files_are_checked_where_they_lie(tmp_path):
     assert any("draw 0 of 6 problems needs at least 6 problems" in line for line in told), told
 
 
-def saved_model(folder: Path, **config: object) -> Path:
-    """A folder with a saved model, as far as one looks at it before a start."""
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"")
-    (folder / "chat_template.jinja").write_text("{{ messages }}")
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
 def test_a_response_fits_into_its_model(tmp_path):
-    folder = saved_model(tmp_path / "short", max_position_embeddings=400, rope_parameters={"rope_type": "default"})
+    folder = save_heads(tmp_path / "short", max_position_embeddings=400, rope_parameters={"rope_type": "default"})
     end = f"'mine' ({folder}) takes 400 of prompt and response (max_position_embeddings)"
     entry = {"source": "folder", "folder": str(folder)}
     trained = [*default()["onpolicy"]["runs"], {"model": "mine", "method": "grpo", "learning_rate": 3e-4}]

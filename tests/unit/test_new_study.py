@@ -83,8 +83,8 @@ def test_elsewhere_than_in_a_checkout_it_says_where_to_go(mine, monkeypatch, cap
 
 @pytest.mark.parametrize(("positions", "tokens"), [(512, 256), (40960, 4096), (None, 4096)])
 def test_responses_fit_into_the_model(mine, positions, tokens):
-    (mine / "My Model" / "config.json").write_text(json.dumps({"max_position_embeddings": positions}))
-    assert cli.main(command(mine)) == 0
+    save_heads(mine / "Mine", max_position_embeddings=positions)
+    assert cli.main(command(mine, model="Mine")) == 0
     written = yaml.safe_load((mine / "mine.yaml").read_text())
     assert {sampling["max_tokens"] for sampling in written["sampling"].values()} == {tokens}
     assert written["sft"]["max_tokens"] == tokens + new_study.PROMPT_TOKENS

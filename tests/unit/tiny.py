@@ -37,10 +37,10 @@ def save_tiny_model(
     return folder / models.MANIFEST
 
 
-def save_heads(folder: Path) -> Path:
+def save_heads(folder: Path, **config: object) -> Path:
     """Save to ``folder`` what is looked at of a saved model, without one that writes anything; the folder."""
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3", **config}))
     (folder / "tokenizer.json").write_text("{}")
     (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
     save_file({"a.weight": torch.zeros(2, 3)}, folder / "model.safetensors")
