@@ -250,6 +250,17 @@ def test_only_repetitions_of_the_study_are_gathered(tmp_path):
         compare.gather(study, [*good, good[0]])
 
 
+def test_a_key_that_is_newer_than_the_reference_has_its_default_there(tmp_path):
+    study = folder(tmp_path / "study", REFERENCE)
+    repetitions = [folder(tmp_path / str(i), REFERENCE, study=f"s{i}", seed=i) for i in range(1, 8)]
+    newer = repetitions[3] / "config.yaml"
+    newer.write_text(newer.read_text() + "engine: transformers\nlaid_over: ''\n")
+    assert len(compare.gather(study, repetitions)) == 21
+    newer.write_text(newer.read_text().replace("engine: transformers", "engine: vllm"))
+    with pytest.raises(UserError, match=r"4 is no repetition of .*study: 'engine' differs"):
+        compare.gather(study, repetitions)
+
+
 def test_repetitions_of_other_settings_than_the_reference_are_refused(tmp_path, runs, reference):
     folder(reference, rows_of(runs[0]), name="table_2")
     fresh = folder(folder(tmp_path / "fresh", rows_of(runs[-1])), rows_of(runs[-1]), name="table_2")

@@ -8,9 +8,11 @@ import pandas as pd
 import yaml
 
 from selfdistill import tables
+from selfdistill.config import read_sections
 from selfdistill.errors import UserError
 from selfdistill.records import arithmetic
 from selfdistill.records.reproduction import CONFIDENCE, FEWEST, Judgement, judge, limit
+from selfdistill.settings import as_json
 
 KEYS = ["artifact", "model", "row", "benchmark", "metric"]
 SPREAD = "spread.parquet"  # of a reference: the tables of its repetitions
@@ -83,11 +85,13 @@ def _values(summary: pd.DataFrame) -> pd.Series:
 
 
 def _settings(folder: Path) -> dict[str, object]:
-    """The recorded settings that a repetition shares, by dotted names."""
+    """The recorded settings that a repetition shares, by dotted names. A newer key than the record has its default."""
     path = folder / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path}: no such file, so nothing says with which settings these tables were made")
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    sections, _ = read_sections(settings)
+    settings |= {name: as_json(section) for name, section in sections.items()}
     models = {
         name: {key: value for key, value in entry.items() if key != "seed"}
         for name, entry in settings["models"].items()
