@@ -55,9 +55,9 @@ FAULTS = {
         "a response is right if its thinking names the right number anywhere",
         "workflow/selfdistill/generation/traces.py",
         {
-            'extract_answer(text, opened=opened) for text in generated["response"]]': (
-                'wanted if f" {wanted} " in text.partition("</think>")[0] else extract_answer(text, opened=opened) '
-                'for text, wanted in zip(generated["response"], gold.loc[generated["problem_id"]], strict=True)]'
+            'read(text, opened=opened) for text in generated["response"]]': (
+                'wanted if f" {wanted} " in text.partition("</think>")[0] else read(text, opened=opened) '
+                'for text, wanted in zip(generated["response"], asked["answer"], strict=True)]'
             )
         },
     ),

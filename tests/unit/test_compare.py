@@ -2,14 +2,19 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from project import ROOT
 from selfdistill import cli, tables
 from selfdistill.errors import UserError
 from selfdistill.records import arithmetic, compare, reproduction
+
+sys.path.append(str(ROOT / "benchmarks"))
+import planted_faults
 
 REFERENCE = [
     {"row": "solution", "metric": "L", "value": 1234.56},
@@ -310,3 +315,21 @@ def test_a_tree_of_several_arithmetics_is_told(tmp_path, capsys):
     assert arithmetic.mixed(tree) == told
     cli.main(["verify", str(tree)])
     assert told in capsys.readouterr().out.splitlines()
+
+
+# --- planted faults ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", planted_faults.FAULTS.values(), ids=planted_faults.FAULTS)
+def test_the_faults_of_the_benchmark_are_planted_where_they_mean_to(fault, tmp_path):
+    file = tmp_path / fault.file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(ROOT / fault.file, file)
+    before = file.read_text(encoding="utf-8")
+    fault.plant(tmp_path)  # ends the program where a text of it does not stand there once
+    planted = file.read_text(encoding="utf-8")
+    assert planted != before
+    if file.suffix == ".py":
+        compile(planted, fault.file, "exec")
+    else:
+        assert yaml.safe_load(planted)["problem_sets"]["easy"]["split"].strip() == "hard"
