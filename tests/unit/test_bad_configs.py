@@ -1085,6 +1085,22 @@ def test_a_response_fits_into_its_model(tmp_path):
     opened(tmp_path, over(models=longer, sampling=fits, selection=used["selection"]))  # it is not evaluated
 
 
+def test_a_response_fits_into_a_model_of_the_hub_that_is_in_its_cache(tmp_path, monkeypatch):
+    cache, commit = tmp_path / "hub", "0" * 40
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(cache))
+    entry = {"source": "hub", "repo": "who/short", "revision": commit}
+    selected = {"models": ["microcosm", "mine"]}
+    told = over(models={"mine": entry}, selection=selected)
+    opened(tmp_path, told)  # nothing is known of it yet
+    folder = save_heads(cache / "models--who--short" / "snapshots" / commit, max_position_embeddings=400)
+    assert refused(tmp_path, told) == [
+        f"config: sampling.collect.max_tokens: 400 tokens of a response alone; 'mine' ({folder}) takes 400 of prompt "
+        "and response (max_position_embeddings)"
+    ]
+    wrong = refused(tmp_path, over(models={"mine": entry | {"revision": "main"}}, selection=selected))
+    assert [line.partition(" is not")[0] for line in wrong] == ["config: models.mine: who/short: revision 'main'"]
+
+
 GOOD = {"problem": "p", "answer": "1"}
 ROWS = {
     "other columns": ([{"text": "p", "answer": "1"}], {}, "no problem column: none of problem, question, prompt"),

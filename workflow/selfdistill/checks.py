@@ -16,7 +16,7 @@ from selfdistill.analysis.arms import ARM
 from selfdistill.analysis.views import in_view
 from selfdistill.artifacts import FIGURES, TABLES
 from selfdistill.claims.statements import Claim, Conflict, Role, cells_of, role_of
-from selfdistill.config import ROLES, Config
+from selfdistill.config import ROLES, Config, Model
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
 from selfdistill.generation.requests import HOTTEST, Sampling, check_engine
@@ -25,7 +25,7 @@ from selfdistill.models import check_cached
 from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, Rows, check_kind, kind_of, read_at_once
 from selfdistill.problems.sets import check_first_rows
-from selfdistill.saved_model import check_model, positions
+from selfdistill.saved_model import cached_folder, check_model, positions
 from selfdistill.settings import keys
 from selfdistill.study import Study
 from selfdistill.training.edited_sets import names_of
@@ -530,7 +530,7 @@ def _temperatures(study: Study) -> Faults:
 def _lengths(study: Study) -> Faults:
     """A response and the shortest prompt fit into its model."""
     for name in study.used_models:
-        folder = study.weights(name).folder
+        folder = _folder_of(study.weights(name))
         most = None if folder is None else positions(folder)
         for place, sampling in _samplings_of(study, name) if most is not None else ():
             if sampling.max_tokens >= most:
@@ -538,6 +538,14 @@ def _lengths(study: Study) -> Faults:
                     f"{place}.max_tokens: {sampling.max_tokens} tokens of a response alone; '{name}' ({folder}) takes "
                     f"{most} of prompt and response (max_position_embeddings)"
                 )
+
+
+def _folder_of(model: Model) -> Path | None:
+    """Where a model lies on this machine before anything is run: in its folder, or in the hub's cache."""
+    repo, revision = str(model.repo), model.revision
+    if model.source != "hub" or _refusal(pinned_revision, repo, revision):  # that is told where commits are checked
+        return model.folder
+    return cached_folder(repo, pinned_revision(repo, revision))
 
 
 def _samplings_of(study: Study, model: str) -> Iterator[tuple[str, Sampling]]:

@@ -46,6 +46,14 @@ def positions(folder: Path) -> int | None:
     return most if isinstance(most, int) and kinds <= {None, "default"} else None
 
 
+def cached_folder(repo: str, revision: str) -> Path | None:
+    """Where the hub's cache holds the configuration of a model, if it does; the hub is not asked."""
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(repo, CONFIG, revision=revision)
+    return Path(path).parent if isinstance(path, str) else None
+
+
 def _check_fetched(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path}: a link to a file that is not there")
