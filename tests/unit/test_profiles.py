@@ -1,12 +1,15 @@
 """What profiles say of rules and of resources: what nobody would read is told."""
 
+import re
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from project import ROOT
 from selfdistill.checks import LOADING
-from selfdistill.profiles import faults_of_resources
+from selfdistill.profiles import NUMBERS, WORDS, faults_of_resources
 from snakemake.cli import parse_set_resources, parse_set_threads
 from snakemake.resources import Resources
 from snakemake.settings.types import ResourceSettings
@@ -99,3 +102,15 @@ def test_the_shipped_profiles_say_nothing_in_vain(name, monkeypatch):
     monkeypatch.setattr(f"{__name__}.RULES", list(profile["set-resources"]))
     limits = {"resources": profile.get("resources", {})}
     assert faults(profile["set-resources"], default=profile.get("default-resources", {}), **limits) == []
+
+
+def test_what_the_executor_for_slurm_reads_is_known():
+    """Of its own source: what is asked of a job's resources by name, or as an attribute."""
+    package = Path(find_spec("snakemake_executor_plugin_slurm").origin).parent
+    read = {
+        name
+        for file in package.rglob("*.py")
+        for named in re.findall(r"resources(?:\.get\(\s*\"(\w+)\"|\.(\w+)\b(?!\())", file.read_text())
+        for name in named
+    } - {"", "get"}
+    assert {"gres", "slurm_partition", "tasks_per_gpu"} <= read <= {*NUMBERS, *WORDS}
