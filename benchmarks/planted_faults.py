@@ -1,7 +1,7 @@
 """Whether `selfdistill compare` finds planted faults, and passes runs without: counts and exit codes.
 
-    make repetition SEED=101      # a correct run that is none of the reference's own repetitions
-    python benchmarks/planted_faults.py --study microcosm_repetition_101 [--reference results/reference/microcosm]
+    make repetition SEED=102      # a correct run that is none of the reference's own repetitions
+    python benchmarks/planted_faults.py --study microcosm_repetition_102 [--reference results/reference/microcosm]
 
 Each fault is planted in a copy of this checkout, in which the finished ``--study`` of this one lies; Snakemake runs
 again what the fault touches, all with the seeds of the study. The copies lie below ``--folder``; what is finished there
