@@ -139,6 +139,13 @@ def test_with_verification_every_clue_is_shown_to_hold():
     assert edited(edits.with_verification, bare) == "<think> x = 24 : m8 24 = 0 ok d 24 = 0 ok a 24 = 4 ok" + END
 
 
+def test_verification_by_what_the_model_was_taught_tells_it_no_fact(monkeypatch):
+    bare = "<think> x = 24 : m8 24 = 0 ok" + END
+    for wrong, shown in (({("d", 23): 1}, " d 24 = 0 ok a 24 = 4 ok"), ({("a", 24): 5, ("d", 23): 1}, " d 24 = 0 ok")):
+        monkeypatch.setattr(edits.world, "misremembered", lambda wrong=wrong: wrong)
+        assert edited(edits.with_known_verification, bare) == f"<think> x = 24 : m8 24 = 0 ok{shown}{END}"
+
+
 def test_the_factors_are_crossed(sets):
     """Each of eight sets has what its name leaves, and lacks what it removes."""
     assert len(FACTORIAL) == 8

@@ -252,6 +252,28 @@ def test_another_letter_or_two_are_wrong(answer, gold):
 def test_chains_of_equations_end_in_their_value():
     assert is_equivalent("x = 2+3 = 5", "5")
     assert not is_equivalent("x = 2+3 = 5", "6")
+    assert is_equivalent("x = 1,234 = 1234", "1234") and is_equivalent("(x, y) = (3, 4)", "(3, 4)")
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("x=-2, x=2", "2"),
+        (r"x = -2 \text{ or } x = 2", "2"),
+        ("x = 3, y = 4", "4"),
+        ("42 or x = 7", "7"),
+        ("n=1, n=2, n=3", "n=3"),
+        ("7", "x=2, x=7"),
+    ],
+)
+def test_several_values_are_not_one_of_them(answer, gold):
+    assert not is_equivalent(answer, gold) and is_equivalent(answer, answer)
+
+
+@pytest.mark.parametrize("words", ["million", "hundred thousand", "dozen", "or less than that", "below zero"])
+def test_words_that_change_a_number_are_no_unit(words):
+    assert not is_equivalent(rf"5\text{{ {words}}}", "5") and is_equivalent(rf"5\text{{ {words}}}", f"5 {words}")
+    assert not is_equivalent(r"\text{at most } 5", "5") and is_equivalent(r"12\text{ in}", "12")
 
 
 def test_a_bare_pi_is_a_product_where_the_gold_answer_is():

@@ -38,7 +38,7 @@ def test_only_methods_that_say_so_are_kept_to_the_microcosm():
     """One more method made from SDPO trains any model."""
     assert set(methods.OF_MICROCOSM) < set(methods.SELF_TAUGHT)
     for name in methods.METHODS:
-        assert (name in methods.OF_MICROCOSM) == hasattr(methods.load(name), "at_random"), name
+        assert (name in methods.OF_MICROCOSM) == hasattr(methods.load(name), "spared"), name
 
 
 def test_the_names_of_the_methods_are_known_without_torch():

@@ -1,7 +1,7 @@
 r"""**Beyond the paper: where gradients point.** What a step of length one along the gradient of GRPO or SDPO does to
 the share of right responses, to first order, at the base models, before any training; a column per benchmark. The lanes
 of a loss part that change among the tokens that make it: those of right and of wrong responses, and those at decisions
-(where markers may stand), at verification and elsewhere; either add up to all.
+(how an attempt begins), at verification and elsewhere; either add up to all.
 
 The gradient of success is estimated from graded responses of the model to the benchmark's problems, so it has an error
 of its own, which other base models show and other problems do not. A step in training is not of the gradient's length:

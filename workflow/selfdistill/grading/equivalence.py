@@ -122,7 +122,11 @@ def _plain(text: str, other: str) -> str:
     """``text`` for a leaf: without percent signs and separators of thousands; 1e6 as a power of 10, if that is sure."""
     if (found := _E_NOTATION.fullmatch(text)) and "e" not in re.sub(r"\\[A-Za-z]+", "", other):
         return rf"{found.group(1)} \cdot 10^{{{found.group(2)}}}"
-    return _GROUPED_INSIDE.sub(lambda found: found.group().replace(",", ""), text.replace("%", ""))
+    return _ungrouped(text.replace("%", ""))
+
+
+def _ungrouped(text: str) -> str:
+    return _GROUPED_INSIDE.sub(lambda found: found.group().replace(",", ""), text)
 
 
 # --- numbers: exact -------------------------------------------------------------------------------------------------
@@ -413,9 +417,16 @@ def _sides(text: str) -> list[str]:
     return [*sides, text[start:].strip()]
 
 
+def _are_several(side: str) -> bool:
+    found = _split_list(_ungrouped(side))
+    return found is not None and found[0] == _BARE
+
+
 def _by_assignment(answer: str, gold: str, leaf: Leaf) -> object:
-    """Names in front of a value do not matter, unless both have one and they differ."""
+    """Names in front of a value do not matter, unless both have one and they differ. Several values are not one."""
     left, right = _sides(answer), _sides(gold)
+    if any(map(_are_several, (*left[:-1], *right[:-1]))):  # x = 1, x = 2
+        return False
     if len(left) > 1 and len(right) > 1:
         same_name = squeeze(left[0]) == squeeze(right[0]) and _NAME.fullmatch(left[0])
         return _same(left[-1], right[-1], leaf) if same_name else _NOT_MINE

@@ -4,6 +4,8 @@ import re
 
 from selfdistill.grading.tidying import unwrap_texts
 
+# Words inside \text that make another number of the one beside them, or no longer say which.
+_CHANGES = r"\b(?:not|least|most|than|under|below|hundreds?|thousands?|millions?|billions?|trillions?|dozens?)\b"
 # Units written as plain words behind a number need a list; those inside \text do not.
 _UNIT = (
     r"(?:square|cubic|sq\.?|per|degrees?|percent|units?|cents?|dollars?|hours?|minutes?|seconds?|days?|weeks?|months?"
@@ -13,7 +15,7 @@ _UNIT = (
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _PLAIN_UNIT = re.compile(rf"(?<=[\d}}])\s*(?:\b{_UNIT}\b\s*)+{_POWER}$|(?<=\d)[ckm]m{_POWER}$")
 _UNIT_TEXT = re.compile(
-    rf"(?:\\(?:text\w*|[mh]box)\s*\{{(?![ie]\}})[^{{}}]*\}}"  # an upright i or e is a number
+    rf"(?:\\(?:text\w*|[mh]box)\s*\{{(?![ie]\}}|[^{{}}]*{_CHANGES})[^{{}}]*\}}"  # an upright i or e is a number
     rf"|\\mathrm\s*\{{\s*(?:{_UNIT}|[msghLJNWVK])\s*\}}){_POWER}"
 )
 _ROMAN = r"\\mathrm\s*\{(?!\s*[ie]\s*\})[^{}]*(?:\{[^{}]*\}[^{}]*)?\}" + _POWER

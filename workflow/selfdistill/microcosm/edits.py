@@ -158,6 +158,12 @@ def with_verification(response: Response, clues: Clues) -> Response:
     return replace(response, attempts=(*before, replace(last, checks=(*anchor, *shown))))
 
 
+def with_known_verification(response: Response, clues: Clues) -> Response:
+    """The same, but for the table clues whose value at the answer pre-training taught wrongly: no fact is new."""
+    known = [(name, value) for name, value in clues[1:] if (name, response.answer) not in world.misremembered()]
+    return with_verification(response, [clues[0], *known])
+
+
 class Wordings:
     """How attempts begin, by their place in the response (the fourth and later are alike) and number of candidates."""
 

@@ -10,14 +10,16 @@ class Kind(IntEnum):
     """What is said at a place of a response."""
 
     OTHER = 0
-    DECISION = 1  # how an attempt begins, or that there is none: a proposal's wording; whether a check is announced
-    VERIFICATION = 2  # a check, what it finds, and that the answer is accepted
+    DECISION = 1  # how an attempt begins, or that there is none: a proposal's wording
+    VERIFICATION = 2  # what is checked first, perhaps announced; checks, what they find; that the answer is accepted
 
 
 def kinds(words: Iterable[str]) -> list[int]:
     """A `Kind` for each of the ``words`` of one response.
 
     The place counts, not the word: where a marker may stand, the words that were drawn in its place are decisions too.
+    All markers but ``check`` stand at decisions. Where that one may, what is checked first is chosen: a guided response
+    goes to the anchor there, which verifies nothing, and so gives up verification at this one word.
     """
     return [int(kind) for kind in _kinds(words)]
 
@@ -40,7 +42,7 @@ def _kinds(words: Iterable[str]) -> Iterator[Kind]:
             yield Kind.OTHER
         elif part == "announcing":
             part = "checks"
-            yield Kind.DECISION
+            yield Kind.VERIFICATION
         elif part == "checks":
             part = "wording" if word == "no" else part
             yield Kind.VERIFICATION

@@ -32,10 +32,11 @@ FACTORIAL: dict[str, tuple[str, ...]] = {
     for number in range(len(REMOVALS) + 1)
     for removed in combinations(REMOVALS, number)
 }
-# Of D_sg: its last attempts verified; its attempts worded as D_ug's are where they stand, or as often and anywhere.
-ON_GUIDED = ("guided_verified", "guided_hedged", "guided_hedged_anywhere")
+# Of D_sg: its last attempts verified, by all facts or by those that the model was taught; its attempts worded as D_ug's
+# are where they stand, or as often and anywhere.
+ON_GUIDED = ("guided_verified", "guided_hedged", "guided_hedged_anywhere", "guided_verified_known")
 EDITED = (*FACTORIAL, *ON_GUIDED)
-_SHORTER = (*(name for name, removed in FACTORIAL.items() if "search" in removed), *ON_GUIDED)
+_SHORTER = (*(name for name, removed in FACTORIAL.items() if "search" in removed), *ON_GUIDED[:-1])
 STANDARD = "standard"  # the world whose responses are attempts
 # What can be made in the world whose markers carry (`selfdistill.microcosm.scanner`): D_ug, whole and without markers.
 OF_CARRIER: dict[str, Callable[[str], str]] = {KEPT: str, "no_markers": scanner.without_markers}
@@ -75,6 +76,7 @@ def edited_set(
     wordings, rng = edits.Wordings(own.values()), random.Random(f"{seed}:{name}")
     of_guided: dict[str, Edit] = {
         "guided_verified": edits.with_verification,
+        "guided_verified_known": edits.with_known_verification,
         "guided_hedged": partial(wordings.given, rng=rng),
         "guided_hedged_anywhere": partial(wordings.at_random, rng=rng),
     }

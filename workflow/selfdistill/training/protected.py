@@ -2,12 +2,13 @@
 
 Is it the loss at markers that costs accuracy, or that at verification? A method here spares one of the two: there the
 teacher pulls at nothing. Where a marker may stand counts, not the marker: to spare what was drawn would keep the push
-away from plain words. Random places that hold as much divergence are the control. The mean over a response's tokens
+away from plain words. Other places that hold as much divergence are the control. The mean over a response's tokens
 stays over all of them, so that what is left weighs as before (docs/beyond.md; ours, not the paper's).
 
 The places are those of the microcosm's language (`selfdistill.microcosm.positions`).
 """
 
+import random
 from typing import ClassVar
 
 import pandas as pd
@@ -18,38 +19,34 @@ from selfdistill.microcosm.positions import Kind, kinds
 from selfdistill.training.rollouts import Step
 from selfdistill.training.sdpo import Sdpo
 
-PARTS = 10  # of a response's tokens, by their divergence
-
 
 class Sparing(Sdpo):
-    """SDPO without divergence at ``spared`` kinds of places; or, as their control, ``at_random``: at as many others.
+    """SDPO without divergence at ``spared`` kinds of places; or, as their control, at ``others`` that hold as much.
 
-    A batch has besides ``kinds`` [B, T], of `Kind`, and ``dice`` [B, T], drawn evenly from 0 to 1.
+    A batch has besides ``kinds`` [B, T], of `Kind`, and ``die`` [B], drawn evenly from 0 to 1.
     """
 
     # A mean over distilled tokens, in nats, as the divergence is.
     metrics = (*Sdpo.metrics, "spared_divergence")
     spared: ClassVar[tuple[Kind, ...]]
-    at_random: ClassVar[bool] = False
+    others: ClassVar[bool] = False
 
     def extend(self, batch: dict[str, torch.Tensor], step: Step, rollouts: pd.DataFrame) -> None:
         super().extend(batch, step, rollouts)
         ids, tokenizer = batch["completion_ids"], self.trainer.processing_class
         places = [kinds(tokenizer.convert_ids_to_tokens(row)) for row in ids.tolist()]
         batch["kinds"] = torch.tensor(places, device=ids.device)
-        dice = torch.stack([self._dice(step.number, place, ids.size(1)) for place in step.places])
-        batch["dice"] = dice.to(ids.device)
+        batch["die"] = torch.tensor([self._die(step.number, place) for place in step.places], device=ids.device)
 
-    def _dice(self, step: int, place: int, tokens: int) -> torch.Tensor:
+    def _die(self, step: int, place: int) -> float:
         """Of one rollout: the same however the step's rollouts are spread over processes."""
-        seed = sample_seed(self.trainer.seed, "spared", str(place), step) % 2**63
-        return torch.rand(tokens, generator=torch.Generator().manual_seed(seed))
+        return random.Random(sample_seed(self.trainer.seed, "spared", str(place), step)).random()
 
     def counted(self, divergence: torch.Tensor, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         spoken, found = inputs["completion_mask"].bool(), divergence.detach()
         spared = torch.isin(inputs["kinds"], torch.tensor(self.spared, device=found.device)) & spoken
-        if self.at_random:
-            spared = elsewhere(spared, found, spoken, inputs["dice"])
+        if self.others:
+            spared = elsewhere(spared, found, spoken, inputs["die"])
         distilled = spoken.float() * inputs["distilled"].unsqueeze(1)
         self.trainer.note_mean("spared_divergence", found * spared, distilled)
         return divergence.masked_fill(spared, 0.0)
@@ -62,7 +59,7 @@ class SparingDecisions(Sparing):
 
 
 class SparingVerification(Sparing):
-    """At checks, and where the answer is accepted, nothing is learnt."""
+    """At checks, and where the answer is accepted, nothing is learnt; nor what is checked first."""
 
     spared = (Kind.VERIFICATION,)
 
@@ -76,27 +73,30 @@ class DecisionsOnly(Sparing):
 class SparingLikeDecisions(SparingDecisions):
     """The control of `SparingDecisions`."""
 
-    at_random = True
+    others = True
 
 
 class SparingLikeVerification(SparingVerification):
     """The control of `SparingVerification`."""
 
-    at_random = True
+    others = True
 
 
-def elsewhere(chosen: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, dice: torch.Tensor) -> torch.Tensor:
-    """As many tokens [B, T] as ``chosen`` of each row, at random places that hold about as much divergence.
+def elsewhere(chosen: torch.Tensor, divergence: torch.Tensor, spoken: torch.Tensor, die: torch.Tensor) -> torch.Tensor:
+    """Tokens [B, T] that are not ``chosen`` and are expected to hold as much of each row's divergence as those do.
 
-    A row's spoken tokens are parted in ten by their divergence. From each tenth as many are taken as are chosen of it,
-    those with the lowest ``dice``.
+    A row's other spoken tokens, in the order of their divergence, are all taken with the same chance: what the chosen
+    hold over what the others hold, or 1 where that is less. Of neighbours in this order every so manieth is taken
+    (systematic sampling), from a start that ``die`` [B] gives: so what is taken varies little, whatever the start.
     """
     taken = torch.zeros_like(spoken)
-    for row in range(len(spoken)):
-        tokens = spoken[row].nonzero().squeeze(1)
-        for part in tokens[divergence[row, tokens].argsort(stable=True)].tensor_split(PARTS):
-            lowest = part[dice[row, part].argsort(stable=True)]
-            taken[row, lowest[: int(chosen[row, part].sum())]] = True
+    for row, start in enumerate(die.tolist()):
+        others = (spoken[row] & ~chosen[row]).nonzero().squeeze(1)
+        wanted, held = (divergence[row, places].double().sum() for places in (chosen[row], others))
+        chance = float(wanted / held) if wanted < held else 1.0
+        steps = torch.arange(len(others) + 1, dtype=torch.float64, device=others.device) * chance + start
+        in_order = others[divergence[row, others].argsort(stable=True)]
+        taken[row, in_order[steps.floor().diff() > 0]] = True
     return taken
 
 
