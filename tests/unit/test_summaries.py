@@ -307,6 +307,23 @@ def test_the_paired_difference_is_taken_problem_by_problem():
     assert average["value"] == 75 and average[["low", "high"]].tolist() == pytest.approx(t_interval([50, 100]))
 
 
+def test_samples_that_base_models_draw_by_the_same_random_numbers_count_once():
+    """Two base models that answer alike tell no more than one; with problems of their own they do."""
+    easy = A.assign(setting="base", benchmark="easy")
+    other = easy.assign(model="n")
+    apart = other.assign(problem_id=other["problem_id"] + "2")
+    alone, alike, twice = (
+        table_2({("base", "easy"): easy}, **{model: {("base", "easy"): frame} for model, frame in others.items()})
+        for others in ({}, {"n": other}, {"n": apart})
+    )
+    bounds = [line(frame, metric="avg")[["sampling_low", "sampling_high"]] for frame in (alone, alike, twice)]
+    widths = [float(high) - float(low) for low, high in bounds]
+    assert widths[1] == pytest.approx(widths[0])
+    # Two independent halves, and twice the degrees of freedom.
+    shares = special.stdtrit([4, 2], 0.975)
+    assert widths[2] == pytest.approx(widths[0] * shares[0] / shares[1] / np.sqrt(2))
+
+
 def test_the_sampling_interval_covers_what_redrawn_samples_give():
     rng = np.random.default_rng(3)
     rates, covered = rng.random((3, 20)), 0

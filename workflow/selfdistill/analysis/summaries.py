@@ -241,16 +241,29 @@ def _accuracy(
     labels: Mapping[str, object], metric: str, points: Mapping[str, pd.DataFrame], confidence: float
 ) -> Quantity:
     """Percent or percentage points [problems, samples] by base model, with what other samples could have given."""
-    low, high = sampling_interval([own.to_numpy() for own in points.values()], confidence)
+    low, high = sampling_interval(_drawn_apart(list(points.values())), confidence)
     both = {**labels, "sampling_low": low, "sampling_high": high}
     return _quantity(both, metric, {model: own.mean(axis=1) for model, own in points.items()})
 
 
-def sampling_interval(points: Sequence[np.ndarray], confidence: float) -> tuple[float, float]:
-    """Interval of the mean over base models of the mean of ``points``, each [problems, samples], for redrawn samples.
+def _drawn_apart(points: Sequence[pd.DataFrame]) -> list[np.ndarray]:
+    """``points``, by base model, as arrays that share no random numbers.
 
-    Base models and problems are held fixed: the variance is that within problems, by a t. A problem with fewer samples
-    has null (NaN) in place of others. Null where a problem has one sample.
+    The n-th sample of a problem is drawn by the same random numbers in every base model. So where these have the same
+    problems and samples, only their mean is one independent sample.
+    """
+    first = points[0]
+    if all(own.index.equals(first.index) and own.notna().equals(first.notna()) for own in points):
+        return [np.mean([own.to_numpy() for own in points], axis=0)]
+    return [own.to_numpy() for own in points]
+
+
+def sampling_interval(points: Sequence[np.ndarray], confidence: float) -> tuple[float, float]:
+    """Interval of the mean over arrays of the mean of ``points``, each [problems, samples], for redrawn samples.
+
+    Base models and problems are held fixed: the variance is that within problems, by a t. Arrays are drawn
+    independently (`_drawn_apart`). A problem with fewer samples has null (NaN) in place of others. Null where a problem
+    has one sample.
     """
     numbers = [(~np.isnan(own)).sum(axis=1) for own in points]
     if any(number.min() < 2 for number in numbers):
