@@ -155,8 +155,17 @@ def test_the_engine_is_told_how_long_prompts_and_responses_get(vllm, manifest: P
     assert vllm.made[1].options["max_model_len"] == 1024
     sample(manifest, tmp_path / "d", tokens=1900)
     assert vllm.made[2].options["max_model_len"] == 2000  # all positions that the model has
-    with pytest.raises(UserError, match=r"need \d+ tokens, the model has 2000 positions; lower sampling max_tokens"):
-        sample(manifest, tmp_path / "e", tokens=1999)
+    sample(manifest, tmp_path / "e", tokens=1999)
+    assert len(vllm.made) == 3  # no other engine takes more
+
+
+def test_where_a_long_prompt_leaves_too_few_positions_responses_end_at_the_last(
+    vllm, manifest: Path, tmp_path: Path, caplog
+):
+    with caplog.at_level("WARNING"):
+        sample(manifest, tmp_path, tokens=1999)
+    assert [llm.options["max_model_len"] for llm in vllm.made] == [2000]
+    assert any("the model has 2000: responses end there" in told for told in caplog.messages)
 
 
 def test_a_temperature_beyond_vllms_is_told_in_a_sentence(vllm, manifest: Path, tmp_path: Path):

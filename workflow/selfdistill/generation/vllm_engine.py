@@ -5,6 +5,8 @@ other batches can still turn a close decision, so equal calls give equal respons
 CPU build has no seeds of requests: there one seed holds for a whole call.
 """
 
+import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +29,8 @@ CPU_CACHE_GIB = "1"
 CPU_MEMORY_SHARE = 0.3
 LLVMLITE = "llvmlite.binding.ffi"
 
+LOG = logging.getLogger(__name__)
+
 
 class VllmEngine:
     """Samples from a saved model, on as many GPUs of the machine as divide its attention heads, or on the CPU."""
@@ -34,7 +38,7 @@ class VllmEngine:
     def __init__(self, manifest: Path, *, max_model_len: int):
         """``max_model_len``: tokens of the longest prompt and response together.
 
-        `UserError` if the model has fewer, and where vLLM refuses to start.
+        If the model has fewer, a response ends where they do, and is cut. `UserError` where vLLM refuses to start.
         """
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -43,7 +47,11 @@ class VllmEngine:
         self.tokenizer = models.load_tokenizer(manifest)
         self.on_gpu = torch.cuda.is_available()
         self.end_ids = sorted(models.end_ids(models.generation_config(manifest), self.tokenizer.eos_token_id))
-        self.max_model_len = _rounded(max_model_len, models.config(manifest))
+        length, most = _rounded(max_model_len), models.config(manifest).max_position_embeddings
+        self.max_model_len = length if length < most else math.inf  # then no other engine takes more
+        if max_model_len > most:
+            told = "the longest prompt and response together need %d tokens, the model has %d: responses end there"
+            LOG.warning(told, max_model_len, most)
         place, options = models.location(manifest)
         options |= _gpu_options(manifest, torch.cuda.device_count()) if self.on_gpu else _cpu_options()
         from vllm import LLM
@@ -52,7 +60,7 @@ class VllmEngine:
         with _told("cannot start", ValueError, RuntimeError), hidden:
             self.llm = LLM(
                 model=place,
-                max_model_len=self.max_model_len,
+                max_model_len=min(length, most),
                 enable_prefix_caching=True,
                 generation_config="vllm",  # no sampling values that the model's files suggest
                 trust_remote_code=False,
@@ -158,12 +166,5 @@ def _cpu_options() -> dict[str, Any]:
     return {"dtype": "float32", "gpu_memory_utilization": CPU_MEMORY_SHARE, "enforce_eager": True}
 
 
-def _rounded(tokens: int, config: Any) -> int:
-    """``tokens`` rounded up to a multiple of `LENGTH_STEP`, at most the model's number of positions."""
-    most = config.max_position_embeddings
-    if tokens > most:
-        raise UserError(
-            f"the longest prompt and response together need {tokens} tokens, the model has {most} positions; "
-            "lower sampling max_tokens"
-        )
-    return min(-(-tokens // LENGTH_STEP) * LENGTH_STEP, most)
+def _rounded(tokens: int) -> int:
+    return -(-tokens // LENGTH_STEP) * LENGTH_STEP
