@@ -792,7 +792,7 @@ class PretendedVllm:
     """Answers as `VLLMGeneration.generate` does: token ids with their end token, a list of log-probabilities each."""
 
     def generate(self, prompts, images, num_generations):
-        end = 3
+        end, self.noise = 3, torch.rand(3).tolist()
         drawn = [[6, 7, end] if number % 2 else [8] * LONGEST for number in range(len(prompts))]
         return prompts, drawn, [[[-0.5 - n] for n in range(len(ids))] for ids in drawn], None
 
@@ -804,6 +804,16 @@ def test_completions_of_vllm_are_split_into_response_and_end_token(manifest: Pat
     cut, whole = trainer._sample([shards.Row((6, 7), 1), shards.Row((6, 7), 2)])
     assert cut == Completion([8] * LONGEST, "length", [-0.5 - n for n in range(LONGEST)])
     assert whole == Completion([6, 7], "stop", [-0.5, -1.5, -2.5], (3,))
+
+
+def test_vllm_draws_a_steps_rollouts_by_their_seed_whatever_was_drawn_before(manifest: Path, tmp_path: Path):
+    trainer = make_trainer(tmp_path, manifest, "grpo")
+    trainer.use_vllm, trainer.vllm_generation, trainer.eos_token_ids = True, PretendedVllm(), [3]
+    noise = []
+    for seed in (2**64 - 1, 5, 2**64 - 1):
+        trainer._sample([shards.Row((6, 7), seed), shards.Row((6, 7), 2)])
+        noise.append(trainer.vllm_generation.noise)
+    assert noise[0] == noise[2] != noise[1]
 
 
 def test_vllm_gets_room_for_prompt_and_response_and_no_correction_but_ours(tmp_path: Path):

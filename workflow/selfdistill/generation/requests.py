@@ -14,6 +14,7 @@ from selfdistill.settings import Count, Distinct, Tokens, key, settings
 
 COOLEST = 0.01  # temperature that is no division by nearly nothing; vLLM takes none below either
 HOTTEST = 2  # temperature that vLLM takes
+LARGEST_SEED = 2**63  # of torch's generators
 
 
 @settings

@@ -17,12 +17,11 @@ from typing import Any
 
 from selfdistill import models
 from selfdistill.errors import UserError
-from selfdistill.generation.requests import ALL_WORDS, HOTTEST, Completion, Row, Sampling, Words
+from selfdistill.generation.requests import ALL_WORDS, HOTTEST, LARGEST_SEED, Completion, Row, Sampling, Words
 from selfdistill.generation.word_rules import token_ids
 
 # max_model_len is rounded up to a multiple, so that a call with slightly longer prompts can use the same engine.
 LENGTH_STEP = 512
-LARGEST_SEED = 2**63  # of torch's generators
 NEVER = -100.0  # added to a logit: the least that vLLM takes
 REASON = 400  # characters of vLLM's messages, some of which list a whole configuration
 CPU_CACHE_GIB = "1"

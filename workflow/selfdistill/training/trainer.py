@@ -27,7 +27,7 @@ from trl.models.utils import disable_gradient_checkpointing
 
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
-from selfdistill.generation.requests import Completion, Row, Sampling, sample_seed
+from selfdistill.generation.requests import LARGEST_SEED, Completion, Row, Sampling, sample_seed
 from selfdistill.generation.transformers_engine import ModelSampler
 from selfdistill.prompts import render
 from selfdistill.training.checkpoints import export_model
@@ -226,7 +226,9 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
             plain = disable_gradient_checkpointing(policy, self.args.gradient_checkpointing_kwargs)
             with plain, self.accelerator.autocast():
                 return self.sampler.sample(rows, self.sampling, logps=True)
-        # TRL has given vLLM the policy's weights by now. Of the seeds vLLM knows nothing.
+        # TRL has given vLLM the policy's weights by now. vLLM draws in this process, by torch's generator: seeded here,
+        # a step's rollouts depend on its seeds alone, not on what was drawn before.
+        torch.manual_seed(rows[0].seed % LARGEST_SEED)
         prompts = [list(row.token_ids) for row in rows]
         _, found, logps, _ = self.vllm_generation.generate(prompts, images=None, num_generations=self.num_generations)
         return [
