@@ -263,7 +263,7 @@ class OnPolicySettings:
     )
     aggregation: Annotated[str, Among(AGGREGATIONS)] = key(
         "authors",
-        doc="Mean over tokens within each response, then over responses; or over all tokens of an update.",
+        doc="Mean over tokens within each response, then over responses; or over all tokens of a step.",
         paper="token by its configuration, authors by its effect (docs/deviations.md, 6)",
     )
     lora_rank: int = key(
