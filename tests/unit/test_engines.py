@@ -1,8 +1,11 @@
 """Engines beside one another: who imports vLLM, what it is asked for, and that it is held one at a time."""
 
+import os
 import re
+import signal
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +14,7 @@ import torch
 from selfdistill import models
 from selfdistill.code_digest import reachable
 from selfdistill.errors import UserError
-from selfdistill.generation import Sampling, generate, requests, shards
+from selfdistill.generation import Sampling, generate, requests, shards, vllm_engine
 from selfdistill.generation.requests import Completion, Row
 from tiny import prompt_of, save_tiny_model
 
@@ -59,8 +62,9 @@ class PretendedLLM:
 
 
 @pytest.fixture
-def vllm(monkeypatch: pytest.MonkeyPatch) -> type[PretendedLLM]:
+def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PretendedLLM]]:
     """A module in place of vLLM, on a machine with a GPU."""
+    before = signal.getsignal(signal.SIGTERM)
     module = types.ModuleType("vllm")
     module.LLM, module.SamplingParams = PretendedLLM, PretendedParameters
     module.exceptions = types.ModuleType("vllm.exceptions")
@@ -72,7 +76,8 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> type[PretendedLLM]:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(shards, "_holder", shards.EngineHolder())
     monkeypatch.setattr(PretendedLLM, "made", [])
-    return PretendedLLM
+    yield PretendedLLM
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +171,25 @@ def test_where_a_long_prompt_leaves_too_few_positions_responses_end_at_the_last(
         sample(manifest, tmp_path, tokens=1999)
     assert [llm.options["max_model_len"] for llm in vllm.made] == [2000]
     assert any("the model has 2000: responses end there" in told for told in caplog.messages)
+
+
+@pytest.mark.parametrize(("heads", "gpus", "used"), [(12, 3, 2), (12, 8, 4), (28, 6, 4), (32, 8, 8), (7, 2, 1)])
+def test_a_model_is_spread_over_a_power_of_two_that_divides_its_heads(monkeypatch, heads, gpus, used):
+    monkeypatch.setattr(models, "config", lambda manifest: types.SimpleNamespace(num_attention_heads=heads))
+    assert vllm_engine._gpu_options(Path("manifest.json"), gpus)["tensor_parallel_size"] == used
+
+
+def test_vllm_is_started_as_a_process_of_its_own_that_ends_with_the_job(
+    vllm, manifest: Path, tmp_path: Path, monkeypatch
+):
+    for name in ("VLLM_WORKER_MULTIPROC_METHOD", "VLLM_USE_FLASHINFER_SAMPLER"):
+        monkeypatch.delenv(name, raising=False)
+    sample(manifest, tmp_path)
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
+    assert os.environ["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+    with pytest.raises(SystemExit) as ended:
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 143
 
 
 def test_a_temperature_beyond_vllms_is_told_in_a_sentence(vllm, manifest: Path, tmp_path: Path):

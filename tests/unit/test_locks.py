@@ -5,7 +5,9 @@ import inspect
 import json
 import os
 import signal
+import subprocess
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 import forks
 import pytest
 import snakemake
+from selfdistill import locks
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.locks import OVERRIDDEN, VARIABLE, Locks, Owner
 from snakemake.persistence import PersistenceBase
@@ -63,7 +66,7 @@ class Folder:
         return len(list((self.path / ".snakemake" / "locks").glob("*.lock")))
 
 
-def until(true: Callable[[], bool], process: forks.Fork) -> None:
+def until(true: Callable[[], bool], process: forks.Fork | subprocess.Popen) -> None:
     """Wait as long as ``process`` runs."""
     while not true():
         assert process.poll() is None, process.communicate()[0]
@@ -187,6 +190,25 @@ def leave(folder: Folder, number: str, owner: Owner | None) -> None:
     (folder.path / f".snakemake/locks/{number}.output.lock").write_text("a.made\n")
     if owner is not None:
         (folder.path / f".snakemake/owners/{number}.json").write_text(json.dumps(asdict(owner)))
+
+
+def test_a_process_that_has_overwritten_its_environment_is_ended_with_the_one_that_started_it(tmp_path):
+    """As vLLM's, which gives itself a title. It must not outlive a parent that ends first."""
+    number = uuid.uuid4().hex
+    parent = subprocess.Popen(
+        ["bash", "-c", "env -u SELFDISTILL_RUN bash -c 'trap \"\" TERM; echo $$ > child; sleep 60' & wait"],
+        cwd=tmp_path,
+        env=os.environ | {VARIABLE: number},
+    )
+    until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text().endswith("\n"), parent)
+    child = int((tmp_path / "child").read_text())
+    assert {parent.pid, child} <= set(locks._processes_of(number))
+    parent.kill()
+    parent.wait()
+    assert locks._processes_of(number) == [] and child in locks._processes_of(number, [child])
+    locks._signal(locks._processes_of(number, [child]), signal.SIGKILL)
+    while lives(child):
+        time.sleep(0.05)
 
 
 def test_jobs_know_their_run_only_where_it_is_to_end_them(folder):

@@ -36,11 +36,20 @@ def test_more_gpus_longer_responses_and_a_second_model():
     shape = SHAPES["Qwen3-8B"]
     four = need(shape, gpus=4, memory=80, tokens=20_480)
     eight = need(shape, gpus=8, memory=80, tokens=20_480)
-    assert four.drawing - eight.drawing == pytest.approx(18 * shape.parameters / 8e9)
+    assert four.drawing - eight.drawing == pytest.approx(14 * shape.parameters / 8e9)
     assert need(shape, gpus=8, memory=80, tokens=6144).updating < eight.updating
     assert need(shape, gpus=8, memory=80, tokens=20_480, teacher=0).updating < eight.updating
     moving = need(shape, gpus=8, memory=80, tokens=20_480, teacher=memory.MOVING_TEACHER)
     assert moving.drawing - eight.drawing == pytest.approx(2 * shape.parameters / 8e9)
+
+
+def test_a_day_fits_on_80_gb_and_with_less_for_vllm_on_40():
+    """Decimal gigabytes, as the cards have them: an A100 of 40 GB and an H100 of 80."""
+    day = {"gpus": 1, "tokens": 6144}
+    small = SHAPES["DeepSeek-R1-Distill-Qwen-1.5B"]
+    assert need(small, memory=85.0, **day).fits(85.0)
+    assert not need(small, memory=42.5, **day).fits(42.5)
+    assert need(small, memory=42.5, **day, vllm_memory=25).fits(42.5)
 
 
 def test_a_model_whose_weights_fill_vllms_share_draws_nothing():

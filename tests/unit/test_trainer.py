@@ -792,7 +792,7 @@ class PretendedVllm:
     """Answers as `VLLMGeneration.generate` does: token ids with their end token, a list of log-probabilities each."""
 
     def generate(self, prompts, images, num_generations):
-        end, self.noise = 3, torch.rand(3).tolist()
+        end, self.noise = 3, (torch.rand(3).tolist(), np.random.randint(2**31, size=3).tolist())
         drawn = [[6, 7, end] if number % 2 else [8] * LONGEST for number in range(len(prompts))]
         return prompts, drawn, [[[-0.5 - n] for n in range(len(ids))] for ids in drawn], None
 
@@ -813,7 +813,7 @@ def test_vllm_draws_a_steps_rollouts_by_their_seed_whatever_was_drawn_before(man
     for seed in (2**64 - 1, 5, 2**64 - 1):
         trainer._sample([shards.Row((6, 7), seed), shards.Row((6, 7), 2)])
         noise.append(trainer.vllm_generation.noise)
-    assert noise[0] == noise[2] != noise[1]
+    assert noise[0] == noise[2] and all(one != other for one, other in zip(*noise[:2], strict=True))
 
 
 def test_vllm_gets_room_for_prompt_and_response_and_no_correction_but_ours(tmp_path: Path):

@@ -27,6 +27,7 @@ rule train_onpolicy:
         accelerate="none",
         micro_batch_size=CONFIG.onpolicy.micro_batch_size,
         micro_batch_tokens=CONFIG.onpolicy.micro_batch_tokens,
+        vllm_memory=CONFIG.onpolicy.vllm_memory,
     params:
         code=by(run_code, "model", "run"),
         processes=processes("train_onpolicy"),
@@ -38,7 +39,8 @@ rule train_onpolicy:
         "python -m selfdistill.launch {resources.accelerate} train-onpolicy "
         "--problems {input.problems} --model {input.model} "
         "{params.run} {params.settings} --settings.micro-batch-size={resources.micro_batch_size} "
-        "--settings.micro-batch-tokens={resources.micro_batch_tokens} {params.mirrors} {params.train} "
+        "--settings.micro-batch-tokens={resources.micro_batch_tokens} --settings.vllm-memory={resources.vllm_memory} "
+        "{params.mirrors} {params.train} "
         "--out-models {output.checkpoints} --out-steps {output.steps} --out-seconds {output.seconds} "
         "--out-rollouts {output.rollouts} 2>&1 | tee {log}"
 

@@ -21,7 +21,7 @@ from selfdistill.training.settings import OWN, Run, SftSettings
 from selfdistill.training.sft_sets import Collection, SetSizes
 
 # Settings that a job takes as a resource: a matter of memory and speed, which reruns nothing.
-MEMORY = ("micro_batch_size", "micro_batch_tokens")
+MEMORY = ("micro_batch_size", "micro_batch_tokens", "vllm_memory")
 
 
 @dataclass(frozen=True)

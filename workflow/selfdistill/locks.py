@@ -17,7 +17,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -216,21 +216,30 @@ def _end_processes(number: str, owner: Owner) -> None:
     logger.warning(f"Ending {len(left)} processes that process {owner.process} left when it was killed.")
     _signal(left, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
-    while (left := _processes_of(number)) and time.monotonic() < deadline:
+    while (left := _processes_of(number, left)) and time.monotonic() < deadline:
         time.sleep(0.1)
     while left:
         _signal(left, signal.SIGKILL)
         time.sleep(0.1)
-        left = _processes_of(number)
+        left = _processes_of(number, left)
 
 
-def _processes_of(number: str) -> list[int]:
-    mark, found = f"{VARIABLE}={number}".encode(), []
-    for path in Path("/proc").glob("[0-9]*/environ"):
+def _processes_of(number: str, known: Iterable[int] = ()) -> list[int]:
+    """Processes with a run's mark in their environment, and all that these and the ``known`` ones have started.
+
+    A process that gives itself a title, as vLLM's does, overwrites its environment: it is known by its parent.
+    """
+    mark, parents, found = f"{VARIABLE}={number}".encode(), {}, set(known)
+    for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
-            if mark in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-    return [process for process in found if process != os.getpid()]
+            state, parent = (place / "stat").read_text().rpartition(") ")[2].split()[:2]
+            if state != "Z":
+                parents[int(place.name)] = int(parent)
+            if mark in (place / "environ").read_bytes().split(b"\0"):
+                found.add(int(place.name))
+    while started := {process for process, parent in parents.items() if parent in found} - found:
+        found |= started
+    return sorted(found.intersection(parents) - {os.getpid()})
 
 
 def _signal(processes: list[int], number: int) -> None:

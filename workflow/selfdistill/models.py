@@ -298,6 +298,12 @@ def location(manifest: Path) -> tuple[str, dict[str, str]]:
     return str(folder), {}
 
 
+def folder_of(manifest: Path) -> Path:
+    """The folder that `location` means; of a hub repository that of its commit in the hub's cache."""
+    place, options = location(manifest)
+    return fetch(place, options["revision"]) if options else Path(place)
+
+
 def is_whole(manifest: Path) -> bool:
     """Whether a manifest and the files that it lists are there, as `location` checks them."""
     try:

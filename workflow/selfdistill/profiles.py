@@ -18,7 +18,7 @@ NUMBERS = {
     "mem": 0, "mem_mb": 0, "mem_mib": 0, "disk": 0, "disk_mb": 0, "disk_mib": 0, "runtime": 1,
     "gpu": 0, "nodes": 1, "tasks": 1, "tasks_per_node": 1, "tasks_per_gpu": 0, "cpus_per_task": 1, "cpus_per_gpu": 0,
     "mem_mb_per_cpu": 0, "threads": 1,
-    "micro_batch_size": 1, "micro_batch_tokens": 1,
+    "micro_batch_size": 1, "micro_batch_tokens": 1, "vllm_memory": 1,
 }  # fmt: skip
 WORDS = (
     "tmpdir",

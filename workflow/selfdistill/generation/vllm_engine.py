@@ -8,7 +8,9 @@ CPU build has no seeds of requests: there one seed holds for a whole call.
 import logging
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
@@ -41,6 +43,10 @@ class VllmEngine:
         """
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        # A fork would inherit what torch has asked of CUDA, and could not use it.
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+        # FlashInfer's sampler is compiled at the start, by an nvcc; no request with a seed uses it, as all of ours are.
+        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
         import torch
 
         self.tokenizer = models.load_tokenizer(manifest)
@@ -51,6 +57,8 @@ class VllmEngine:
         if max_model_len > most:
             told = "the longest prompt and response together need %d tokens, the model has %d: responses end there"
             LOG.warning(told, max_model_len, most)
+        if self.on_gpu:
+            _end_as_an_exit()
         place, options = models.location(manifest)
         options |= _gpu_options(manifest, torch.cuda.device_count()) if self.on_gpu else _cpu_options()
         from vllm import LLM
@@ -153,9 +161,17 @@ def _llvmlite_out_of_sight() -> Iterator[None]:
             sys.modules[LLVMLITE] = hidden
 
 
+def _end_as_an_exit() -> None:
+    """A signal to end becomes an exit, which ends vLLM's own process too: else that would go on holding the GPU."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
 def _gpu_options(manifest: Path, gpus: int) -> dict[str, Any]:
+    """On as many GPUs as divide the attention heads, a power of two: that divides a model's other widths as well."""
     heads = models.config(manifest).num_attention_heads
-    return {"dtype": "bfloat16", "tensor_parallel_size": max(n for n in range(1, gpus + 1) if heads % n == 0)}
+    several = max(2**n for n in range(gpus.bit_length()) if heads % 2**n == 0)
+    return {"dtype": "bfloat16", "tensor_parallel_size": several}
 
 
 def _cpu_options() -> dict[str, Any]:

@@ -1,16 +1,16 @@
 """How much memory of its GPUs on-policy training needs: arithmetic, not measured on any (the table of docs/slurm.md).
 
 Weights, gradients and optimizer states in float32 (16 bytes per parameter) and SDPO's teacher are divided among the
-GPUs. While responses are drawn, vLLM's share lies beside them; while the model is updated, vLLM sleeps, and each GPU
+GPUs. While responses are drawn, gradients are gone, and vLLM's share lies beside the rest; while the model is updated, vLLM sleeps, and each GPU
 holds the activations of one micro-batch: the states between layers, one layer computed again, and the output layer,
 gathered, with its gradient.
 """
 
 from dataclasses import dataclass
 
-from selfdistill.training.arguments import VLLM_MEMORY
+from selfdistill.training.settings import VLLM_MEMORY
 
-STATES, TEACHER, MOVING_TEACHER = 16, 2, 4  # bytes per parameter
+STATES, GRADIENT, TEACHER, MOVING_TEACHER = 16, 4, 2, 4  # bytes per parameter; states with the gradient
 HALF, FLOAT = 2, 4  # bytes
 REST = 4.0  # GB of each GPU: CUDA's own, fragments, what vLLM keeps asleep
 PROMPT = 2048  # tokens
@@ -66,22 +66,25 @@ class Need:
         return max(self.drawing, self.updating) <= memory
 
 
-def need(shape: Shape, *, gpus: int, memory: float, tokens: int, teacher: int = TEACHER) -> Need:
+def need(
+    shape: Shape, *, gpus: int, memory: float, tokens: int, teacher: int = TEACHER, vllm_memory: int = VLLM_MEMORY
+) -> Need:
     """Memory needed to train all weights on ``gpus`` of ``memory`` GB each, with responses of up to ``tokens``.
 
-    ``teacher``: bytes per parameter of a second model; 0 for GRPO.
+    ``teacher``: bytes per parameter of a second model; 0 for GRPO. ``vllm_memory``: vLLM's share, in percent.
     """
     held = shape.parameters * (STATES + teacher) / gpus / GIGABYTE + REST
     between = (PROMPT + tokens) * shape.layers * shape.hidden * HALF
     read = PROMPT + tokens * (2 if teacher else 1)  # by the teacher a demonstration as well, without gradient
     layer = read * (3 * shape.intermediate + 10 * shape.hidden) * HALF
     output = 2 * shape.vocabulary * shape.hidden * FLOAT
-    return Need(held + VLLM_MEMORY * memory, held + (between + layer + output) / GIGABYTE)
+    without = held - shape.parameters * GRADIENT / gpus / GIGABYTE
+    return Need(without + vllm_memory / 100 * memory, held + (between + layer + output) / GIGABYTE)
 
 
 def sequences(shape: Shape, *, memory: float, tokens: int) -> float:
     """Responses of full length that vLLM can draw at a time on one GPU; below 1 it cannot start."""
-    free = VLLM_MEMORY * memory - shape.parameters * HALF / GIGABYTE - REST / 2
+    free = VLLM_MEMORY / 100 * memory - shape.parameters * HALF / GIGABYTE - REST / 2
     return free * GIGABYTE / (shape.cache * (PROMPT + tokens))
 
 

@@ -31,11 +31,15 @@ def facts() -> dict[str, object]:
 
 
 def _gpus() -> str | None:
-    """The GPUs that this process has computed on; None for a process that has used none."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    """The GPUs that this process, or vLLM's that it has started, has computed on; None where none was used."""
+    torch, vllm = sys.modules.get("torch"), sys.modules.get("vllm.platforms")
+    if torch is not None and torch.cuda.is_initialized():
+        name = torch.cuda.get_device_name()
+    elif vllm is not None and vllm.current_platform.is_cuda():
+        name = vllm.current_platform.get_device_name()  # asked of the driver: this process computes nothing there
+    else:
         return None
-    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"{torch.cuda.device_count() if torch else 1} x {name}"
 
 
 def _torch() -> str | None:

@@ -20,7 +20,7 @@ from selfdistill.records import machine
 
 SIDECAR = ".provenance.json"
 SEAL = "record_sha256"
-RECORDED_PACKAGES = ("torch", "transformers", "trl", "datasets", "pyarrow", "math-verify", "snakemake")
+RECORDED_PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "pyarrow", "math-verify", "snakemake")
 
 
 def sidecar_path(path: str | Path) -> Path:

@@ -9,9 +9,6 @@ from selfdistill.generation.requests import Sampling
 from selfdistill.training import methods
 from selfdistill.training.settings import OnPolicySettings, Run
 
-# Share of a GPU's memory for vLLM's weights and cache; beside them lie the shards of model, optimizer and teacher.
-VLLM_MEMORY = 0.45
-
 
 def trainer_arguments(
     run: Run,
@@ -33,7 +30,7 @@ def trainer_arguments(
         use_vllm=engine == "vllm",
         vllm_mode="colocate",
         vllm_enable_sleep_mode=True,
-        vllm_gpu_memory_utilization=VLLM_MEMORY,
+        vllm_gpu_memory_utilization=settings.vllm_memory / 100,
         vllm_max_model_length=longest_prompt + sampling.max_tokens,
         vllm_importance_sampling_correction=False,  # it is ours, and on for every engine
         output_dir=str(directory),

@@ -83,6 +83,9 @@ def train_onpolicy(
     record = RolloutRecord(folder / "rollouts", study, run.model, run.id, answer_in)
     asked = {"enable_thinking": enable_thinking, "system": system}
     longest = _longest_prompt(examples, tokenizer, **asked) if engine == "vllm" else 0
+    model = adapters.load_model(manifest, settings.lora_rank)
+    if engine == "vllm":  # TRL starts it by this name, at no commit
+        model.name_or_path = str(models.folder_of(manifest))
     trainer = OnPolicyTrainer(
         method=method,
         initial=manifest,
@@ -93,7 +96,7 @@ def train_onpolicy(
         opened=contexts.opens_thinking(tokenizer, enable_thinking=enable_thinking),
         record=record,
         template=template,
-        model=adapters.load_model(manifest, settings.lora_rank),
+        model=model,
         args=trainer_arguments(
             run,
             settings,

@@ -33,6 +33,7 @@ TRAINED = "trained"  # among benchmarks along training: the problems that the ru
 # Draws of a small training set start this far apart: the largest |D| but the whole set (Section 6.2), so that the sets
 # of one draw are nested, as the authors' files are, and those of different draws disjoint.
 DRAW_STRIDE = 512
+VLLM_MEMORY = 45  # percent
 
 
 def rate_digits(rate: float) -> str:
@@ -246,6 +247,12 @@ class OnPolicySettings:
         doc="Above 0: instead of so many sequences, as many as have so many tokens; a longer one is read alone.",
         ge=0,
         le=10_000_000,
+    )
+    vllm_memory: int = key(
+        VLLM_MEMORY,
+        doc="Percent of a GPU's memory that vLLM takes beside the model that is trained, for memory and speed.",
+        ge=1,
+        le=95,
     )
     warmup_steps: int = key(
         10, doc="Trainer steps of linear warm-up; constant afterwards.", paper="10", ge=0, le=1_000_000
