@@ -1,9 +1,9 @@
 """How much memory of its GPUs on-policy training needs: arithmetic, not measured on any (the table of docs/slurm.md).
 
 Weights, gradients and optimizer states in float32 (16 bytes per parameter) and SDPO's teacher are divided among the
-GPUs. While responses are drawn, gradients are gone, and vLLM's share lies beside the rest; while the model is updated, vLLM sleeps, and each GPU
-holds the activations of one micro-batch: the states between layers, one layer computed again, and the output layer,
-gathered, with its gradient.
+GPUs. While responses are drawn, gradients are gone, and vLLM's share lies beside the rest. While the model is updated,
+vLLM sleeps, and each GPU holds the activations of one micro-batch: the states between layers, one layer computed again,
+and the output layer, gathered, with its gradient.
 """
 
 from dataclasses import dataclass

@@ -226,8 +226,8 @@ class OnPolicyTrainer(SkippingTrainer, GRPOTrainer):
             plain = disable_gradient_checkpointing(policy, self.args.gradient_checkpointing_kwargs)
             with plain, self.accelerator.autocast():
                 return self.sampler.sample(rows, self.sampling, logps=True)
-        # TRL has given vLLM the policy's weights by now. vLLM draws in this process, by numpy's or torch's generator, as
-        # its runners differ: seeded here, a step's rollouts depend on its seeds alone, not on what was drawn before.
+        # TRL has given vLLM the policy's weights by now. vLLM draws in this process, by numpy's generator or torch's:
+        # seeded here, a step's rollouts depend on its seeds alone, not on what was drawn before.
         torch.manual_seed(rows[0].seed % LARGEST_SEED)
         np.random.seed(rows[0].seed % 2**32)
         prompts = [list(row.token_ids) for row in rows]
