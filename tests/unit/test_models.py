@@ -472,6 +472,13 @@ class TestTheHubsCache:
         (cache / "model-2.safetensors").touch()
         models.check_cached(REPO, COMMIT)
 
+    def test_the_folder_of_a_commit_is_found_without_a_branch_that_leads_to_it(self, cache: Path, tmp_path: Path):
+        """As it lies there after it was fetched by its commit."""
+        for name in ("config.json", "model.safetensors"):
+            (cache / name).write_text("{}")
+        models.save_hub_manifest(tmp_path / "manifest.json", REPO, COMMIT)
+        assert models.folder_of(tmp_path / "manifest.json") == cache
+
     def test_is_asked_by_whatever_loads_a_model(self, cache: Path, tmp_path: Path):
         models.save_hub_manifest(tmp_path / "manifest.json", REPO, COMMIT)
         with pytest.raises(UserError, match="selfdistill prefetch"):

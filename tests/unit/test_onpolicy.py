@@ -481,3 +481,25 @@ def test_a_template_without_a_solution_teaches_where_nobody_was_right(manifest, 
 def test_a_context_without_its_template_is_refused(manifest, tmp_path):
     with pytest.raises(UserError, match="the context 'hint' needs its template; those without one: solution, sol"):
         train(manifest, tmp_path, replace(FIXED, context="hint"))
+
+
+def test_vllm_is_started_from_the_files_of_the_commit_that_is_trained(manifest: Path, tmp_path: Path, monkeypatch):
+    """TRL names it the model, and no commit: by a repository's name it would look for the newest."""
+    asked = {}
+
+    class Asked(Exception):
+        pass
+
+    def made(**options: object) -> None:
+        asked.update(options)
+        raise Asked
+
+    monkeypatch.setattr(onpolicy, "OnPolicyTrainer", made)
+    monkeypatch.setattr(models, "folder_of", lambda path: tmp_path if path == manifest else None)
+    with pytest.raises(Asked):
+        onpolicy.train_onpolicy(
+            PROBLEMS, manifest=manifest, study="s", run=ARMS["grpo"], settings=OnPolicySettings(**SETTINGS),
+            sampling=Sampling(1.0, max_tokens=16), instruction="so", enable_thinking=None, out_dir=tmp_path / "out",
+            work_dir=tmp_path / "work", mirrors=[], engine="vllm",
+        )  # fmt: skip
+    assert asked["model"].name_or_path == str(tmp_path)
