@@ -8,11 +8,11 @@ selected the problems, and that of each benchmark. Tokens are told apart as the 
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+from transformers import PreTrainedModel
 
 from selfdistill import models
 from selfdistill.errors import UserError
@@ -20,13 +20,12 @@ from selfdistill.generation.sampler import Sampler
 from selfdistill.microcosm.positions import Kind, kinds
 from selfdistill.prompts import user_prompt
 from selfdistill.training.demonstrations import choose_demonstrations, teacher_prompt
-from selfdistill.training.directions import Distilled, Loss, Responses, Tokens, gains, success_gradient
+from selfdistill.training.directions import Direction, Distilled, Loss, Responses, Tokens, gains, success_gradient
 from selfdistill.training.likelihoods import response_tokens
 from selfdistill.training.methods import ALIGNED, GRPO
 from selfdistill.training.settings import TRAINED, SdpoSettings
 
 LOG = logging.getLogger(__name__)
-Name, Found = TypeVar("Name"), TypeVar("Found")
 Graded = tuple[pd.DataFrame, pd.DataFrame]  # traces, and the problems that they answer
 
 
@@ -46,9 +45,7 @@ def measured(
     """
     model = models.load_model(sampler.model, dtype="float32").eval()
     asked = {TRAINED: selection, **{str(traces["setting"].iloc[0]): (traces, of) for traces, of in benchmarks}}
-    towards = _known(
-        {name: partial(success_gradient, model, _responses(of, sampler), name) for name, of in asked.items()}
-    )
+    towards = _towards(model, {name: _responses(graded, sampler) for name, graded in asked.items()})
     model.set_attn_implementation("eager")  # torch's own cannot be differentiated forwards
     responses = _responses(own, sampler)
     kinds_of = [kinds(sampler.tokenizer.convert_ids_to_tokens(list(tokens))) for tokens in responses.tokens]
@@ -58,7 +55,10 @@ def measured(
         else _distilled(responses.rows, own[1], context, sampler, settings, top_k)
         for method, context in ALIGNED
     }
-    found = _known({labels: partial(gains, model, responses, loss, towards) for labels, loss in losses.items()})
+    found = gains(model, responses, losses, towards)
+    for method, context in sorted(losses.keys() - found.keys()):
+        what = f"{method} {context}".strip()
+        LOG.warning("the loss of %s has no gradient at '%s'; left out", what, sampler.model_name)
     if not towards or not found:
         raise UserError(f"no gradient of '{sampler.model_name}' is known: its responses are all right, or all wrong")
     parts = [
@@ -68,12 +68,12 @@ def measured(
     return pd.concat(parts, ignore_index=True)
 
 
-def _known(asked: Mapping[Name, Callable[[], Found]]) -> dict[Name, Found]:
+def _towards(model: PreTrainedModel, graded: Mapping[str, Responses]) -> dict[str, Direction]:
     """What can be measured: a benchmark that the model always or never solves is left out, and said."""
     found = {}
-    for name, measure in asked.items():
+    for name, responses in graded.items():
         try:
-            found[name] = measure()
+            found[name] = success_gradient(model, responses, name)
         except UserError as error:
             LOG.warning("%s; left out", error)
     return found

@@ -16,7 +16,7 @@ Shapes: B responses of T tokens at most, behind prompts of P tokens; vocabulary 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import torch
@@ -30,6 +30,7 @@ from selfdistill.training.losses import topk_divergence
 from selfdistill.training.settings import SdpoSettings
 
 Tokens = tuple[int, ...]
+Name = TypeVar("Name")
 Direction = dict[str, torch.Tensor]  # in the space of a model's parameters, by their names
 TOKENS = 2**13  # of sequences that are read side by side, with what they are padded by: their logits exist at once
 POINTS = 100.0
@@ -87,36 +88,42 @@ def success_gradient(model: PreTrainedModel, responses: Responses, name: str = "
 
 
 def gains(
-    model: PreTrainedModel, responses: Responses, loss: Loss, towards: Mapping[str, Direction]
-) -> tuple[dict[str, list[list[float]]], float]:
-    """What a unit step does to each success, by token of each response, in points; and the length of the gradient.
+    model: PreTrainedModel, responses: Responses, losses: Mapping[Name, Loss], towards: Mapping[str, Direction]
+) -> dict[Name, tuple[dict[str, list[list[float]]], float]]:
+    """By loss: what a unit step does to each success, by token of each response, in points; the gradient's length.
 
-    The mean over problems of the sums over their tokens is the change of success.
+    The mean over problems of the sums over their tokens is the change of success. A loss without a gradient is left
+    out: where no response has a teacher, or all of each problem are right or wrong.
     """
-    chosen = list(range(len(responses.tokens)))
-    if loss is not None:
-        chosen = [number for number in chosen if loss.teacher_prompts[number] is not None]
-    found = {name: [[0.0] * len(tokens) for tokens in responses.tokens] for name in towards}
+    found = {name: {target: [[0.0] * len(own) for own in responses.tokens] for target in towards} for name in losses}
     parameters = dict(model.named_parameters())
-    gradient = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    gradients = {name: {key: torch.zeros_like(own) for key, own in parameters.items()} for name in losses}
     problems = responses.rows["problem_id"].nunique()
-    for part in _parts(responses, chosen, "gradient"):
+    for part in _parts(responses, range(len(responses.tokens)), "gradients"):
         batch = _batch(responses.prompts, responses.tokens, part)
         logits = _logits(model, batch)
-        of_logits = _by_logits(_loss_of(model, responses, loss, part, batch), logits, batch.seen)
-        for name, own in _gradient(logits, parameters, of_logits / problems):
-            gradient[name] += own
-        for target, direction in towards.items():
-            falls = (of_logits * _derivative(model, parameters, direction, batch)).sum(dim=-1)
-            for row, number in enumerate(part):
-                found[target][number] = (-POINTS * falls[row][batch.seen[row]]).tolist()
-    length = float(torch.stack([own.double().square().sum() for own in gradient.values()]).sum().sqrt())
-    if not length:
-        raise UserError("the loss has no gradient: no response has a teacher, or all of a problem are right or wrong")
-    shares = {
-        target: [[gain / length for gain in tokens] for tokens in by_response] for target, by_response in found.items()
+        moved = {target: _derivative(model, parameters, direction, batch) for target, direction in towards.items()}
+        for name, loss in losses.items():
+            of_logits = _by_logits(model, responses, loss, part, logits)
+            for key, own in _gradient(logits, parameters, of_logits / problems):
+                gradients[name][key] += own
+            for target, derivative in moved.items():
+                falls = (of_logits * derivative).sum(dim=-1)
+                for row, number in enumerate(part):
+                    found[name][target][number] = (-POINTS * falls[row][batch.seen[row]]).tolist()
+    lengths = {name: _length(gradient) for name, gradient in gradients.items()}
+    return {name: (_divided(own, lengths[name]), lengths[name]) for name, own in found.items() if lengths[name]}
+
+
+def _length(direction: Direction) -> float:
+    return float(torch.stack([own.double().square().sum() for own in direction.values()]).sum().sqrt())
+
+
+def _divided(by_target: Mapping[str, list[list[float]]], length: float) -> dict[str, list[list[float]]]:
+    return {
+        target: [[gain / length for gain in tokens] for tokens in by_response]
+        for target, by_response in by_target.items()
     }
-    return shares, length
 
 
 def _parts(responses: Responses, chosen: Sequence[int], what: str) -> Iterator[list[int]]:
@@ -176,31 +183,42 @@ def _derivative(
         return forward_ad.unpack_dual(logits).tangent.clone()
 
 
-def _loss_of(
-    model: PreTrainedModel, responses: Responses, loss: Loss, part: Sequence[int], batch: _Batch
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The loss of each token [B, T] from the policy's logits [B, T, V]."""
+def _by_logits(
+    model: PreTrainedModel, responses: Responses, loss: Loss, part: Sequence[int], logits: torch.Tensor
+) -> torch.Tensor:
+    """The derivative [B, T, V] of a loss by the logits: each response's mean over its tokens, summed.
+
+    0 at the responses from which nothing is learnt.
+    """
+    found = torch.zeros_like(logits)
+    rows = [row for row, number in enumerate(part) if loss is None or loss.teacher_prompts[number] is not None]
+    if rows:
+        learnt = [part[row] for row in rows]
+        batch = _batch(responses.prompts, responses.tokens, learnt)
+        longest = batch.seen.size(1)
+        leaf = logits[rows, :longest].detach().requires_grad_()
+        weights = batch.seen / batch.seen.sum(dim=1, keepdim=True)
+        of_all = (_per_token(model, responses, loss, learnt, batch, leaf) * weights).sum()
+        (found[rows, :longest],) = torch.autograd.grad(of_all, leaf)
+    return found
+
+
+def _per_token(
+    model: PreTrainedModel, responses: Responses, loss: Loss, part: Sequence[int], batch: _Batch, logits: torch.Tensor
+) -> torch.Tensor:
+    """The loss of each token [B, T] from the policy's ``logits`` [B, T, V]."""
     if loss is None:
         advantages = torch.tensor(responses.advantages.iloc[list(part)].to_list())[:, None]
-        return lambda logits: -advantages * _drawn(logits, batch)
+        return -advantages * _drawn(logits, batch)
     prompts = {number: loss.teacher_prompts[number] or () for number in part}
     with torch.no_grad():
         taught = _logits(model, _batch(prompts, responses.tokens, part))
     of_sdpo = {"k": loss.top_k, "alpha": loss.settings.divergence_alpha, "tail": loss.settings.divergence_tail}
-    return lambda logits: topk_divergence(logits, taught, **of_sdpo)
-
-
-def _by_logits(
-    per_token: Callable[[torch.Tensor], torch.Tensor], logits: torch.Tensor, seen: torch.Tensor
-) -> torch.Tensor:
-    """The derivative [B, T, V] by the logits of the loss: each response's mean over its tokens, summed."""
-    leaf = logits.detach().requires_grad_()
-    weights = seen / seen.sum(dim=1, keepdim=True)
-    (found,) = torch.autograd.grad((per_token(leaf) * weights).sum(), leaf)
-    return found
+    return topk_divergence(logits, taught, **of_sdpo)
 
 
 def _gradient(
     of: torch.Tensor, parameters: Mapping[str, torch.nn.Parameter], times: torch.Tensor | None = None
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    return zip(parameters, torch.autograd.grad(of, list(parameters.values()), times), strict=True)
+    found = torch.autograd.grad(of, list(parameters.values()), times, retain_graph=times is not None)
+    return zip(parameters, found, strict=True)
