@@ -356,6 +356,43 @@ def test_a_margin_that_is_a_share_of_another_effect_carries_its_uncertainty():
     assert of([-4] * 6)["verdict"] == OPEN  # a share of what is no loss is no margin to lie beyond
 
 
+def test_more_than_a_share_of_another_effect_is_no_ratio():
+    """Of what is no loss nothing is a share; and one base model that loses hardly anything decides nothing."""
+    share = {"share": 0.5, "more": {"method": "base"}, "less": {"method": "sdpo"}}
+    test = SAME | {"claim": "more_than", "margin": share}
+
+    def of(change: float, loss: Sequence[float]) -> pd.Series:
+        lost = [each for each in sides([-drop for drop in loss], SDPO, BASE, noise=1) if each[0]["method"] == "sdpo"]
+        return judge([test], [*changed(change), *lost]).iloc[0]
+
+    row = of(9, [10] * 6)
+    assert row["verdict"] == HOLDS and row["test"] == "accuracy: GRPO - base > 0.5 (base - SDPO)"
+    assert (row["value"], row["margin"]) == pytest.approx((9, 5), abs=1)
+    assert of(1, [10] * 6)["verdict"] == CONTRADICTED
+    assert of(5, [10] * 6)["verdict"] == OPEN
+    assert of(9, [-10] * 6)["verdict"] == OPEN and of(-9, [-10] * 6)["verdict"] == OPEN
+    assert of(9, [0.4, *[10] * 5])["verdict"] == HOLDS
+    assert verdict([SAME | {"claim": "more_than", "margin": 4}], changed(9)) == HOLDS
+    assert verdict([SAME | {"claim": "more_than", "margin": 4}], changed(1)) == CONTRADICTED
+
+
+def test_a_base_model_whose_responses_define_no_effect_is_left_out_and_named():
+    """V where no answer is accepted; where a margin is a share of it as well."""
+    parts = sides([8, 8.5, 7.5, 8.2, 7.8], BASE, SDPO, noise=1)
+    for labels, values in parts:
+        values["accepted"] = 1.0
+        values["verified"] = 0.9 if labels["method"] == "base" else 0.3 + 0.01 * MODELS.index(labels["base"])
+    change = DROP | {"metric": "V"}
+    tests = [change, change | {"claim": "more_than", "margin": {"share": 0.5} | {k: DROP[k] for k in ("more", "less")}}]
+    for test in tests:
+        assert judge([test], parts)[["models", "remark"]].iloc[0].tolist() == [5, ""]
+    parts[3][1][["accepted", "verified"]] = 0.0  # SDPO of the second
+    for test in tests:
+        found = judge([test], parts).iloc[0]
+        assert (found["models"], found["verdict"]) == (4, f"{HOLDS} (provisional)")
+        assert found["remark"] == f"without {MODELS[1]}, whose responses do not define it"
+
+
 def test_a_fraction_of_the_way_back_is_a_ratio_of_means():
     names = {"unguided": 90.0, "solution": 10.0, "solution_without_thinking": 50.0}
     parts = [
@@ -391,7 +428,8 @@ def test_v_is_verified_over_accepted_answers_of_all_problems():
         values["accepted"], values["verified"] = accepted, share * accepted
     row = judge([DROP | {"metric": "V"}], parts).iloc[0]
     assert row["value"] == pytest.approx((0.7 + 0.4) / 2) and row["metric"] == "V"
-    parts[1][1][["accepted", "verified"]] = 0.0
+    for _, values in parts[1::2]:
+        values[["accepted", "verified"]] = 0.0
     row = judge([DROP | {"metric": "V"}, DROP], parts).iloc[0]
     assert row["verdict"] == NOT_TESTABLE and row["remark"] == "a ratio needs a denominator other than 0"
 
@@ -586,6 +624,14 @@ def test_primaries_stand_under_holm_and_all_others_under_benjamini_hochberg():
     assert found["p_adjusted"].tolist() == pytest.approx([found["p"][0] * 3] * 3 + [found["p"][0]] * 3)
     assert found["family"].tolist() == [3] * 6
     pd.testing.assert_frame_equal(judged(found)[found.columns], found)
+
+
+def test_primaries_of_ours_count_five_wherever_the_others_are_tested():
+    """One of them is another study's: its p is not known here, and that is no reason for a smaller family."""
+    primary = {"primary": {"rate": "matched", "expects": "so"}, "ours": True}
+    row = judge([DROP], sides([8, 8.5, 7.5, 8.2, 7.8], BASE, SDPO), **primary).iloc[0]
+    assert (row["correction"], row["family"]) == ("Holm, ours", PRIMARIES[True])
+    assert row["p_adjusted"] == pytest.approx(min(1.0, PRIMARIES[True] * row["p"]))
 
 
 def test_statements_of_ours_have_a_correction_and_a_list_of_their_own():

@@ -1,7 +1,7 @@
 """Which responses a test compares, and the effect of each base model."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -387,14 +387,19 @@ class Effects:
         self._levels: dict[tuple[int, str], pd.Series] = {}
 
     def effect(self, instance: Instance, role: Role) -> tuple[Estimate, dict[str, pd.Series]]:
-        """The effect, as claimed above 0 (``out_of``: above ``than``), and its values by base model and problem."""
-        if instance.metric == "correlation":
-            values = {base: self._rank_correlation(instance, base) for base in instance.bases}
-            values = {base: found for base, found in values.items() if np.isfinite(found).all()}
-            if not values:
-                raise Undefined("claims: no base model has arms that differ")
-        else:
-            values = {base: self._values(instance, base) for base in instance.bases}
+        """The effect, as claimed above 0 (``out_of``: above ``than``), and its values by base model and problem.
+
+        A base model whose responses do not define the effect, or its margin, is left out. `Undefined` for all of them.
+        """
+        values, undefined = {}, []
+        for base in instance.bases:
+            try:
+                self.margin(instance, [base])
+                values[base] = self._values(instance, base)
+            except Undefined as error:
+                undefined.append(error)
+        if not values:
+            raise undefined[0]
         return self.estimated(values, instance, role), values
 
     def shared(self, instance: Instance) -> Instance:
@@ -435,18 +440,20 @@ class Effects:
             return found.problems
         return min(len(self.units.values[row]) for row in instance.rows)
 
-    def margin(self, instance: Instance) -> dict[str, pd.Series] | float | None:
-        """The margin, a number or values by base model and problem."""
+    def margin(self, instance: Instance, bases: Iterable[str]) -> dict[str, pd.Series] | float | None:
+        """The margin, a number or values by base model (``bases``) and problem."""
         margin = instance.test.margin
         if not isinstance(margin, Share):
             return margin
         found = {}
-        for base in instance.bases:
+        for base in bases:
             groups = [(group.weight, self._summed(_side(group.margin, base), instance)) for group in instance.groups]
             found[base] = combined([(margin.share * weight, values) for weight, values in groups])
         return found
 
     def _values(self, instance: Instance, base: str) -> pd.Series:
+        if instance.metric == "correlation":
+            return self._rank_correlation(instance, base)
         parts = []
         for group in instance.groups:
             if group.out_of is None:
@@ -535,7 +542,10 @@ class Effects:
             of, to = (self._summed(pair, replace(instance, metric=name)).mean() for name in (wanted.of, wanted.with_))
             changes.setdefault(tuple(row[ARM]), []).append((of, to))
         table = pd.DataFrame([np.mean(pairs, axis=0) for pairs in changes.values()])
-        return pd.Series([table[0].corr(table[1], method="spearman")], index=[base])
+        found = table[0].corr(table[1], method="spearman")
+        if np.isnan(found):
+            raise Undefined("claims: no base model has arms that differ")
+        return pd.Series([found], index=[base])
 
     # --- like quantities --------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from selfdistill.claims.verdicts import (
 )
 from selfdistill.tables import EFFECTS, LEDGER
 
+Correction = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 HOLM, BH = "Holm", "Benjamini-Hochberg"
 HOLM_OURS, BH_OURS = f"{HOLM}, ours", f"{BH}, ours"
 CORRECTIONS = {HOLM: holm, BH: benjamini_hochberg, HOLM_OURS: holm, BH_OURS: benjamini_hochberg}
@@ -134,13 +135,16 @@ def _test(statement: _Statement, instance: Instance, role: Role, effects: Effect
         return
     try:
         found, values = effects.effect(instance, role)
-        margin = effects.margin(instance)
+        margin = effects.margin(instance, values)
     except Undefined as error:
         row["remark"] = str(error).removeprefix("claims: ")
         return
-    if instance.lacking:
-        lacking = f"without {', '.join(instance.lacking)}, which lack some of the runs compared"
-        row["remark"] = "; ".join(filter(None, [instance.left_out, lacking]))
+    said = {
+        "which lack some of the runs compared": instance.lacking,
+        "whose responses do not define it": sorted(set(instance.bases) - values.keys()),
+    }
+    if without := [f"without {', '.join(bases)}, {why}" for why, bases in said.items() if bases]:
+        row["remark"] = "; ".join(filter(None, [instance.left_out, *without]))
     row |= {
         "value": found.value, "low": found.low, "high": found.high, "plain_low": found.plain_low,
         "plain_high": found.plain_high, "se": found.se, "df": found.df, "models": found.models,
@@ -191,6 +195,10 @@ def _evidence(
     known = 0.0
     if isinstance(margin, Mapping):
         known = _known(effects.estimated(margin, instance, role).p_above())
+    if test.claim == "more_than":
+        beyond = below_margin  # the margin less the effect
+        supports, opposes = _known(beyond.p_below()), _known(beyond.p_above())
+        return Evidence(max(supports, known), max(opposes, known)), -beyond.value, beyond.se
     if test.claim == "same":
         sides = [above_margin, below_margin]
         nearest = min(sides, key=lambda side: side.value)
@@ -222,7 +230,8 @@ def judged(ledger: pd.DataFrame) -> pd.DataFrame:
     told |= {key: {"verdict": ONE_MODEL} for key in testable.keys() - several.keys()}
     for name, correct in CORRECTIONS.items():
         family = {key: rows for key, rows in several.items() if correction_of(rows[0]) == name}
-        told |= {key: {**verdict, "correction": name} for key, verdict in _corrected(family, correct).items()}
+        least = PRIMARIES[True] if name == HOLM_OURS else 0  # one of them is another study's
+        told |= {key: {**verdict, "correction": name} for key, verdict in _corrected(family, correct, least).items()}
     for key, named in pointers.items():
         ids = [other for other in groups if other[1] == named]
         ids.sort(key=lambda other: not groups[other][0].primary)  # the primary rate speaks for a statement
@@ -239,21 +248,22 @@ def correction_of(row: Any) -> str:
     return HOLM if row.primary else BH
 
 
-def _corrected(
-    family: Mapping[Key, Sequence[Any]], correct: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
-) -> dict[Key, dict[str, Any]]:
-    """Verdicts and p-values of statements that are corrected together, by their keys."""
+def _corrected(family: Mapping[Key, Sequence[Any]], correct: Correction, least: int) -> dict[Key, dict[str, Any]]:
+    """Verdicts and p-values of statements that are corrected together, by their keys.
+
+    Those that make the family up to ``least`` are tested elsewhere, and count with p = 1.
+    """
     evidence = {key: [Evidence(row.p_for, row.p_against, row.p_within) for row in rows] for key, rows in family.items()}
     sides = {key: (p_holds(found), p_contradicted(found)) for key, found in evidence.items()}
-    adjusted = _by_key({key: min(pair) for key, pair in sides.items()}, correct)
+    adjusted = _by_key({key: min(pair) for key, pair in sides.items()}, correct, least)
     bounded = {key: p_no_effect(found) for key, found in evidence.items() if all(test.within < 1 for test in found)}
-    no_effect = _by_key(bounded, correct)
+    no_effect = _by_key(bounded, correct, least)
     return {
         key: {
             "verdict": verdict_of(
                 *pair, adjusted[key], no_effect.get(key, 1.0), min(int(row.models) for row in family[key])
             ),
-            "family": len(family),
+            "family": max(len(family), least),
             "p": min(pair),
             "p_adjusted": adjusted[key],
             "p_no_effect": no_effect.get(key, 1.0),
@@ -262,10 +272,9 @@ def _corrected(
     }
 
 
-def _by_key(
-    p: Mapping[Any, float], correct: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
-) -> dict[Any, float]:
-    return dict(zip(p, correct(np.array(list(p.values()), dtype=float)).tolist(), strict=True))
+def _by_key(p: Mapping[Any, float], correct: Correction, least: int) -> dict[Any, float]:
+    others = [1.0] * (least - len(p))
+    return dict(zip(p, correct(np.array([*p.values(), *others], dtype=float)).tolist(), strict=False))
 
 
 def _needed(frame: pd.DataFrame) -> list[int | None]:

@@ -88,7 +88,7 @@ class Test(_Strict):
     falling: Cell | None = None
     along: Literal["problems", "steps"] | None = None
     correlation: Correlation | None = None
-    claim: Literal["more", "no_less", "same", "little"] = "more"
+    claim: Literal["more", "no_less", "same", "little", "more_than"] = "more"
     margin: float | Share | None = None
 
     @model_validator(mode="after")
@@ -277,6 +277,7 @@ def in_words(test: Test) -> str:
     bound = f"{test.margin:g}" if isinstance(test.margin, float) else _share(test)
     return effect + {
         "more": " > 0", "no_less": f" > -{bound}", "same": f" within {bound} of 0", "little": f" < {bound}",
+        "more_than": f" > {bound}",
     }[test.claim]  # fmt: skip
 
 
