@@ -415,6 +415,13 @@ def test_each_base_model_is_a_small_point_of_its_own():
     assert not [line for line in panel(default("fig_3").figure, "training score").lines if line.get_marker() == "."]
 
 
+def test_many_methods_and_contexts_of_a_user_look_differently():
+    """In grey as well, where colours do not tell: by marker together with colour."""
+    looks = curve_plots.own_looks(20)
+    assert looks[:5] == list(curve_plots.OWN_LOOKS)
+    assert len({(colour, marker) for colour, marker, _ in looks}) == 20
+
+
 def test_small_points_are_spoken_of_where_they_are_drawn():
     figure = runpy.run_path(str(SCRIPTS / "draw_arms.py"))["draw"](curves(models=3), study="microcosm").figure
     assert "small points" not in stamp(figure) and "over 3 base models" in stamp(figure)

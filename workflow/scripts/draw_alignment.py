@@ -35,7 +35,7 @@ def draw(table: pd.DataFrame, benchmarks: Sequence[str], study: str) -> Drawn:
     looks = looks_of(dict.fromkeys(shown["row"]))
     lanes = {f"{loss}|{part}": label for loss in looks for part, label in PARTS.items()}
     drawn = shown.assign(lane=shown["row"] + "|" + shown["metric"], metric="gain")
-    metrics = {"gain": "change of success (points per unit step)"}
+    metrics = {"gain": "points per unit step"}
     figure = draw_lanes(drawn, lanes, lambda lane: looks[lane.partition("|")[0]], metrics, [TRAINED, *benchmarks])
     plotting.draw_legend(figure, [plotting.legend_entry(each, interval=True) for each in looks.values()])
     plotting.stamp(figure, study, f"Bars: {plotting.interval_text(shown)}.", view="guidance")

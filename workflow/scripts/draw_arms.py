@@ -10,14 +10,13 @@ base model, stands in the claims ledger.
 """
 
 from collections.abc import Mapping
-from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
 from selfdistill.analysis.arms import ARM
 from selfdistill.analysis.words import benchmark_label
 from selfdistill.figures import plotting
-from selfdistill.figures.curve_plots import METHODS, OWN_LOOKS, TO_BASE, method_of
+from selfdistill.figures.curve_plots import METHODS, TO_BASE, method_of, own_looks
 from selfdistill.figures.plotting import INK, Drawn, Look
 from selfdistill.training.settings import TRAINED
 
@@ -61,7 +60,7 @@ def _looks(methods: pd.Series) -> dict[str, Look]:
     others = sorted(set(methods) - METHODS.keys())
     own = {
         name: Look(name.replace("_", " "), colour, shape)
-        for name, (colour, shape, _) in zip(others, cycle(OWN_LOOKS), strict=False)
+        for name, (colour, shape, _) in zip(others, own_looks(len(others)), strict=True)
     }
     return {name: look for name, look in (METHODS | own).items() if name in set(methods)}
 

@@ -7,7 +7,6 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -153,7 +152,8 @@ class MarkerChange(Panel):
             axes.axvspan(place - 0.5, place + 0.5, color=plotting.LANE, linewidth=0, zorder=0)
         axes.grid(axis="x", visible=False)
         self._draw_base(axes, pd.DataFrame())
-        for curve, rows, aside in zip(curves, of_curves, _aside(len(curves), 0.25 / ASIDE), strict=True):
+        between = min(0.25, 0.8 / len(curves))  # all of them stay in their lane
+        for curve, rows, aside in zip(curves, of_curves, _aside(len(curves), between / ASIDE), strict=True):
             plotting.draw_points(axes, np.arange(len(MARKERS)) + aside, rows, curve.look, along="y")
         axes.set_xticks(range(len(MARKERS)), MARKERS, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.5, len(MARKERS) - 0.5)
@@ -228,7 +228,7 @@ def by_method(curves: pd.DataFrame) -> list[Curve]:
     """One curve per method present, in the order of `METHODS`; then one per context of one's own, by name."""
     methods = method_of(curves)
     own = sorted(set(methods) - METHODS.keys())
-    looks = METHODS | {name: Look("SDPO", *look) for name, look in zip(own, cycle(OWN_LOOKS), strict=False)}
+    looks = METHODS | {name: Look("SDPO", *look) for name, look in zip(own, own_looks(len(own)), strict=True)}
     found = [(curves[methods == name], look) for name, look in looks.items()]
     return [Curve(rows, replace(look, label=arm_label(rows))) for rows, look in found if len(rows)]
 
@@ -247,6 +247,13 @@ def _sizes(curves: pd.DataFrame) -> dict[int, str]:
     """Each |D| as it is written, in ascending order."""
     whole = curves.loc[curves["whole_set"].astype(bool), "problems"].unique()
     return {size: "all" if size in whole else f"{size:,}" for size in sorted(curves["problems"].unique())}
+
+
+def own_looks(number: int) -> list[tuple[str, str, tuple[float, ...]]]:
+    """As many looks of `OWN_LOOKS`; once all have been given, colours come with other markers and dashes."""
+    several = len(OWN_LOOKS)
+    pairs = ((OWN_LOOKS[place % several], OWN_LOOKS[(place + place // several) % several]) for place in range(number))
+    return [(colour, marker, dashes) for (colour, _, _), (_, marker, dashes) in pairs]
 
 
 def _aside(curves: int, width: float) -> np.ndarray:
