@@ -394,7 +394,7 @@ class Effects:
         values, undefined = {}, []
         for base in instance.bases:
             try:
-                self.margin(instance, [base])
+                self.margin(instance, [base])  # for its refusal alone
                 values[base] = self._values(instance, base)
             except Undefined as error:
                 undefined.append(error)
