@@ -143,6 +143,6 @@ def test_what_says_nothing_of_success_is_refused(model, changed, sentence):
         success_gradient(model, Responses(given.rows.assign(**changed), PROMPTS, TOKENS), "easy")
 
 
-def test_a_loss_without_gradient_is_refused(model):
+def test_a_loss_without_gradient_is_left_out(model):
     untaught = {"sdpo": Distilled([None] * 4, SETTINGS, 5)}
     assert gains(model, responses(), LOSSES | untaught, {"one": direction_of(model, 0)}).keys() == {"grpo"}

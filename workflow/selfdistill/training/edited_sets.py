@@ -36,7 +36,7 @@ FACTORIAL: dict[str, tuple[str, ...]] = {
 # are where they stand, or as often and anywhere.
 ON_GUIDED = ("guided_verified", "guided_hedged", "guided_hedged_anywhere", "guided_verified_known")
 EDITED = (*FACTORIAL, *ON_GUIDED)
-# Matched sets are made of these; the last of `ON_GUIDED` is only ever set against D_sg, which has its tokens.
+# Matched sets are made of these, not of the last of `ON_GUIDED`, which is set against D_sg alone.
 _SHORTER = (*(name for name, removed in FACTORIAL.items() if "search" in removed), *ON_GUIDED[:-1])
 STANDARD = "standard"  # the world whose responses are attempts
 # What can be made in the world whose markers carry (`selfdistill.microcosm.scanner`): D_ug, whole and without markers.
