@@ -571,11 +571,13 @@ def test_an_arm_in_which_a_base_model_accepts_nothing_is_none_that_all_share():
     test = {"of": "evaluation", "correlation": {"of": "V", "with": "avg", "among": "sdpo"}}
     parts = [(labels, values.assign(accepted=1.0, verified=values["score"])) for labels, values in arms(1.0)]
     whole = judge([test], parts).iloc[0]
-    assert whole["part"] == "8 arms" and whole["remark"] == ""
+    assert whole["part"] == "8 arms" and whole["remark"].startswith("of these 8 arms alone; ")
     parts[3] = (parts[3][0], parts[3][1].assign(accepted=0.0, verified=0.0))  # the third arm of the first base model
     row = judge([test], parts).iloc[0]
     assert row["part"] == "7 arms" and row["models"] == 6
-    assert row["remark"] == "without 1 of 8 arms, in which V of a base model is not defined"
+    assert row["remark"].startswith(
+        "without 1 of 8 arms, in which V of a base model is not defined; of these 7 arms alone"
+    )
     third = parts[3][0]["learning_rate"]
     rest = [each for each in parts if each[0].get("learning_rate") != third]
     assert row["value"] == judge([test], rest).iloc[0]["value"]
@@ -591,6 +593,40 @@ def test_the_rank_correlation_is_that_of_scipy():
     changes = [(values["E"].mean(), values["score"].mean()) for labels, values in parts if labels["method"] == "sdpo"]
     assert row["value"] == pytest.approx(stats.spearmanr(*zip(*changes, strict=True)).statistic)
     assert row["verdict"] == ONE_MODEL and pd.isna(row["low"])
+
+
+def test_a_rank_correlation_says_what_it_is_once_arms_are_the_sample():
+    """What is common to an arm is the same in all base models: sixteen of them know these arms, and no others."""
+    draw = np.random.default_rng(4)
+    common, parts = draw.normal(0, 10, (8, 2)), []
+    for model in MODELS[:6]:
+        parts.append(part(50, 0.1, base=model, **BASE))
+        for number, (of, to) in enumerate(common):
+            labels, values = part(50, 0.1, base=model, **(SDPO | {"learning_rate": 1e-5 * (number + 1)}))
+            change, other = of + draw.normal(0, 1), to + draw.normal(0, 1)
+            parts.append((labels, values.assign(E=values["E"] + change, score=values["score"] + other / 100)))
+    row = judge([{"of": "evaluation", "correlation": {"of": "E", "with": "avg", "among": "sdpo"}}], parts).iloc[0]
+    by_arm = {
+        number: [values[["E", "score"]].mean() for labels, values in parts[number + 1 :: 9]] for number in range(8)
+    }
+    means = [np.mean([np.array([each["E"], each["score"]]) for each in own], axis=0) for own in by_arm.values()]
+    reference = stats.spearmanr(*zip(*means, strict=True))
+    assert reference.pvalue > 0.05 and min(row["p_for"], row["p_against"]) < 0.01
+    told = f"over arms, averaged over base models: {reference.statistic:.2f}, p = {reference.pvalue:.2g}"
+    assert row["remark"] == f"of these 8 arms alone; {told}"
+
+
+def test_changes_that_are_equal_but_for_rounding_are_ties():
+    test = {"of": "evaluation", "correlation": {"of": "E", "with": "avg", "among": "sdpo"}}
+    parts = arms(0.3, models=1)
+    row = judge([test], [(labels, values.assign(E=values["E"].round())) for labels, values in parts]).iloc[0]
+    tie = parts[2][1]["E"].round().mean() - parts[1][1]["E"].round().mean()
+    tied = [(labels, values.assign(E=values["E"].round())) for labels, values in parts]
+    tied[1] = (tied[1][0], tied[1][1].assign(E=tied[1][1]["E"] + tie))
+    near = [*tied]
+    near[1] = (tied[1][0], tied[1][1].assign(E=tied[1][1]["E"] + 1e-12))
+    first, second = (judge([test], each).iloc[0]["value"] for each in (tied, near))
+    assert first == second != row["value"]
 
 
 # --- corrections --------------------------------------------------------------------------------------------------
@@ -671,6 +707,20 @@ def test_what_is_said_to_be_needed_gives_eighty_percent_power():
     assert fewer < 0.8
     assert models_needed(0.01, spread, 5, level) is None and models_needed(0.0, 1, 5, level) is None
     assert models_needed(50.0, 0.5, 5, 0.05) == 2 or models_needed(50.0, 0.5, 5, 0.05) == 3
+
+
+def test_what_problems_bring_in_no_number_of_base_models_averages_out():
+    assert models_needed(1.0, 0.6, 16, 0.05) == models_needed(1.0, 0.6, 16, 0.05, 0.0)
+    some, all_of_it = models_needed(1.0, 0.6, 16, 0.05, 0.3), models_needed(1.0, 0.6, 16, 0.05, 0.6)
+    assert some is not None and some > models_needed(1.0, 0.6, 16, 0.05) and all_of_it is None
+
+
+def test_an_open_statement_says_at_its_least_certain_test_what_would_decide():
+    hard = {"benchmark": "hard"}
+    found = judge([DROP], [*sides([40, 41, 39], BASE, SDPO), *sides([14, 6, -2], BASE | hard, SDPO | hard)])
+    assert found["verdict"].tolist() == [OPEN, OPEN]
+    assert found.set_index("benchmark")["models_needed"].notna().to_dict() == {"easy": False, "hard": True}
+    assert markdown(found, [], "s", "microcosm").count("would need") == 1
 
 
 # --- the list -----------------------------------------------------------------------------------------------------

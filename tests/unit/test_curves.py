@@ -150,7 +150,7 @@ def test_v_of_a_window_is_of_its_accepted_answers():
 
 
 def test_replicates_are_pooled_whatever_their_rollouts():
-    other = [("n", "a", 1, problem, False, 5, 0, 0, "stop") for problem in "pqrs" for _ in range(3)]
+    other = [("n", "a", 1, problem, False, 5, 0, 0, "stop") for problem in "wxyz" for _ in range(3)]
     rollouts = pd.concat([ROLLOUTS[ROLLOUTS["step"] < 3], traces(other)], ignore_index=True)
     table = curves.training_curves(rollouts.assign(step=1), TWO, window=1, confidence=LEVEL)
     score = line(table, metric="score")

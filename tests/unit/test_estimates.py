@@ -112,6 +112,53 @@ def test_base_models_that_each_gain_the_same_gain_that():
     assert (estimate(other, confidence=LEVEL).low, found.high) == pytest.approx((0.1, 0.1), abs=1e-12)
 
 
+def partly_shared(rng: np.random.Generator, models: int = 6, pool: int = 40, number: int = 25) -> dict[str, pd.Series]:
+    """Base models with problems of their own choice, of which any two share about two thirds; the truth is 0."""
+    between, common, ease = rng.standard_normal(models), 2 * rng.standard_normal(pool), rng.standard_normal(pool)
+    chosen = [np.sort(np.argsort(ease + 0.75 * rng.standard_normal(pool))[:number]) for _ in range(models)]
+    return {
+        f"m{n}": problems(
+            0.5 * between[n] + common[own] + rng.standard_normal(number), names=[f"p{place:02}" for place in own]
+        )
+        for n, own in enumerate(chosen)
+    }
+
+
+def test_problems_that_base_models_share_in_part_count_as_far_as_they_are_shared():
+    """Henderson's third method by least squares on columns of ones and zeros, for each base model and each problem."""
+    values = partly_shared(np.random.default_rng(0))
+    long = pd.concat(values, names=["model"]).rename("value").reset_index()
+    long = long[long.groupby("problem_id")["value"].transform("size") > 1]
+    runs, both = (
+        pd.get_dummies(long[names].astype(str)).to_numpy(float) for names in (["model"], ["model", "problem_id"])
+    )
+    alone, together = (
+        long["value"] - design @ np.linalg.lstsq(design, long["value"], rcond=None)[0] for design in (runs, both)
+    )
+    rank = np.linalg.matrix_rank(both)
+    residual, residual_df, df = (together**2).sum(), len(long) - rank, rank - 6
+    problem = ((alone**2).sum() - residual - df * residual / residual_df) / (len(long) - 6)
+    pairs = [
+        (a.index.intersection(b.index), len(a), len(b)) for a in values.values() for b in values.values() if a is not b
+    ]
+    covariance = problem * np.mean([len(common) / (first * second) for common, first, second in pairs])
+    means = np.array([row.mean() for row in values.values()])
+    found = estimate(values, confidence=LEVEL)
+    assert covariance > 0.02
+    assert found.se == pytest.approx(math.sqrt(means.var(ddof=1) / 6 + covariance))
+
+
+def test_shared_problems_are_no_evidence_twice():
+    """Of 400 made-up studies of no effect one in twenty may show one; by base models' means alone one in five did."""
+    rng = np.random.default_rng(1)
+    found = [estimate(partly_shared(rng), confidence=LEVEL) for _ in range(400)]
+    wrong = sum(not each.low <= 0 <= each.high for each in found)
+    assert stats.binomtest(wrong, 400, 0.05).pvalue > 0.001
+    means = [np.array(list(each.by_model.values())) for each in found]
+    alone = sum(stats.ttest_1samp(each, 0).pvalue < 0.05 for each in means)
+    assert alone > 2 * wrong
+
+
 def test_other_problems_in_every_base_model_leave_the_means():
     values = {"a": problems([1, 2, 3], "xyz"), "b": problems([2, 6], "uv"), "c": problems([5.0], "w")}
     found = estimate(values, confidence=LEVEL)

@@ -4,6 +4,7 @@ Runs that differ only by model (of one family), draw of problems or seed are rep
 one base model are averaged before anything else; a curve is the mean over base models.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -155,10 +156,12 @@ def _behind(parts: Cells) -> dict[str, object]:
 
 def _band(parts: Cells) -> str:
     """What the interval of a point is over; see `estimates.estimate`."""
-    first, *others = ({problem for cell in own for problem in cell["problem_id"]} for own in parts.values())
-    if not others:
+    if len(parts) == 1:
         return "problems"
-    return "base models and problems" if len(first) > 1 and all(each == first for each in others) else "base models"
+    sets = [{problem for cell in own for problem in cell["problem_id"]} for own in parts.values()]
+    times = Counter(problem for own in sets for problem in own)
+    shared = sum(number for number in times.values() if number > 1)
+    return "base models and problems" if shared > len(parts) else "base models"
 
 
 def _training(labels: dict[str, object], parts: Cells, *, standard: bool) -> Iterator[Quantity]:

@@ -45,8 +45,10 @@ class Estimate:
 
     ``low`` and ``high``: the interval, by a t with ``df`` degrees of freedom around ``value`` with standard error
     ``se``; ``plain_low`` and ``plain_high``: the same by this quantity's own variance alone. All null (NaN) where
-    neither base models nor problems are more than one. ``by_model``: the mean of each base model. ``problems``: how
-    many stand behind each of these means, the fewest where base models differ.
+    neither base models nor problems are more than one. ``se_problems``: the part of ``se`` that problems bring in
+    which base models share, and which no number of base models averages out; 0 for one base model. ``by_model``: the
+    mean of each base model. ``problems``: how many stand behind each of these means, the fewest where base models
+    differ.
     """
 
     value: float
@@ -56,6 +58,7 @@ class Estimate:
     df: float
     plain_low: float
     plain_high: float
+    se_problems: float
     by_model: dict[str, float]
     models: int
     problems: int
@@ -75,10 +78,11 @@ def estimate(values: Mapping[str, pd.Series], *, confidence: float, spread: Spre
     ``values``: by base model, one number per problem (index problem_id): a level, or the contrast of two settings on
     the same problems. Training seeds of one base model are averaged before.
 
-    Where all base models have the same problems, base models and problems vary (two-way random effects without
-    replication): var = (MS_run + max(MS_problem - MS_residual, 0)) / (R P), degrees of freedom by Satterthwaite
-    (1946, Biometrics Bull. 2:110). Otherwise, and for a single problem, base models' means vary alone; for a single
-    base model, its problems. ``spread``: below `ENOUGH_MODELS` base models the variance between them is shrunk to it
+    Base models and problems vary (two-way random effects without replication). Where all base models have the same
+    problems, var = (MS_run + max(MS_problem - MS_residual, 0)) / (R P); where they share some, see `_of_problems`.
+    Degrees of freedom by Satterthwaite (1946, Biometrics Bull. 2:110). Where they share none, or one alone, base
+    models' means vary alone; for a single base model, its problems. ``spread``: below `ENOUGH_MODELS` base models the
+    variance between them is shrunk to it
     (moderated t: Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3:3), but never below it: three base models that happen to
     agree, where training collapses in some and not in others, do not show that all do.
 
@@ -87,21 +91,22 @@ def estimate(values: Mapping[str, pd.Series], *, confidence: float, spread: Spre
     rows = _checked(values)
     means = np.array([row.to_numpy(dtype=float).mean() for row in rows.values()])
     first = next(iter(rows.values()))
-    shared = all(row.index.equals(first.index) for row in rows.values())
     if len(rows) == 1:
+        of_problems = []
         plain = shown = _over_problems(first.to_numpy(dtype=float))
     else:
-        table = np.stack([row.to_numpy(dtype=float) for row in rows.values()]) if shared and len(first) > 1 else None
+        of_problems = _of_problems(_table(list(rows.values())))
         own = Spread(float(means.var(ddof=1)), len(rows) - 1.0)
-        plain = shown = _over_models(own, table, len(rows))
+        plain = shown = _over_models(own, of_problems, len(rows))
         if spread is not None and len(rows) < ENOUGH_MODELS:
-            shown = _over_models(_shrunk(own, spread), table, len(rows))
+            shown = _over_models(_shrunk(own, spread), of_problems, len(rows))
     value = float(means.mean())
     low, high = _bounds(value, *shown, confidence)
     plain_low, plain_high = _bounds(value, *plain, confidence)
     by_model = dict(zip(rows, means.tolist(), strict=True))
     problems = min(len(row) for row in rows.values())
-    return Estimate(value, low, high, *shown, plain_low, plain_high, by_model, len(rows), problems)
+    se_problems = math.sqrt(sum(variance for variance, _ in of_problems))
+    return Estimate(value, low, high, *shown, plain_low, plain_high, se_problems, by_model, len(rows), problems)
 
 
 def spread_of(estimates: Iterable[Estimate]) -> Spread | None:
@@ -173,29 +178,71 @@ def _over_problems(values: Array) -> tuple[float, float]:
     return float(values.std(ddof=1)) / math.sqrt(len(values)), len(values) - 1.0
 
 
-def _over_models(between: Spread, table: Array | None, models: int) -> tuple[float, float]:
+def _table(rows: list[pd.Series]) -> Array:
+    """Values [models, problems] of all problems of ``rows``; null (NaN) where a base model has another selection."""
+    first = rows[0].index
+    if all(row.index.equals(first) for row in rows):
+        return np.stack([row.to_numpy(dtype=float) for row in rows])
+    problems = first.append([row.index for row in rows[1:]]).unique()
+    table = np.full((len(rows), len(problems)), np.nan)
+    for own, row in zip(table, rows, strict=True):
+        own[problems.get_indexer(row.index)] = row.to_numpy(dtype=float)
+    return table
+
+
+def _of_problems(table: Array) -> list[tuple[float, float]]:
+    """What the problems that base models share add to the variance of a mean over base models.
+
+    ``table`` [models, problems]: values, null (NaN) where a base model does not have the problem; each base model's
+    problems weigh alike. What is common to a problem is in the means of all base models that have it, and not in the
+    variance between these means. Added is the mean covariance of two of them: the problems' variance times the mean
+    over pairs of base models of sum_p 1 / (n_r n_s), over the problems p that both have, n_r and n_s problems in all.
+    The problems' variance is that of Henderson's third method (1953, Biometrics 9:226), base models taken as fixed:
+    (SS_problem - df MS_residual) / (N - R) over the N values of problems that several base models have, R of them.
+    On equal problems all this is (MS_problem - MS_residual) / (R P).
+
+    Returned: two parts of the variance, of SS_problem and of MS_residual, each with its degrees of freedom; none where
+    no problems are shared, one alone, or where problems differ no more than by chance.
+    """
+    there = ~np.isnan(table)
+    weights = there / there.sum(axis=1, keepdims=True)
+    models = len(table)
+    overlap = float((weights.sum(axis=0) ** 2).sum() - (weights**2).sum()) / (models * (models - 1))
+    several = there.sum(axis=0) > 1
+    some = there[:, several].any(axis=1)
+    there = there[np.ix_(some, several)]
+    values = np.where(there, table[np.ix_(some, several)], 0.0)
+    own, times = there.sum(axis=1), there.sum(axis=0)
+    size = int(there.sum())
+    if size <= len(own):  # one problem for each base model
+        return []
+    centred = np.where(there, values - (values.sum(axis=1) / own)[:, None], 0.0)
+    # What base models and problems leave together, problems absorbed: normal equations of the base models alone.
+    within = np.where(there, centred - centred.sum(axis=0) / times, 0.0)
+    left = within.sum(axis=1)
+    effects, _, rank, _ = np.linalg.lstsq(np.diag(own.astype(float)) - (there / times) @ there.T, left)
+    residuals = float((within**2).sum() - effects @ left)
+    residual_df = float(size - len(times) - rank)
+    df = float(len(times) - (len(own) - rank))
+    if residual_df <= 0:
+        return []
+    scale = overlap / (size - len(own))
+    of_problems = scale * (float((centred**2).sum()) - residuals)
+    of_residuals = scale * df * residuals / residual_df
+    return [(of_problems, df), (-of_residuals, residual_df)] if of_problems > of_residuals else []
+
+
+def _over_models(between: Spread, of_problems: list[tuple[float, float]], models: int) -> tuple[float, float]:
     """Standard error and degrees of freedom of a mean of base models' means, whose variance is ``between``.
 
-    ``table`` [models, problems]: their values on problems that they share, None where they share none.
+    ``of_problems``: see `_of_problems`.
     """
-    if table is None:
-        return math.sqrt(between.variance / models), between.df
-    problems = table.shape[1]
-    by_problem = table.mean(axis=0)
-    residual = table - table.mean(axis=1, keepdims=True) - by_problem + table.mean()
-    residual_df = (models - 1.0) * (problems - 1.0)
-    of_runs = problems * between.variance
-    of_problems = models * float(by_problem.var(ddof=1))
-    of_residuals = float((residual**2).sum()) / residual_df
-    parts = [(of_runs, between.df)]
-    if of_problems > of_residuals:
-        parts += [(of_problems, problems - 1.0), (-of_residuals, residual_df)]
-    total = sum(mean_square for mean_square, _ in parts)
+    parts = [(between.variance / models, between.df), *of_problems]
+    total = sum(variance for variance, _ in parts)
     # Satterthwaite's df of a sum are at least the smallest of its parts'; those of a difference may not be.
-    least = min(between.df, *(df for _, df in parts))
-    spread = sum(mean_square**2 / df for mean_square, df in parts)
-    df = max(total**2 / spread, least) if spread > 0 else least
-    return math.sqrt(total / (models * problems)), df
+    least = min(df for _, df in parts)
+    spread = sum(variance**2 / df for variance, df in parts)
+    return math.sqrt(total), max(total**2 / spread, least) if spread > 0 else least
 
 
 def _shrunk(own: Spread, prior: Spread) -> Spread:

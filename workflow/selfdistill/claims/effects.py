@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from selfdistill.analysis.estimates import ENOUGH_MODELS, Estimate, Spread, Undefined, estimate, ratio_values, spread_of
 from selfdistill.claims.statements import (
@@ -22,6 +23,7 @@ from selfdistill.claims.statements import (
     name_of,
 )
 from selfdistill.claims.units import TENTHS, Units
+from selfdistill.claims.verdicts import p_in_words
 from selfdistill.errors import UserError
 from selfdistill.generation.requests import WORDED
 from selfdistill.markers.counting import MARKERS
@@ -31,6 +33,7 @@ from selfdistill.training.settings import TRAINED
 FEW = 50  # times that few problems are seen: the paper's 128 or fewer, of 6,400 draws
 FEWEST_SIZES = 3  # |D| of a slope
 FEWEST_ARMS = 5  # of a rank correlation
+SAME = 9  # decimals at which two changes are ties: the order of their sums is no difference
 ARM = ["thinking", "method", "learning_rate", "context", "teacher_update_rate", "top_k", "whole", "seen"]
 ALONG = ("training", "evaluation")
 # Benchmarks that a test may name, by what its responses are of; others have none.
@@ -530,7 +533,30 @@ class Effects:
             return found
         return ratio_values(weights * found, weights * pd.Series(1.0, index=values.index))
 
+    def over_arms(self, instance: Instance, bases: Sequence[str]) -> str:
+        """What a rank correlation is once arms are the sample: of their changes, averaged over base models; else empty.
+
+        Base models share their arms: the t over base models speaks of these arms, and no number of base models of
+        others.
+        """
+        if instance.test.correlation is None:
+            return ""
+        together = pd.concat([self._changes(instance, base) for base in bases]).groupby(level=0).mean()
+        found = stats.spearmanr(together["of"].round(SAME), together["with"].round(SAME))
+        return (
+            f"of these {len(together)} arms alone; over arms, averaged over base models: {found.statistic:.2f}, "
+            f"{p_in_words(found.pvalue)}"
+        )
+
     def _rank_correlation(self, instance: Instance, base: str) -> pd.Series:
+        table = self._changes(instance, base).round(SAME)
+        found = table["of"].corr(table["with"], method="spearman")
+        if np.isnan(found):
+            raise Undefined("claims: no base model has arms that differ")
+        return pd.Series([found], index=[base])
+
+    def _changes(self, instance: Instance, base: str) -> pd.DataFrame:
+        """By arm of a base model (its training seeds averaged), the changes of both metrics from before training."""
         wanted = instance.test.correlation
         assert wanted is not None
         cells = self.units.cells.loc[list(instance.rows)]
@@ -541,11 +567,8 @@ class Effects:
             pair = [(1.0, int(place)), (-1.0, before[row["thinking"]])]
             of, to = (self._summed(pair, replace(instance, metric=name)).mean() for name in (wanted.of, wanted.with_))
             changes.setdefault(tuple(row[ARM]), []).append((of, to))
-        table = pd.DataFrame([np.mean(pairs, axis=0) for pairs in changes.values()])
-        found = table[0].corr(table[1], method="spearman")
-        if np.isnan(found):
-            raise Undefined("claims: no base model has arms that differ")
-        return pd.Series([found], index=[base])
+        means = [np.mean(pairs, axis=0) for pairs in changes.values()]
+        return pd.DataFrame(means, columns=["of", "with"], index=[repr(arm) for arm in changes])
 
     # --- like quantities --------------------------------------------------------------------------------------------
 

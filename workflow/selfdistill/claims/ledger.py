@@ -25,6 +25,7 @@ from selfdistill.claims.verdicts import (
     Evidence,
     benjamini_hochberg,
     holm,
+    least_certain,
     models_needed,
     p_contradicted,
     p_holds,
@@ -70,7 +71,7 @@ def ledger(
     effects = Effects(units, confidence)
     found = [each for place, claim in enumerate(claims) for each in _tested(place, claim, effects, roles)]
     rows = pd.DataFrame([row for statement in found for row in statement.rows])
-    frame = rows.reindex(columns=[*LEDGER.names, "distance", "decisive_se"])
+    frame = rows.reindex(columns=[*LEDGER.names, "distance", "decisive_se", "decisive_se_problems"])
     frame[TEXTS] = frame[TEXTS].fillna("")
     frame = judged(frame)
     frame["models_needed"] = _needed(frame)
@@ -143,8 +144,8 @@ def _test(statement: _Statement, instance: Instance, role: Role, effects: Effect
         "which lack some of the runs compared": instance.lacking,
         "whose responses do not define it": sorted(set(instance.bases) - values.keys()),
     }
-    if without := [f"without {', '.join(bases)}, {why}" for why, bases in said.items() if bases]:
-        row["remark"] = "; ".join(filter(None, [instance.left_out, *without]))
+    without = [f"without {', '.join(bases)}, {why}" for why, bases in said.items() if bases]
+    row["remark"] = "; ".join(filter(None, [instance.left_out, *without, effects.over_arms(instance, list(values))]))
     row |= {
         "value": found.value, "low": found.low, "high": found.high, "plain_low": found.plain_low,
         "plain_high": found.plain_high, "se": found.se, "df": found.df, "models": found.models,
@@ -158,9 +159,9 @@ def _test(statement: _Statement, instance: Instance, role: Role, effects: Effect
     if rests_on_one_problem(values) and _metric(test) != "correlation":
         row["remark"] = "rests on one problem, from which nothing follows about others"
         return
-    evidence, distance, se = _evidence(instance, found, values, margin, role, effects)
+    evidence, distance, decisive = _evidence(instance, found, values, margin, role, effects)
     row |= {"p_for": evidence.supports, "p_against": evidence.opposes, "p_within": evidence.within}
-    row |= {"distance": distance, "decisive_se": se}
+    row |= {"distance": distance, "decisive_se": decisive.se, "decisive_se_problems": decisive.se_problems}
 
 
 def _evidence(
@@ -170,8 +171,8 @@ def _evidence(
     margin: Mapping[str, pd.Series] | float | None,
     role: Role,
     effects: Effects,
-) -> tuple[Evidence, float, float]:
-    """The p-values of a test, and distance from the null and standard error of what decides it."""
+) -> tuple[Evidence, float, Estimate]:
+    """The p-values of a test, and what decides it with its distance from the null."""
 
     def beside(sign: float) -> Estimate:
         assert margin is not None
@@ -185,11 +186,7 @@ def _evidence(
         within = 1.0
         if above_margin is not None and below_margin is not None:
             within = _known(max(above_margin.p_above(), below_margin.p_above()))
-        return (
-            Evidence(_known(found.p_above(null)), _known(found.p_below(null)), within),
-            found.value - null,
-            found.se,
-        )
+        return Evidence(_known(found.p_above(null)), _known(found.p_below(null)), within), found.value - null, found
     assert above_margin is not None and below_margin is not None
     # A share of an effect that may be none is no margin to lie beyond.
     known = 0.0
@@ -198,15 +195,15 @@ def _evidence(
     if test.claim == "more_than":
         beyond = below_margin  # the margin less the effect
         supports, opposes = _known(beyond.p_below()), _known(beyond.p_above())
-        return Evidence(max(supports, known), max(opposes, known)), -beyond.value, beyond.se
+        return Evidence(max(supports, known), max(opposes, known)), -beyond.value, beyond
     if test.claim == "same":
         sides = [above_margin, below_margin]
         nearest = min(sides, key=lambda side: side.value)
         supports = max(_known(side.p_above()) for side in sides)
         opposes = min(1.0, 2 * min(_known(side.p_below()) for side in sides))
-        return Evidence(supports, max(opposes, known)), nearest.value, nearest.se
+        return Evidence(supports, max(opposes, known)), nearest.value, nearest
     side = above_margin if test.claim == "no_less" else below_margin
-    return Evidence(_known(side.p_above()), max(_known(side.p_below()), known)), side.value, side.se
+    return Evidence(_known(side.p_above()), max(_known(side.p_below()), known)), side.value, side
 
 
 def _known(p: float) -> float:
@@ -256,7 +253,7 @@ def _corrected(family: Mapping[Key, Sequence[Any]], correct: Correction, least: 
     evidence = {key: [Evidence(row.p_for, row.p_against, row.p_within) for row in rows] for key, rows in family.items()}
     sides = {key: (p_holds(found), p_contradicted(found)) for key, found in evidence.items()}
     adjusted = _by_key({key: min(pair) for key, pair in sides.items()}, correct, least)
-    bounded = {key: p_no_effect(found) for key, found in evidence.items() if all(test.within < 1 for test in found)}
+    bounded = {key: p_no_effect(evidence[key]) for key, rows in family.items() if all(map(_is_bounded, rows))}
     no_effect = _by_key(bounded, correct, least)
     return {
         key: {
@@ -272,20 +269,28 @@ def _corrected(family: Mapping[Key, Sequence[Any]], correct: Correction, least: 
     }
 
 
+def _is_bounded(row: Any) -> bool:
+    """Whether a test that an effect is above 0 names the smallest that would matter."""
+    return row.claim == "more" and pd.notna(row.margin)
+
+
 def _by_key(p: Mapping[Any, float], correct: Correction, least: int) -> dict[Any, float]:
     others = [1.0] * (least - len(p))
     return dict(zip(p, correct(np.array([*p.values(), *others], dtype=float)).tolist(), strict=False))
 
 
 def _needed(frame: pd.DataFrame) -> list[int | None]:
-    """Per row, base models at which an open test would decide."""
-
-    def level(row: Any) -> float:
-        return LEVEL / PRIMARIES[row.ours] if row.primary else LEVEL
-
-    return [
-        models_needed(row.distance, row.decisive_se, int(row.models), level(row))
-        if row.verdict == OPEN and not row.same_as
-        else None
-        for row in frame.itertuples()
-    ]
+    """Per row, base models at which the least certain test of an open statement would decide; None of others."""
+    needed: list[int | None] = [None] * len(frame)
+    places: dict[Key, list[int]] = {}
+    rows = list(frame.itertuples())
+    for place, row in enumerate(rows):
+        if row.verdict == OPEN and not row.same_as:
+            places.setdefault((row.place, row.id, row.variant), []).append(place)
+    for of_one in places.values():
+        place = of_one[least_certain([Evidence(rows[each].p_for, rows[each].p_against) for each in of_one])]
+        row = rows[place]
+        level = LEVEL / PRIMARIES[row.ours] if row.primary else LEVEL
+        of = (row.distance, row.decisive_se, int(row.models), level, row.decisive_se_problems)
+        needed[place] = models_needed(*of)
+    return needed

@@ -86,27 +86,37 @@ def verdict_of(holds: float, contradicted: float, adjusted: float, no_effect: fl
     return found if models >= FIRM else f"{found} ({PROVISIONAL})"
 
 
+def p_in_words(p: float) -> str:
+    """A p-value as it is shown, with its sign."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+
+
 def plain(verdict: str) -> str:
     """A verdict without what is said of its number of base models."""
     return verdict.removesuffix(f" ({PROVISIONAL})")
 
 
-def models_needed(distance: float, se: float, models: int, level: float) -> int | None:
+def least_certain(tests: Sequence[Evidence]) -> int:
+    """The place of the test that is farthest from being decided either way."""
+    return max(range(len(tests)), key=lambda place: min(tests[place].supports, tests[place].opposes))
+
+
+def models_needed(distance: float, se: float, models: int, level: float, se_problems: float = 0.0) -> int | None:
     """Base models at which a two-sided t-test at ``level`` finds an effect with a power of 80 %; None beyond 1,000.
 
-    ``distance`` of the effect from the null; ``se`` its standard error with ``models`` of them, which is taken to fall
-    with the square root of their number.
+    ``distance`` of the effect from the null; ``se`` its standard error with ``models`` of them. What it has from
+    problems (``se_problems``) stays, and the rest is taken to fall with the square root of their number.
     """
     if not np.isfinite(se) or distance == 0:
         return None
-    spread = se * math.sqrt(models)
-    if spread == 0:
+    if se == 0:
         return 2
+    spread = models * max(se**2 - se_problems**2, 0.0)
 
     def powerful(number: int) -> bool:
         df = number - 1
-        beyond = stats.nct.sf(stats.t.isf(level / 2, df), df, abs(distance) / spread * math.sqrt(number))
-        return bool(beyond >= POWER)
+        reached = abs(distance) / math.sqrt(spread / number + se_problems**2)
+        return bool(stats.nct.sf(stats.t.isf(level / 2, df), df, reached) >= POWER)
 
     high = 2
     while not powerful(high):

@@ -12,6 +12,7 @@ from selfdistill.claims.statements import Conflict
 from selfdistill.claims.verdicts import (
     CONTRADICTED,
     FIRM,
+    FURTHEST,
     HOLDS,
     LEVEL,
     NO_EFFECT,
@@ -19,6 +20,9 @@ from selfdistill.claims.verdicts import (
     ONE_MODEL,
     OPEN,
     PROVISIONAL,
+    Evidence,
+    least_certain,
+    p_in_words,
     plain,
 )
 from selfdistill.errors import UserError, one_of
@@ -242,7 +246,7 @@ def _p(claim: dict[str, Any]) -> str:
     if pd.isna(claim["p_adjusted"]):
         return ""
     p = claim["p_no_effect"] if plain(claim["verdict"]) == NO_EFFECT else claim["p_adjusted"]
-    return f" p {'< 0.0001' if p < 1e-4 else f'= {p:.2g}'} ({claim['correction']})"
+    return f" {p_in_words(p)} ({claim['correction']})"
 
 
 def _parts(ledger: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -257,7 +261,10 @@ def _parts(ledger: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _groups(ledger: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Each statement and variant with its tests, in the list's order."""
     for _, tests in ledger.groupby(["place", "variant"], sort=True):
-        yield tests.iloc[0].to_dict(), tests.to_dict("records")
+        listed = tests.to_dict("records")
+        if listed[0]["verdict"] == OPEN and not listed[0]["same_as"]:
+            listed[least_certain([Evidence(test["p_for"], test["p_against"]) for test in listed])]["decides"] = True
+        yield listed[0], listed
 
 
 def _responses(test: dict[str, Any]) -> str:
@@ -297,9 +304,9 @@ def _number(count: float, what: str) -> str:
 
 
 def _needed(test: dict[str, Any]) -> str:
-    """How many base models would decide an open test."""
-    if test["verdict"] != OPEN or test["same_as"]:
+    """How many base models would decide an open statement, at its least certain test."""
+    if not test.get("decides"):
         return ""
     if pd.isna(test["models_needed"]):
-        return "; more than 1,000 base models would decide"
+        return f"; would need other problems, or more than {FURTHEST:,} base models"
     return f"; would need {test['models_needed']:.0f} base models"
