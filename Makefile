@@ -29,7 +29,7 @@ TORCH_FAMILY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
   nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 # What each target took at its last run: one file per target.
 TOOK := .pytest_cache/seconds
-# The smoke study of one `make test`, for all groups.
+# The smoke study and the compiled kernels of one `make test`, for all groups.
 FINISHED := .pytest_cache/study
 TIMED = start=$$SECONDS; finish() { echo "$@: $$((SECONDS - start)) s"; mkdir -p $(TOOK); echo $$((SECONDS - start)) > $(TOOK)/$@; }; trap finish EXIT
 
@@ -57,7 +57,8 @@ test: env  ## the tests, 15 to 30 minutes on 2 cores (vLLM's apart: test-vllm); 
 ifdef TESTS
 	@pytest -q $(TESTS)
 else
-	@$(TIMED); rm -rf $(FINISHED)*; export FINISHED_STUDY=$(CURDIR)/$(FINISHED); \
+	@$(TIMED); rm -rf $(FINISHED)*; mkdir -p $(dir $(FINISHED)); \
+	  export FINISHED_STUDY=$(CURDIR)/$(FINISHED) COMPILED_KERNELS=$(CURDIR)/$(FINISHED).kernels; \
 	  echo "test: two rows of groups side by side; what a group says comes at its end"; \
 	  $(MAKE) --no-print-directory --jobs=2 --output-sync BESIDE=yes computing waiting
 	@$(MAKE) --no-print-directory seconds

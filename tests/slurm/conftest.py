@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from kernel_digests import kernels_for_copies
 from project import Project
 from selfdistill import models, tables
 from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
@@ -99,6 +100,7 @@ class Cluster:
 
 
 def new_project(folder: Path) -> Project:
+    kernels_for_copies()
     project = Project.copy_to(folder)
     shutil.copy(HERE / "fastsnake.py", folder)
     return project
@@ -147,7 +149,7 @@ def tiny_training(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("training")
     set_seed(0)
     tokenizer = build_tokenizer()
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 16}
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "head_dim": 32}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": len(VOCABULARY)}
     Qwen3ForCausalLM(Qwen3Config(**shape, **heads)).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from filelock import FileLock
-from kernel_digests import OTHER_PROCESSOR, SAMPLE, TRAIN, Elsewhere, digests
+from kernel_digests import OTHER_PROCESSOR, SAMPLE, TRAIN, Compiled, compiled_here, compiled_once, kernels_for_copies
 from numba.core.dispatcher import Dispatcher
 from tiny import save_tiny_model
 
@@ -37,11 +37,12 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once(of_all_workers: Path) -> Iterator[None]:
+def one_at_a_time(of_all_workers: Path) -> Iterator[None]:
     """Of two workers that want a kernel at the same time, the second one waits, and finds it in the cache."""
     lock, compile_alone = FileLock(of_all_workers / "kernels.lock"), Dispatcher.compile
 
     def compile_once(kernel: Dispatcher, signature: object) -> object:
+        kernels_for_copies()
         with lock:
             return compile_alone(kernel, signature)
 
@@ -51,11 +52,12 @@ def compiled_once(of_all_workers: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def elsewhere(of_all_workers: Path) -> Elsewhere:
-    """The kernels of sampling and training, compiled in one process; tests must not change them."""
-    cache = of_all_workers / "elsewhere"
-    found = Path(f"{cache}.digests")
-    with FileLock(f"{cache}.lock"):
-        if not found.exists():
-            found.write_text("\n".join(digests(cache, SAMPLE, TRAIN, **OTHER_PROCESSOR)))
-    return Elsewhere(cache, found.read_text().splitlines())
+def here(of_all_workers: Path) -> Compiled:
+    """The kernels of sampling and training, compiled for this processor, those of training by an earlier process."""
+    return compiled_here(of_all_workers / "here")
+
+
+@pytest.fixture(scope="session")
+def elsewhere(of_all_workers: Path) -> Compiled:
+    """The same, compiled in one process for another processor."""
+    return compiled_once(of_all_workers / "elsewhere", (SAMPLE, TRAIN), **OTHER_PROCESSOR)
