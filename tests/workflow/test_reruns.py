@@ -142,9 +142,8 @@ def test_how_flags_are_read_reruns_everything(project):
 
 def test_what_accelerate_is_told_reruns_training_and_a_comment_there_does_not(project):
     told = ("--set-resources", "train_sft:accelerate=config/accelerate/ddp.yaml")
-    jobs = {"train_sft": 3}
-    assert project.pending(*told).items() >= jobs.items()
     before = project.pending(*told)
+    assert before["train_sft"] == 3
     project.edit("config/accelerate/ddp.yaml", "\n", "\n# A remark.\n")
     assert project.pending(*told) == before
     assert "train_onpolicy" not in before
