@@ -19,6 +19,7 @@ import pytest
 import yaml
 from selfdistill import opening
 from selfdistill.checks import faults_at_start
+from selfdistill.claims.names import unknown_names
 from selfdistill.claims.statements import read_statements
 from selfdistill.config import Config, without_other_sources
 from selfdistill.errors import UserError
@@ -71,7 +72,7 @@ def refused(place: Path, overlay: str | bytes, *words: str, suffix: str = ".yaml
     for sentence in sentences:
         assert not any(word in sentence for word in FOREIGN), sentence
         assert re.match(r"config: [a-z_]|config: unknown key|config: '|\S+(, line \d+)?: ", sentence), sentence
-        assert len(sentence) < 520, sentence
+        assert len(sentence) < 500, sentence
     return sentences
 
 
@@ -315,6 +316,7 @@ REFUSED = {
         "unknown key 'evaluation.words.a.bed' (did you mean 'bad'?)",
     ),
     "an edited set": ("sft: {edited: [no_marker]}", "sft.edited.0: unknown 'no_marker' (did you mean 'no_markers'?)"),
+    "nothing near": ("sft: {edited: [xyz]}", "sft.edited.0: unknown 'xyz'; known: kept, no_search, "),
     "no rates": ("sft: {learning_rates: []}", "sft.learning_rates: List should have at least 1 item"),
     "no runs": ("onpolicy: {runs: []}", "'runs' and 'released' are empty: expected a run"),
     "no checkpoints": (
@@ -1016,6 +1018,15 @@ TESTED = (
     "id: a, section: s, statement: t, "
     "tests: [{of: guidance, metric: L, more: {setting: unguided}, less: {setting: solution}}]"
 )
+
+
+def statement(of: str, more: str, less: str, margin: str = "1.0") -> str:
+    """A list of one statement."""
+    test = f"{{of: {of}, metric: L, more: {more}, less: {less}, margin: {margin}}}"
+    role = "sft" if of == "sft" else "high_reasoning"
+    return f"claims: [{{id: a, section: s, statement: t, role: {role}, tests: [{test}]}}]"
+
+
 CLAIMS = {
     "nothing": ("", "expected a list of statements under 'claims'"),
     "a null": ("claims:\n  -", "claim 1 of the list: "),
@@ -1034,6 +1045,30 @@ CLAIMS = {
     "an unknown key": (f"claims: [{{{UNTESTABLE}, colour: red}}]", "claim 'a': unknown key 'colour'"),
     "an unknown metric": (f"claims: [{{{TESTED.replace('L', 'length')}, role: sft}}]", "known: score, avg, L, E"),
     "two of one name": (f"claims: [{{{UNTESTABLE}}}, {{{UNTESTABLE}}}]", "2 statements are called 'a'"),
+    "a context that no study has": (
+        statement("training", "{method: sdpo, context: answer_olny}", "{method: grpo}"),
+        "claim 'a': tests.0: context: no study has 'answer_olny' in contexts (did you mean 'answer_only'?); known: ",
+    ),
+    "a template that no study has": (
+        statement("training", "{method: sdpo, context: mine}", "{method: grpo}"),
+        "claim 'a': tests.0: context: no study has 'mine' in contexts; known: solution, ",
+    ),
+    "words that no study has": (
+        statement("sft", "{words: no_hedge}", "{data: base}"),
+        "tests.0: words: no study has 'no_hedge' in evaluation.words (did you mean 'no_hedges'?)",
+    ),
+    "words that no study has, in a margin": (
+        statement("sft", "{data: guided}", "{data: base}", "{share: 0.5, more: {words: no_hedge}, less: {data: base}}"),
+        "tests.0: words: no study has 'no_hedge' in evaluation.words (did you mean 'no_hedges'?)",
+    ),
+    "an edited set": (
+        statement("sft", "{data: no_marker}", "{data: base}"),
+        "claim 'a': tests.0.more.data: unknown 'no_marker' (did you mean 'no_markers'?)",
+    ),
+    "a method": (
+        statement("training", "{method: sdpo_cliped}", "{method: grpo}"),
+        "claim 'a': tests.0.more.method: unknown 'sdpo_cliped' (did you mean 'sdpo_clipped'?)",
+    ),
 }
 
 
@@ -1045,6 +1080,24 @@ def test_a_bad_list_of_statements_is_refused_with_the_configuration(case, tmp_pa
     monkeypatch.setattr(opening, "CLAIMS", file)
     told = refused(tmp_path, "seed: true")
     assert len(told) >= 2 and any(sentence in line for line in told), told
+
+
+def test_a_statement_may_name_what_this_study_or_another_one_defines(tmp_path, monkeypatch):
+    file = tmp_path / "claims.yaml"
+    file.write_text(statement("training", "{method: sdpo, context: mine}", "{method: sdpo, context: answer_only}"))
+    monkeypatch.setattr(opening, "CLAIMS", file)
+    mine = over(contexts={"mine": "{problem} {answer}"})
+    opened(tmp_path, mine)
+    (told,) = refused(tmp_path, "{}")
+    assert told.startswith(f"{file}: claim 'a': tests.0: context: no study has 'mine'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(over(contexts={"answer_only": "{problem}"}))
+    recorded = tmp_path / "results" / "mine" / "config.yaml"
+    recorded.parent.mkdir(parents=True)
+    claims, _ = read_statements(file)
+    assert len(list(unknown_names(claims, {}))) == 1
+    recorded.write_text(mine)
+    assert list(unknown_names(claims, {})) == []
 
 
 def test_files_are_checked_where_they_lie(tmp_path):

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 
 from selfdistill.artifacts import VIEWED
 from selfdistill.claims.statements import Role
-from selfdistill.errors import UserError, nearest
+from selfdistill.errors import UserError, nearest, shortened
 from selfdistill.generation.contexts import GUIDANCE
 from selfdistill.generation.requests import Extent, Sampling, Words
 from selfdistill.generation.selection import SelectionSettings
@@ -23,7 +23,6 @@ from selfdistill.problems.sets import SOURCE_KEYS, ProblemSet
 from selfdistill.prompts import check_template
 from selfdistill.seeds import clashes, each_seed
 from selfdistill.settings import (
-    LISTED,
     Among,
     Count,
     Distinct,
@@ -516,9 +515,7 @@ def _unknown_names(values: Any) -> Iterator[tuple[str, str]]:
         uses += [(place, name, known_contexts) for name in _strings(_at(values, place.split(".")))]
     for place, name, known in dict.fromkeys((place, name, tuple(known)) for place, name, known in uses):
         if known and name not in known and not (place == ALONG and name == TRAINED):
-            near = nearest(name, known)
-            listed = "" if near and len(known) > LISTED else f"; known: {', '.join(known)}"
-            yield place, f"unknown '{name}'{near}{listed}"
+            yield place, shortened(f"unknown '{name}'{nearest(name, known)}; known: {', '.join(known)}")
 
 
 def _at(values: Any, place: list[str]) -> list[Any]:

@@ -1,10 +1,12 @@
 """The exception for bad input, and its sentence about unknown names."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar, overload
 
 Value = TypeVar("Value")
+MOST_LISTED = 16  # names at the end of a sentence
 
 
 class UserError(ValueError):
@@ -42,3 +44,17 @@ def one_of(what: str, name: str, known: Mapping[str, Value] | Collection[str], *
         place = f"{where}: " if where else ""
         raise UserError(f"{place}unknown {what} '{name}'{nearest(name, known)}; known: {', '.join(known)}")
     return known[name] if isinstance(known, Mapping) else name
+
+
+def shortened(sentence: str) -> str:
+    """A sentence that ends with more than `MOST_LISTED` known names without them, where it has the nearest spelling.
+
+    Without a nearest one it keeps the first of them, and says how many others there are.
+    """
+    found = re.fullmatch(r"(.*); known: (.*)", sentence, re.DOTALL)
+    names = found[2].split(", ") if found else []
+    if found is None or len(names) <= MOST_LISTED:
+        return sentence
+    if "(did you mean '" in found[1]:
+        return found[1]
+    return f"{found[1]}; known: {', '.join(names[:MOST_LISTED])} and {len(names) - MOST_LISTED} others"

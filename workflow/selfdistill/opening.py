@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from selfdistill import checks
+from selfdistill.claims.names import unknown_names
 from selfdistill.claims.statements import Claim, Conflict, read_statements
 from selfdistill.config import OF_SOURCE, Config, Model, ProblemSet, parse, read_sections, without_other_sources
-from selfdistill.errors import UserError
+from selfdistill.errors import UserError, shortened
 from selfdistill.overlays import composed, laid_over
 from selfdistill.settings import keys
 from selfdistill.study import Study
@@ -79,13 +80,14 @@ def open_study(values: Mapping[str, Any], start: Start) -> Opened:
         claims, conflicts = read_statements(CLAIMS)
     except UserError as error:
         claims, conflicts, faults = [], [], [*faults, *str(error).splitlines()]
-    faults += [f"{CLAIMS}: {fault}" for fault in checks.unknown_places([*claims, *conflicts])]
+    unknown = [*checks.unknown_places([*claims, *conflicts]), *unknown_names(claims, values)]
+    faults += [f"{CLAIMS}: {fault}" for fault in unknown]
     # Checks look at the sections that are sound.
     whole = Config(**sections) if sections.keys() == keys(Config).keys() else SimpleNamespace(**sections)
     study = Study(cast(Config, whole))
     faults += checks.faults_of(study, sections, claims, own_environments=start.own_environments)
     if faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))
+        raise UserError("\n".join(dict.fromkeys(map(shortened, faults))))
     return Opened(study, [*claims, *conflicts], checks.warnings_of(study), values, files)
 
 
