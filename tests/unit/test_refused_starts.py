@@ -210,6 +210,22 @@ def test_a_model_whose_commit_is_not_known_is_told_at_a_start(project, monkeypat
     assert status == 1 and "config/revisions.json: commits not known yet: 1; where" in output
 
 
+@pytest.mark.parametrize("how", [DRY, REAL])
+def test_a_disk_that_is_not_mounted_is_told_before_all_is_planned_anew(how, project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    before = state(project)
+    results = project.folder / "results"
+    results.rename("mounted")
+    results.symlink_to("/gone/results")
+    status, output = start(project, *how)
+    results.unlink()
+    Path("mounted").rename(results)
+    assert status == 1 and sentences(output) == [
+        f"{results}: a link to /gone/results, which is not there, where a folder is expected"
+    ]
+    assert state(project) == before
+
+
 def test_a_start_elsewhere_says_where_it_belongs(project, monkeypatch):
     monkeypatch.chdir(project.folder)
     for folder, words in ((project.folder / "workflow", ()), (project.folder, ("--directory", "config"))):

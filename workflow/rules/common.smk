@@ -14,6 +14,7 @@ from selfdistill.artifacts import (
 from selfdistill.checks import check_profile, faults_at_start
 from selfdistill.cli import spare_collector
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
+from selfdistill.disk import existing_folder
 from selfdistill.environment import VARIABLES, accelerate_settings, versions
 from selfdistill.errors import UserError
 from selfdistill.figures import captions
@@ -52,6 +53,8 @@ try:
     }
     if workflow.is_main_process:
         check_profile(OPENED.study, PROCESSES)
+        for place in (OPENED.study.results, OPENED.study.logs, OPENED.study.work):
+            existing_folder(Path(place, "any"))
 except UserError as error:
     # Snakemake would set an exception's sentences among lines of its stack.
     raise SystemExit(str(error)) from error
