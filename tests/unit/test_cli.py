@@ -56,6 +56,20 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
     assert not out.exists() and not provenance.sidecar_path(out).exists()
 
 
+@pytest.mark.parametrize("page", ["none.md", "folder", "file/none.md"])
+def test_a_file_that_is_not_there_or_no_file_is_one_line(page, tmp_path, monkeypatch, capsys):
+    """Whatever a command makes of it, and only if it was named: a file of our own that is gone is a fault of ours."""
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("file").touch()
+    status, errors = run(capsys, "show-numbers", "--results", ".", "--page", page)
+    assert status == 2 and errors.startswith(f"selfdistill: {page}: cannot be read: ")
+    monkeypatch.setattr("selfdistill.pages.numbers.filled", lambda page, results: Path("ours").read_text())
+    Path("page.md").touch()
+    with pytest.raises(FileNotFoundError):
+        cli.main(["show-numbers", "--results", ".", "--page", "page.md"])
+
+
 ONTO = {  # what is written onto what, and the end of its sentence
     "a file that it reads": (
         ["load-problems", "--problem-set.source=file", "--problem-set.file=mine.jsonl", "--out=sub/../mine.jsonl"],

@@ -40,6 +40,8 @@ def test_two_rates_of_a_statement_are_told_apart_and_intervals_say_their_level(t
 def test_a_ledger_of_another_format_is_refused(tmp_path):
     with pytest.raises(UserError, match="format 2; this version reads 1"):
         logbook.write(CLAIMS | {"format": 2, "statements": []}, tmp_path)
+    with pytest.raises(UserError, match=r"expected an object with 'format' and 'statements' \(found \[1\]\)"):
+        logbook.write([1], tmp_path)
 
 
 def test_a_ledger_that_is_no_json_is_refused_in_a_sentence(tmp_path, capsys):

@@ -100,6 +100,11 @@ def test_a_model_of_the_hub_has_a_commit(mine, capsys):
         new_study.text("a/b", mine / "train.jsonl", [mine / "odd one.jsonl"], Path("mine.yaml"))
 
 
+def test_a_path_below_a_folder_that_is_here_is_no_repository(mine):
+    with pytest.raises(UserError, match=r"^docs/Mine: no such folder"):
+        new_study.text("docs/Mine", mine / "train.jsonl", [mine / "odd one.jsonl"], Path("mine.yaml"))
+
+
 def without_template(mine: Path) -> None:
     (mine / "My Model" / "tokenizer_config.json").write_text("{}")
 

@@ -613,6 +613,25 @@ def test_a_configuration_that_is_no_text_is_told_by_its_name(tmp_path: Path, mon
         dag.read(configfiles=[tmp_path / "mine.yaml"])
 
 
+@pytest.mark.parametrize("flag", ["configfiles", "profiles"])
+def test_a_file_without_keys_and_a_broken_link_are_told_by_their_names(flag, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    empty, listed, link = (tmp_path / name for name in ("empty.yaml", "list.yaml", "link"))
+    empty.write_text("# seed: 3\n")
+    listed.write_text("- seed")
+    link.symlink_to("/gone/mine")
+    sentences = {empty: "expected keys and their values, found none", listed: "expected keys and their values"}
+    for file, sentence in (sentences | {link: "a link to /gone/mine, which is not there"}).items():
+        with pytest.raises(UserError, match=rf"^{file}: {sentence}"):
+            dag.read(**{flag: [file]})
+
+
+def test_a_profile_may_be_given_as_its_file(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(dag, "_build", lambda flags: flags)
+    assert str(ROOT / "config/paper.yaml") in dag.read(profiles=[Path("profiles/paper/config.yaml")])
+
+
 def test_a_folder_for_a_configuration_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(UserError, match=r"^config: a folder, where a configuration file is expected$"):

@@ -60,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     level = logging.INFO if processes.is_main() else logging.ERROR
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
     started = time.monotonic()
+    given: dict[str, Any] = {}
     try:
         stage, group, given = read(arguments)
         _check_outputs(stage, given)
@@ -74,11 +75,19 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if (told := remedy(error)) is None:
+        if (told := remedy(error) or _unreadable(error, given)) is None:
             raise
         print(f"selfdistill: {told}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def _unreadable(error: Exception, given: Mapping[str, Any]) -> str | None:
+    """A sentence about a file of the command line that is not there, or no file; None for any other error."""
+    if not isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return None
+    named = {str(path) for value in _flat(given).values() for path in _paths(value)}
+    return f"{error.filename}: cannot be read: {error.strerror}" if str(error.filename) in named else None
 
 
 def spare_collector() -> None:

@@ -159,8 +159,8 @@ def _names(path: Path, study: str) -> bool:
 
 
 def _model(model: str) -> tuple[str, Mapping[str, str]]:
-    """A name for the model, and its entry."""
-    if Path(model).exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
+    """A name for the model, and its entry; what lies in a folder of this place is no repository."""
+    if Path(model).parent.is_dir() or model.startswith((".", "/", "~")) or model.count("/") != 1:
         check_model(Path(model))
         return _name(Path(model).resolve().name), {"source": "folder", "folder": model}
     repo, _, commit = model.partition("@")

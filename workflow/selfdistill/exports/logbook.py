@@ -19,8 +19,13 @@ FORMAT = 1
 SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
 
 
-def write(claims: Mapping[str, Any], out: Path) -> int:
-    """Write pages of ``claims``, the content of `claims.json`, into the folder ``out``; the number of statements."""
+def write(claims: Any, out: Path) -> int:
+    """Write pages of ``claims``, the content of `claims.json`, into the folder ``out``; the number of statements.
+
+    `UserError` for any other content.
+    """
+    if not isinstance(claims, Mapping):
+        raise UserError(f"claims.json: expected an object with 'format' and 'statements' (found {claims!r:.40})")
     if claims.get("format") != FORMAT:
         raise UserError(f"claims.json: format {claims.get('format')!r}; this version reads {FORMAT}")
     statements = [{**each, "page": _page_name(each)} for each in claims["statements"]]

@@ -122,10 +122,11 @@ def read(*, configfiles: Sequence[Path] = (), profiles: Sequence[Path] = (), cor
     or a graph that cannot be built.
     """
     check_here()
-    for path in [*configfiles, *[profile / "config.yaml" for profile in profiles]]:
+    for path in [*configfiles, *[each if each.is_file() else each / "config.yaml" for each in profiles]]:
         _check_file(path)
-    for path in configfiles:
-        read_written(path)  # Snakemake has no sentence for what is no text, or no YAML
+        # Snakemake has no sentence for what is no text, or no YAML, and none that names the file for one without keys
+        if not isinstance(read_written(path), Mapping):
+            raise UserError(f"{path}: expected keys and their values, found none")
     check_internals()
     flags = [word for profile in profiles for word in ("--profile", str(profile))]  # it takes one at a time
     files = composed(map(str, profiles), configfiles)
@@ -139,6 +140,8 @@ def _check_file(path: Path) -> None:
     if path.is_dir():
         raise UserError(f"{path}: a folder, where a configuration file is expected")
     asked = path.parent if path.name == "config.yaml" and not path.parent.is_dir() else path
+    if asked.is_symlink():
+        raise UserError(f"{asked}: a link to {asked.readlink()}, which is not there")
     there = [str(entry) for entry in sorted(asked.parent.iterdir())] if asked.parent.is_dir() else []
     raise UserError(f"{asked}: not there{nearest(str(asked), there)}; there: {', '.join(there) or 'nothing'}")
 
