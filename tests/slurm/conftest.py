@@ -15,7 +15,8 @@ import pytest
 from kernel_digests import kernels_for_copies
 from project import Project
 from selfdistill import models, tables
-from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
+from selfdistill.microcosm.tokenizer import build_tokenizer
+from selfdistill.microcosm.vocabulary import VOCABULARY
 
 HERE = Path(__file__).parent
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch")

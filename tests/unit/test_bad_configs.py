@@ -107,6 +107,8 @@ def model(**entry: object) -> str:
 
 LONG = "x" * 300
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TWIN = {"source": "microcosm", "family": "microcosm", "instruction": ""}  # and the seed that goes without saying
+OF_HUB = {"source": "hub", "repo": "a/b", "revision": COMMIT, "family": "c"}
 
 REFUSED = {
     # --- YAML reads something else than was written ---
@@ -288,6 +290,35 @@ REFUSED = {
     "a world": (
         "pretraining: {world: carier}",
         "pretraining.world: unknown 'carier' (did you mean 'carrier'?)",
+    ),
+    "two models with the same weights in a family": (
+        over(models={"twin": TWIN}, selection={"models": ["microcosm", "twin"]}),
+        "models.twin.seed: the same as that of 'microcosm', of the same family; base models of a family are averaged",
+    ),
+    "two models of one repository in a family": (
+        over(models={"a": OF_HUB, "b": OF_HUB}, selection={"models": ["microcosm", "a", "b"]}),
+        "models.b.repo: the same as that of 'a', of the same family",
+    ),
+    "a word that the microcosm has not": (
+        "evaluation: {words: {x: {bad: [wait, perhap]}}}",
+        "evaluation.words.x.bad: the microcosm has no word 'perhap' (did you mean 'perhaps'?)",
+    ),
+    "no words": ("evaluation: {words: {x: {}}}", "evaluation.words.x: neither 'bad' nor 'forced' words are given"),
+    "a template in which LaTeX loses its braces": (
+        r"""contexts: {hint: '{problem} \boxed{answer}'}""",
+        r"contexts.hint: \boxed{answer} would lose its braces; write \boxed{ {answer} }",
+    ),
+    "a role's thinking": (
+        "claims: {roles: {sft: {thinking: 'off'}}}",
+        "claims.roles.sft.thinking: no model of 'microcosm' in sft.models has thinking off",
+    ),
+    "a role's context that no run has": (
+        "claims: {roles: {high_reasoning: {context: wrong_solution}}}",
+        "claims.roles.high_reasoning.context: no run of 'sdpo' with 'wrong_solution'; its family's have: solution, ",
+    ),
+    "a role's teacher that no run has": (
+        "claims: {roles: {no_thinking: {teacher: moving}}}",
+        "claims.roles.no_thinking.teacher: no run of 'sdpo' with 'moving'; its family's have: fixed",
     ),
     "an edited set that this world has not": (
         "{pretraining: {world: carrier}, sft: {edited: [kept, no_search]}}",
@@ -823,7 +854,7 @@ TAKEN = {
     "a truth by another word": "onpolicy: {keep_checkpoints: yes}",
     "on in quotes": 'figures: {views: {fig_3: {thinking: "on"}}}',
     "an emoji": "models: {microcosm: {instruction: 😀 und ümlaut}}",
-    "an instruction like a flag": 'models: {microcosm: {instruction: "--then=this {x} \\\\boxed{}"}}',
+    "an instruction like a flag": 'models: {microcosm: {instruction: "--then=this {x} \\boxed{}"}}',
     "an instruction of lines": 'models: {microcosm: {instruction: "one\\ntwo"}}',
     "a byte order mark": "\ufeffseed: 3",
     "Windows line ends": "seed: 3\r\nengine: transformers\r\n",
@@ -1246,6 +1277,16 @@ def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings
         "400 (sampling.collect.max_tokens), and loses its end"
     ]
     assert opened(tmp_path, over(sft={"max_tokens": 400})).warnings == []
+    slow = opened(tmp_path, over(onpolicy={"warmup_steps": 31})).warnings
+    assert slow == ["config: onpolicy.warmup_steps: 31, where a run has 30 steps and never reaches its learning rate"]
+    nobody = over(
+        sft={"models": [], "edited": ["kept"]},
+        evaluation={"words": {"no_wait": {"bad": ["wait"]}}},
+        claims={"roles": {"sft": None}},
+    )
+    assert opened(tmp_path, nobody).warnings[-2:] == [
+        f"config: {place}: used nowhere, as sft.models names no model" for place in ("sft.edited", "evaluation.words")
+    ]
     home = opened(tmp_path, problem_set(source="file", file="~/problems.jsonl")).warnings[0]
     assert home.endswith("~/problems.jsonl: no such file; ~ and $HOME are not replaced here")
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from selfdistill.microcosm.documents import Mix, sample_document
-from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
+from selfdistill.microcosm.tokenizer import build_tokenizer
+from selfdistill.microcosm.vocabulary import VOCABULARY
 from selfdistill.prompts import guided_prompt, prompt_opens_thinking, remove_thinking, render
 
 TOKENIZER = build_tokenizer()

@@ -11,7 +11,8 @@ import transformers
 from safetensors.torch import save_file
 from selfdistill import models
 from selfdistill.generation import Prompt
-from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
+from selfdistill.microcosm.tokenizer import build_tokenizer
+from selfdistill.microcosm.vocabulary import VOCABULARY
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 

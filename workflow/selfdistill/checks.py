@@ -15,12 +15,13 @@ import pandas as pd
 from selfdistill.analysis.arms import ARM
 from selfdistill.analysis.views import in_view
 from selfdistill.artifacts import FIGURES, TABLES
-from selfdistill.claims.statements import Claim, Conflict, Role, cells_of, role_of
+from selfdistill.claims.statements import Cell, Claim, Conflict, Role, cells_of, role_of
 from selfdistill.config import ROLES, Config, Model
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
-from selfdistill.generation.requests import HOTTEST, Sampling, check_engine
+from selfdistill.generation.requests import ALL_WORDS, HOTTEST, Sampling, check_engine
 from selfdistill.microcosm import world
+from selfdistill.microcosm.vocabulary import VOCABULARY
 from selfdistill.models import check_cached
 from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, Rows, check_kind, kind_of, read_at_once
@@ -29,7 +30,7 @@ from selfdistill.saved_model import cached_folder, check_model, positions
 from selfdistill.settings import keys
 from selfdistill.study import Study
 from selfdistill.training.edited_sets import names_of
-from selfdistill.training.methods import OF_MICROCOSM, SDPO, section_of
+from selfdistill.training.methods import OF_MICROCOSM, SDPO, SELF_TAUGHT, section_of
 from selfdistill.training.settings import RELEASED, TRAINED, Run, check_mirrors, draw_part
 
 SHIPPED = "reference"  # results that the repository holds
@@ -40,6 +41,14 @@ SAMPLING = {
     "select_borderline", "sample_guidance", "collect_correct", "evaluate_model", "train_onpolicy",
     "evaluate_checkpoints",
 }  # fmt: skip
+
+TEACHERS = {False: "fixed", True: "moving"}  # by whether its update rate is above 0
+# Where the models are listed that a test's responses are of.
+WHOSE = {
+    **dict.fromkeys(("guidance", "information", "alignment", "solutions"), "selection.models"),
+    **dict.fromkeys(("sets", "sft"), "sft.models"),
+    **dict.fromkeys(("training", "evaluation"), "onpolicy.runs"),
+}
 
 LOADING = SAMPLING | {"train_sft", "measure_information"}  # a model
 
@@ -62,6 +71,7 @@ def faults_of(study: Study, sections: Iterable[str], claims: Iterable[Claim], *,
     checks = [
         *CHECKS,
         Check(("study", "models", "onpolicy", "evaluation", "claims"), lambda study: _roles(study, claims)),
+        Check(("study", "models", "selection", "sft", "onpolicy", "claims"), lambda study: _roles_lack(study, claims)),
     ]
     if not own_environments:
         checks.append(Check(("onpolicy",), _mirrors))
@@ -129,6 +139,15 @@ def warnings_of(study: Study) -> list[str]:
         for name, problem_set in config.problem_sets.items()
         if name in study.benchmarks and problem_set.source == "microcosm" and (problem_set.size or 0) > held_out
     ]
+    if not config.sft.models:
+        unused = {"sft.edited": config.sft.edited, "evaluation.words": config.evaluation.words}
+        found += [f"{place}: used nowhere, as sft.models names no model" for place, given in unused.items() if given]
+    shortest = min((run.steps for run in study.trained.values()), default=config.onpolicy.warmup_steps)
+    if shortest < config.onpolicy.warmup_steps:
+        found.append(
+            f"onpolicy.warmup_steps: {config.onpolicy.warmup_steps}, where a run has {shortest} steps and never "
+            "reaches its learning rate"
+        )
     longest = config.sampling.collect.max_tokens
     if config.sft.models and config.sft.max_tokens < longest:
         found.append(
@@ -227,6 +246,25 @@ def _circles(study: Study) -> Faults:
             other = models[other].of
         if other == name:
             yield f"models.{name}.of: leads back to itself ({' -> '.join([*seen, name])})"
+
+
+def _twins(study: Study) -> Faults:
+    """No two base models of a family have the same weights: they would be counted as independent."""
+    first: dict[tuple[str, ...], str] = {}
+    for name, model in study.used_models.items():
+        weights = {
+            "microcosm": ("seed", str(model.seed)),
+            "hub": ("repo", f"{model.repo}@{model.revision}"),
+            "folder": ("folder", os.path.realpath(model.folder or "")),
+        }.get(model.source)
+        if weights is None:
+            continue
+        other = first.setdefault((*study.labels[name].values(), *weights), name)
+        if other != name:
+            yield (
+                f"models.{name}.{weights[0]}: the same as that of '{other}', of the same family; base models of a "
+                "family are averaged, and no two of them have the same weights"
+            )
 
 
 def _models_there(study: Study) -> Faults:
@@ -502,6 +540,35 @@ def _lacks_runs(place: str, role: Role, methods: set[str | None], runs: pd.DataF
         yield f"{place}.top_k: no run of '{SDPO}' has top-k {role.top_k}; known: {', '.join(map(str, top_ks))}"
 
 
+def _roles_lack(study: Study, claims: Iterable[Claim]) -> Faults:
+    """A sentence for each thing that a role says of all its models, or runs, and that none of its family has."""
+    config = study.config
+    labels = {
+        where: [study.labels[name] for name in names]
+        for where, names in (("selection.models", config.selection.models), ("sft.models", config.sft.models))
+    }
+    for name, role in study.roles.items():
+        if role is None:
+            continue
+        place, runs = f"claims.roles.{name}", study.run_table
+        runs = runs[(runs["family"] == role.family) & (runs["problem_set"] == role.problem_set)]
+        modes = {where: {one["thinking"] for one in of if one["family"] == role.family} for where, of in labels.items()}
+        modes["onpolicy.runs"] = set(runs["thinking"])
+        runs = runs[(runs["thinking"] == role.thinking) & runs["method"].isin(SELF_TAUGHT)]
+        known = {"context": set(runs["context"]), "teacher": set((runs["teacher_update_rate"] > 0).map(TEACHERS.get))}
+        asked: dict[str, list[Cell]] = {}
+        for test in (test for claim in claims if claim.role == name for test in claim.tests):
+            asked.setdefault(WHOSE[test.of], []).extend(cells_of(test))
+        there = [where for where, cells in asked.items() if modes[where] and any(not cell.thinking for cell in cells)]
+        if there and not any(role.thinking in modes[where] for where in there):
+            yield f"{place}.thinking: no model of '{role.family}' in {' or '.join(there)} has thinking {role.thinking}"
+        taught = [cell for cell in asked.get("onpolicy.runs", []) if cell.method in SELF_TAUGHT]
+        for key, theirs in known.items():
+            if any(getattr(cell, key) is None for cell in taught) and theirs and getattr(role, key) not in theirs:
+                listed = ", ".join(sorted(theirs))
+                yield f"{place}.{key}: no run of '{SDPO}' with '{getattr(role, key)}'; its family's have: {listed}"
+
+
 def _commands(study: Study) -> Faults:
     flags = Flags(study)
     words = {"all keys together": flags.config(), "onpolicy.runs": flags.run_rows()}
@@ -561,16 +628,26 @@ def _samplings_of(study: Study, model: str) -> Iterator[tuple[str, Sampling]]:
 
 
 def _words(study: Study) -> Faults:
-    """What the engine can do."""
+    """What the engine can do, and what the microcosm's models can say."""
+    microcosm = any(study.weights(model).source == "microcosm" for model in study.config.sft.models)
+    known = {word.lower(): word for word in VOCABULARY}
     for name, words in study.config.evaluation.words.items():
+        place = f"evaluation.words.{name}"
+        if words == ALL_WORDS:
+            yield f"{place}: neither 'bad' nor 'forced' words are given"
         if words.forced and study.config.engine == "vllm":
-            yield f"evaluation.words.{name}.forced: vLLM holds a model to no words; the engine transformers does"
+            yield f"{place}.forced: vLLM holds a model to no words; the engine transformers does"
+        for key in ("bad", "forced") if microcosm else ():
+            for word in getattr(words, key) or ():
+                if word.lower() not in known:
+                    yield f"{place}.{key}: the microcosm has no word '{word}'{nearest(word, known)}"
 
 
 CHECKS = (
     Check(("study",), _name),
     Check(("models",), _circles),
     Check(("models", "selection", "sft", "onpolicy"), _models_there),
+    Check(("models", "selection", "sft", "onpolicy"), _twins),
     Check(("study", "problem_sets"), _problems_there),
     Check(("problem_sets", "models", "selection", "onpolicy"), _sizes),
     Check(("models", "pretraining", "onpolicy"), _runs),
@@ -583,6 +660,6 @@ CHECKS = (
     Check(("study", "models", "onpolicy", "figures"), _views),
     Check(("engine", "models", "sampling", "selection"), _temperatures),
     Check(("models", "sampling", "selection", "sft", "onpolicy"), _lengths),
-    Check(("engine", "evaluation"), _words),
+    Check(("engine", "models", "sft", "evaluation"), _words),
     Check(tuple(keys(Config)), _commands),
 )

@@ -37,11 +37,16 @@ def sdpo_reprompt(prompt: str, demonstration: str) -> str:
 
 
 def check_template(template: str) -> str:
-    """A user turn of one's own with some of `PARTS` in braces, as it is; `UserError` for any other word in braces."""
+    """A user turn of one's own with some of `PARTS` in braces, as it is.
+
+    `UserError` for any other word in braces, and for a part whose braces are a LaTeX command's: they are replaced.
+    """
     for part in _PART.findall(template):
         if part not in PARTS:
             known = ", ".join(f"{{{name}}}" for name in PARTS)
             raise UserError(f"unknown {{{part}}}{nearest(part, PARTS)}; a template may hold {known}")
+    if found := re.search(r"(\\[A-Za-z]+)(\{\w+\})", template):
+        raise UserError(f"{found[0]} would lose its braces; write {found[1]}{{ {found[2]} }}")
     return template
 
 

@@ -13,7 +13,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from selfdistill.microcosm.documents import WORLDS, Document, Mix, sample_checks, sample_document, sample_facts
-from selfdistill.microcosm.tokenizer import END, build_tokenizer
+from selfdistill.microcosm.tokenizer import build_tokenizer
+from selfdistill.microcosm.vocabulary import END
 
 SHARDS = 2
 # The documents of so many steps are made together and grouped by length, so that those of a batch take equally long.

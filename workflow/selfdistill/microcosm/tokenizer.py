@@ -8,26 +8,8 @@ regeneration rely on.
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from selfdistill.markers.counting import MARKERS
-from selfdistill.microcosm import world
-from selfdistill.prompts import CLOSE, OPEN
+from selfdistill.microcosm.vocabulary import END, PAD, START, UNKNOWN, VOCABULARY
 
-PAD, START, END, UNKNOWN = "<pad>", "<|im_start|>", "<|im_end|>", "<unk>"
-ROLES = ("system", "user", "assistant")
-PROMPT_WORDS = "Find x with = , . Correct solution : Correctly solve the original question".split()
-TRACE_WORDS = "so ok no be The answer is \\boxed{ }".split()
-MODULI = tuple(f"m{modulus}" for modulus in (*world.ANCHORS, *world.TERSE_ANCHORS))
-NUMBERS = tuple(str(number) for number in range(100))
-VOCABULARY = (
-    *(PAD, START, END, UNKNOWN, OPEN, CLOSE),
-    *ROLES,
-    *PROMPT_WORDS,
-    *TRACE_WORDS,
-    *MODULI,
-    *world.LETTERS,
-    *MARKERS,
-    *NUMBERS,
-)
 WORD = r"</?think>|<\|im_(?:start|end)\|>|\\boxed\{|\}|m\d+|\d+|[A-Za-z]+|[^\sA-Za-z\d]"
 
 # The generation prompt: as Qwen3's, an empty block where thinking is switched off; or, as DeepSeek's, an opened one.

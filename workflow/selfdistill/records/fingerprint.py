@@ -31,7 +31,8 @@ from selfdistill.generation.requests import Row, Sampling
 from selfdistill.grading.grader import grade_many
 from selfdistill.microcosm.presets import PRESETS
 from selfdistill.microcosm.pretrain import pretrain
-from selfdistill.microcosm.tokenizer import VOCABULARY, build_tokenizer
+from selfdistill.microcosm.tokenizer import build_tokenizer
+from selfdistill.microcosm.vocabulary import VOCABULARY
 from selfdistill.records import machine
 from selfdistill.training.checkpoints import save_model
 from selfdistill.training.losses import aggregate, distillation_terms, token_logps, truncated_ratio
