@@ -308,6 +308,22 @@ REFUSED = {
         r"""contexts: {hint: '{problem} \boxed{answer}'}""",
         r"contexts.hint: \boxed{answer} would lose its braces; write \boxed{ {answer} }",
     ),
+    "a template with spaces in braces": (
+        "contexts: {hint: '{problem} { solution }'}",
+        "contexts.hint: { solution } is no place for a text; write {solution}",
+    ),
+    "a template with double braces": (
+        "contexts: {hint: 'x {{problem}}'}",
+        "contexts.hint: {{problem}} is no place for a text; write {problem}",
+    ),
+    "fewer samples where more are meant": (
+        "evaluation: {samples: 32, deep: {problems: 4, samples: 16}}",
+        "evaluation.deep.samples: 16, fewer than of the other problems, 32 (evaluation.samples)",
+    ),
+    "fewer samples along training": (
+        "onpolicy: {evaluation_samples: 8, evaluation_deep: {problems: 4, samples: 4}}",
+        "onpolicy.evaluation_deep.samples: 4, fewer than of the other problems, 8 (onpolicy.evaluation_samples)",
+    ),
     "a role's thinking": (
         "claims: {roles: {sft: {thinking: 'off'}}}",
         "claims.roles.sft.thinking: no model of 'microcosm' in sft.models has thinking off",
@@ -1267,10 +1283,11 @@ def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings
         "config: problem_sets.mine.file: examples/data_set/problem.jsonl: no such file "
         "(did you mean 'examples/data_set/problems.jsonl'?)"
     ]
-    worded = opened(tmp_path, over(models={"microcosm_off": {"instruction": "Think!"}})).warnings
-    assert worded == [
-        "config: models.microcosm_off.instruction: the microcosm has no words for 'Think!'; leave it empty"
-    ]
+    for key in ("instruction", "system"):
+        worded = opened(tmp_path, over(models={"microcosm_off": {key: "Think!"}})).warnings
+        assert worded == [
+            f"config: models.microcosm_off.{key}: the microcosm has no words for 'Think!'; leave it empty"
+        ]
     short = opened(tmp_path, over(sft={"max_tokens": 399})).warnings
     assert short == [
         "config: sft.max_tokens: of prompt and response together, 399 tokens are trained on; a response alone may have "

@@ -98,10 +98,10 @@ def test_other_settings_count_in_place_of_the_recorded_ones(tmp_path):
     [
         (["fig_33", *FROM, "--out", "x.png"], "unknown figure 'fig_33' (did you mean 'fig_3'?)"),
         (["fig_3", *FROM, "--out", "x.jpeg"], "no figure format '.jpeg'; known: .png, .svg"),
-        (["fig_3", "--from", "nowhere", "--out", "x.png"], "nowhere/config.yaml: not a readable YAML"),
+        (["fig_3", "--from", "nowhere", "--out", "x.png"], "nowhere/config.yaml: no such file"),
         (
             ["fig_3", *FROM, "--out", "x.png", "--settings", "no.yaml"],
-            "no.yaml: not a readable YAML",
+            "no.yaml: no such file",
         ),
     ],
 )

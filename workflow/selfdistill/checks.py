@@ -42,6 +42,8 @@ SAMPLING = {
     "evaluate_checkpoints",
 }  # fmt: skip
 
+LOADING = SAMPLING | {"train_sft", "measure_information"}  # a model
+
 TEACHERS = {False: "fixed", True: "moving"}  # by whether its update rate is above 0
 # Where the models are listed that a test's responses are of.
 WHOSE = {
@@ -49,8 +51,6 @@ WHOSE = {
     **dict.fromkeys(("sets", "sft"), "sft.models"),
     **dict.fromkeys(("training", "evaluation"), "onpolicy.runs"),
 }
-
-LOADING = SAMPLING | {"train_sft", "measure_information"}  # a model
 
 Faults = Iterator[str]
 
@@ -116,9 +116,10 @@ def warnings_of(study: Study) -> list[str]:
         f"problem_sets.{name} is used nowhere" for name in config.problem_sets if name not in study.used_problem_sets
     ]
     found += [
-        f"models.{name}.instruction: the microcosm has no words for {model.instruction!r:.40}; leave it empty"
+        f"models.{name}.{key}: the microcosm has no words for {given!r:.40}; leave it empty"
         for name, model in study.used_models.items()
-        if model.instruction and study.weights(name).source == "microcosm"
+        for key, given in (("instruction", model.instruction), ("system", model.system))
+        if given and study.weights(name).source == "microcosm"
     ]
     found += [
         f"onpolicy.benchmarks.{name}: no run trains on it"
@@ -627,6 +628,17 @@ def _samplings_of(study: Study, model: str) -> Iterator[tuple[str, Sampling]]:
         yield place, study.evaluated_with(model)
 
 
+def _extents(study: Study) -> Faults:
+    """The first problems of a benchmark have more samples than the others, not fewer."""
+    evaluation, onpolicy = study.config.evaluation, study.config.onpolicy
+    for place, samples, deep in (
+        ("evaluation.", evaluation.samples, evaluation.deep),
+        ("onpolicy.evaluation_", onpolicy.evaluation_samples, onpolicy.evaluation_deep),
+    ):
+        if deep is not None and deep.samples < samples:
+            yield f"{place}deep.samples: {deep.samples}, fewer than of the other problems, {samples} ({place}samples)"
+
+
 def _words(study: Study) -> Faults:
     """What the engine can do, and what the microcosm's models can say."""
     microcosm = any(study.weights(model).source == "microcosm" for model in study.config.sft.models)
@@ -660,6 +672,7 @@ CHECKS = (
     Check(("study", "models", "onpolicy", "figures"), _views),
     Check(("engine", "models", "sampling", "selection"), _temperatures),
     Check(("models", "sampling", "selection", "sft", "onpolicy"), _lengths),
+    Check(("onpolicy", "evaluation"), _extents),
     Check(("engine", "models", "sft", "evaluation"), _words),
     Check(tuple(keys(Config)), _commands),
 )

@@ -17,6 +17,9 @@ _CONTROL = re.compile(r"<[^<>\s]+>")  # the form of the models' control tokens
 # Fields allowed in a user's template.
 PARTS = ("problem", "solution", "answer")
 _PART = re.compile(r"\{(\w+)\}")
+# A field in double braces, or with spaces in them; a LaTeX command's may be the outer ones.
+_FIELD = f"({'|'.join(PARTS)})"
+_OTHERWISE = re.compile(rf"(?<![A-Za-z])\{{(?:\{{{_FIELD}\}}|\s+{_FIELD}\s*|{_FIELD}\s+)\}}")
 _PROBE = "\ue000"  # a private character, which no template writes
 
 
@@ -39,7 +42,8 @@ def sdpo_reprompt(prompt: str, demonstration: str) -> str:
 def check_template(template: str) -> str:
     """A user turn of one's own with some of `PARTS` in braces, as it is.
 
-    `UserError` for any other word in braces, and for a part whose braces are a LaTeX command's: they are replaced.
+    `UserError` for any other word in braces, for a part that spaces or a second pair of braces set apart, as other
+    languages of templates have it, and for one whose braces are a LaTeX command's: they are replaced.
     """
     for part in _PART.findall(template):
         if part not in PARTS:
@@ -47,6 +51,9 @@ def check_template(template: str) -> str:
             raise UserError(f"unknown {{{part}}}{nearest(part, PARTS)}; a template may hold {known}")
     if found := re.search(r"(\\[A-Za-z]+)(\{\w+\})", template):
         raise UserError(f"{found[0]} would lose its braces; write {found[1]}{{ {found[2]} }}")
+    if found := _OTHERWISE.search(template):
+        told = " ".join(found[0].split())
+        raise UserError(f"{told} is no place for a text; write {{{found[found.lastindex or 0]}}}")
     return template
 
 

@@ -4,8 +4,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
-
 from selfdistill import artifacts
 from selfdistill.code_digest import code_digest
 from selfdistill.config import Narrow, View, parse
@@ -14,6 +12,7 @@ from selfdistill.figures import drawing, plotting
 from selfdistill.records.lineage import located
 from selfdistill.settings import keys, validated
 from selfdistill.study import Study
+from selfdistill.written import read_written
 
 
 def redraw(name: str, results: Path, out: Path, settings: Path | None = None) -> None:
@@ -85,10 +84,7 @@ def _today(kind: type, recorded: dict[str, Any], where: str) -> Any:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not a readable YAML file: {' '.join(str(error).split())}") from None
+    values = read_written(path)
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a configuration: keys and their values")
     return values
