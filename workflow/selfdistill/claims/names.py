@@ -34,7 +34,7 @@ def unknown_names(claims: Iterable[Claim], values: Mapping[str, Any]) -> Iterato
     for place, key, name in sorted(used):
         if name not in known[key]:
             listed = ", ".join(dict.fromkeys(known[key])) or "none"
-            yield f"{place}: no study has '{name}' in {DEFINED_IN[key][0]}{nearest(name, known[key])}; known: {listed}"
+            yield f"{place}: no study in config/ or results/ has '{name}' in {DEFINED_IN[key][0]}{nearest(name, known[key])}; known: {listed}"
 
 
 def _others() -> Iterator[Any]:
