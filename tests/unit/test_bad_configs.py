@@ -1094,19 +1094,19 @@ CLAIMS = {
     "two of one name": (f"claims: [{{{UNTESTABLE}}}, {{{UNTESTABLE}}}]", "2 statements are called 'a'"),
     "a context that no study has": (
         statement("training", "{method: sdpo, context: answer_olny}", "{method: grpo}"),
-        "claim 'a': tests.0: context: no study in config/ or results/ has 'answer_olny' in contexts (did you mean 'answer_only'?); known: ",
+        "claim 'a': tests.0: context: no study here has 'answer_olny' in contexts (did you mean 'answer_only'?); known: ",
     ),
     "a template that no study has": (
         statement("training", "{method: sdpo, context: mine}", "{method: grpo}"),
-        "claim 'a': tests.0: context: no study in config/ or results/ has 'mine' in contexts; known: solution, ",
+        "claim 'a': tests.0: context: no study here has 'mine' in contexts; known: solution, ",
     ),
     "words that no study has": (
         statement("sft", "{words: no_hedge}", "{data: base}"),
-        "tests.0: words: no study in config/ or results/ has 'no_hedge' in evaluation.words (did you mean 'no_hedges'?)",
+        "tests.0: words: no study here has 'no_hedge' in evaluation.words (did you mean 'no_hedges'?)",
     ),
     "words that no study has, in a margin": (
         statement("sft", "{data: guided}", "{data: base}", "{share: 0.5, more: {words: no_hedge}, less: {data: base}}"),
-        "tests.0: words: no study in config/ or results/ has 'no_hedge' in evaluation.words (did you mean 'no_hedges'?)",
+        "tests.0: words: no study here has 'no_hedge' in evaluation.words (did you mean 'no_hedges'?)",
     ),
     "an edited set": (
         statement("sft", "{data: no_marker}", "{data: base}"),
@@ -1136,7 +1136,7 @@ def test_a_statement_may_name_what_this_study_or_another_one_defines(tmp_path, m
     mine = over(contexts={"mine": "{problem} {answer}"})
     opened(tmp_path, mine)
     (told,) = refused(tmp_path, "{}")
-    assert told.startswith(f"{file}: claim 'a': tests.0: context: no study in config/ or results/ has 'mine'")
+    assert told.startswith(f"{file}: claim 'a': tests.0: context: no study here has 'mine'")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(over(contexts={"answer_only": "{problem}"}))
     recorded = tmp_path / "results" / "mine" / "config.yaml"

@@ -1,7 +1,7 @@
 """The contexts and the entries of `evaluation.words` that statements name: some study has to define each.
 
 One list of statements serves all studies, so that a name this study lacks is as it should be. One that no study has is
-a slip, and would leave its statement without a verdict.
+a slip, and would leave its statement without a verdict. Known are this study, those in config/, and those that have run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,8 @@ def unknown_names(claims: Iterable[Claim], values: Mapping[str, Any]) -> Iterato
     for place, key, name in sorted(used):
         if name not in known[key]:
             listed = ", ".join(dict.fromkeys(known[key])) or "none"
-            yield f"{place}: no study in config/ or results/ has '{name}' in {DEFINED_IN[key][0]}{nearest(name, known[key])}; known: {listed}"
+            where = f"in {DEFINED_IN[key][0]}{nearest(name, known[key])}"
+            yield f"{place}: no study here has '{name}' {where}; known: {listed}"
 
 
 def _others() -> Iterator[Any]:
