@@ -1093,8 +1093,8 @@ CLAIMS = {
     "an unknown metric": (f"claims: [{{{TESTED.replace('L', 'length')}, role: sft}}]", "known: score, avg, L, E"),
     "two of one name": (f"claims: [{{{UNTESTABLE}}}, {{{UNTESTABLE}}}]", "2 statements are called 'a'"),
     "a context that no study has": (
-        statement("training", "{method: sdpo, context: answer_olny}", "{method: grpo}"),
-        "claim 'a': tests.0: context: no study here has 'answer_olny' in contexts (did you mean 'answer_only'?); known: ",
+        statement("training", "{method: sdpo, context: answer_onyl}", "{method: grpo}"),
+        "claim 'a': tests.0: context: no study here has 'answer_onyl' in contexts (did you mean 'answer_only'?); ",
     ),
     "a template that no study has": (
         statement("training", "{method: sdpo, context: mine}", "{method: grpo}"),

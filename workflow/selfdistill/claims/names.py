@@ -1,7 +1,7 @@
 """The contexts and the entries of `evaluation.words` that statements name: some study has to define each.
 
 One list of statements serves all studies, so that a name this study lacks is as it should be. One that no study has is
-a slip, and would leave its statement without a verdict. Known are this study, those in config/, and those that have run.
+a slip, and would leave its statement without a verdict. Known are this study, those in config/ and those that ran.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
