@@ -1,5 +1,7 @@
 """The digest follows code that a stage reaches, and nothing else."""
 
+import ast
+
 import pytest
 from selfdistill import code_digest as digest_module
 from selfdistill import environment, stages
@@ -185,6 +187,27 @@ def test_script_counts_itself_and_what_it_imports(package, tmp_path):
     (package / "constants.py").write_text(CONSTANTS.replace("FACTOR = 2", "FACTOR = 9"))
     forget()
     assert first != second == third != code_digest(script)
+
+
+@pytest.mark.parametrize(("parameters", "changes"), [([], False), ([ast.Name("T", ast.Load())], True)])
+def test_fields_that_older_pythons_do_not_have_change_the_digest_where_they_say_something(
+    package, monkeypatch, parameters, changes
+):
+    (package / "lazy.py").write_text(LAZY + "\nclass Lazy:\n    pass\n\ndef value():\n    return Lazy()\n")
+    forget()
+    before, parse = code_digest("selfdistill.stage:stage"), ast.parse
+
+    def with_type_parameters(*source):
+        tree = parse(*source)
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                node._fields = tuple(dict.fromkeys((*node._fields, "type_params")))
+                node.type_params = parameters
+        return tree
+
+    monkeypatch.setattr(ast, "parse", with_type_parameters)
+    forget()
+    assert (code_digest("selfdistill.stage:stage") != before) is changes
 
 
 def test_unknown_entry_is_an_error(package):

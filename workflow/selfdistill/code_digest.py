@@ -30,6 +30,8 @@ LOOSE = ""  # a module's statements that bind no name
 TOLD = {"key": ("doc", "paper")}
 # Fields of nodes that say nothing of what is run.
 UNSAID = ("ctx", "type_comment", "kind")
+# Fields of nodes that older Pythons do not have: left out where they are empty, so that all Pythons give one digest.
+LATER = ("type_params",)
 # Import statements of other packages, as a normalised source holds them: `import x.y`, `from x.y import z`.
 IMPORTED = re.compile(r"Import\(names=\[alias\(name='(\w+)|ImportFrom\(module='(\w+)[^']*', names=")
 
@@ -261,7 +263,8 @@ class _Text:
         return getattr(self, f"of_{type(node).__name__}", self._plain)(node)
 
     def _plain(self, node: ast.AST) -> str:
-        fields = (f"{name}={self.of(getattr(node, name))}" for name in node._fields if name not in UNSAID)
+        said = {name: getattr(node, name) for name in node._fields if name not in UNSAID}
+        fields = (f"{name}={self.of(value)}" for name, value in said.items() if value or name not in LATER)
         return f"{type(node).__name__}({', '.join(fields)})"
 
     def of_Import(self, node: ast.Import | ast.ImportFrom) -> str:
