@@ -1,7 +1,7 @@
 """What unit tests in several files, and workers, make once."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +9,7 @@ import pytest
 from filelock import FileLock
 from kernel_digests import OTHER_PROCESSOR, SAMPLE, TRAIN, Compiled, compiled_here, compiled_once, kernels_for_copies
 from numba.core.dispatcher import Dispatcher
+from selfdistill import environment
 from tiny import save_tiny_model
 
 # No test is about how fast this machine is.
@@ -34,6 +35,17 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another model, as teacher."""
     return save_tiny_model(tmp_path_factory.mktemp("other"), seed=5)
+
+
+@pytest.fixture
+def upgrade(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Called with the name of a package, it is as if another version of it were installed from then on."""
+
+    def upgraded(package: str) -> None:
+        before = environment._version
+        monkeypatch.setattr(environment, "_version", lambda name: "0" if name == package else before(name))
+
+    return upgraded
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,7 @@
 """The digest follows code that a stage reaches, and nothing else."""
 
 import ast
+from pathlib import Path
 
 import pytest
 from selfdistill import code_digest as digest_module
@@ -215,6 +216,15 @@ def test_unknown_entry_is_an_error(package):
         code_digest("selfdistill.stage:missing")
 
 
+def test_another_variable_of_jobs_leaves_no_earlier_work_to_go_on_from(package):
+    variables = Path(environment.__file__).read_text()
+    (package / "environment.py").write_text(variables)
+    before = environment.made_with("selfdistill.stage:stage")
+    (package / "environment.py").write_text(variables.replace('"passive"', '"active"'))
+    forget()
+    assert environment.made_with("selfdistill.stage:stage") != before
+
+
 # --- packages ---
 
 
@@ -234,6 +244,14 @@ def test_every_package_that_a_stage_computes_with_has_a_version():
         f"selfdistill.stages:{function.__name__}" for function, group in stages.STAGES.values() if group == stages.STEP
     ]
     scripts = sorted((digest_module.PACKAGE_ROOT / "scripts").glob("*.py"))
-    found = environment.versions(digest_module.packages(*entries, *scripts) - {"vllm"})
+    found = environment.versions(digest_module.packages(*entries, *scripts), {"vllm"})
     assert {"torch", "numpy", "tokenizers", "sympy", "seaborn"} <= {entry.split()[0] for entry in found.split(", ")}
     assert "none" not in found.split()
+
+
+def test_what_a_package_computes_with_has_a_version_but_for_what_is_left_out():
+    def names(found):
+        return [entry.split()[0] for entry in found.split(", ")]
+
+    assert names(environment.versions({"trl"})) == ["accelerate", "trl", "vllm"]
+    assert names(environment.versions({"trl", "vllm"}, {"vllm"})) == ["accelerate", "trl"]

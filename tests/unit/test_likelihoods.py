@@ -62,7 +62,7 @@ def test_a_row_holds_both_readings_of_a_response(manifest: Path, tmp_path: Path)
 
 
 def test_finished_blocks_are_read_and_damaged_ones_are_made_again(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manifest: Path, tmp_path: Path, upgrade, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(of_module, "BLOCK", 2)
     found, read = measured(manifest, tmp_path), []
@@ -77,3 +77,6 @@ def test_finished_blocks_are_read_and_damaged_ones_are_made_again(
     changed = TRACES.assign(response=["a = 7", "so a = 3", "a = 4"])
     assert measured(manifest, tmp_path, changed)["given"].iloc[2] != found["given"].iloc[2]
     assert len(read) == 2  # the block of the first two stands
+    upgrade("torch")
+    pd.testing.assert_frame_equal(measured(manifest, tmp_path), found)
+    assert len(read) == 4  # nothing of another version stands

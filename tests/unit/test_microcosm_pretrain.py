@@ -88,12 +88,14 @@ def test_a_killed_run_continues_to_the_same_bytes(uninterrupted, tmp_path, befor
     assert not (work / "checkpoint.pt").exists()
 
 
-def test_a_checkpoint_of_another_seed_is_not_continued(uninterrupted, tmp_path):
+def test_a_checkpoint_of_another_seed_or_version_of_a_package_is_not_continued(upgrade, tmp_path):
     training = pretraining._Training(tmp_path / "checkpoint.pt", 1, TINY)
     training.step = 2
     training._save()
     assert pretraining._Training(tmp_path / "checkpoint.pt", 1, TINY).step == 2
     assert pretraining._Training(tmp_path / "checkpoint.pt", 0, TINY).step == 0
+    upgrade("torch")
+    assert pretraining._Training(tmp_path / "checkpoint.pt", 1, TINY).step == 0
 
 
 @pytest.mark.parametrize("damage", [cut, empty, *(partial(flip, bit=bit) for bit in (0, 300, 100_003, 200_003))])

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import Mock
 from zlib import crc32
 
 import forks
@@ -81,6 +82,7 @@ def train(
     *,
     problems: pd.DataFrame = PROBLEMS,
     seed: int = 3,
+    engine: str = "transformers",
     template: str | None = None,
     system: str = "",
     answer_in: str = "box",
@@ -102,7 +104,7 @@ def train(
             problems, manifest=manifest, study="s", run=replace(run, seed=seed).plain(),
             settings=OnPolicySettings(**SETTINGS | changes), sampling=Sampling(1.0, max_tokens=16), instruction="so",
             enable_thinking=None, out_dir=folder / "out", work_dir=folder / "work", mirrors=[], checkpoint_seconds=0,
-            template=template, system=system, answer_in=answer_in,
+            engine=engine, template=template, system=system, answer_in=answer_in,
         )  # fmt: skip
     return Finished(*found, folder, trainers[0])
 
@@ -307,6 +309,32 @@ def test_a_stopped_run_ends_with_status_75_and_continues_to_the_same_bytes(
     assert not (tmp_path / "out").exists()
     assert max(path.name for path in tmp_path.glob("work/*/checkpoints/*")) == "checkpoint-4"  # step 2 was finished
     assert train(manifest, tmp_path, ARMS[name]).digests() == finished(name).digests()
+
+
+@pytest.fixture
+def place(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Where a run would keep its checkpoints; nothing is trained."""
+
+    def found(**changes: object) -> Path:
+        with monkeypatch.context() as patch:
+            taken = Mock(side_effect=InterruptedError)
+            patch.setattr(onpolicy, "trainer_arguments", taken)
+            with pytest.raises(InterruptedError):
+                train(manifest, Path("any"), ARMS["grpo"], **changes)
+        return taken.call_args.kwargs["directory"]
+
+    return found
+
+
+@pytest.mark.parametrize(
+    ("package", "engine", "changes"),
+    [("trl", "transformers", True), ("vllm", "transformers", False), ("vllm", "vllm", True)],
+)
+def test_a_run_does_not_continue_from_checkpoints_of_another_version(place, upgrade, package, engine, changes):
+    before = place(engine=engine)
+    assert place(engine=engine) == before
+    upgrade(package)
+    assert (place(engine=engine) != before) is changes
 
 
 @pytest.mark.parametrize(

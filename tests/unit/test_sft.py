@@ -430,14 +430,19 @@ def test_a_signal_in_the_last_step_does_not_undo_the_end(
     assert weights(tmp_path) == weights(uninterrupted[1])
 
 
-def test_a_changed_run_does_not_continue_from_another_ones_checkpoint(examples, manifest, tmp_path, stop_during):
+def test_a_changed_run_does_not_continue_from_another_ones_checkpoint(
+    examples, manifest, tmp_path, stop_during, upgrade
+):
     stop_during(1, signal.SIGTERM)
     for changes in [{}, {"seed": 4}, {"run": SftRun("guided", 2e-2)}]:
         with pytest.raises(SystemExit):
             train(examples, manifest, tmp_path, **changes)
     with pytest.raises(SystemExit):
         train(examples[1:], manifest, tmp_path)
-    assert len(list(tmp_path.glob("work/*/checkpoint-1"))) == 4
+    upgrade("accelerate")
+    with pytest.raises(SystemExit):
+        train(examples, manifest, tmp_path)
+    assert len(list(tmp_path.glob("work/*/checkpoint-1"))) == 5
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------

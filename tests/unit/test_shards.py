@@ -174,7 +174,19 @@ class TestReuse:
     def test_shards_sampled_by_other_code_are_not_taken(self, sample, monkeypatch: pytest.MonkeyPatch):
         sample()
         sampled = count_rows(monkeypatch)
-        monkeypatch.setattr(shards, "code_digest", lambda entry: "changed")
+        monkeypatch.setattr(shards, "made_with", lambda *entries: "changed")
+        sample()
+        assert sum(sampled) == 96
+
+    def test_shards_sampled_with_another_version_of_a_package_are_not_taken(
+        self, sample, upgrade, monkeypatch: pytest.MonkeyPatch
+    ):
+        sample()
+        sampled = count_rows(monkeypatch)
+        upgrade("vllm")  # of another engine
+        sample()
+        assert not sampled
+        upgrade("tokenizers")
         sample()
         assert sum(sampled) == 96
 

@@ -115,8 +115,7 @@ def made_with(*entries):
     reached = code_digest(*entries, *EVERYWHERE)
     if OWN_ENVIRONMENTS:  # Snakemake compares those by itself
         return reached
-    unused = set() if CONFIG.engine == "vllm" else {"vllm"}
-    return f"{reached}; {versions(packages(*entries) - unused)}"
+    return f"{reached}; {versions(packages(*entries), {'vllm'} - {CONFIG.engine})}"
 
 
 def code(stage, *chosen):

@@ -5,7 +5,7 @@ Every process imports this module, and the workflow reads it while it builds its
 
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -31,7 +31,7 @@ HELD = {
 # Packages that read, check and tell, but compute nothing that a result holds.
 WITHOUT_EFFECT = {"huggingface_hub", "pydantic", "pydantic_core", "tqdm", "yaml"}
 # Packages that another one computes with, where another version gives other results.
-BENEATH = {"transformers": ("tokenizers", "jinja2"), "math_verify": ("sympy",), "trl": ("accelerate",)}
+BENEATH = {"transformers": ("tokenizers", "jinja2"), "math_verify": ("sympy",), "trl": ("accelerate", "vllm")}
 
 
 def hold() -> None:
@@ -60,11 +60,24 @@ def processor() -> Processor:
     return Processor(told.get("model name", ""), frozenset(flags.split()))
 
 
-def versions(packages: Iterable[str]) -> str:
-    """The installed versions of what computes, by import names: "numpy 2.4.1, torch 2.13.0"; "none" if absent."""
+def made_with(*entries: str, without: Set[str] = frozenset()) -> str:
+    """What work that goes on from earlier work must share with it: code, variables and versions of packages.
+
+    ``entries``: see `code_digest`; ``without``: packages that are reached, but not used.
+    """
+    from selfdistill.code_digest import code_digest, packages
+
+    return f"{code_digest(*entries, f'{__name__}:hold')}; {versions(packages(*entries), without)}"
+
+
+def versions(packages: Iterable[str], without: Set[str] = frozenset()) -> str:
+    """The installed versions of what computes, by import names: "numpy 2.4.1, torch 2.13.0"; "none" if absent.
+
+    ``without``: packages that are left out, beneath others too.
+    """
     computing = set(packages) - WITHOUT_EFFECT
     computing |= {name for package in computing for name in BENEATH.get(package, ())}
-    return ", ".join(f"{name} {_version(name)}" for name in sorted(computing))
+    return ", ".join(f"{name} {_version(name)}" for name in sorted(computing - without))
 
 
 @cache  # stages share most of what they compute with

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from selfdistill import models
-from selfdistill.code_digest import code_digest
+from selfdistill.environment import made_with
 from selfdistill.errors import UserError, one_of
 from selfdistill.files import atomic_path, sha256_text
 from selfdistill.generation import progress
@@ -136,8 +136,8 @@ def generate(
 
 def _folder(request: Request) -> str:
     """A name from all that determines a sample besides its prompt and number, so that no other is taken for it."""
-    code = [code_digest(f"{__name__}:{name}") for name in ("_write_shard", ENGINES[request.engine].load.__name__)]
-    parts = [models.fingerprint(request.manifest), *code, *astuple(request)[1:]]
+    made = made_with(f"{__name__}:_write_shard", f"{__name__}:{ENGINES[request.engine].load.__name__}")
+    parts = [models.fingerprint(request.manifest), made, *astuple(request)[1:]]
     return f"{request.stream}-{sha256_text(repr(parts))[:16]}"
 
 

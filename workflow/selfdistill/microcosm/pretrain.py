@@ -20,7 +20,7 @@ from torch import nn
 from tqdm import tqdm
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from selfdistill.code_digest import code_digest
+from selfdistill.environment import made_with
 from selfdistill.files import atomic_path, sha256_text
 from selfdistill.microcosm import world
 from selfdistill.microcosm.batches import Batch, check_batch, document_batch, fact_batch
@@ -81,7 +81,7 @@ class _Training:
         self.phase, self.step = "facts", 0  # the next step, counted within its phase
         self.fact_loss = math.log(world.TABLE_VALUES)  # moving average
         self.metrics: list[dict[str, float]] = []
-        self.identity = sha256_text(f"{seed} {settings} {code_digest('selfdistill.microcosm.pretrain:pretrain')}")
+        self.identity = sha256_text(f"{seed} {settings} {made_with(f'{__name__}:pretrain')}")
         self._resume()
 
     def run(self, workers: Alone | Pair) -> None:

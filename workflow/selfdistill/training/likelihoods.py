@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from selfdistill import models
-from selfdistill.code_digest import code_digest
+from selfdistill.environment import made_with
 from selfdistill.files import sha256_text, write_text
 from selfdistill.generation.requests import Prompt
 from selfdistill.training.losses import token_logps
@@ -61,7 +61,7 @@ def _blocks(
     pairs: Sequence[tuple[Scored, Scored]], manifest: Path, work_dir: Path
 ) -> Iterator[list[tuple[float, float]]]:
     """Both log-probabilities of the pairs, block by block; the model is loaded where one is missing."""
-    identity = [models.fingerprint(manifest), code_digest(f"{__name__}:likelihoods")]
+    identity = [models.fingerprint(manifest), made_with(f"{__name__}:likelihoods")]
     model = None
     with tqdm(total=len(pairs), desc="reading", unit=" responses", mininterval=2.0) as bar:
         for first in range(0, len(pairs), BLOCK):

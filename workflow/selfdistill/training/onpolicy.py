@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 
 from selfdistill import models, processes
-from selfdistill.code_digest import code_digest
+from selfdistill.environment import made_with
 from selfdistill.errors import UserError, one_of
 from selfdistill.files import sha256_text
 from selfdistill.generation import contexts
@@ -73,8 +73,7 @@ def train_onpolicy(
     order = prompt_stream(len(examples), **extent, seed=run.seed)
     identity = [
         models.fingerprint(manifest),
-        code_digest(f"{__name__}:train_onpolicy"),
-        code_digest(methods.METHODS[run.method]),
+        made_with(f"{__name__}:train_onpolicy", methods.METHODS[run.method], without={"vllm"} - {engine}),
         [enable_thinking, engine, system, answer_in, *([] if template is None else [template])],
         [as_json(part) for part in (run, settings, sampling)],
         [examples[number] for number in order],

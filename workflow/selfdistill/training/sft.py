@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from trl import SFTConfig, SFTTrainer
 
 from selfdistill import models, processes, prompts
-from selfdistill.code_digest import code_digest
+from selfdistill.environment import made_with
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_text
 from selfdistill.qwen3 import forward as qwen3
@@ -65,7 +65,7 @@ def train_sft(
     rows = tokenise(examples, tokenizer, max_tokens=settings.max_tokens, **asked)
     identity = [
         models.fingerprint(manifest),
-        code_digest(f"{__name__}:train_sft"),
+        made_with(f"{__name__}:train_sft", without={"vllm"}),
         seed,
         vars(run),
         vars(settings),
