@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from damages import cut, flip
-from selfdistill import models, tables
+from selfdistill import models, processes, tables
 from selfdistill.errors import UserError
 from selfdistill.files import sha256_file
 from selfdistill.generation import Sampling, traces
@@ -335,6 +335,13 @@ def test_a_run_does_not_continue_from_checkpoints_of_another_version(place, upgr
     assert place(engine=engine) == before
     upgrade(package)
     assert (place(engine=engine) != before) is changes
+
+
+def test_a_run_does_not_continue_from_checkpoints_of_processes_that_shared_the_work_otherwise(place, monkeypatch):
+    """Checkpoints of sharded weights are of another form."""
+    alone = place()
+    monkeypatch.setenv(processes.SHARED_BY, '{"distributed_type": "FSDP"}')
+    assert place() != alone
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,20 @@ def trained(request: pytest.FixtureRequest, folder: Path, manifest: Path) -> tup
     return how, *places
 
 
+def test_processes_know_what_their_configuration_says_however_it_is_written(folder: Path, monkeypatch):
+    def told(name: str) -> str:
+        found = []
+        for environment in processes.environments_of(folder / name):
+            monkeypatch.setenv(processes.SHARED_BY, environment[processes.SHARED_BY])
+            found.append(processes.shared_by())
+        assert len(found) == 2 and found[0] == found[1]
+        return found[0]
+
+    assert processes.shared_by() == "none"
+    (folder / "reworded.yaml").write_text(f"# of two\n{CONFIGURATIONS['ddp']}{COMMON}")
+    assert told("reworded.yaml") == told("ddp.yaml") != told("fsdp2.yaml")
+
+
 @pytest.mark.parametrize("number", range(4))
 def test_two_processes_follow_the_curve_of_one(trained: tuple[str, Path, Path], number: int):
     how, *places = trained

@@ -13,7 +13,7 @@ import torch
 import transformers
 import trl.trainer.base_trainer
 from damages import cut, empty, flip
-from selfdistill import models, prompts
+from selfdistill import models, processes, prompts
 from selfdistill.errors import UserError
 from selfdistill.files import write_text
 from selfdistill.training import checkpoints, sft
@@ -431,7 +431,7 @@ def test_a_signal_in_the_last_step_does_not_undo_the_end(
 
 
 def test_a_changed_run_does_not_continue_from_another_ones_checkpoint(
-    examples, manifest, tmp_path, stop_during, upgrade
+    examples, manifest, tmp_path, stop_during, upgrade, monkeypatch
 ):
     stop_during(1, signal.SIGTERM)
     for changes in [{}, {"seed": 4}, {"run": SftRun("guided", 2e-2)}]:
@@ -442,7 +442,10 @@ def test_a_changed_run_does_not_continue_from_another_ones_checkpoint(
     upgrade("accelerate")
     with pytest.raises(SystemExit):
         train(examples, manifest, tmp_path)
-    assert len(list(tmp_path.glob("work/*/checkpoint-1"))) == 5
+    monkeypatch.setenv(processes.SHARED_BY, "{}")
+    with pytest.raises(SystemExit):
+        train(examples, manifest, tmp_path)
+    assert len(list(tmp_path.glob("work/*/checkpoint-1"))) == 6
 
 
 # --- checkpoints ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from selfdistill.checks import check_profile, faults_at_start
 from selfdistill.cli import spare_collector
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
 from selfdistill.disk import existing_folder
-from selfdistill.environment import VARIABLES, accelerate_settings, versions
+from selfdistill.environment import VARIABLES, versions
 from selfdistill.errors import UserError
 from selfdistill.figures import captions
 from selfdistill.files import sha256_meaning, sha256_text
@@ -23,6 +23,7 @@ from selfdistill.flags import Flags
 from selfdistill.generation.contexts import CHOICES
 from selfdistill.generation.requests import WORDED
 from selfdistill.opening import Start, headline, open_study
+from selfdistill.processes import accelerate_settings
 from selfdistill.study import BASE, COLLECTED, SFT_SETS
 from selfdistill.training.edited_sets import NAMES as EDITED_SETS
 from selfdistill.training.methods import METHODS

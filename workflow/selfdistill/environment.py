@@ -8,11 +8,7 @@ import os
 from collections.abc import Iterable, Set
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from selfdistill.errors import UserError
-from selfdistill.processes import ALONE
+from typing import NamedTuple
 
 # Variables of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
 VARIABLES = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"} | {
@@ -88,19 +84,3 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "none"
-
-
-def accelerate_settings(configuration: str) -> dict[str, Any]:
-    """What an accelerate configuration (a YAML file, or "none") says; `UserError` where it is not there or no such."""
-    import yaml
-
-    if configuration == ALONE:
-        return {}
-    path = Path(configuration)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not a readable accelerate configuration: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected an accelerate configuration: keys and their values")
-    return values

@@ -1,11 +1,14 @@
 """The processes of one training run, as `selfdistill.launch` starts them; a stage called by itself is one process."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from selfdistill.errors import UserError
 
 ALONE = "none"  # in place of an accelerate configuration: one process
+SHARED_BY = "SELFDISTILL_ACCELERATE"  # a variable of launched processes: what their configuration says
 
 
 def count() -> int:
@@ -16,6 +19,11 @@ def count() -> int:
 def is_main() -> bool:
     """Whether this process writes what the run leaves."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def shared_by() -> str:
+    """How the processes share the work: what their accelerate configuration says, or "none" for one process."""
+    return os.environ.get(SHARED_BY, ALONE)
 
 
 def wait_for_all() -> None:
@@ -41,6 +49,22 @@ def see_one_gpu() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]
 
 
+def accelerate_settings(configuration: str) -> dict[str, Any]:
+    """What an accelerate configuration (a YAML file, or "none") says; `UserError` where it is not there or no such."""
+    import yaml
+
+    if configuration == ALONE:
+        return {}
+    path = Path(configuration)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not a readable accelerate configuration: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected an accelerate configuration: keys and their values")
+    return values
+
+
 def environments_of(configuration: Path) -> list[dict[str, str]]:
     """The environment variables of every process, in the order of their ranks. Needs accelerate (and torch)."""
     import torch
@@ -59,5 +83,6 @@ def environments_of(configuration: Path) -> list[dict[str, str]]:
         "WORLD_SIZE": str(known.num_processes),
         "LOCAL_WORLD_SIZE": str(known.num_processes),
         "ACCELERATE_USE_CPU": str(bool(known.use_cpu)),
+        SHARED_BY: json.dumps(accelerate_settings(str(configuration)), sort_keys=True, default=str),
     }
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(known.num_processes)]

@@ -74,6 +74,7 @@ def train_onpolicy(
     identity = [
         models.fingerprint(manifest),
         made_with(f"{__name__}:train_onpolicy", methods.METHODS[run.method], without={"vllm"} - {engine}),
+        processes.shared_by(),
         [enable_thinking, engine, system, answer_in, *([] if template is None else [template])],
         [as_json(part) for part in (run, settings, sampling)],
         [examples[number] for number in order],

@@ -66,6 +66,7 @@ def train_sft(
     identity = [
         models.fingerprint(manifest),
         made_with(f"{__name__}:train_sft", without={"vllm"}),
+        processes.shared_by(),
         seed,
         vars(run),
         vars(settings),
