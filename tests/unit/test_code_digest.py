@@ -1,6 +1,7 @@
 """The digest follows code that a stage reaches, and nothing else."""
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,26 @@ def test_every_package_that_a_stage_computes_with_has_a_version():
     found = environment.versions(digest_module.packages(*entries, *scripts), {"vllm"})
     assert {"torch", "numpy", "tokenizers", "sympy", "seaborn"} <= {entry.split()[0] for entry in found.split(", ")}
     assert "none" not in found.split()
+
+
+def header(number: bytes) -> bytes:
+    """Of a SIF by its layout: launch line, magic, versions, the image's own number, times and places of contents."""
+    return b"#!/usr/bin/env run-singularity\n\0" + b"SIF_MAGIC\0" + b"01\0" + b"02\0" + number.ljust(16) + bytes(64)
+
+
+def test_an_image_that_is_built_again_is_another_one_and_a_copy_is_not(tmp_path):
+    def identity(name: str, content: bytes) -> str:
+        (tmp_path / name).write_bytes(content)
+        return environment.image_identity(tmp_path / name)
+
+    assert len(header(b"one")) == environment.SIF_HEADER
+    first = identity("first.sif", header(b"one") + b"contents")
+    os.utime(tmp_path / "first.sif", (1, 1))
+    assert identity("copy.sif", header(b"one") + b"contents") == environment.image_identity(tmp_path / "first.sif")
+    assert identity("again.sif", header(b"two") + b"contents") != first
+    assert identity("other.simg", b"hsqs" + bytes(300)) == identity("other2.simg", b"hsqs" + bytes(300)) != first
+    assert identity("other.simg", b"hsqs" + bytes(301)) != environment.image_identity(tmp_path / "other2.simg")
+    assert environment.image_identity(tmp_path) == environment.image_identity(tmp_path / "missing.sif") == ""
 
 
 def test_what_a_package_computes_with_has_a_version_but_for_what_is_left_out():

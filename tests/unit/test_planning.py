@@ -456,6 +456,16 @@ def test_a_changed_flag_is_named_with_both_values():
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [("", "selfdistill.sif (none) -> b2"), ("; selfdistill.sif a1", "selfdistill.sif a1 -> b2")],
+)
+def test_an_image_that_was_built_again_is_named(before: str, told: str):
+    now = "0123456789abcdef; selfdistill.sif b2"
+    job = job_with(Cause(before=frozenset({repr(f"0123456789abcdef{before}")}), now=frozenset({repr(now)})), code=now)
+    assert causes.in_words(job, {}, ever_made=True) == [f"installed packages changed: {told}"]
+
+
 def test_of_a_configuration_only_the_changed_keys_are_named():
     values = ({"seed": 0, "selection": {"low": low, "high": 0.5}} for low in (0.125, 0.25))
     old, new = (shlex.join([f"--values={json.dumps(one)}"]) for one in values)

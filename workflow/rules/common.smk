@@ -15,7 +15,7 @@ from selfdistill.checks import check_profile, faults_at_start
 from selfdistill.cli import spare_collector
 from selfdistill.code_digest import PACKAGE_ROOT, code_digest, packages
 from selfdistill.disk import existing_folder
-from selfdistill.environment import VARIABLES, versions
+from selfdistill.environment import VARIABLES, image_identity, versions
 from selfdistill.errors import UserError
 from selfdistill.figures import captions
 from selfdistill.files import sha256_meaning, sha256_text
@@ -104,6 +104,9 @@ wildcard_constraints:
 
 # Dependencies of every stage beside its own code: how flags are read, and the variables of its job.
 EVERYWHERE = ("selfdistill.cli:read", "selfdistill.environment:hold")
+# Snakemake compares a container's image by its path alone; here it stands as a package with its version.
+IMAGE = workflow.modifier.global_container_img
+BUILT = image_identity(Path(IMAGE)) if "apptainer" in OWN_ENVIRONMENTS else ""
 LAUNCHED = (
     "selfdistill.processes:see_one_gpu",
     "selfdistill.processes:environments_of",
@@ -115,7 +118,7 @@ def made_with(*entries):
     """Digest of the code that is reached from entry points, and the versions of the packages that it computes with."""
     reached = code_digest(*entries, *EVERYWHERE)
     if OWN_ENVIRONMENTS:  # Snakemake compares those by itself
-        return reached
+        return f"{reached}; {IMAGE} {BUILT}" if BUILT else reached
     return f"{reached}; {versions(packages(*entries), {'vllm'} - {CONFIG.engine})}"
 
 

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable, Set
 from contextlib import suppress
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 # Variables of every job. Two OpenMP teams on two cores spin against each other unless they wait passively.
@@ -28,6 +30,8 @@ HELD = {
 WITHOUT_EFFECT = {"huggingface_hub", "pydantic", "pydantic_core", "tqdm", "yaml"}
 # Packages that another one computes with, where another version gives other results.
 BENEATH = {"transformers": ("tokenizers", "jinja2"), "math_verify": ("sympy",), "trl": ("accelerate", "vllm")}
+# Of an image that apptainer has built: the bytes of its header, and what stands in it, behind a line that starts it.
+SIF_HEADER, SIF_MAGIC = 128, b"SIF_MAGIC"
 
 
 def hold() -> None:
@@ -74,6 +78,20 @@ def versions(packages: Iterable[str], without: Set[str] = frozenset()) -> str:
     computing = set(packages) - WITHOUT_EFFECT
     computing |= {name for package in computing for name in BENEATH.get(package, ())}
     return ", ".join(f"{name} {_version(name)}" for name in sorted(computing - without))
+
+
+def image_identity(image: Path) -> str:
+    """What tells a container image from others, and not from its copies; empty where ``image`` is no readable file.
+
+    12 hexadecimal digits of a SIF's header, in which an image has a number and the times of its making; the size of a
+    file of another format.
+    """
+    with suppress(OSError):
+        if image.is_file():
+            with image.open("rb") as file:
+                header = file.read(SIF_HEADER)
+            return sha256(header).hexdigest()[:12] if SIF_MAGIC in header else f"{image.stat().st_size} bytes"
+    return ""
 
 
 @cache  # stages share most of what they compute with

@@ -141,10 +141,10 @@ def _parameter(name: str, old: Any, new: Any, job: Job) -> str:
 def _made_with(old: Any, new: str, job: Job) -> Iterator[str]:
     """What differs between what a job was made with and would be now: its code, versions of packages."""
     before, after = (MADE_WITH.fullmatch(value or "") for value in (old, new))
-    if before is None or after is None or before[1] != after[1]:
+    if recoded := before is None or after is None or before[1] != after[1]:
         yield f"the code of {job.rule} changed (digest {_short(before and before[1])} -> {_short(after and after[1])})"
     were, are = (_versions(found[2] if found else "") for found in (before, after))
-    changed = [name for name in were | are if were.get(name) != are.get(name)] if were else []
+    changed = [name for name in were | are if were.get(name) != are.get(name)] if were or not recoded else []
     if changed:
         told = (f"{name} {were.get(name, '(none)')} -> {are.get(name, '(none)')}" for name in changed)
         yield f"installed packages changed: {', '.join(told)}"
