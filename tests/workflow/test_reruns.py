@@ -161,6 +161,13 @@ def test_memory_the_order_of_runs_and_what_nothing_uses_rerun_nothing(project):
     assert project.pending() == {}
 
 
+def test_where_step_metrics_are_also_sent_reruns_nothing(project):
+    project.edit("config/smoke.yaml", "  warmup_steps: 1\n", "  warmup_steps: 1\n  mirrors: [tensorboard]\n")
+    assert project.pending() == {}
+    shutil.rmtree(project.folder / ".snakemake")
+    assert "train_onpolicy" not in project.pending()
+
+
 def test_a_statement_reruns_the_ledger_and_a_comment_there_nothing(project):
     claims = project.folder / "config" / "claims.yaml"
     claims.write_text("# A remark.\n" + claims.read_text())

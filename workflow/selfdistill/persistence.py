@@ -8,11 +8,13 @@ record says is made again; so is what another configuration made, where only our
 import shlex
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from snakemake.logging import logger
+from snakemake.persistence import ParamsChange
 
 from selfdistill.files import is_unchanged
 from selfdistill.locks import Locks, warm_folder
@@ -21,8 +23,10 @@ from selfdistill.records.standing import changed_since_recorded
 from selfdistill.targets import unknown_targets
 from selfdistill.warm import start
 
-# Parameters of rules that are no words of the job's command.
-NO_WORDS = ("code", "processes", "statements")
+# Parameters of rules that are no words of the job's command, or decide no result.
+NO_WORDS = ("code", "processes", "statements", "mirrors")
+# How Snakemake has recorded where step metrics are also sent, or that they are not. It decides no result.
+SENT = ("'--mirrors ", "''")
 
 
 class Persistence(Locks):
@@ -101,6 +105,16 @@ class Persistence(Locks):
                 if other is None or other.whole != record.inputs[file]:
                     yield f"from another version of {file}"
 
+    def params_changed(self, job: Any, file: Any = None) -> ParamsChange:
+        """As Snakemake has it, but for where step metrics are also sent.
+
+        A resource would do, but another command, or one value less in the record, trains all runs of earlier versions.
+        """
+        found = super().params_changed(job, file)
+        if job.rule.name != "train_onpolicy":
+            return found
+        return replace(found, only_old=_deciding(found.only_old), only_new=_deciding(found.only_new))
+
     def record_of(self, file: str) -> Record | None:
         """Our record of an output that is there."""
         return self._records.of(Path(file)) if Path(file).is_file() else None
@@ -120,6 +134,10 @@ class Persistence(Locks):
     @cached_property
     def _told(self) -> set[str]:
         return set()
+
+
+def _deciding(values: Collection[str]) -> set[str]:
+    return {value for value in values if not value.startswith(SENT)}
 
 
 def _same_flag(word: str, made: list[str]) -> str:
