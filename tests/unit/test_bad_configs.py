@@ -1330,6 +1330,22 @@ def test_a_start_lacks_what_its_own_jobs_need(tmp_path, monkeypatch):
     assert faults_at_start(study, [load, sample], here=False, keep_going=False) == missing
 
 
+def test_a_model_along_training_that_is_gone_is_told_before_the_others_are_evaluated(tmp_path, monkeypatch):
+    study = opened(tmp_path, over(onpolicy={"checkpoint_steps": [15, 30]})).study
+    monkeypatch.chdir(tmp_path)
+    model, run = next(iter(study.trained))
+    evaluate, train = ((rule, {"model": model, "run": run}) for rule in ("evaluate_checkpoints", "train_onpolicy"))
+    folder = Path(study.checkpoints(model, run))
+    for step in (15, 30):
+        (folder / f"step-{step}").mkdir(parents=True)
+        (folder / f"step-{step}" / "manifest.json").touch()
+    assert faults_at_start(study, [evaluate], here=True, keep_going=False) == []
+    (folder / "step-15" / "manifest.json").unlink()
+    (told,) = faults_at_start(study, [evaluate], here=True, keep_going=False)
+    assert told.startswith(f"{folder}/step-15: missing") and f"delete {folder}" in told
+    assert faults_at_start(study, [evaluate, train], here=True, keep_going=False) == []
+
+
 @pytest.mark.parametrize("use", ["a base model", "a published checkpoint"])
 def test_a_model_that_is_not_whole_is_told_at_a_start(use, tmp_path):
     folder = save_heads(tmp_path / "weights")

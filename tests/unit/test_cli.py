@@ -275,6 +275,29 @@ def test_every_output_and_only_outputs_get_a_sidecar(tmp_path, offered):
     assert record["command"] == ["selfdistill", "make", *given]
 
 
+def test_models_along_training_are_recorded_where_they_are_read_and_where_they_are_made(tmp_path, offered):
+    def make(*, model: Path, out_models: Path, out: Path) -> None:
+        """A stage."""
+        for name in ("step-2", "step-10"):
+            files.write_text(out_models / name / "manifest.json", name)
+        out.write_text("x")
+
+    offered(make)
+    for name in ("step-10", "step-9", "notes"):
+        files.write_text(tmp_path / "read" / name / "manifest.json", f"read {name}")
+    given = ["--model", str(tmp_path / "read"), "--out-models", str(tmp_path / "made"), "--out", str(tmp_path / "x")]
+    assert cli.main(["make", *given]) == 0
+    (sidecar,) = tmp_path.rglob("*.provenance.json")
+    record = json.loads(sidecar.read_text())
+    read = {f"model[{name}]": files.sha256_text(f"read {name}") for name in ("step-9", "step-10")}
+    assert [(name, entry["sha256"]) for name, entry in record["inputs"].items()] == list(read.items())
+    assert record["parameters"]["model"] == str(tmp_path / "read")
+    assert record["models"] == {
+        name: {"path": str(tmp_path / "made" / name / "manifest.json"), "sha256": files.sha256_text(name)}
+        for name in ("step-2", "step-10")
+    }
+
+
 def test_generated_pages_get_no_sidecar(tmp_path):
     page, schema = tmp_path / "README.md", tmp_path / "schema.yaml"
     assert cli.main(["document-config", "--page", str(page), "--schema", str(schema)]) == 0

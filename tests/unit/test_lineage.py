@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from project import ROOT
-from selfdistill import cli, tables
+from selfdistill import cli, files, tables
 from selfdistill.claims.ledger import judged
 from selfdistill.errors import UserError
 from selfdistill.figures import plotting
@@ -67,6 +67,34 @@ def test_a_figure_is_traced_to_the_seed(recorded: Path, kind: str):
     assert "by load-problems; source microcosm, split train, seed 7" in lines[5]
     assert [len(line) - len(line.lstrip()) for line in lines] == [0, 2, 2, 4, 4, 6]
     assert "CHANGED" not in "".join(lines)
+
+
+def test_an_accuracy_along_training_is_traced_through_its_models_though_they_are_deleted(recorded: Path):
+    manifest, steps = recorded / "models/m/grpo/step-2/manifest.json", recorded / "training/m/grpo.parquet"
+    along, content = recorded / "evaluations/m/grpo/along_training.parquet", {"kind": "files"}
+    for path in (manifest, steps, along):
+        files.write_text(path, json.dumps(content))
+    record(along, "evaluate-checkpoints", recorded / "problems/train.parquet", manifest)
+    provenance.write_sidecar(
+        steps,
+        command=["selfdistill", "train-onpolicy"],
+        inputs={"problems": recorded / "problems/train.parquet"},
+        parameters={"run": "grpo"},
+        seconds=1.0,
+        models={"step-2": manifest},
+    )
+    digest = files.sha256_file(manifest)[:12]
+    made = ["models/m/grpo/step-2/manifest.json " + digest, "by train-onpolicy; run grpo"]
+    for deleted in (False, True):
+        if deleted:
+            shutil.rmtree(manifest.parents[1])
+        lines = [line.strip() for line in lineage.trace(along)]
+        first = next(number for number, line in enumerate(lines) if line.startswith("models/"))
+        assert lines[first] == made[0] + " (not here)" * deleted and lines[first + 1].startswith(made[1])
+        assert lines[first + 2].startswith("problems/train.parquet")
+        assert lineage.trace(manifest)[0] == lines[first]
+    files.write_text(manifest, "another model")
+    assert any("CHANGED" in line for line in lineage.trace(along))
 
 
 def test_a_tree_that_was_moved_and_lost_its_data_is_traced_all_the_same(recorded: Path, tmp_path: Path):

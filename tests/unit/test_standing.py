@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from selfdistill.records import bundle, provenance, standing
 MODEL, PAGE = "models/m/base/manifest.json", standing.ROOM
 
 
-def record(path: Path) -> None:
-    provenance.write_sidecar(path, command=["selfdistill", "x"], inputs={}, parameters={}, seconds=1)
+def record(path: Path, models: dict[str, Path] | None = None) -> None:
+    provenance.write_sidecar(path, command=["selfdistill", "x"], inputs={}, parameters={}, seconds=1, models=models)
 
 
 @pytest.fixture
@@ -52,6 +53,27 @@ def test_every_change_is_told_by_the_recorded_file(tree: Path, damage: Callable[
         damage(path)
         assert places(tree) == [told], path
         path.write_bytes(kept)
+    assert places(tree) == []
+
+
+def test_models_of_a_training_run_may_be_gone_but_be_no_others(tree: Path):
+    run = tree / "models/m/grpo"
+    manifests = {}
+    for step in (1, 2):
+        folder = run / f"step-{step}"
+        files.write_text(folder / "model.safetensors", str(step) * 1000)
+        models.save_manifest(folder)
+        manifests[folder.name] = folder / "manifest.json"
+    record(tree / "tables/a.md", models=manifests)
+    assert places(tree) == []
+    flip(run / "step-1/model.safetensors")
+    assert places(tree) == ["models/m/grpo"]
+    flip(run / "step-1/model.safetensors")
+    (run / "step-1").rename(run / "aside")
+    assert places(tree) == []
+    (run / "step-2").rename(run / "step-1")
+    assert places(tree) == ["models/m/grpo"]
+    shutil.rmtree(run)
     assert places(tree) == []
 
 

@@ -179,6 +179,24 @@ def test_models_along_training_may_be_gone_but_not_be_damaged(live: Path):
     assert verification.verify(live) == []
 
 
+def test_models_along_training_that_were_exchanged_or_lost_are_missed_by_what_was_made_from_them(live: Path):
+    first, second = (f"models/m/grpo/step-{step}/manifest.json" for step in (1, 2))
+    save_tiny_model((live / first).parent, seed=3)
+    along = "evaluations/m/grpo/along_training.parquet"
+    (live.parent / "results").symlink_to(live.parent)
+    with contextlib.chdir(live.parent):
+        record(Path("results/small"), along, first, second)
+    assert verification.verify(live) == []
+    (live / first).parent.rename(live / "aside")
+    (live / second).parent.rename((live / first).parent)
+    (live / "aside").rename((live / second).parent)
+    assert verification.verify(live) == [f"{along}: made from another version of {name}" for name in (first, second)]
+    shutil.rmtree((live / first).parent)
+    assert f"{first}: missing, with its record; files made from it: 1" in verification.verify(live)
+    shutil.rmtree(live / "models/m/grpo")
+    assert verification.verify(live) == []
+
+
 def test_what_is_gone_together_with_its_record_is_missed_by_what_was_made_from_it(live: Path):
     for name in ("curves.parquet", f"curves.parquet{SIDECAR}"):
         (live / name).unlink()

@@ -22,7 +22,7 @@ from selfdistill.flags import Flags
 from selfdistill.generation.requests import ALL_WORDS, HOTTEST, Sampling, check_engine
 from selfdistill.microcosm import world
 from selfdistill.microcosm.vocabulary import VOCABULARY
-from selfdistill.models import check_cached
+from selfdistill.models import MANIFEST, check_cached
 from selfdistill.problems import ProblemSet, is_unknown, pinned_revision
 from selfdistill.problems.readers import KINDS, Rows, check_kind, kind_of, read_at_once
 from selfdistill.problems.sets import check_first_rows
@@ -43,6 +43,8 @@ SAMPLING = {
 }  # fmt: skip
 
 LOADING = SAMPLING | {"train_sft", "measure_information"}  # a model
+# Rules that make the models of an on-policy run, or read them.
+ALONG_TRAINING = ("train_onpolicy", "adopt_checkpoint", "evaluate_checkpoints")
 
 TEACHERS = {False: "fixed", True: "moving"}  # by whether its update rate is above 0
 # Where the models are listed that a test's responses are of.
@@ -203,9 +205,24 @@ def faults_at_start(
     loaded |= {run.checkpoint for run in study.released.values() if "adopt_checkpoint" in dict(started)}
     for name in sorted(loaded):
         found += _not_cached(study, name)
+    found += _lost_models(study, started)
     if here and SAMPLING & {rule for rule, _ in started}:
         found += _refused("config: engine", check_engine, study.config.engine)
     return found
+
+
+def _lost_models(study: Study, jobs: Iterable[tuple[str, Mapping[str, str]]]) -> Faults:
+    """A sentence for each model that is to be evaluated along training, and that training left but is gone."""
+    runs = [(rule, (wildcards["model"], wildcards["run"])) for rule, wildcards in jobs if rule in ALONG_TRAINING]
+    made = {name for rule, name in runs if rule != "evaluate_checkpoints"}
+    for name in [name for rule, name in runs if rule == "evaluate_checkpoints" and name not in made]:
+        folder = study.checkpoints(*name)
+        for step in study.evaluated_steps(study.runs[name]):
+            if not Path(folder, f"step-{step}", MANIFEST).is_file():
+                yield (
+                    f"{folder}/step-{step}: missing, though it is to be evaluated; put it back, or delete {folder} and "
+                    "start again, which trains the run anew"
+                )
 
 
 def _not_cached(study: Study, model: str) -> Faults:

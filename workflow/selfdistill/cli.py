@@ -27,6 +27,7 @@ from pydantic_core import PydanticUndefined
 from selfdistill import processes, stages
 from selfdistill.disk import existing_folder, remedy
 from selfdistill.errors import UserError, nearest
+from selfdistill.models import MANIFEST, is_along_training
 from selfdistill.parameters import OutFolder
 from selfdistill.records import provenance
 from selfdistill.settings import annotation_of, choices, is_settings, keys, validated
@@ -347,16 +348,34 @@ def _paths(value: Any) -> list[Path]:
 
 
 def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float) -> None:
-    """A record beside every output; inputs are parameters, and settings, that are files."""
+    """A record beside every output; inputs are parameters, and settings, that are files.
+
+    Of a folder with models along training the manifests count: as inputs, or as what was made beside the outputs.
+    """
     parameters = _flat(given)
     outputs = {name: value for name, value in parameters.items() if _is_output(name)}
     inputs = {}
     for name, value in parameters.items():
         for index, path in enumerate(value if isinstance(value, list) else [value]):
-            if name not in outputs and isinstance(path, Path) and path.is_file():
-                inputs[f"{name}[{index}]" if isinstance(value, list) else name] = path
+            if name not in outputs and isinstance(path, Path):
+                inputs |= _files(f"{name}[{index}]" if isinstance(value, list) else name, path)
     rest = {name: value for name, value in parameters.items() if name not in outputs and name not in inputs}
-    for path in outputs.values():
-        if isinstance(path, Path) and path.is_file():
-            provenance.write_sidecar(path, command=command, inputs=inputs, parameters=rest, seconds=seconds)
+    made = [path for path in outputs.values() if isinstance(path, Path)]
+    models = {name: file for folder in made for name, file in _along_training(folder)}
+    for path in made:
+        if path.is_file():
+            provenance.write_sidecar(
+                path, command=command, inputs=inputs, parameters=rest, seconds=seconds, models=models
+            )
     logging.info("%s: %.1f s", shlex.join(command[:2]), seconds)
+
+
+def _files(name: str, path: Path) -> dict[str, Path]:
+    """What is recorded of an input, by name."""
+    return {name: path} if path.is_file() else {f"{name}[{step}]": file for step, file in _along_training(path)}
+
+
+def _along_training(folder: Path) -> list[tuple[str, Path]]:
+    """The manifests of a folder's models along training, by the names of their folders, in order."""
+    found = [(path.parent.name, path) for path in folder.glob(f"*/{MANIFEST}") if is_along_training(path)]
+    return sorted(found, key=lambda each: int(each[0].removeprefix("step-")))

@@ -8,6 +8,7 @@ what follows ``results/{study}/``.
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from selfdistill.records.bundle import BUNDLE, SHOWN, Record, Records, place_in
 from selfdistill.records.provenance import sidecar_path
 
 FIGURES = (".png", ".svg", ".pdf")
+ALONG_TRAINING = re.compile(r"(.*)/models/([^/]+/[^/]+)/(step-\d+)/manifest\.json")
 PLACE = re.compile(r"^results/[^/]+/(.*)$")
 ORIGINS = ("source", "repo", "revision", "file", "split", "seed", "preset", "model_name", "run")
 
@@ -45,13 +47,25 @@ def root_of(path: Path) -> Path:
 
 
 def read_record(path: Path, records: Records) -> Record | None:
-    """The record of a file, which itself may be gone, or None; that of its figure for the CSV of a figure's rows."""
+    """The record of a file, which itself may be gone, or None.
+
+    That of its figure for the CSV of a figure's rows; of its training for a model along training.
+    """
     record = records.of(path)
     if record is not None:
         return record
+    if along := ALONG_TRAINING.fullmatch(str(path)):
+        return _of_training(*along.groups(), records)
     if path.suffix == ".csv":  # the rows of a figure
         path = path.with_suffix(".png")
     return from_metadata(path) if path.suffix in FIGURES and path.is_file() else None
+
+
+def _of_training(root: str, run: str, step: str, records: Records) -> Record | None:
+    """That of the metrics that a run left with its models, which may be deleted after use."""
+    record = records.of(Path(root, "training", f"{run}.parquet"))
+    made = {} if record is None else record.content.get("models", {}).get(step, {})
+    return record and replace(record, sha256=made.get("sha256"))
 
 
 def from_metadata(path: Path) -> Record | None:

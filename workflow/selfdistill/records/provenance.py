@@ -35,14 +35,19 @@ def write_sidecar(
     inputs: Mapping[str, Path],
     parameters: Mapping[str, object],
     seconds: float,
+    models: Mapping[str, Path] | None = None,
 ) -> None:
-    """Write ``<path>.provenance.json``: what made the file, from which bytes, how, where and when."""
+    """Write ``<path>.provenance.json``: what made the file, from which bytes, how, where and when.
+
+    ``models``: manifests of the models along training that were made with it.
+    """
     record = {
         "file": Path(path).name,
         "sha256": sha256_file(path),
         "bytes": Path(path).stat().st_size,
         "command": command,
-        "inputs": {name: {"path": str(file), "sha256": sha256_meaning(file)} for name, file in inputs.items()},
+        "inputs": _digests(inputs),
+        **({"models": _digests(models)} if models else {}),
         "parameters": flat(parameters),
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -56,6 +61,10 @@ def write_sidecar(
     }
     plain = json.loads(json.dumps(record, default=str))
     write_text(sidecar_path(path), json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n")
+
+
+def _digests(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    return {name: {"path": str(file), "sha256": sha256_meaning(file)} for name, file in files.items()}
 
 
 def seal(record: Mapping[str, object]) -> str:

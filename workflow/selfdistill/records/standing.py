@@ -8,6 +8,7 @@ from selfdistill import models
 from selfdistill.files import is_as_recorded
 from selfdistill.pages import reading_room
 from selfdistill.records.bundle import Records
+from selfdistill.records.lineage import located
 
 ROOM = "reading_room/index.html"
 
@@ -22,16 +23,22 @@ class Expected(NamedTuple):
 def changed_since_recorded(root: Path) -> list[Path]:
     """Files of the results tree ``root`` that are not what the record beside them says, sorted: edited, cut or gone.
 
-    A model's manifest is among them when a file that it lists is, the page of the reading room when its data are. A
-    file without a record beside it, or with an unreadable one, is left to `verification.verify`, as is what
-    `files.is_as_recorded` does not notice.
+    A model's manifest is among them when a file that it lists is, the page of the reading room when its data are, the
+    folder of a training run when one of its models is; those may be deleted. A file without a record beside it, or with
+    an unreadable one, is left to `verification.verify`, as is what `files.is_as_recorded` does not notice.
     """
     records = Records(root, lambda _: None)
+    found, along = set(), {}
+    for place, sidecar in records.sidecars().items():
+        record = records.of(root / place)
+        if record is None:
+            continue
+        if not _stands(root / place, Expected(record.sha256, record.bytes), sidecar, root):
+            found.add(root / place)
+        for made in record.content.get("models", {}).values():  # the outputs of one job say the same
+            along[located(made["path"], root)] = Expected(made["sha256"]), sidecar
     return sorted(
-        root / place
-        for place, sidecar in records.sidecars().items()
-        if (record := records.of(root / place)) is not None
-        and not _stands(root / place, Expected(record.sha256, record.bytes), sidecar, root)
+        found | {path.parents[1] for path, told in along.items() if path.is_file() and not _stands(path, *told, root)}
     )
 
 

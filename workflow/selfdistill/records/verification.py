@@ -159,8 +159,13 @@ def _missing_inputs(tree: _Tree) -> Iterator[str]:
     inputs = (located(place, tree.root) for record in tree.records.values() for place in record.inputs)
     readers = Counter(place_in(path, tree.root) for path in inputs if path.is_relative_to(tree.root))
     for place, number in sorted(readers.items()):
-        if place not in tree.files and place not in tree.records:
+        if place not in tree.files and place not in tree.records and not _deleted_after_use(tree.root / place):
             yield f"{place}: missing, with its record; files made from it: {number}"
+
+
+def _deleted_after_use(manifest: Path) -> bool:
+    """Whether a training run's models have gone as a whole, as they may once they are evaluated."""
+    return models.is_along_training(manifest) and not manifest.parents[1].exists()
 
 
 def _model_problems(manifest: Path, tree: _Tree) -> Iterator[str]:
