@@ -279,6 +279,12 @@ def test_a_job_gets_the_settings_of_its_own_method_and_no_others():
     assert "--settings.steps=" in flags["grpo"] and "--settings.steps=" in flags["sdpo"]
 
 
+def test_in_which_order_runs_stand_is_not_seen_where_none_is_trained():
+    rows = [ROW | {"top_k": 10}, ROW | {"method": "grpo"}, ROW | {"top_k": 30}]
+    one, other = (Flags(study(*listed)).sdpo() for listed in (rows, rows[::-1]))
+    assert one == other and one.endswith("--top-k=30")
+
+
 def test_a_rows_own_batch_size_stands_in_place_of_the_studys():
     made = study(ROW | {"batch_size": 4, "problems": 8}, ROW)
     sizes = [made.onpolicy_settings(run).batch_size for run in made.runs.values()]

@@ -97,9 +97,9 @@ class Flags:
         return f"{_joined(samples=samples)} {_deep(deep)}".strip()
 
     def sdpo(self) -> str:
-        """SDPO's settings where no run is trained, with the first top-k of the study's runs."""
+        """SDPO's settings where no run is trained, with the largest top-k of the study's runs."""
         runs = [run.top_k for run in self.study.runs.values() if run.method == SDPO and run.top_k]
-        top_k = runs[0] if runs else keys(Run)["top_k"].default
+        top_k = max(runs, default=keys(Run)["top_k"].default)
         return f"{words('sdpo', self.study.config.onpolicy.sdpo)} {_joined(top_k=top_k)}"
 
     def selection(self) -> str:
