@@ -15,6 +15,7 @@ from selfdistill.config import Config, parse
 from selfdistill.errors import UserError
 from selfdistill.planning import costs, measured, plan, proved
 from selfdistill.planning.ranges import Range
+from selfdistill.records import provenance
 from selfdistill.settings import as_json, keys
 from selfdistill.study import Study
 from snakemake.utils import update_config
@@ -167,16 +168,49 @@ def test_starts_that_a_trial_measured_replace_the_assumed_ones(paper, monkeypatc
 
 # --- what is proved ---------------------------------------------------------------------------------------------------
 
+ALONE = {"train_sft": "NO", "train_onpolicy": "NO"}
+
 
 @pytest.mark.parametrize(
     ("last", "skipped", "told"),
     [(float("nan"), 1.0, "the loss of a step is no number"), (0.1, 1.0, "not finite, and so skipped: 1")],
 )
 def test_a_loss_that_is_no_number_and_a_skipped_update_are_not_passed_over(tmp_path, last, skipped, told):
-    rows = {
-        "model": "m", "run": "grpo-a", "step": [1, 2, 2], "metric": ["loss", "loss", "skipped_updates"],
-        "value": [0.1, last, skipped],
-    }  # fmt: skip
-    tables.write(pd.DataFrame(rows), tmp_path / "training/m/grpo-a.parquet", "training_steps")
-    with pytest.raises(UserError, match=rf"grpo-a\.parquet: .*{told}"):
-        list(proved._training(tmp_path, {"train_onpolicy": "NO"}))
+    tried = proved.Tried(Study(parse(configured("smoke", "trial"))), tmp_path)
+    write_all_losses(tried)
+    file = tried.trained("grpo")[0]
+    write_losses(file, last, skipped)
+    with pytest.raises(UserError, match=rf"{file.stem}\.parquet: .*{told}"):
+        list(proved._training(tried, ALONE))
+
+
+def write_all_losses(tried: proved.Tried) -> None:
+    for file in [*tried.trained("sft"), *tried.trained("grpo"), *tried.trained("sdpo")]:
+        write_losses(file, 0.1, 0.0)
+
+
+def write_losses(file: Path, last: float, skipped: float) -> None:
+    rows = {"step": [1, 2, 2], "metric": ["loss", "loss", "skipped_updates"], "value": [0.1, last, skipped]}
+    tables.write(pd.DataFrame(rows | {"model": "m", "run": file.stem}), file, "training_steps")
+    provenance.write_sidecar(file, command=["selfdistill", "x"], inputs={}, parameters={}, seconds=1)
+
+
+def test_what_an_earlier_configuration_of_a_trial_has_left_proves_nothing(tmp_path):
+    tried = proved.Tried(Study(parse(configured("smoke", "trial"))), tmp_path)
+    write_all_losses(tried)
+    runs = tried.trained("grpo")
+    name, logs = runs[0].stem, tmp_path / "logs"
+    (tmp_path / f"models/microcosm/{name}/step-1").mkdir(parents=True)
+    (tmp_path / f"models/microcosm/{name}/step-1/manifest.json").touch()
+    for rule in (f"train_onpolicy/microcosm/{name}", "pretrain_model/microcosm"):
+        benchmark(logs / f"{rule}.benchmark.tsv", 7)
+    before = [*proved._training(tried, ALONE), proved._checkpoints(tried)]
+    assert before[1][1].startswith(f"{len(runs)} runs with finite losses") and "1 models saved" in before[-1][1]
+    seconds = list(proved._seconds(logs, tried))
+    assert sorted(seconds) == ["| pretrain_model | 1 | 7 | 7 |", "| train_onpolicy | 1 | 7 | 7 |"]
+    write_losses(runs[0].with_name("grpo-train-lr0.5-seed0.parquet"), float("nan"), 1.0)
+    (tmp_path / "models/microcosm/grpo-train-lr0.5-seed0/step-1").mkdir(parents=True)
+    (tmp_path / "models/microcosm/grpo-train-lr0.5-seed0/step-1/manifest.json").touch()
+    benchmark(logs / "train_onpolicy/microcosm/grpo-train-lr0.5-seed0.benchmark.tsv", 700)
+    assert [*proved._training(tried, ALONE), proved._checkpoints(tried)] == before
+    assert list(proved._seconds(logs, tried)) == seconds

@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from selfdistill import tables
+from selfdistill.config import parse
 from selfdistill.errors import UserError
 from selfdistill.models import MANIFEST
 from selfdistill.planning.measured import SUFFIX, measured_seconds
 from selfdistill.records.provenance import sidecar_path
+from selfdistill.study import Study
 from selfdistill.training.methods import METHODS
 
+RUNS = tuple(f"{method}-" for method in ("sft", *METHODS))  # how their names begin
 READ = ["model", "response_tokens", "finish_reason", "answer", "correct"]
 LOSS, SKIPPED = "loss", "skipped_updates"
 # How accelerate calls it, and what it means.
@@ -27,12 +32,14 @@ SHARDING = {
 def proved(results: Path, logs: Path, *, study: str, engine: str, sharding: Mapping[str, str]) -> str:
     """The page of a trial (Markdown): what worked, what stays open, and how long jobs took.
 
-    ``study``: the name of the trial; ``sharding``: by training rule, accelerate's ``distributed_type``.
-    `UserError` for a loss that is no number, or a skipped update.
+    ``study``: the name of the trial; ``sharding``: by training rule, accelerate's ``distributed_type``. What an earlier
+    configuration of the trial has left in the same folders does not count. `UserError` for a loss that is no number, or
+    a skipped update.
     """
-    responses = _responses(results)
-    rows = [_engine(responses, engine), _grader(responses), *_training(results, sharding), _checkpoints(results)]
-    rows.append(("tables and figures", _counted(results)))
+    tried = Tried(Study(parse(yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8")))), results)
+    responses = _responses(tried)
+    rows = [_engine(responses, engine), _grader(responses), *_training(tried, sharding), _checkpoints(tried)]
+    rows.append(("tables and figures", f"{len(tried.study.tables)} tables, {len(tried.study.figures)} figures"))
     rows.append(("pages", "claims ledger and reading room; the report: the same command with `--report report.zip`"))
     lines = [f"# {study}: what it has proved", "", "| what | how |", "|---|---|"]
     lines += [f"| {what} | {how} |" for what, how in rows]
@@ -42,16 +49,41 @@ def proved(results: Path, logs: Path, *, study: str, engine: str, sharding: Mapp
         "",
         "| rule | jobs | seconds, median | longest |",
         "|---|---|---|---|",
-        *_seconds(logs),
+        *_seconds(logs, tried),
         "",
         "`selfdistill plan`, with the same profiles and without config/trial.yaml, now counts with these starts.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _responses(results: Path) -> pd.DataFrame:
-    files = [*results.glob("traces/**/*.parquet"), *results.glob("evaluations/**/*.parquet")]
-    return pd.concat([tables.read(path, "traces", READ) for path in sorted(files)])
+@dataclass(frozen=True)
+class Tried:
+    """A trial, and the folder of its results."""
+
+    study: Study
+    results: Path
+
+    def file(self, path: str) -> Path:
+        """Where one of the study's files lies."""
+        return self.results / Path(path).relative_to(self.study.results)
+
+    def trained(self, method: str) -> list[Path]:
+        """The step metrics of all runs of a method."""
+        if method == "sft":
+            names = [(model, run) for model in self.study.config.sft.models for run in self.study.sft_runs]
+        else:
+            names = [name for name, run in self.study.trained.items() if run.method == method]
+        return [self.file(self.study.training(*name)) for name in sorted(names)]
+
+    def has(self, benchmark: Path) -> bool:
+        """Whether a benchmark file is of a job without a run, or with one of the study's."""
+        parts = str(benchmark).removesuffix(SUFFIX).split("/")[1:]
+        runs = {*self.study.sft_runs, *(run for _, run in self.study.runs)}
+        return all(part in runs for part in parts if part.startswith(RUNS))
+
+
+def _responses(tried: Tried) -> pd.DataFrame:
+    return pd.concat([tables.read(tried.file(path), "traces", READ) for path in tried.study.all_traces])
 
 
 def _engine(found: pd.DataFrame, engine: str) -> tuple[str, str]:
@@ -67,9 +99,9 @@ def _grader(found: pd.DataFrame) -> tuple[str, str]:
     )
 
 
-def _training(results: Path, sharding: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _training(tried: Tried, sharding: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for method in ("sft", *METHODS):
-        files = sorted(p for p in results.glob(f"training/*/{method}-*.parquet") if not p.stem.endswith(".seconds"))
+        files = tried.trained(method)
         for file in files:
             _check_losses(file)
         if files:
@@ -94,23 +126,20 @@ def _processes(files: list[Path]) -> str:
     return f"{most} process{'es' * (most > 1)}"
 
 
-def _checkpoints(results: Path) -> tuple[str, str]:
-    saved = list(results.glob(f"models/*/*/step-*/{MANIFEST}"))
-    evaluated = list(results.glob("evaluations/*/*/along_training.parquet"))
+def _checkpoints(tried: Tried) -> tuple[str, str]:
+    folders = [tried.file(tried.study.checkpoints(*name)) for name in tried.study.runs]
+    saved = [manifest for folder in folders for manifest in folder.glob(f"step-*/{MANIFEST}")]
+    evaluated = tried.study.run_evaluations()
     return (
         "checkpoints",
         f"{len(saved)} models saved along training, those of {len(evaluated)} runs loaded and evaluated",
     )
 
 
-def _counted(results: Path) -> str:
-    return f"{len(list(results.glob('tables/*.csv')))} tables, {len(list(results.glob('figures/*.png')))} figures"
-
-
-def _seconds(logs: Path) -> Iterator[str]:
+def _seconds(logs: Path, tried: Tried) -> Iterator[str]:
     by_rule: dict[str, list[float]] = {}
     for file in sorted(logs.rglob(f"*{SUFFIX}")):
-        seconds = measured_seconds(file, threads=None)
+        seconds = measured_seconds(file, threads=None) if tried.has(file.relative_to(logs)) else None
         if seconds is not None:
             by_rule.setdefault(file.relative_to(logs).parts[0].removesuffix(SUFFIX), []).append(seconds)
     for rule, found in sorted(by_rule.items(), key=lambda item: -sum(item[1])):
