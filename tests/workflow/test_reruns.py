@@ -222,6 +222,30 @@ def test_a_changed_bit_in_weights_and_a_deleted_table_that_nobody_reads_are_made
     assert project.pending()["pretrain_model"] == 1
 
 
+def test_exchanged_models_along_training_are_trained_again_and_a_lost_one_is_told(project):
+    one, other = (f"microcosm_off/grpo-train-{part}lr0.0003-seed0" for part in ("", "n2-draw0-"))
+    models = project.folder / "results" / "smoke" / "models"
+
+    def exchange():
+        (models / one / "step-1").rename(models / "aside")
+        (models / other / "step-1").rename(models / one / "step-1")
+        (models / "aside").rename(models / other / "step-1")
+
+    exchange()
+    assert project.pending()["train_onpolicy"] == 2
+    _, output = project.run("selfdistill", "verify", "results/smoke")
+    for run in (one, other):
+        along = f"evaluations/{run}/along_training.parquet"
+        assert f"{along}: made from another version of models/{run}/step-1/manifest.json" in output
+    exchange()
+    assert project.pending() == {}
+    shutil.rmtree(models / one / "step-1")
+    assert project.pending() == {}
+    project.edit("config/smoke.yaml", "evaluation_samples: 2", "evaluation_samples: 3")
+    status, output = project.run("snakemake", "--cores", "2", "--configfile", "config/smoke.yaml")
+    assert status == 1 and f"results/smoke/models/{one}/step-1: missing, though it is to be evaluated" in output
+
+
 def test_results_without_snakemakes_records_are_known_by_ours(project):
     shutil.rmtree(project.folder / ".snakemake")
     assert project.pending() == {}
