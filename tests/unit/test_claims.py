@@ -39,6 +39,7 @@ from selfdistill.claims.verdicts import (
 from selfdistill.errors import UserError
 from selfdistill.markers.counting import MARKERS
 from selfdistill.pages.ledger_page import front, html, markdown, summary_line, with_verdicts
+from selfdistill.records.attempts import GOES_ON
 
 CONFIG = Path(__file__).parents[2] / "config"
 ROLE = Role("m", "on", "train", {"grpo": [1e-4], "sdpo": [1e-4, 1e-3]}, "solution", "fixed", 100, "hard")
@@ -1160,3 +1161,5 @@ def test_the_cost_of_a_statement_is_that_of_its_jobs_once_each(tmp_path: Path):
     ]
     assert cost(files, tmp_path) == {"jobs": 3, "unmeasured": 0, "processor_minutes": 3.2, "hours": round(96 / 3600, 4)}
     assert cost([*files, "traces/m/solution.parquet"], tmp_path)["processor_minutes"] is None
+    (tmp_path / "train_onpolicy/m/run.log").write_text(f"selfdistill train-onpolicy: 60.0 s, {GOES_ON}\n")
+    assert cost(files, tmp_path) == {"jobs": 3, "unmeasured": 1, "processor_minutes": None, "hours": None}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from selfdistill import cli, files, stages, tables
 from selfdistill.generation import Sampling
-from selfdistill.records import provenance
+from selfdistill.records import attempts, provenance
 from selfdistill.settings import keys
 from selfdistill.training.settings import SdpoSettings, SftSettings
 
@@ -296,6 +296,37 @@ def test_models_along_training_are_recorded_where_they_are_read_and_where_they_a
         name: {"path": str(tmp_path / "made" / name / "manifest.json"), "sha256": files.sha256_text(name)}
         for name in ("step-2", "step-10")
     }
+
+
+def test_a_job_that_finds_what_an_earlier_one_kept_says_so(tmp_path, offered, caplog):
+    table, work, how = tmp_path / "table", tmp_path / "work", {"fails": True, "keeps": True}
+
+    def make(*, table: Path, work_dir: Path, out: Path) -> None:
+        """A stage."""
+        (work_dir / "kept").touch()
+        if how["fails"]:
+            raise SystemExit(75)
+        if not how["keeps"]:
+            (work_dir / "kept").unlink()
+        out.write_text("x")
+
+    def goes_on() -> bool:
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            assert cli.main(["make", "--table", str(table), "--work-dir", str(work), "--out", str(tmp_path / "x")]) == 0
+        return attempts.GOES_ON in caplog.text
+
+    offered(make)
+    table.write_text("1")
+    with pytest.raises(SystemExit):
+        goes_on()
+    how["fails"] = False
+    assert goes_on() and goes_on()
+    table.write_text("2")
+    assert not goes_on() and goes_on()
+    how["keeps"] = False
+    assert goes_on() and not list(work.iterdir())
+    assert not goes_on()
 
 
 def test_generated_pages_get_no_sidecar(tmp_path):

@@ -126,6 +126,13 @@ def test_a_benchmark_that_was_cut_off_is_no_measurement(tmp_path: Path, content:
     assert measured.measured_seconds(tmp_path / "b.tsv", threads=1) is None
 
 
+@pytest.mark.parametrize("told", ["", ", going on from an earlier attempt"])
+def test_a_job_that_went_on_from_an_earlier_attempt_is_no_measurement(tmp_path: Path, told: str):
+    benchmark(tmp_path / "m.benchmark.tsv", 7, 7)
+    (tmp_path / "m.log").write_text(f"{'a line' * 9999}\nselfdistill pretrain-model: 7.0 s{told}\n", encoding="utf-8")
+    assert measured.measured_seconds(tmp_path / "m.benchmark.tsv", threads=1) == (None if told else 7)
+
+
 def planted(default: plan.Plan, root: Path, factor: float, spread: float = 0.0) -> plan.Plan:
     """The default study in ``root`` with all jobs of fine-tuning and evaluation done, at ``factor`` times the table."""
     shutil.copytree(ROOT / "config", root / "config")

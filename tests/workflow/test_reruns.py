@@ -10,6 +10,7 @@ from project import FIGURES
 from selfdistill import code_digest
 from selfdistill.artifacts import VIEWED
 from selfdistill.records import lineage
+from selfdistill.records.attempts import GOES_ON
 from selfdistill.records.bundle import Records
 
 
@@ -191,8 +192,12 @@ def test_another_evaluation_trains_nothing_again_and_where_checkpoints_are_gone_
     assert pending["evaluate_checkpoints"] == 10 and "train_onpolicy" not in pending
     run = "microcosm_off/grpo-train-n2-draw0-lr0.0003-seed0"
     shutil.rmtree(project.folder / "results" / "smoke" / "models" / run)
+    log = project.folder / "logs" / "smoke" / "train_onpolicy" / f"{run}.log"
+    log.write_text(f"{log.read_text().rstrip()}, {GOES_ON}\n")
     output = project.snakemake(f"results/smoke/evaluations/{run}/along_training.parquet")
-    assert re.search(r"1 of the pending trainings only make checkpoints again.* took \d+\.\d minutes", output)
+    told = "1 of the pending trainings only make checkpoints again"
+    assert re.search(rf"{told}.* took more than \d+\.\d minutes", output)
+    assert GOES_ON not in log.read_text()  # its work folder went when it was done
 
 
 # --- results that are not what their records say ---

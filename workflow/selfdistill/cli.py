@@ -27,9 +27,10 @@ from pydantic_core import PydanticUndefined
 from selfdistill import processes, stages
 from selfdistill.disk import existing_folder, remedy
 from selfdistill.errors import UserError, nearest
+from selfdistill.files import sha256_meaning
 from selfdistill.models import MANIFEST, is_along_training
 from selfdistill.parameters import OutFolder
-from selfdistill.records import provenance
+from selfdistill.records import attempts, provenance
 from selfdistill.settings import annotation_of, choices, is_settings, keys, validated
 
 NULL = "null"  # a setting that is switched off
@@ -65,9 +66,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         stage, group, given = read(arguments)
         _check_outputs(stage, given)
+        recorded = processes.is_main() and group == stages.STEP
+        goes_on = recorded and _goes_on(arguments, given)
         status = stage(**given)
-        if processes.is_main() and group == stages.STEP:
-            _write_sidecars(["selfdistill", *arguments], given, time.monotonic() - started)
+        if recorded:
+            seconds = time.monotonic() - started
+            _write_sidecars(["selfdistill", *arguments], given, seconds)
+            _tell(arguments, given, seconds, goes_on)
         sys.stdout.flush()
     except UserError as error:
         print(f"selfdistill: {error}", file=sys.stderr)
@@ -353,12 +358,7 @@ def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float
     Of a folder with models along training the manifests count: as inputs, or as what was made beside the outputs.
     """
     parameters = _flat(given)
-    outputs = {name: value for name, value in parameters.items() if _is_output(name)}
-    inputs = {}
-    for name, value in parameters.items():
-        for index, path in enumerate(value if isinstance(value, list) else [value]):
-            if name not in outputs and isinstance(path, Path):
-                inputs |= _files(f"{name}[{index}]" if isinstance(value, list) else name, path)
+    outputs, inputs = {name: value for name, value in parameters.items() if _is_output(name)}, _inputs(parameters)
     rest = {name: value for name, value in parameters.items() if name not in outputs and name not in inputs}
     made = [path for path in outputs.values() if isinstance(path, Path)]
     models = {name: file for folder in made for name, file in _along_training(folder)}
@@ -367,7 +367,16 @@ def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float
             provenance.write_sidecar(
                 path, command=command, inputs=inputs, parameters=rest, seconds=seconds, models=models
             )
-    logging.info("%s: %.1f s", shlex.join(command[:2]), seconds)
+
+
+def _inputs(parameters: Mapping[str, Any]) -> dict[str, Path]:
+    """What a stage reads, by parameter."""
+    inputs = {}
+    for name, value in parameters.items():
+        for index, path in enumerate(value if isinstance(value, list) else [value]):
+            if not _is_output(name) and isinstance(path, Path):
+                inputs |= _files(f"{name}[{index}]" if isinstance(value, list) else name, path)
+    return inputs
 
 
 def _files(name: str, path: Path) -> dict[str, Path]:
@@ -379,3 +388,24 @@ def _along_training(folder: Path) -> list[tuple[str, Path]]:
     """The manifests of a folder's models along training, by the names of their folders, in order."""
     found = [(path.parent.name, path) for path in folder.glob(f"*/{MANIFEST}") if is_along_training(path)]
     return sorted(found, key=lambda each: int(each[0].removeprefix("step-")))
+
+
+# --- attempts -------------------------------------------------------------------------------------------------------
+
+
+def _goes_on(arguments: list[str], given: Mapping[str, Any]) -> bool:
+    """Whether a job with these words and inputs has begun before, where it keeps what is unfinished."""
+    parameters = _flat(given)
+    if "work_dir" not in parameters:
+        return False
+    digests = {name: sha256_meaning(path) for name, path in _inputs(parameters).items()}
+    return attempts.begin(parameters["work_dir"], [arguments, digests])
+
+
+def _tell(arguments: list[str], given: Mapping[str, Any], seconds: float, goes_on: bool) -> None:
+    """The last line of a job's log: what it took, and whether that is the whole of it."""
+    parameters = _flat(given)
+    if "work_dir" in parameters:
+        attempts.end(parameters["work_dir"])
+    told = f", {attempts.GOES_ON}" if goes_on else ""
+    logging.info("%s: %.1f s%s", shlex.join(["selfdistill", *arguments[:1]]), seconds, told)

@@ -6,7 +6,7 @@ record says is made again; so is what another configuration made, where only our
 """
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -18,6 +18,7 @@ from snakemake.persistence import ParamsChange
 
 from selfdistill.files import is_unchanged
 from selfdistill.locks import Locks, warm_folder
+from selfdistill.records.attempts import is_whole
 from selfdistill.records.bundle import Record, Records
 from selfdistill.records.standing import changed_since_recorded
 from selfdistill.targets import unknown_targets
@@ -124,7 +125,7 @@ class Persistence(Locks):
         took = next(
             (record.content["seconds"] for file in job.output if (record := self._records.of(Path(file)))), None
         )
-        return "" if took is None else f" (it took {took / 60:.1f} minutes)"
+        return "" if took is None else f" (it took {_at_least([job])}{took / 60:.1f} minutes)"
 
     def _tell(self, sentence: str) -> None:
         if sentence not in self._told:
@@ -151,11 +152,16 @@ def repeated_trainings(dag: Any, records: Persistence) -> Iterator[str]:
     again = [job for job in jobs if not records.params_changed(job)]
     if again:
         made = [record for job in again if (record := records.record_of(job.output.steps)) is not None]
-        minutes = sum(record.content["seconds"] for record in made) / 60
+        took = f"{_at_least(again)}{sum(record.content['seconds'] for record in made) / 60:.1f} minutes"
         yield (
             f"{len(again)} of the pending trainings only make checkpoints again, which were deleted and whose "
-            f"evaluation changed; they took {minutes:.1f} minutes. With `onpolicy.keep_checkpoints: true` they stay."
+            f"evaluation changed; they took {took}. With `onpolicy.keep_checkpoints: true` they stay."
         )
+
+
+def _at_least(jobs: Iterable[Any]) -> str:
+    """What stands before a time that may be that of a last attempt."""
+    return "" if all(is_whole(Path(str(job.benchmark))) for job in jobs) else "more than "
 
 
 def _lacks_checkpoints(job: Any) -> bool:

@@ -11,6 +11,8 @@ from selfdistill.claims.verdicts import CONTRADICTED, HOLDS, LEVEL, NO_EFFECT, p
 from selfdistill.errors import one_of
 from selfdistill.files import sha256_file
 from selfdistill.generation.requests import WORDED
+from selfdistill.records.attempts import BENCHMARK as SUFFIX
+from selfdistill.records.attempts import is_whole
 from selfdistill.training.settings import RELEASED
 
 FORMAT = 1
@@ -28,7 +30,6 @@ UNITS = {
 # Each verdict in the words in which reproductions are reported, as a statement about the paper's models.
 PUBLIC = {HOLDS: "verified", CONTRADICTED: "falsified", NO_EFFECT: "falsified"}
 TOY, INCONCLUSIVE = "toy", "inconclusive"
-SUFFIX = ".benchmark.tsv"
 
 
 def exported(
@@ -105,7 +106,7 @@ def _test(row: pd.Series, each: dict[Any, pd.DataFrame]) -> dict[str, Any]:
 def cost(files: Iterable[str], logs: Path) -> dict[str, Any]:
     """What the jobs took that made ``files``: their models' training on the way, pre-training apart.
 
-    Null where a job has no benchmark file; ``jobs`` and ``unmeasured`` count them.
+    Null where a job has no benchmark file, or only that of a last attempt; ``jobs`` and ``unmeasured`` count them.
     """
     wanted = sorted({job for name in files for job in _jobs(Path(name))})
     found = [_measured(logs / f"{job}{SUFFIX}") for job in wanted]
@@ -154,8 +155,8 @@ def _sets_of(model: str) -> Iterator[str]:
 
 
 def _measured(path: Path) -> tuple[float, float] | None:
-    """Seconds by the clock and of processors; None without a benchmark file, or where it says neither."""
-    if not path.is_file():
+    """Seconds by the clock and of processors; None without a benchmark file of the whole job that says both."""
+    if not path.is_file() or not is_whole(path):
         return None
     row = pd.read_csv(path, sep="\t").iloc[-1]
     wall, processor = (float(pd.to_numeric(row[name], errors="coerce")) for name in ("s", "cpu_time"))

@@ -16,9 +16,10 @@ from selfdistill.planning.causes import may_change_work
 from selfdistill.planning.dag import Graph, Job
 from selfdistill.planning.ranges import Range
 from selfdistill.planning.work import Study, Wildcards, expected_seconds, gpus_of, work_of
+from selfdistill.records.attempts import BENCHMARK as SUFFIX
+from selfdistill.records.attempts import is_whole
 from selfdistill.trial import SUFFIX as TRIAL
 
-SUFFIX = ".benchmark.tsv"
 # When Snakemake's benchmark looks at a job's processes (seconds): twice a second at first, then every half minute.
 SHORT, UNTIL, LONG = 0.5, 15.5, 30.0
 
@@ -117,7 +118,9 @@ def _finished(rule: str, wildcards: Wildcards, path: Path, study: Study, devices
 
 
 def measured_seconds(path: Path, threads: int | None) -> float | None:
-    """Seconds that a benchmarked job takes on an idle machine; None where the file is missing or cut off.
+    """Seconds that a benchmarked job takes on an idle machine.
+
+    None where the file is missing or cut off, or says only what a job took that went on from an earlier attempt.
 
     With ``threads`` (a job on the CPU), the wall clock times the share of its threads that it was given: a job beside
     others waits for processors, which is not its cost. The benchmark knows processor time only up to its last look, so
@@ -128,7 +131,7 @@ def measured_seconds(path: Path, threads: int | None) -> float | None:
         seconds, processor = (float(pd.to_numeric(row[name], errors="coerce")) for name in ("s", "cpu_time"))
     except (OSError, ValueError, KeyError, IndexError):
         return None
-    if not seconds > 0:
+    if not seconds > 0 or not is_whole(path):
         return None
     looked = SHORT * math.floor(seconds / SHORT)
     if seconds >= UNTIL:
