@@ -4,6 +4,9 @@ Snakemake deletes a job's outputs before the job starts. Most of what can be wro
 the job can say, such as a repository that cannot be reached or too few problems in a band, would still cost finished
 results. Outputs wait in ``.snakemake/kept``, with Snakemake's records of them: without those, the old ones would pass
 for what was asked for now. After a kill they wait for the next run of the same job.
+
+Where a job is a Snakemake of its own, as on a cluster, it puts aside. Only the one that submitted it puts back, since
+that one deletes the outputs of a failed job once more.
 """
 
 import os
@@ -43,15 +46,17 @@ def _putting_aside(remove: Callable[..., Awaitable[None]]) -> Callable[..., Awai
 def _putting_back(postprocess: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     @wraps(postprocess)
     async def finish(job: Any, *given: Any, error: bool = False, **named: Any) -> None:
-        done = False
+        files = list(map(str, job.output)) if job.dag.workflow.is_main_process else []
         try:
             await postprocess(job, *given, error=error, **named)
-            done = not error
         finally:
-            for file in map(str, job.output):
+            for file in files if error else []:
                 if os.path.lexists(_aside(file)):
-                    _delete(_aside(file)) if done else _put_back(job, file)
-                _note(file).unlink(missing_ok=True)
+                    _put_back(job, file)
+        # Not where something is wrong with the outputs: then Snakemake calls once more, with the error.
+        for file in files:
+            _delete(_aside(file))
+            _note(file).unlink(missing_ok=True)
 
     return finish
 
@@ -60,14 +65,27 @@ def _put_aside(job: Any, file: str) -> None:
     _aside(file).parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         shutil.copy2(_record(job, file), _note(file))
-    with suppress(OSError):  # on another file system: deleted, as Snakemake does
+    try:
         os.rename(file, _aside(file))
+    except OSError:
+        _copy_aside(file)
+
+
+def _copy_aside(file: str) -> None:
+    """Of results on another disk."""
+    half = KEPT / f"{file}.half"
+    try:
+        _delete(half)  # of a copy that was killed: the file is still there
+        (shutil.copytree if os.path.isdir(file) else shutil.copy2)(file, half)
+        os.rename(half, _aside(file))
+    except OSError as error:
+        _delete(half)
+        logger.warning(f"{file} cannot be put aside, and is lost if the job fails: {error}")
 
 
 def _put_back(job: Any, file: str) -> None:
-    if os.path.lexists(file):
-        _delete(Path(file))
-    os.rename(_aside(file), file)
+    _delete(Path(file))
+    shutil.move(_aside(file), file)
     record = _record(job, file)
     if _note(file).exists():
         record.parent.mkdir(parents=True, exist_ok=True)
