@@ -16,7 +16,7 @@ MODEL, PAGE = "models/m/base/manifest.json", standing.ROOM
 
 
 def record(path: Path, models: dict[str, Path] | None = None) -> None:
-    provenance.write_sidecar(path, command=["selfdistill", "x"], inputs={}, parameters={}, seconds=1, models=models)
+    provenance.write_sidecar(path, command=["selfdistill", "x"], inputs={}, parameters={}, seconds=1, along=models)
 
 
 @pytest.fixture
@@ -104,3 +104,44 @@ def test_a_record_of_an_earlier_version_is_compared_by_the_digest(tree: Path):
     assert places(tree) == []
     flip(tree / "tables/a.md")
     assert places(tree) == ["tables/a.md"]
+
+
+def test_a_users_own_model_in_the_place_of_another_is_told_though_it_is_older(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "ALWAYS_READ", 999)
+    root, own = tmp_path / "study", tmp_path / "own"
+    weights, manifest = own / "model.safetensors", root / MODEL
+    files.write_text(weights, "0" * 1000)
+    files.write_text(own / "tokenizer.json", "{}")
+    models.save_folder_manifest(manifest, own)
+    record(manifest)
+    assert places(root) == []
+    kept, when = weights.read_text(), weights.stat().st_mtime_ns
+    weights.write_text("1" * 1000)  # a checkpoint of the same shape
+    os.utime(weights, (0, 0))
+    assert places(root) == [MODEL]
+    weights.write_text(kept)
+    assert places(root) == []  # what was registered, at whatever time
+    os.utime(weights, ns=(when, when))
+    monkeypatch.setattr(files, "sha256_file", lambda path: {}[path])
+    monkeypatch.setattr(standing, "is_as_recorded", only(weights, standing.is_as_recorded))
+    assert places(root) == []  # and not read where its time is the recorded one
+    weights.unlink()
+    assert places(root) == []  # which the stage that reads it tells
+
+
+def only(path: Path, check: Callable[..., bool]) -> Callable[..., bool]:
+    """Of this file alone; all others are as they were."""
+    return lambda other, *expected: check(other, *expected) if other == path else True
+
+
+def test_what_lies_behind_a_link_to_a_folder_is_told(tree: Path, tmp_path: Path):
+    for folder in ("models", "tables"):
+        (tree / folder).rename(tmp_path / folder)
+        (tree / folder).symlink_to(tmp_path / folder)
+    (tmp_path / "models" / "back").symlink_to(tree)
+    assert places(tree) == []
+    for path, told in (((tree / MODEL).with_name("model.safetensors"), MODEL), (tree / "tables/a.md", "tables/a.md")):
+        kept = path.read_bytes()
+        flip(path)
+        assert places(tree) == [told]
+        path.write_bytes(kept)

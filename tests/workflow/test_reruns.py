@@ -252,10 +252,20 @@ def test_exchanged_models_along_training_are_trained_again_and_a_lost_one_is_tol
 
 
 def test_results_without_snakemakes_records_are_known_by_ours(project):
+    copied_anew(project.folder / "results")
     shutil.rmtree(project.folder / ".snakemake")
     assert project.pending() == {}
+    project.edit("workflow/selfdistill/pages/rendering.py", '"truncated": 3', '"truncated": 4')
+    assert project.pending() == {"render_table": 6}
     project.edit("config/smoke.yaml", "study: smoke\n", "study: smoke\nseed: 1\n")
     pending = project.pending()
     assert pending["sample_guidance"] == 5 and pending["evaluate_checkpoints"] == 10
     assert not {"pretrain_model", "train_onpolicy"} & pending.keys()  # which have seeds of their own
     assert "--seed=0, now --seed=1" in project.snakemake("--dry-run")
+
+
+def copied_anew(results):
+    """All files as new ones, each newer than those that were made from it; of folders the time stays."""
+    files = [path for path in results.rglob("*") if path.is_file() and path.name != ".snakemake_timestamp"]
+    for age, path in enumerate(sorted(files, key=lambda path: -path.stat().st_mtime_ns)):
+        os.utime(path, (2e9 + age, 2e9 + age))

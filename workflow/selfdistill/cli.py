@@ -365,7 +365,7 @@ def _write_sidecars(command: list[str], given: Mapping[str, Any], seconds: float
     for path in made:
         if path.is_file():
             provenance.write_sidecar(
-                path, command=command, inputs=inputs, parameters=rest, seconds=seconds, models=models
+                path, command=command, inputs=inputs, parameters=rest, seconds=seconds, along=models
             )
 
 

@@ -62,6 +62,21 @@ def is_unchanged(path: str | Path, recorded: str) -> bool:
     return any(digest(path) == recorded for digest in (sha256_meaning, sha256_file))
 
 
+def all_below(folder: Path, ending: str = "", above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Files and folders in a folder and all below it, with links to folders, whose names have this ending.
+
+    A link that leads back to a folder ``above`` it is not followed, and what must not be read holds nothing.
+    """
+    place = os.path.realpath(folder)
+    if place in above or not os.access(folder, os.R_OK | os.X_OK):
+        return
+    for path in folder.iterdir():
+        if path.name.endswith(ending):
+            yield path
+        if path.is_dir():
+            yield from all_below(path, ending, above | {place})
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that is renamed to it on success and removed on failure.

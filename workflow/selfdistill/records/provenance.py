@@ -15,12 +15,17 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from selfdistill import models
 from selfdistill.files import sha256_file, sha256_meaning, sha256_text, write_text
 from selfdistill.records import machine
 
 SIDECAR = ".provenance.json"
 SEAL = "record_sha256"
-RECORDED_PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "pyarrow", "math-verify", "snakemake")
+RECORDED_PACKAGES = (
+    "torch", "transformers", "tokenizers", "safetensors", "trl", "peft", "accelerate", "vllm", "datasets", "pyarrow",
+    "pandas", "numpy", "numba", "llvmlite", "scipy", "math-verify", "sympy", "latex2sympy2_extended", "matplotlib",
+    "snakemake",
+)  # fmt: skip
 
 
 def sidecar_path(path: str | Path) -> Path:
@@ -35,11 +40,11 @@ def write_sidecar(
     inputs: Mapping[str, Path],
     parameters: Mapping[str, object],
     seconds: float,
-    models: Mapping[str, Path] | None = None,
+    along: Mapping[str, Path] | None = None,
 ) -> None:
     """Write ``<path>.provenance.json``: what made the file, from which bytes, how, where and when.
 
-    ``models``: manifests of the models along training that were made with it.
+    ``along``: manifests of the models along training that were made with it.
     """
     record = {
         "file": Path(path).name,
@@ -47,7 +52,7 @@ def write_sidecar(
         "bytes": Path(path).stat().st_size,
         "command": command,
         "inputs": _digests(inputs),
-        **({"models": _digests(models)} if models else {}),
+        **({"models": _digests(along)} if along else {}),
         "parameters": flat(parameters),
         "seconds": round(seconds, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -59,12 +64,23 @@ def write_sidecar(
         "packages": _package_versions(),
         "git": _git_state(),
     }
+    if Path(path).name == models.MANIFEST:
+        record["modified"] = models.modified(Path(path))
     plain = json.loads(json.dumps(record, default=str))
     write_text(sidecar_path(path), json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n")
 
 
 def _digests(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     return {name: {"path": str(file), "sha256": sha256_meaning(file)} for name, file in files.items()}
+
+
+def add(path: str | Path, since: float, **facts: object) -> None:
+    """Add to the record of a file what its job could not know, where it was written after ``since`` (seconds)."""
+    sidecar = sidecar_path(path)
+    if sidecar.is_file() and sidecar.stat().st_mtime >= since:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+        plain = {name: value for name, value in content.items() if name != SEAL} | json.loads(json.dumps(facts))
+        write_text(sidecar, json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n")
 
 
 def seal(record: Mapping[str, object]) -> str:
