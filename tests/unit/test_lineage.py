@@ -58,6 +58,20 @@ def recorded(request: pytest.FixtureRequest, tree: Path) -> Path:
     return tree
 
 
+def test_a_file_is_traced_through_links_into_its_tree_and_in_it(recorded: Path, tmp_path: Path):
+    figure = recorded / "figures/it.png"
+    straight = lineage.trace(figure)
+    assert len(straight) > 4 and not [line for line in straight if "not here" in line]
+    (tmp_path / "paper").mkdir()
+    for link, target in (("paper/figures", recorded / "figures"), ("paper/one.png", figure)):
+        (tmp_path / link).symlink_to(target.absolute())
+    assert lineage.trace(tmp_path / "paper/figures/it.png") == straight
+    assert lineage.trace(tmp_path / "paper/one.png") == straight
+    (recorded / "figures").rename(tmp_path / "figures")
+    (recorded / "figures").symlink_to(tmp_path / "figures")
+    assert lineage.trace(figure) == straight
+
+
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf", "csv"])
 def test_a_figure_is_traced_to_the_seed(recorded: Path, kind: str):
     lines = lineage.trace(recorded / "figures" / f"it.{kind}")

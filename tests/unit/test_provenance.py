@@ -160,6 +160,20 @@ def test_a_sidecar_that_a_later_job_wrote_wins_and_is_bundled_too(tree: Path):
     assert sidecars_of(tree) == {}
 
 
+def test_links_to_folders_are_followed_and_those_that_lead_back_are_not(tree: Path, tmp_path: Path):
+    before = contents(tree)
+    for folder in ("models", "a"):
+        (tree / folder).rename(tmp_path / folder)
+        (tree / folder).symlink_to(tmp_path / folder)
+    (tmp_path / "models" / "back").symlink_to(tree)
+    (tree / "gone").symlink_to(tmp_path / "nowhere")
+    found = sorted(str(path.relative_to(tree)) for path in files.all_below(tree, ".md"))
+    assert found == ["a-b/c.md", "a/c.md", "tables/a.md", "tables/b.md", "top.md"]
+    assert contents(tree) == before
+    assert bundle.bundle(tree) == len(before) and contents(tree) == before
+    assert not list(files.all_below(tree, provenance.SIDECAR))
+
+
 def test_nothing_is_bundled_where_a_record_is_damaged_or_none_is(tree: Path, tmp_path: Path):
     damaged = tree / "a/c.md.provenance.json"
     damaged.write_text("{}")

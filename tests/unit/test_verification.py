@@ -114,6 +114,20 @@ def tree(request: pytest.FixtureRequest, whole: Path, tmp_path: Path) -> Path:
     return copy
 
 
+def test_folders_that_are_links_are_verified_and_counted_like_others(tree: Path, tmp_path: Path):
+    counted = verification.counts(tree)
+    for folder in ("models", "tables", "traces/m"):
+        moved = tmp_path / folder.replace("/", "-")
+        (tree / folder).rename(moved)
+        (tree / folder).symlink_to(moved)
+    assert verification.verify(tree) == [] and verification.counts(tree) == counted
+    for place in ("models/m/base/model.safetensors", "tables/table_1.md", "traces/m/unguided.parquet"):
+        kept = (tree / place).read_bytes()
+        flip(tree / place)
+        assert any(place.removeprefix("models/") in told for told in verification.verify(tree)), place
+        (tree / place).write_bytes(kept)
+
+
 def test_every_damage_to_every_kind_of_file_is_found_by_name(tree: Path):
     assert verification.verify(tree) == []
     tried = damages(tree)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from selfdistill.errors import UserError
-from selfdistill.files import atomic_path, write_text
+from selfdistill.files import all_below, atomic_path, write_text
 from selfdistill.records.bundle import BUNDLE, Record, Records, lines
 
 RESULTS = (
@@ -137,7 +137,7 @@ def _matches(path: Path, patterns: Iterable[str]) -> bool:
 
 def _files(root: Path, below: Path) -> list[Path]:
     """A file, or all files below a folder, as paths from ``root``, in order."""
-    found = [below] if below.is_file() else sorted(path for path in below.rglob("*") if path.is_file())
+    found = [below] if below.is_file() else sorted(path for path in all_below(below) if path.is_file())
     return [path.relative_to(root) for path in found]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from selfdistill.errors import UserError
-from selfdistill.files import write_text
+from selfdistill.files import all_below, write_text
 from selfdistill.records.provenance import SEAL, SIDECAR, seal, sidecar_path
 
 BUNDLE = "provenance.jsonl"
@@ -97,7 +97,7 @@ class Records:
 
     def sidecars(self) -> dict[str, Path]:
         """The tree's sidecars by the places of their files."""
-        return {place_in(path, self._root).removesuffix(SIDECAR): path for path in self._root.rglob(f"*{SIDECAR}")}
+        return {place_in(path, self._root).removesuffix(SIDECAR): path for path in all_below(self._root, SIDECAR)}
 
     def _read_sidecar(self, sidecar: Path) -> Record | None:
         try:

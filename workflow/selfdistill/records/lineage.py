@@ -6,6 +6,7 @@ what follows ``results/{study}/``.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,22 +29,31 @@ def trace(path: Path) -> list[str]:
 
     `UserError` where ``path`` has no record, or where one on the way or a line of the tree's bundle is damaged.
     """
-    root = root_of(path)
+    # As it was given, or where links lead: folders of a tree may be links, and links may lead into one.
+    place = max((Path(os.path.abspath(path)), path.resolve()), key=_known)
+    root = root_of(place)
     records = Records(root)
-    if read_record(path.resolve(), records) is None:
+    if read_record(place, records) is None:
         raise UserError(
             f"{path}: no record of where it comes from (expected {sidecar_path(path).name}, a line of {BUNDLE}, "
             "or a figure's metadata)"
         )
-    return list(_chain(path.resolve(), root, records, None, 0, set()))
+    return list(_chain(place, root, records, None, 0, set()))
+
+
+def _known(path: Path) -> int:
+    """How many of the files that a file was made from are in its tree; -1 where it has no record."""
+    root = root_of(path)
+    record = read_record(path, Records(root))
+    return -1 if record is None else sum(located(place, root).is_file() for place in record.inputs)
 
 
 def root_of(path: Path) -> Path:
     """The results tree that a file belongs to: the nearest folder above it with tables, figures or a bundle."""
-    for folder in path.resolve().parents:
+    for folder in path.parents:
         if (folder / "tables").is_dir() or (folder / "figures").is_dir() or (folder / BUNDLE).is_file():
             return folder
-    return path.resolve().parent
+    return path.parent
 
 
 def read_record(path: Path, records: Records) -> Record | None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from selfdistill import tables
 from selfdistill.errors import UserError
-from selfdistill.files import sha256_file, write_text
+from selfdistill.files import all_below, sha256_file, write_text
 from selfdistill.records.bundle import BUNDLE, Record, Records, lines
 from selfdistill.records.provenance import SEAL, seal, sidecar_path, write_sidecar
 from selfdistill.tables import MARKER_COLUMNS
@@ -63,7 +63,7 @@ def unpack(tree: Path, out: Path) -> int:
     The tree's records go with them, so that a number leads down to seeds as before. `UserError` where another table is
     there, where ``tree`` holds no measures, or one has no record in it; then nothing is written.
     """
-    packed = sorted((tree / MEASURES).rglob("*.parquet"))
+    packed = sorted(all_below(tree / MEASURES, ".parquet"))
     if not packed:
         raise UserError(f"{tree}: no measures (expected a folder that `selfdistill pack-measures` wrote)")
     records, there = Records(tree).all(), Records(out).all()
@@ -107,7 +107,7 @@ def _tables(results: Path) -> Iterator[Path]:
     trained = {path.relative_to(results / "traces") for path in results.glob("traces/*/rollouts/*.parquet")}
     shown_elsewhere = {Path(path.parts[0]) / path.name for path in trained}
     for folder in FOLDERS:
-        for path in sorted((results / folder).rglob("*.parquet")):
+        for path in sorted(all_below(results / folder, ".parquet")):
             place = path.relative_to(results / folder)
             if folder != "training" or (place not in shown_elsewhere and not path.stem.endswith(".seconds")):
                 yield path

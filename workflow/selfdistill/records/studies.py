@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from selfdistill.errors import UserError
+from selfdistill.files import all_below
 from selfdistill.records.bundle import BUNDLE
 from selfdistill.records.provenance import SIDECAR
 
@@ -27,7 +28,7 @@ def check_whole(folder: Path) -> None:
 
 
 def _is_study(folder: Path) -> bool:
-    recorded = (next((folder / name).rglob(f"*{SIDECAR}"), None) for name in FOLDERS)
+    recorded = (next(all_below(folder / name, SIDECAR), None) for name in FOLDERS)
     return (folder / BUNDLE).is_file() or any(recorded)
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from selfdistill import models, tables
 from selfdistill.claims.ledger import judged
 from selfdistill.errors import UserError
-from selfdistill.files import is_unchanged, sha256_file
+from selfdistill.files import all_below, is_unchanged, sha256_file
 from selfdistill.pages import reading_room
 from selfdistill.records import measures
 from selfdistill.records.bundle import BUNDLE, Record, Records, place_in
@@ -73,7 +73,7 @@ class _Tree:
     def __init__(self, root: Path, damaged: Callable[[str], None]) -> None:
         self.root = root
         self.records = Records(root, damaged).all()
-        self.files = {place_in(path, root): path for path in root.rglob("*") if path.is_file()}
+        self.files = {place_in(path, root): path for path in all_below(root) if path.is_file()}
         self.digest = cache(sha256_file)
 
 
@@ -91,7 +91,7 @@ def _told(name: str, check: Callable[..., Iterator[str]], *arguments: object) ->
 
 def counts(root: Path) -> dict[str, int]:
     """How many tables, figures and records a tree holds."""
-    kinds = Counter(path.suffix for path in root.rglob("*") if path.is_file())
+    kinds = Counter(path.suffix for path in all_below(root) if path.is_file())
     return {
         "tables": kinds[".parquet"],
         "figures": sum(kinds[kind] for kind in FIGURES),
