@@ -5,6 +5,7 @@ words and inputs finds both, and says so in its log, which stands beside its ben
 """
 
 import json
+import shutil
 from pathlib import Path
 
 from selfdistill.files import sha256_text
@@ -28,9 +29,7 @@ def end(work_dir: Path) -> None:
     """Forget what has begun where nothing is kept that a later job could go on from."""
     notes = work_dir / NOTES
     if notes.is_dir() and list(work_dir.iterdir()) == [notes]:
-        for note in notes.iterdir():
-            note.unlink()
-        notes.rmdir()
+        shutil.rmtree(notes, ignore_errors=True)
 
 
 def is_whole(benchmark: Path) -> bool:
