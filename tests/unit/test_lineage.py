@@ -95,7 +95,7 @@ def test_an_accuracy_along_training_is_traced_through_its_models_though_they_are
         inputs={"problems": recorded / "problems/train.parquet"},
         parameters={"run": "grpo"},
         seconds=1.0,
-        models={"step-2": manifest},
+        along={"step-2": manifest},
     )
     digest = files.sha256_file(manifest)[:12]
     made = ["models/m/grpo/step-2/manifest.json " + digest, "by train-onpolicy; run grpo"]
