@@ -21,7 +21,8 @@ TEST_GROUPS := unit test-pages test-workflow test-cluster
 # What the reading room of a shipped study shows: enough for every link to lead to responses.
 ROOM := --limits.problems 4 --limits.samples 2 --limits.steps 3
 # Pages that show a shipped study's numbers between marks, and which study's.
-SHOWN := docs/results.md=microcosm docs/microcosm.md=microcosm docs/thorough.md=microcosm_thorough README.md=microcosm_thorough
+SHOWN := docs/results.md=microcosm docs/microcosm.md=microcosm docs/thorough.md=microcosm_thorough README.md=microcosm_thorough \
+  docs/worlds.md=microcosm_beyond_carrier docs/beyond.md=microcosm_beyond_carrier
 # One after the other: each wants the machine for itself.
 BENCHMARKS ?= engines onpolicy_step sft_step loss_memory micro_batches scaling where_time_goes job_start grading grading_forms markers aggregation reading_room interval_coverage reproduction
 # torch and what only its CUDA builds need: installed by envs/install.py, so not locked.

@@ -26,6 +26,8 @@ def text_of(page: str) -> str:
         ("docs/microcosm.md", "microcosm", 12),
         ("docs/thorough.md", "microcosm_thorough", 5),
         ("README.md", "microcosm_thorough", 2),
+        ("docs/worlds.md", "microcosm_beyond_carrier", 2),
+        ("docs/beyond.md", "microcosm_beyond_carrier", 1),
     ],
 )
 def test_every_marked_number_and_verdict_equals_its_cell(page, study, marks):
