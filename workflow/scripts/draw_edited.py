@@ -37,7 +37,8 @@ def draw(table: pd.DataFrame, runs: plotting.Runs, benchmarks: Sequence[str], st
     shown = _shown(table, runs)
     lanes = {name: _label(name) for name in NAMES if name in set(shown["lane"])}
     figure = draw_lanes(shown, lanes, _look, METRICS, benchmarks)
-    entries = [plotting.legend_entry(look, interval=True) for look in LOOKS.values()]
+    drawn = {_look(name) for name in lanes}
+    entries = [plotting.legend_entry(look, interval=True) for look in LOOKS.values() if look in drawn]
     plotting.draw_legend(figure, entries)
     plotting.stamp(figure, study, f"Bars: {plotting.interval_text(shown)}.", view="sft")
     return Drawn(figure, shown.drop(columns=["lane", "rate"]))
