@@ -187,7 +187,7 @@ def _statistics() -> list[object]:
     values = np.array([[float(Fraction(rng.randrange(17), 16)) for _ in range(8)] for _ in range(60)])
     first, second, third, *_ = (pd.Series(column) for column in values.T)
     shared = estimate({"a": first, "b": second, "c": third}, confidence=0.95)
-    parted = estimate({"a": first, "b": second[:40], "c": third}, confidence=0.95)
+    parted = estimate({"a": first, "b": first[:40] + second[:40], "c": first + third}, confidence=0.95)
     alone = estimate({"a": ratio_values(first, second)}, confidence=0.95)
     spread = spread_of([shared, parted, estimate({"a": second, "b": first, "c": first}, confidence=0.95)])
     moderated = estimate({"a": first, "b": second, "c": third}, confidence=0.95, spread=spread)
