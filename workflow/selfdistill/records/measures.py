@@ -7,7 +7,6 @@ was: then tables, figures and the ledger can be made again where nothing was eve
 on several machines are put together so: each machine packs its own, and one unpacks them all.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from selfdistill import tables
 from selfdistill.errors import UserError
 from selfdistill.files import all_below, sha256_file, write_text
 from selfdistill.records.bundle import BUNDLE, Record, Records, lines
-from selfdistill.records.provenance import SEAL, seal, sidecar_path, write_sidecar
+from selfdistill.records.provenance import sealed, sidecar_path, write_sidecar
 from selfdistill.tables import MARKER_COLUMNS
 
 MEASURES = "measures"
@@ -161,7 +160,5 @@ def _parts(path: Path, places: list[str]) -> Iterator[tuple[str, pa.Table]]:
 
 def _record(content: dict, path: Path) -> str:
     """The record of a table whose text is gone, sealed: what the whole one held stays in it."""
-    plain = {name: value for name, value in content.items() if name != SEAL}
-    whole = plain.get("whole", plain["sha256"])
-    plain |= {"sha256": sha256_file(path), "bytes": path.stat().st_size, "whole": whole}
-    return json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n"
+    whole = content.get("whole", content["sha256"])
+    return sealed(content | {"sha256": sha256_file(path), "bytes": path.stat().st_size, "whole": whole})

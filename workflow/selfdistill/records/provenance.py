@@ -66,8 +66,7 @@ def write_sidecar(
     }
     if Path(path).name == models.MANIFEST:
         record["modified"] = models.modified(Path(path))
-    plain = json.loads(json.dumps(record, default=str))
-    write_text(sidecar_path(path), json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n")
+    write_text(sidecar_path(path), sealed(json.loads(json.dumps(record, default=str))))
 
 
 def _digests(files: Mapping[str, Path]) -> dict[str, dict[str, str]]:
@@ -79,8 +78,13 @@ def add(path: str | Path, since: float, **facts: object) -> None:
     sidecar = sidecar_path(path)
     if sidecar.is_file() and sidecar.stat().st_mtime >= since:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
-        plain = {name: value for name, value in content.items() if name != SEAL} | json.loads(json.dumps(facts))
-        write_text(sidecar, json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n")
+        write_text(sidecar, sealed(content | json.loads(json.dumps(facts))))
+
+
+def sealed(record: Mapping[str, object]) -> str:
+    """The text of a sidecar: the record with its digest, in place of an earlier one, at its end."""
+    plain = {name: value for name, value in record.items() if name != SEAL}
+    return json.dumps(plain | {SEAL: seal(plain)}, indent=2) + "\n"
 
 
 def seal(record: Mapping[str, object]) -> str:
