@@ -560,31 +560,40 @@ def _lacks_runs(place: str, role: Role, methods: set[str | None], runs: pd.DataF
 
 def _roles_lack(study: Study, claims: Iterable[Claim]) -> Faults:
     """A sentence for each thing that a role says of all its models, or runs, and that none of its family has."""
-    config = study.config
-    labels = {
-        where: [study.labels[name] for name in names]
-        for where, names in (("selection.models", config.selection.models), ("sft.models", config.sft.models))
-    }
     for name, role in study.roles.items():
         if role is None:
             continue
-        place, runs = f"claims.roles.{name}", study.run_table
-        runs = runs[(runs["family"] == role.family) & (runs["problem_set"] == role.problem_set)]
-        modes = {where: {one["thinking"] for one in of if one["family"] == role.family} for where, of in labels.items()}
-        modes["onpolicy.runs"] = set(runs["thinking"])
-        runs = runs[(runs["thinking"] == role.thinking) & runs["method"].isin(SELF_TAUGHT)]
-        known = {"context": set(runs["context"]), "teacher": set((runs["teacher_update_rate"] > 0).map(TEACHERS.get))}
         asked: dict[str, list[Cell]] = {}
         for test in (test for claim in claims if claim.role == name for test in claim.tests):
             asked.setdefault(WHOSE[test.of], []).extend(cells_of(test))
-        there = [where for where, cells in asked.items() if modes[where] and any(not cell.thinking for cell in cells)]
-        if there and not any(role.thinking in modes[where] for where in there):
-            yield f"{place}.thinking: no model of '{role.family}' in {' or '.join(there)} has thinking {role.thinking}"
-        taught = [cell for cell in asked.get("onpolicy.runs", []) if cell.method in SELF_TAUGHT]
-        for key, theirs in known.items():
-            if any(getattr(cell, key) is None for cell in taught) and theirs and getattr(role, key) not in theirs:
-                listed = ", ".join(sorted(theirs))
-                yield f"{place}.{key}: no run of '{SDPO}' with '{getattr(role, key)}'; its family's have: {listed}"
+        runs = study.run_table
+        runs = runs[(runs["family"] == role.family) & (runs["problem_set"] == role.problem_set)]
+        yield from _lacks_thinking(f"claims.roles.{name}", role, asked, runs, study)
+        yield from _lacks_taught(f"claims.roles.{name}", role, asked.get("onpolicy.runs", []), runs)
+
+
+def _lacks_thinking(
+    place: str, role: Role, asked: Mapping[str, Iterable[Cell]], runs: pd.DataFrame, study: Study
+) -> Faults:
+    """``asked``: the cells of the role's tests by where the models are listed that their responses are of."""
+    modes = {"onpolicy.runs": set(runs["thinking"])}
+    for where, models in (("selection.models", study.config.selection.models), ("sft.models", study.config.sft.models)):
+        labels = [study.labels[name] for name in models]
+        modes[where] = {one["thinking"] for one in labels if one["family"] == role.family}
+    there = [where for where, cells in asked.items() if modes[where] and any(not cell.thinking for cell in cells)]
+    if there and not any(role.thinking in modes[where] for where in there):
+        yield f"{place}.thinking: no model of '{role.family}' in {' or '.join(there)} has thinking {role.thinking}"
+
+
+def _lacks_taught(place: str, role: Role, cells: Iterable[Cell], runs: pd.DataFrame) -> Faults:
+    """Of SDPO's context and teacher, where a test leaves them to the role."""
+    taught = [cell for cell in cells if cell.method in SELF_TAUGHT]
+    runs = runs[(runs["thinking"] == role.thinking) & runs["method"].isin(SELF_TAUGHT)]
+    known = {"context": set(runs["context"]), "teacher": set((runs["teacher_update_rate"] > 0).map(TEACHERS.get))}
+    for key, theirs in known.items():
+        if any(getattr(cell, key) is None for cell in taught) and theirs and getattr(role, key) not in theirs:
+            listed = ", ".join(sorted(theirs))
+            yield f"{place}.{key}: no run of '{SDPO}' with '{getattr(role, key)}'; its family's have: {listed}"
 
 
 def _commands(study: Study) -> Faults:
