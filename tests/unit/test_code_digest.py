@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from selfdistill import code_digest as digest_module
 from selfdistill import environment, stages
-from selfdistill.code_digest import code_digest
+from selfdistill.code_digest import code_digest, packages
 
 STAGE = '''"""A stage."""
 from selfdistill import helpers
@@ -208,6 +208,7 @@ def test_fields_that_older_pythons_do_not_have_change_the_digest_where_they_say_
         return tree
 
     monkeypatch.setattr(ast, "parse", with_type_parameters)
+    (package / digest_module.KEPT).unlink()
     forget()
     assert (code_digest("selfdistill.stage:stage") != before) is changes
 
@@ -215,6 +216,61 @@ def test_fields_that_older_pythons_do_not_have_change_the_digest_where_they_say_
 def test_unknown_entry_is_an_error(package):
     with pytest.raises(LookupError, match="no definition 'missing'"):
         code_digest("selfdistill.stage:missing")
+
+
+# --- what is kept from one start to the next ---
+
+
+def found_anew(monkeypatch):
+    """The entries that are followed in what comes next."""
+    followed, texts = [], digest_module._texts
+    monkeypatch.setattr(digest_module, "_texts", lambda *entries: followed.append(entries) or texts(*entries))
+    forget()
+    return followed
+
+
+def test_what_was_found_is_kept_for_the_next_start(package, tmp_path, monkeypatch):
+    script = tmp_path / "draw.py"
+    script.write_text("import numpy\n")
+    entries = [("selfdistill.stage:stage",), ("selfdistill.stage:stage", "selfdistill.lazy:value"), (script,)]
+    before = [(code_digest(*each), packages(*each)) for each in entries]
+    followed = found_anew(monkeypatch)
+    assert [(code_digest(*each), packages(*each)) for each in entries] == before
+    assert followed == []
+    script.write_text("import torch\n")
+    forget()
+    assert packages(script) == {"torch"}
+    assert followed == [(script,)]
+
+
+@pytest.mark.parametrize("change", ["a byte", "a module more", "a module less"])
+def test_nothing_is_kept_for_other_sources(package, monkeypatch, change):
+    (package / "unused.py").write_text("")
+    code_digest("selfdistill.stage:stage")
+    if change == "a byte":
+        (package / "unused.py").write_text("#")
+    elif change == "a module more":
+        (package / "double.py").write_text("")
+    else:
+        (package / "unused.py").unlink()
+    followed = found_anew(monkeypatch)
+    code_digest("selfdistill.stage:stage")
+    assert followed == [("selfdistill.stage:stage",)]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"sources": "SOURCES", "found": {"a": 1}}'])
+def test_a_damaged_file_of_what_is_kept_is_made_anew(package, damage):
+    before, kept = code_digest("selfdistill.stage:stage"), package / digest_module.KEPT
+    whole = kept.read_text()
+    kept.write_text(damage.replace("SOURCES", digest_module._sources()))
+    forget()
+    assert code_digest("selfdistill.stage:stage") == before
+    assert kept.read_text() == whole
+
+
+def test_digests_need_no_place_to_be_kept(package):
+    (package / Path(digest_module.KEPT).parent).write_text("a file where the folder would be")
+    assert len(code_digest("selfdistill.stage:stage")) == 16
 
 
 def test_another_variable_of_jobs_leaves_no_earlier_work_to_go_on_from(package):
@@ -235,9 +291,9 @@ def test_packages_are_those_that_the_reached_code_imports(package):
                     "def run():\n    from scipy.stats import t\n    return np, helpers.double(t)\n\n"
                     "def other():\n    return torch.nn\n")  # fmt: skip
     forget()
-    assert digest_module.packages("selfdistill.stage:run") == {"numpy", "scipy"}
-    assert digest_module.packages("selfdistill.stage:other") == {"torch"}
-    assert digest_module.packages("selfdistill.stage:run", "selfdistill.stage:other") == {"numpy", "scipy", "torch"}
+    assert packages("selfdistill.stage:run") == {"numpy", "scipy"}
+    assert packages("selfdistill.stage:other") == {"torch"}
+    assert packages("selfdistill.stage:run", "selfdistill.stage:other") == {"numpy", "scipy", "torch"}
 
 
 def test_every_package_that_a_stage_computes_with_has_a_version():
@@ -245,7 +301,7 @@ def test_every_package_that_a_stage_computes_with_has_a_version():
         f"selfdistill.stages:{function.__name__}" for function, group in stages.STAGES.values() if group == stages.STEP
     ]
     scripts = sorted((digest_module.PACKAGE_ROOT / "scripts").glob("*.py"))
-    found = environment.versions(digest_module.packages(*entries, *scripts), {"vllm"})
+    found = environment.versions(packages(*entries, *scripts), {"vllm"})
     assert {"torch", "numpy", "tokenizers", "sympy", "seaborn"} <= {entry.split()[0] for entry in found.split(", ")}
     assert "none" not in found.split()
 

@@ -8,18 +8,25 @@ over-approximates where names cannot be followed (a module passed around as a va
 a registry, a dictionary from names to entry points ("selfdistill.module:symbol"), counts as nothing, so that a new name
 reruns nothing. Whoever loads from a registry adds the digest of what it has chosen. Code is read, never imported or
 run.
+
+Following the code takes longer than the rest of a start of the workflow, so what was found is kept beside Python's
+byte code, for the sources as they are: one changed byte of the package, and all is followed anew.
 """
 
 import ast
 import copy
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from selfdistill.files import sha256_text, write_text
 
 PACKAGE = "selfdistill"
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +41,9 @@ UNSAID = ("ctx", "type_comment", "kind")
 LATER = ("type_params",)
 # Import statements of other packages, as a normalised source holds them: `import x.y`, `from x.y import z`.
 IMPORTED = re.compile(r"Import\(names=\[alias\(name='(\w+)|ImportFrom\(module='(\w+)[^']*', names=")
+
+# Where digests are kept, in the package.
+KEPT = "__pycache__/code_digests.json"
 
 # The target of a local name: a definition in a module, or (symbol None) the module itself.
 Target = tuple[str, str | None]
@@ -54,19 +64,54 @@ def code_digest(*entries: str | Path) -> str:
     An entry is ``"package.module:symbol"``, or the path of a script (all of its code counts). The symbol may be one
     that the module re-exports. Raises LookupError when an entry does not exist.
     """
-    digest = hashlib.sha256()
-    for symbol, text in _texts(*entries):
-        digest.update(f"{symbol}\n{text}\n".encode())
-    return digest.hexdigest()[:16]
+    return _found(*entries)[0]
 
 
 def packages(*entries: str | Path) -> set[str]:
     """The packages of others that code reachable from ``entries`` imports, by their import names."""
-    found = {found[1] or found[2] for _, text in _texts(*entries) for found in IMPORTED.finditer(text)}
-    return found - sys.stdlib_module_names
+    return set(_found(*entries)[1]) - sys.stdlib_module_names
 
 
 @cache  # asked for both the digest and the packages
+def _found(*entries: str | Path) -> tuple[str, list[str]]:
+    """The digest, and all packages that are imported."""
+    name = "\n".join(sha256_text(entry.read_text("utf-8")) if isinstance(entry, Path) else entry for entry in entries)
+    kept = _kept()
+    if name not in kept:
+        digest, imported = hashlib.sha256(), set()
+        for symbol, text in _texts(*entries):
+            digest.update(f"{symbol}\n{text}\n".encode())
+            imported |= {found[1] or found[2] for found in IMPORTED.finditer(text)}
+        kept[name] = digest.hexdigest()[:16], sorted(imported)
+        _keep(kept)
+    return kept[name]
+
+
+@cache
+def _kept() -> dict[str, tuple[str, list[str]]]:
+    """What was found for entries in the sources as they are now."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        told = json.loads((PACKAGE_ROOT / PACKAGE / KEPT).read_text(encoding="utf-8"))
+        if told["sources"] == _sources():
+            return {name: (str(digest), list(map(str, imported))) for name, (digest, imported) in told["found"].items()}
+    return {}
+
+
+def _keep(found: Mapping[str, tuple[str, list[str]]]) -> None:
+    with suppress(OSError):  # a package that its user cannot write to
+        write_text(PACKAGE_ROOT / PACKAGE / KEPT, json.dumps({"sources": _sources(), "found": found}))
+
+
+@cache
+def _sources() -> str:
+    """A digest of the package's sources, byte by byte, with their names."""
+    digest, package = hashlib.sha256(), PACKAGE_ROOT / PACKAGE
+    for path in sorted(package.rglob("*.py")):
+        source = path.read_bytes()
+        digest.update(f"{path.relative_to(package)} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
+
+
 def _texts(*entries: str | Path) -> list[tuple[str, str]]:
     """Symbols and normalised sources of all that is reached, without modules: what is moved stays what it is."""
     start, texts = [], set()
