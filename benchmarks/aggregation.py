@@ -44,7 +44,7 @@ def make(folder: Path, wanted: int) -> int:
     for setting, run in zip(SETTINGS, RUNS, strict=True):
         path = folder / "traces" / f"{setting}.parquet"
         path.parent.mkdir(exist_ok=True)
-        with pq.ParquetWriter(path, tables.TRACES, compression="zstd") as writer:
+        with pq.ParquetWriter(path, tables.TRACES.schema, compression="zstd") as writer:
             for start in range(0, problems, ROW_GROUP // SAMPLES):
                 part = names[start : start + ROW_GROUP // SAMPLES]
                 writer.write_table(rows(random, part, said, setting))
@@ -73,13 +73,13 @@ def rows(random: np.random.Generator, problems: pa.Array, said: pa.Array, settin
     }
     for name in [name for mode in tables.COUNT_MODES for name in tables.MARKER_COLUMNS[mode]]:
         columns[name] = random.poisson(3, number).astype(np.int32)
-    return pa.table([columns[name] for name in tables.TRACES.names], schema=tables.TRACES)
+    return pa.table([columns[name] for name in tables.TRACES.columns], schema=tables.TRACES.schema)
 
 
 # --- aggregations: as the stages do it, and on whole tables ---------------------------------------------------------
 def select(folder: Path) -> None:
     for path in traces(folder):
-        solved(tables.read(path, "traces", ["problem_id", "correct"]))
+        solved(tables.read(path, tables.TRACES, ["problem_id", "correct"]))
 
 
 def select_whole(folder: Path) -> None:
@@ -128,7 +128,7 @@ def evaluations(folder: Path) -> list[Path]:
 
 
 def whole(paths: list[Path]) -> pd.DataFrame:
-    return pd.concat([tables.read(path, "traces") for path in paths], ignore_index=True)
+    return pd.concat([tables.read(path, tables.TRACES) for path in paths], ignore_index=True)
 
 
 def reduced(traces: pd.DataFrame) -> responses.Responses:

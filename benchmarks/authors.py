@@ -277,7 +277,7 @@ def write_problems(folder: Path, benchmark: int) -> None:
 
     for name, split, size in (("train", "train", POOL), ("test", "in_domain", benchmark)):
         problems = load_problem_set(ProblemSet(source="microcosm", split=split, size=size))
-        tables.write(problems, folder / f"{name}_problems.parquet", "problems")
+        tables.write(problems, folder / f"{name}_problems.parquet", tables.PROBLEMS)
         theirs = {
             "data_source": "microcosm",
             "prompt": [[{"role": "user", "content": problem}] for problem in problems["problem"]],

@@ -48,7 +48,7 @@ def main() -> None:
     logging.disable(logging.WARNING)  # math-verify warns of every answer that it cannot parse
     sets = {"as AIME": integers(), "as MATH500": [written(index) for index in range(PROBLEMS)]}
     if arguments.golds:
-        sets = {str(arguments.golds): from_golds(tables.read(arguments.golds, "problems")["answer"].tolist())}
+        sets = {str(arguments.golds): from_golds(tables.read(arguments.golds, tables.PROBLEMS)["answer"].tolist())}
     grader.grade_many([("x+1", "1+x")])  # starts a worker, and imports
     plain([("x+1", "1+x")])
     report = {}

@@ -285,7 +285,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     shared = settings(given.steps)
-    data = examples(tables.read(given.problems, "problems"), shared)
+    data = examples(tables.read(given.problems, tables.PROBLEMS), shared)
     measured = {}
     for method in ARMS:
         for whose, measure in (("ours", ours), ("TRL stock", stock)):

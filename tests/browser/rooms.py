@@ -58,10 +58,10 @@ def build(folder: Path, traces: Sequence[pd.DataFrame], problems: pd.DataFrame, 
     """Write the tables and the page; the page's path."""
     paths = [folder / f"traces{number}.parquet" for number in range(len(traces))]
     for path, frame in zip(paths, traces, strict=True):
-        tables.write(frame, path, "traces")
-    tables.write(problems, folder / "problems.parquet", "problems")
+        tables.write(frame, path, tables.TRACES)
+    tables.write(problems, folder / "problems.parquet", tables.PROBLEMS)
     out = folder / "room" / "index.html"
     settings = {"parts": PARTS, "study": "made", "limits": limits, "whole": whole}
-    trained = {"runs": runs(), "sft_runs": pd.DataFrame(columns=tables.SFT_RUNS.names)}
+    trained = {"runs": runs(), "sft_runs": pd.DataFrame(columns=tables.SFT_RUNS.columns)}
     reading_room.build(paths, [folder / "problems.parquet"], **trained, **settings, out=out, data=out.parent / "data")
     return out

@@ -76,7 +76,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
 def made_ledger() -> pd.DataFrame:
     """A statement of each verdict among the primary ones, and among the others."""
     of_type = {pa.string(): "words", pa.bool_(): False, pa.int32(): 7, pa.float64(): 0.5}
-    row = {field.name: of_type.get(field.type, []) for field in tables.LEDGER}
+    row = {field.name: of_type.get(field.type, []) for field in tables.LEDGER.schema}
     row |= {"same_as": "", "variant": "lr 0.1", "metric": "avg", "of": "evaluation", "correction": HOLM, "taught": True}
     every = [(primary, verdict) for primary in (True, False) for verdict in ledger_page.ORDER]
     given = [{"primary": primary, "verdict": verdict, "place": place} for place, (primary, verdict) in enumerate(every)]

@@ -155,7 +155,7 @@ def tiny_training(tmp_path_factory) -> Path:
     Qwen3ForCausalLM(Qwen3Config(**shape, **heads)).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     models.save_manifest(folder / "model")
-    tables.write(random_examples(64), folder / "examples.parquet", "sft_examples")
+    tables.write(random_examples(64), folder / "examples.parquet", tables.SFT_EXAMPLES)
     return folder
 
 

@@ -62,15 +62,15 @@ def check_whole(results: Path) -> None:
     """Every table, figure and page of such a study is there and speaks of its model."""
     summaries = ("table_1", "table_a1", "table_2", "table_3", "table_onpolicy", "table_rates")
     for name in summaries:
-        table = tables.read(results / "tables" / f"{name}.parquet", "summary")
+        table = tables.read(results / "tables" / f"{name}.parquet", tables.SUMMARY)
         assert len(table[table["origin"] == "measured"])
     for name in ("fig_2", "fig_3", "table_1", "marker_breakdown", "selection", "table_2", "sft_curves"):
         assert (results / "figures" / f"{name}.pdf").stat().st_size > 0
     assert not (results / "figures" / "fig_4.pdf").exists()
-    curves = tables.read(results / "curves" / "fig_3.parquet", "curves")
+    curves = tables.read(results / "curves" / "fig_3.parquet", tables.CURVES)
     assert set(curves["family"]) == {"mine"} and set(curves["method"]) == {"grpo", "sdpo"}
     assert set(curves.loc[curves["benchmark"] == "test", "step"]) == {0, 1, 2}
-    ledger = tables.read(results / "claims" / "ledger.parquet", "ledger")
+    ledger = tables.read(results / "claims" / "ledger.parquet", tables.LEDGER)
     assert pd.Series(ledger["value"]).notna().any()
     assert "mine" in (results / "reading_room" / "index.html").read_text()
     assert "microcosm" not in (results / "config.yaml").read_text().replace("preset", "")

@@ -83,7 +83,7 @@ def train(name: str, manifest: Path, folder: Path, changes: dict[str, object]) -
     places = {"out_dir": folder / "out", "work_dir": folder / "work", "checkpoint_seconds": 0}
     if name == "sft":
         settings = SftSettings(epochs=2, batch_size=8, micro_batch_size=2, warmup_steps=1, **changes)
-        examples = tables.read(folder.parent / "examples.parquet", "sft_examples")
+        examples = tables.read(folder.parent / "examples.parquet", tables.SFT_EXAMPLES)
         own = {"model_name": "m", "run": SftRun("guided", 1e-2), "seed": 3}
         steps = sft.train_sft(examples, settings=settings, **own, **shared, **places)
     else:
@@ -93,9 +93,9 @@ def train(name: str, manifest: Path, folder: Path, changes: dict[str, object]) -
             instruction="so", mirrors=[], **shared, **places,
         )  # fmt: skip
         if processes.is_main():
-            tables.write(rollouts, folder / "rollouts.parquet", "traces")
+            tables.write(rollouts, folder / "rollouts.parquet", tables.TRACES)
     if processes.is_main():
-        tables.write(steps, folder / "steps.parquet", "training_steps")
+        tables.write(steps, folder / "steps.parquet", tables.TRAINING_STEPS)
 
 
 if __name__ == "__main__":

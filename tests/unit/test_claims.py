@@ -90,7 +90,7 @@ def judge(
         {"id": "c", "section": "1", "statement": "It is so.", "role": "r", "tests": list(tests), **claim}
     )
     found, _ = ledger([given], units(parts), {"r": role}, confidence=0.95)
-    tables._check_columns(list(found.columns), tables.LEDGER, "ledger")
+    tables._check_columns(list(found.columns), tables.LEDGER.schema, "ledger")
     return found
 
 
@@ -979,7 +979,7 @@ def traces(
         for sample in range(samples)
     ]
     frame = pd.DataFrame(rows).astype({"step": "Int32"})
-    for column in tables.TRACES.names:
+    for column in tables.TRACES.columns:
         if column not in frame:
             frame[column] = 1 if column.startswith(("substring", "word")) or column == "response_tokens" else "x"
     correct = frame["sample"] % 2 == 0

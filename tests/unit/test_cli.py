@@ -30,7 +30,7 @@ def test_a_stage_writes_its_output_and_its_sidecar(tmp_path, capsys):
         capsys, "load-problems", "--problem-set.source", "file", "--problem-set.file", str(source), "--out", str(out)
     )
     assert status == 0
-    assert tables.read(out, "problems")["answer"].tolist() == ["2"]
+    assert tables.read(out, tables.PROBLEMS)["answer"].tolist() == ["2"]
     record = json.loads(provenance.sidecar_path(out).read_text())
     assert record["sha256"] == files.sha256_file(out)
     assert record["inputs"]["problem_set.file"]["sha256"] == files.sha256_file(source)
@@ -128,7 +128,7 @@ def test_a_result_that_is_there_is_written_over(tmp_path):
     source.write_text('{"problem": "What is 1+1?", "answer": "2"}\n')
     out.write_text("an older one")
     assert cli.main(["load-problems", "--problem-set.source=file", f"--problem-set.file={source}", f"--out={out}"]) == 0
-    assert tables.read(out, "problems")["answer"].tolist() == ["2"]
+    assert tables.read(out, tables.PROBLEMS)["answer"].tolist() == ["2"]
 
 
 @pytest.fixture

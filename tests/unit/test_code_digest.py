@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from selfdistill import code_digest as digest_module
-from selfdistill import environment, stages
+from selfdistill import environment, stages, tables
 from selfdistill.code_digest import code_digest, packages
 
 STAGE = '''"""A stage."""
@@ -216,6 +216,24 @@ def test_fields_that_older_pythons_do_not_have_change_the_digest_where_they_say_
 def test_unknown_entry_is_an_error(package):
     with pytest.raises(LookupError, match="no definition 'missing'"):
         code_digest("selfdistill.stage:missing")
+
+
+KINDS_OF = {
+    "load_problems": ["PROBLEMS"],
+    "sample_guidance": ["PROBLEMS", "TRACES"],
+    "evaluate_checkpoints": ["PROBLEMS", "TRACES"],
+    "train_sft": ["SFT_EXAMPLES", "TRAINING_STEPS"],
+    "train_onpolicy": ["PROBLEMS", "TRACES", "TRAINING_STEPS"],
+    "make_table_1": ["SUMMARY", "TRACES"],
+}
+
+
+@pytest.mark.parametrize("stage", KINDS_OF)
+def test_a_column_counts_for_the_stages_that_read_or_write_its_kind_of_table(stage):
+    reached = digest_module.reachable([("selfdistill.stages", stage)])
+    kinds = {name for name, value in vars(tables).items() if isinstance(value, tables.Kind)}
+    assert len(kinds) == len(tables.KINDS)
+    assert sorted(name for module, name in reached if module == tables.__name__ and name in kinds) == KINDS_OF[stage]
 
 
 # --- what is kept from one start to the next ---

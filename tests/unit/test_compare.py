@@ -27,8 +27,8 @@ ARMS, METRICS, RUNS = 20, 8, 12
 def folder(path, rows, *, name="table_1", origin="measured", study="smoke", seed=0, size=5):
     """A results folder with one table of ``rows``."""
     labels = {"study": study, "artifact": name, "model": "m", "benchmark": "", "origin": origin}
-    frame = pd.DataFrame(rows).assign(**labels).reindex(columns=tables.SUMMARY.names)
-    tables.write(frame, path / "tables" / f"{name}.parquet", "summary")
+    frame = pd.DataFrame(rows).assign(**labels).reindex(columns=tables.SUMMARY.columns)
+    tables.write(frame, path / "tables" / f"{name}.parquet", tables.SUMMARY)
     models = {"m": {"source": "microcosm", "seed": seed}}
     settings = {"study": study, "seed": seed, "models": models, "problem_sets": {"train": {"size": size}}}
     (path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -67,7 +67,7 @@ def gathered(tmp_path_factory, runs):
     place = tmp_path_factory.mktemp("runs")
     found = folder(place / "reference", rows_of(runs[0]))
     repetitions = [folder(place / str(i), rows_of(runs[i]), study=f"s{i}", seed=i) for i in range(1, RUNS)]
-    tables.write(compare.gather(found, repetitions), found / compare.SPREAD, "summary")
+    tables.write(compare.gather(found, repetitions), found / compare.SPREAD, tables.SUMMARY)
     return found
 
 
@@ -166,10 +166,10 @@ def test_a_missing_arm_is_never_reproduced(tmp_path, runs, reference):
 
 
 def test_a_value_that_a_repetition_has_no_number_for_is_not_judged(tmp_path, runs, reference):
-    spread = tables.read(reference / compare.SPREAD, "summary")
+    spread = tables.read(reference / compare.SPREAD, tables.SUMMARY)
     here = (spread["row"] == "arm 3") & (spread["metric"] == "metric 2")
     spread.loc[here & (spread["study"] == "s4"), "value"] = None
-    tables.write(spread, reference / compare.SPREAD, "summary")
+    tables.write(spread, reference / compare.SPREAD, tables.SUMMARY)
     for value in (300, None):
         away = [
             {**row, "value": value} if row["row"] == "arm 3" and row["metric"] == "metric 2" else row

@@ -57,7 +57,7 @@ def test_table_3_by_hand(tmp_path):
     }
     assert set(table["origin"]) == {"measured"} and set(table["artifact"]) == {"table_3"}
     assert table[["low", "high", "sampling_low", "sampling_high", "confidence"]].isna().all(axis=None)
-    tables.write(table, tmp_path / "table.parquet", "summary")
+    tables.write(table, tmp_path / "table.parquet", tables.SUMMARY)
 
 
 def test_runs_of_a_set_are_averaged_and_small_sets_left_out():

@@ -174,7 +174,7 @@ def test_the_rows_beside_a_figure_are_what_its_lines_show(figure):
 # Every figure is drawn above; they are written by one function: one with two views, and one with the most panels.
 @pytest.mark.parametrize("figure", ["fig_1", "fig_7"])
 def test_a_script_writes_its_figure_and_says_what_it_was_made_from(figure, tmp_path):
-    tables.write(curves(), tmp_path / "curves.parquet", "curves")
+    tables.write(curves(), tmp_path / "curves.parquet", tables.CURVES)
     for name in ("one", "two"):
         outputs = [
             f"--out-{kind}={tmp_path / name / f'{figure}.{kind}'}" for kind in ("png", "pdf", "svg", "csv", "txt")

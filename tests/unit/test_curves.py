@@ -29,7 +29,7 @@ SDPO = {"method": "sdpo", "context": "solution", "teacher_update_rate": 0.0, "to
 
 
 def run_table(*rows):
-    return pd.DataFrame([{**ARM, "draw": 0, "seed": 0, **row} for row in rows])[tables.RUNS.names]
+    return pd.DataFrame([{**ARM, "draw": 0, "seed": 0, **row} for row in rows])[tables.RUNS.columns]
 
 
 ONE = run_table({"model": "m", "run": "a"})
@@ -129,8 +129,8 @@ def test_responses_without_tokens_have_no_density():
 
 def test_training_rows_fit_the_schema(tmp_path):
     table = curves.training_curves(ROLLOUTS, ONE, window=1, confidence=LEVEL)
-    tables.write(table, tmp_path / "curves.parquet", "curves")
-    assert len(tables.read(tmp_path / "curves.parquet", "curves")) == 3 * 10
+    tables.write(table, tmp_path / "curves.parquet", tables.CURVES)
+    assert len(tables.read(tmp_path / "curves.parquet", tables.CURVES)) == 3 * 10
 
 
 def test_v_of_a_window_is_of_its_accepted_answers():
@@ -230,8 +230,8 @@ def test_arms_stay_apart(tmp_path):
     table = curves.training_curves(rollouts, runs, window=1, confidence=LEVEL)
     assert line(table, metric="score", method="grpo")[["value", "runs"]].tolist() == [0, 1]
     assert line(table, metric="score", method="sdpo")[["value", "runs"]].tolist() == [1, 2]
-    tables.write(table, tmp_path / "curves.parquet", "curves")
-    kept = tables.read(tmp_path / "curves.parquet", "curves")
+    tables.write(table, tmp_path / "curves.parquet", tables.CURVES)
+    kept = tables.read(tmp_path / "curves.parquet", tables.CURVES)
     assert line(kept, metric="score", method="grpo")[["top_k", "teacher_update_rate"]].isna().all()
     assert set(arms.final_table(kept, kept.iloc[:0])["row"]) == {"GRPO, lr 3e-4", "SDPO c=s, lr 3e-4"}
 
@@ -293,7 +293,7 @@ def test_evaluation_holds_every_metric_and_no_difference_of_the_base_to_itself(t
     differences = {"avg", "L", "E_substring", "E_word", "V", *summaries.MARKER_MEANS, *passes}
     changes = {f"{n}_difference_to_base" for n in differences} | {"avg_relative_to_base"}
     assert set(table.loc[table["step"] == 10, "metric"]) == plain | changes
-    tables.write(table, tmp_path / "curves.parquet", "curves")
+    tables.write(table, tmp_path / "curves.parquet", tables.CURVES)
 
 
 def test_v_and_its_difference_to_the_base_by_hand():
@@ -537,7 +537,7 @@ def test_final_table_holds_the_last_window_and_the_last_step(tmp_path):
     assert average[["models", "samples"]].tolist() == [1, 8] and bounds(average) == pytest.approx(t_interval([50, 75]))
     assert table["problems"].isna().all()  # |D| is no number of problems behind a value
     assert line(table, benchmark="hard", metric="runs")[["low", "high", "confidence"]].isna().all()
-    tables.write(table, tmp_path / "table.parquet", "summary")
+    tables.write(table, tmp_path / "table.parquet", tables.SUMMARY)
 
 
 def test_labels_that_do_not_tell_arms_apart_are_refused():

@@ -24,7 +24,7 @@ def tree(
     (folder / "config.yaml").write_text(f"study: s\nonpolicy:\n  steps: {steps}\n  runs: [1, 2]\n")
     rows = [(f"p{n:02d}", sample) for n in range(20) for sample in range(8)]
     frame = pd.DataFrame(rows, columns=["problem_id", "sample"])
-    for column in tables.TRACES.names:
+    for column in tables.TRACES.columns:
         if column not in frame:
             frame[column] = 0 if column.startswith(("substring", "word")) else "x"
     lengths = 100 + longer + frame["problem_id"].str[1:].astype(int)
@@ -32,15 +32,17 @@ def tree(
         seed=1, context_sample=None, step=None, correct=frame["sample"] < correct, response_tokens=lengths,
         accepted=frame["sample"] < accepted, verified=frame["sample"] < min(verified, accepted),
     )  # fmt: skip
-    tables.write(frame.assign(setting="easy"), folder / "evaluations/m/base/easy.parquet", "traces")
-    ledger = {name: None for name in tables.LEDGER.names} | {
+    tables.write(frame.assign(setting="easy"), folder / "evaluations/m/base/easy.parquet", tables.TRACES)
+    ledger = {name: None for name in tables.LEDGER.columns} | {
         "place": 0,
         "id": "c",
         "variant": "lr 1",
         "verdict": verdict,
     }
     tables.write(
-        pd.DataFrame([ledger | {"test": "t", "benchmark": "", "part": ""}]), folder / "claims/ledger.parquet", "ledger"
+        pd.DataFrame([ledger | {"test": "t", "benchmark": "", "part": ""}]),
+        folder / "claims/ledger.parquet",
+        tables.LEDGER,
     )
     return folder
 

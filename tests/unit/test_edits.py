@@ -217,7 +217,7 @@ def test_names_and_schema(sets, tmp_path):
         edited_set(*sets, "no_marker", seed=0)
     assert len(NAMES) == len(EDITED) + 7 and source_of("guided_verified_matched") == "guided"
     assert source_of("no_search") == "unguided" and source_of("unguided_unfiltered") == "unguided_unfiltered"
-    tables.write(edited_set(*sets, "no_search", seed=0), tmp_path / "set.parquet", "sft_examples")
+    tables.write(edited_set(*sets, "no_search", seed=0), tmp_path / "set.parquet", tables.SFT_EXAMPLES)
     assert set(MARKERS) >= {"likely", "check"}
 
 

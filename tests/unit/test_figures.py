@@ -16,7 +16,7 @@ from selfdistill.artifacts import EXAMPLES, FIGURES, SFT_STEPS, TABLE_EDITED, VI
 from selfdistill.code_digest import PACKAGE_ROOT
 from selfdistill.config import parse
 from selfdistill.errors import UserError
-from selfdistill.figures.drawing import SCHEMAS
+from selfdistill.figures.drawing import KINDS
 from selfdistill.records import lineage
 from selfdistill.records.bundle import Records
 from selfdistill.study import Study
@@ -149,4 +149,4 @@ def test_figures_travel_with_what_they_are_drawn_from(tmp_path):
 def test_views_and_tables_have_names_that_are_known():
     assert VIEWED == ("fig_1", "fig_3", "fig_4", "fig_5", "fig_6", "fig_7", "fig_8", "fig_d1", "fig_e")
     study = Study(parse(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))))
-    assert {name for figure in FIGURES.values() for name in figure.files(study)} == SCHEMAS.keys()
+    assert {name for figure in FIGURES.values() for name in figure.files(study)} == KINDS.keys()

@@ -57,8 +57,8 @@ def test_one_right_response_is_enough():
 
 @pytest.mark.parametrize(("response", "status"), [(MUTE, 2), (WRONG, 0), (RIGHT, 0)])
 def test_training_waits_for_a_model_that_writes_boxes(tmp_path, caplog, capsys, response, status):
-    tables.write(traces_of(response), tmp_path / "t.parquet", "traces")
-    tables.write(PROBLEMS, tmp_path / "p.parquet", "problems")
+    tables.write(traces_of(response), tmp_path / "t.parquet", tables.TRACES)
+    tables.write(PROBLEMS, tmp_path / "p.parquet", tables.PROBLEMS)
     files = [f"--traces={tmp_path}/t.parquet", f"--problems={tmp_path}/p.parquet", f"--out={tmp_path}/out.md"]
     assert cli.main(["check-model", *files, "--max-tokens=9"]) == status
     assert (tmp_path / "out.md").exists() == (status == 0)

@@ -58,7 +58,7 @@ def test_a_row_holds_both_readings_of_a_response(manifest: Path, tmp_path: Path)
             assert row[name] == pytest.approx(by_hand(model, tokenizer(prompt)["input_ids"], response), abs=1e-4)
     assert found["given"].iloc[2] == found["alone"].iloc[2]  # where the context says nothing
     assert (found["given"] - found["alone"]).iloc[:2].abs().min() > 1e-3
-    tables.write(found, tmp_path / "information.parquet", "information")
+    tables.write(found, tmp_path / "information.parquet", tables.INFORMATION)
 
 
 def test_finished_blocks_are_read_and_damaged_ones_are_made_again(

@@ -35,10 +35,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     root = Path("results/small")
     problems, runs = root / "problems/train.parquet", root / "training/runs.parquet"
-    tables.write(problems_of(["a", "b"]), problems, "problems")
+    tables.write(problems_of(["a", "b"]), problems, tables.PROBLEMS)
     record(problems, "load-problems", source="microcosm", split="train", seed=7)
-    row = {name: None for name in tables.RUNS.names} | {"study": "small", "model": "m", "run": "grpo"}
-    tables.write(pd.DataFrame([row]), runs, "runs")
+    row = {name: None for name in tables.RUNS.columns} | {"study": "small", "model": "m", "run": "grpo"}
+    tables.write(pd.DataFrame([row]), runs, tables.RUNS)
     record(runs, "list-runs", problems)
     figure = plt.figure()
     description = plotting.record(study="small", rule="draw_it", code="0123", inputs=[runs])
@@ -146,7 +146,7 @@ def test_a_table_is_traced_alike_from_sidecars_and_bundle(tree: Path):
 
 
 def test_a_changed_input_shows_in_the_chain(recorded: Path):
-    tables.write(problems_of(["a", "c"]), recorded / "problems/train.parquet", "problems")
+    tables.write(problems_of(["a", "c"]), recorded / "problems/train.parquet", tables.PROBLEMS)
     assert sum("CHANGED since, was" in line for line in lineage.trace(recorded / "figures/it.svg")) == 1
 
 
@@ -155,7 +155,7 @@ def lines_of(tree: Path) -> list[str]:
 
 
 def change_table(tree: Path) -> None:
-    tables.write(problems_of(["a", "c"]), tree / "problems/train.parquet", "problems")
+    tables.write(problems_of(["a", "c"]), tree / "problems/train.parquet", tables.PROBLEMS)
 
 
 def lose_record(tree: Path) -> None:
@@ -284,7 +284,7 @@ def traces_of(problem_ids: list[str], samples: int, **labels: object) -> pd.Data
     pairs = [(problem, sample) for problem in problem_ids for sample in range(samples)]
     frame = pd.DataFrame(pairs, columns=["problem_id", "sample"])
     values = {"study": "small", "model": "m", "run": "base", "stage": "evaluation", "setting": "easy", "response": "7"}
-    return frame.assign(**values | labels).reindex(columns=tables.TRACES.names)
+    return frame.assign(**values | labels).reindex(columns=tables.TRACES.columns)
 
 
 @pytest.mark.parametrize(
@@ -306,9 +306,9 @@ def traces_of(problem_ids: list[str], samples: int, **labels: object) -> pd.Data
     ],
 )
 def test_missing_responses_are_found(tree: Path, maker: str, told: dict, drop: list[int], sentence: str | None):
-    problems = tables.read(tree / "problems/train.parquet", "problems")["problem_id"].sort_values().tolist()
+    problems = tables.read(tree / "problems/train.parquet", tables.PROBLEMS)["problem_id"].sort_values().tolist()
     table = tree / "traces/m/some.parquet"
-    tables.write(traces_of(problems, 2).drop(index=drop), table, "traces")
+    tables.write(traces_of(problems, 2).drop(index=drop), table, tables.TRACES)
     record(table, maker, tree / "problems/train.parquet", **told)
     found = verification.verify(tree)
     assert [line[: len(f"traces/m/some.parquet: {sentence}")] for line in found] == (
@@ -317,13 +317,15 @@ def test_missing_responses_are_found(tree: Path, maker: str, told: dict, drop: l
 
 
 def test_a_verdict_that_does_not_follow_is_found(tree: Path):
-    row = {name: None for name in tables.LEDGER.names} | dict.fromkeys(["variant", "benchmark", "part", "same_as"], "")
+    row = {name: None for name in tables.LEDGER.columns} | dict.fromkeys(
+        ["variant", "benchmark", "part", "same_as"], ""
+    )
     row |= {"place": 0, "id": "c", "test": "t", "primary": False, "models": 16, "p_for": 0.01, "p_against": 0.99}
     ledger = tree / "claims/ledger.parquet"
 
     def write(**changes: object) -> list[str]:
         made = judged(pd.DataFrame([row | {"p_within": 1.0}]))
-        tables.write(made.assign(**changes), ledger, "ledger")
+        tables.write(made.assign(**changes), ledger, tables.LEDGER)
         record(ledger, "make-ledger")
         return verification.verify(tree)
 

@@ -36,12 +36,12 @@ def rows(schema: str, number: int = 6, **own: object) -> pd.DataFrame:
         "double": [i / 7 for i in range(number)],
         "list": [[{"role": "user", "content": f"said {i}"}] for i in range(number)],
     }
-    kinds = {field.name: str(field.type).partition("<")[0] for field in tables.schema(schema)}
+    kinds = {field.name: str(field.type).partition("<")[0] for field in tables.KINDS[schema].schema}
     return pd.DataFrame({name: values.get(kind, range(number)) for name, kind in kinds.items()}).assign(**own)
 
 
 def write(root: Path, place: str, schema: str, **own: object) -> None:
-    tables.write(rows(schema, **own), root / place, schema)
+    tables.write(rows(schema, **own), root / place, tables.KINDS[schema])
     provenance.write_sidecar(
         root / place, command=["selfdistill", "made"], inputs={}, parameters={"seed": 0}, seconds=1
     )
@@ -58,7 +58,7 @@ def shipped(tmp_path: Path) -> Path:
             write(ROOT, place, schema)
         for place, schema in ELSEWHERE.items():
             write(ROOT, place, schema)
-        tables.write(rows("summary"), ROOT / "tables/table_1.parquet", "summary")
+        tables.write(rows("summary"), ROOT / "tables/table_1.parquet", tables.SUMMARY)
         provenance.write_sidecar(
             ROOT / "tables/table_1.parquet",
             command=["selfdistill", "made"],
@@ -80,9 +80,9 @@ def test_what_tables_read_comes_back_as_it_was_and_text_does_not(shipped: Path, 
     assert measures.unpack(shipped, out) == len(RESPONSES) + 1 + len(OTHERS)
     for place in RESPONSES:
         whole = tables.whole(tmp_path / "whole" / place)
-        assert tables.whole(out / place).equals(whole.select(tables.reduced("traces").names))
+        assert tables.whole(out / place).equals(whole.select(tables.TRACES.reduced().names))
     for place, schema in OTHERS.items():
-        kept = tables.whole(tmp_path / "whole" / place).select(tables.reduced(schema).names)
+        kept = tables.whole(tmp_path / "whole" / place).select(tables.KINDS[schema].reduced().names)
         assert tables.whole(out / place).equals(kept)
     assert not any((out / place).exists() for place in ELSEWHERE)
     packed = b"".join(path.read_bytes() for path in (shipped / "measures" / "responses").iterdir())

@@ -95,8 +95,10 @@ def finished(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 def test_the_example_trains_and_reports_its_own_metric(finished: tuple[Path, Path]):
     manifest, out = finished
-    steps = tables.read(out / "steps.parquet", "training_steps").pivot(index="step", columns="metric", values="value")
-    rollouts = tables.read(out / "rollouts.parquet", "traces")
+    steps = tables.read(out / "steps.parquet", tables.TRAINING_STEPS).pivot(
+        index="step", columns="metric", values="value"
+    )
+    rollouts = tables.read(out / "rollouts.parquet", tables.TRACES)
     assert steps.index.tolist() == [1, 2] and set(rollouts["step"]) == {1, 2}
     assert 0 < rollouts["correct"].mean() < 1 and (steps["grad_norm"] > 0).all()
     assert "divergence" not in steps and (steps["log_likelihood"] < 0).all()

@@ -165,7 +165,7 @@ def test_saved_model_and_metrics_are_readable(uninterrupted, tmp_path):
     assert model.config.vocab_size == len(tokenizer)
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
     assert not [file.name for file in folder.iterdir() if file.name.startswith(".")]
-    tables.write(metrics.assign(model="m"), tmp_path / "steps.parquet", "training_steps")
+    tables.write(metrics.assign(model="m"), tmp_path / "steps.parquet", tables.TRAINING_STEPS)
     counts = metrics.groupby("metric").size().to_dict()
     assert counts == {"facts_loss": 3, "checks_loss": 3, "documents_loss": 6, "tokens": 12, "learning_rate": 12}
     assert list(metrics[metrics.metric == "tokens"].step) == list(range(1, 13))

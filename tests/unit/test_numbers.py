@@ -19,11 +19,11 @@ def results(tmp_path):
     labels = {"study": "s", "artifact": "table_2", "model": "m", "origin": "measured"}
     quoted = {"row": "base", "benchmark": "easy", "metric": "avg", "value": 89.06, "model": "Qwen", "origin": "quoted"}
     frame = pd.DataFrame([*({**labels, **row} for row in ROWS), {**labels, **quoted}])
-    tables.write(frame.reindex(columns=tables.SUMMARY.names), tmp_path / "tables" / "table_2.parquet", "summary")
+    tables.write(frame.reindex(columns=tables.SUMMARY.columns), tmp_path / "tables" / "table_2.parquet", tables.SUMMARY)
     columns = {"id": ["it-falls", "it-falls"], "variant": ["lr 0.0003", "lr 0.003"], "verdict": ["open", "holds"]}
-    ledger = pd.DataFrame(columns).reindex(columns=tables.LEDGER.names).assign(files=[[], []])
+    ledger = pd.DataFrame(columns).reindex(columns=tables.LEDGER.columns).assign(files=[[], []])
     ledger = ledger.assign(primary=[True, False], ours=False, taught=[False, True], same_as="")
-    tables.write(ledger, tmp_path / "claims" / "ledger.parquet", "ledger")
+    tables.write(ledger, tmp_path / "claims" / "ledger.parquet", tables.LEDGER)
     return tmp_path
 
 

@@ -63,10 +63,10 @@ class Finished:
 
     def digests(self) -> list[str]:
         """Of everything that equal runs have in common; short, so that a failure is told at once."""
-        for table, schema in ((self.metrics, "training_steps"), (self.rollouts, "traces")):
-            tables.write(table, self.folder / schema, schema)
+        for table, kind in ((self.metrics, tables.TRAINING_STEPS), (self.rollouts, tables.TRACES)):
+            tables.write(table, self.folder / kind.name, kind)
         models_of_steps = sorted(self.folder.glob("out/step-*/*.safetensors"))
-        written = [*models_of_steps, *(self.folder / schema for schema in ("training_steps", "traces"))]
+        written = [*models_of_steps, *(self.folder / name for name in ("training_steps", "traces"))]
         return [sha256_file(path) for path in written]
 
 
@@ -136,8 +136,8 @@ def finished(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
 @pytest.mark.parametrize("name", ARMS)
 def test_a_run_reports_every_metric_of_its_method_at_every_step(finished, name: str, tmp_path: Path):
     run = finished(name)
-    tables.write(run.metrics, tmp_path / "steps", "training_steps")
-    table = tables.read(tmp_path / "steps", "training_steps")
+    tables.write(run.metrics, tmp_path / "steps", tables.TRAINING_STEPS)
+    table = tables.read(tmp_path / "steps", tables.TRAINING_STEPS)
     own = OF_GRPO if name == "grpo" else OF_SDPO
     assert set(methods.load(ARMS[name].method).metrics) == own
     assert set(table["metric"]) == {*ON_POLICY_METRICS, *own}
@@ -152,7 +152,7 @@ def test_a_run_reports_every_metric_of_its_method_at_every_step(finished, name: 
 @pytest.mark.parametrize("name", ["grpo", "sdpo"])
 def test_seconds_stand_apart_and_cover_every_phase(finished, name: str):
     seconds = finished(name).seconds
-    tables.write(seconds, finished(name).folder / "seconds", "training_steps")
+    tables.write(seconds, finished(name).folder / "seconds", tables.TRAINING_STEPS)
     assert set(seconds["metric"]) == {f"seconds/{phase}" for phase in PHASES}
     spent = seconds.groupby("metric")["value"].sum()
     unused = {"seconds/rescoring"} | ({"seconds/teacher"} if name == "grpo" else set())
@@ -161,8 +161,8 @@ def test_seconds_stand_apart_and_cover_every_phase(finished, name: str):
 
 @pytest.mark.parametrize("name", ARMS)
 def test_rollouts_are_rows_of_the_traces_table(finished, name: str, tmp_path: Path):
-    tables.write(finished(name).rollouts, tmp_path / "traces", "traces")
-    rollouts = tables.read(tmp_path / "traces", "traces")
+    tables.write(finished(name).rollouts, tmp_path / "traces", tables.TRACES)
+    rollouts = tables.read(tmp_path / "traces", tables.TRACES)
     assert len(rollouts) == STEPS * PROMPTS * ROLLOUTS
     assert rollouts[["step", "sample"]].drop_duplicates().shape[0] == len(rollouts)
     assert sorted(rollouts["step"].unique()) == [1, 2, 3, 4]

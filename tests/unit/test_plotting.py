@@ -593,7 +593,7 @@ def run_as_a_job(figure: str, inputs: dict, folder: Path, settings: dict) -> dic
 def test_script_reads_its_tables_and_records_them(tmp_path, script, inputs, settings):
     paths = {name: tmp_path / f"{name}.parquet" for name in inputs}
     for name, (frame, schema) in inputs.items():
-        tables.write(frame(), paths[name], schema)
+        tables.write(frame(), paths[name], tables.KINDS[schema])
     outputs = run_as_a_job(script, paths, tmp_path, settings)
     made_from = json.loads(description_in(outputs["png"]))
     assert made_from["rule"] == f"draw_{script}"

@@ -143,8 +143,8 @@ def test_every_layout_gives_the_same_problems(tmp_path, make, suffix, rows):
     assert frame["problem_id"].tolist() == [problem_id(problem) for problem in PROBLEMS]
     assert frame["position"].tolist() == [0, 1, 2]
     assert set(frame["source"]) == {f"set{suffix}"}
-    tables.write(frame, tmp_path / "out.parquet", "problems")
-    pd.testing.assert_frame_equal(tables.read(tmp_path / "out.parquet", "problems"), frame, check_dtype=False)
+    tables.write(frame, tmp_path / "out.parquet", tables.PROBLEMS)
+    pd.testing.assert_frame_equal(tables.read(tmp_path / "out.parquet", tables.PROBLEMS), frame, check_dtype=False)
 
 
 def test_a_json_list_is_read_like_json_lines(tmp_path):

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "E_word": 2,
         }
     )
-    tables.write(examples, folder / "examples.parquet", "sft_examples")
+    tables.write(examples, folder / "examples.parquet", tables.SFT_EXAMPLES)
     for name, text in CONFIGURATIONS.items():
         (folder / f"{name}.yaml").write_text(COMMON + text)
     return folder
@@ -72,9 +72,11 @@ def finish(processes: list[forks.Fork]) -> list[int]:
 
 def found(name: str, out: Path) -> tuple[pd.DataFrame, dict, pd.DataFrame | None]:
     """Metrics by step, weights and rollouts of a run."""
-    steps = tables.read(out / "steps.parquet", "training_steps").pivot(index="step", columns="metric", values="value")
+    steps = tables.read(out / "steps.parquet", tables.TRAINING_STEPS).pivot(
+        index="step", columns="metric", values="value"
+    )
     weights = load_file(next(out.glob("out/**/model.safetensors")))
-    rollouts = None if name == "sft" else tables.read(out / "rollouts.parquet", "traces")
+    rollouts = None if name == "sft" else tables.read(out / "rollouts.parquet", tables.TRACES)
     return steps, weights, rollouts
 
 

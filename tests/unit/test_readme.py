@@ -61,6 +61,6 @@ def test_the_first_page_states_no_result_by_hand():
 
 @pytest.mark.parametrize("page", LEDGERS)
 def test_the_ledger_is_that_of_the_shipped_study(page):
-    ledger = tables.read(REFERENCES / LEDGERS[page] / "claims" / "ledger.parquet", "ledger")
+    ledger = tables.read(REFERENCES / LEDGERS[page] / "claims" / "ledger.parquet", tables.LEDGER)
     assert ledger["id"].nunique() >= 35
     assert with_verdicts(text_of(page), ledger) == text_of(page)

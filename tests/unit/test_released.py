@@ -22,7 +22,7 @@ def runs() -> pd.DataFrame:
         for method, context in KINDS
     ]
     here = rows[0] | {"run": "grpo-here", "learning_rate": 1e-3}
-    return pd.DataFrame([*rows, here])[RUNS.names]
+    return pd.DataFrame([*rows, here])[RUNS.columns]
 
 
 def curves() -> pd.DataFrame:
@@ -36,7 +36,7 @@ def curves() -> pd.DataFrame:
                     point = {"benchmark": benchmark, "step": step, "metric": metric, "value": shown}
                     point |= {"low": shown - 3, "high": shown + 3, "models": 1, "confidence": 0.95, "runs": 1}
                     rows.append({**run, **point, "samples": 480, "origin": "measured", "band": "problems"})
-    return pd.DataFrame(rows).reindex(columns=CURVES.names)
+    return pd.DataFrame(rows).reindex(columns=CURVES.columns)
 
 
 def test_ends_are_those_of_what_was_trained_elsewhere_each_once():

@@ -12,7 +12,7 @@ ROWS = [
     {"row": "unguided", "metric": "score", "value": 0.5, "low": 0.25, "high": 0.75, "origin": "measured"},
     {"row": "unguided", "metric": "score", "value": 0.3, "origin": "quoted"},
 ]
-SFT_RUNS = pd.DataFrame(columns=tables.SFT_RUNS.names)
+SFT_RUNS = pd.DataFrame(columns=tables.SFT_RUNS.columns)
 HOSTILE = r"a|b_c%d&e\f{g}$#~^<i>*"
 
 
@@ -20,7 +20,7 @@ def summary(rows=ROWS, *, study="smoke", model="a_b", confidence=0.95, models=1)
     frame = pd.DataFrame(rows).assign(study=study, model=model, benchmark="", artifact="table_1", models=models)
     frame["confidence"] = confidence
     frame.loc[frame["origin"] == "quoted", ["study", "model"]] = ["paper", "100% & more"]
-    return frame.reindex(columns=tables.SUMMARY.names)
+    return frame.reindex(columns=tables.SUMMARY.columns)
 
 
 MARKDOWN = r"""**smoke study: tiny models trained from scratch on CPU; not the paper's models**

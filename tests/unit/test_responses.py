@@ -75,9 +75,9 @@ def test_batches_may_part_a_problem_anywhere(traces, rows):
 
 
 def test_a_file_is_read_in_batches(traces, tmp_path, monkeypatch):
-    tables.write(traces, tmp_path / "t.parquet", "traces")
+    tables.write(traces, tmp_path / "t.parquet", tables.TRACES)
     monkeypatch.setattr(tables, "BATCH_ROWS", 4)
-    sizes = [len(batch) for batch in tables.batches(tmp_path / "t.parquet", "traces", responses.READ)]
+    sizes = [len(batch) for batch in tables.batches(tmp_path / "t.parquet", tables.TRACES, responses.READ)]
     assert max(sizes) == 4 and sum(sizes) == len(traces)
     pd.testing.assert_frame_equal(
         plain(responses.read(tmp_path / "t.parquet").means), by_hand(traces), check_exact=True

@@ -110,8 +110,8 @@ class TestDraw:
         labels = table[["study", "model", "stage", "setting"]].drop_duplicates().to_numpy().tolist()
         assert labels == [["study", "model", "evaluation", "hard"]]
         assert table["problem_id"].tolist() == [problem for problem in IDS for _ in range(2)]
-        tables.write(table, tmp_path / "t.parquet", "traces")
-        assert len(tables.read(tmp_path / "t.parquet", "traces")) == 10
+        tables.write(table, tmp_path / "t.parquet", tables.TRACES)
+        assert len(tables.read(tmp_path / "t.parquet", tables.TRACES)) == 10
 
     def test_another_stream_gives_other_samples_than_the_selection(self, sampler: Sampler):
         labels = {"stage": "x", "setting": "unguided"}

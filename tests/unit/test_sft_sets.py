@@ -119,7 +119,7 @@ def test_equal_inputs_give_equal_bytes_whatever_the_order_of_the_traces(tmp_path
     both = [trace_table(problems, name, ["+-+", "++", "-+"]) for name in ("unguided", "guided")]
     for k, order in enumerate((both, [table.iloc[::-1] for table in both])):
         sets = build_sft_sets(*order, problems, instruction="", sizes=SetSizes(responses=5, at_least=5), per_problem=8)
-        tables.write(sets["guided"], tmp_path / f"{k}.parquet", "sft_examples")
+        tables.write(sets["guided"], tmp_path / f"{k}.parquet", tables.SFT_EXAMPLES)
     assert (tmp_path / "0.parquet").read_bytes() == (tmp_path / "1.parquet").read_bytes()
 
 
@@ -145,7 +145,7 @@ def test_mixed_up_traces_are_refused():
 def test_the_folder_loads_with_datasets_in_the_layout_that_trl_trains_on(tmp_path):
     _, sets = build(["+-+", "++"], ["++", "+++"], responses=4)
     for name in SETS:
-        tables.write(sets[name], tmp_path / "sets" / f"{name}.parquet", "sft_examples")
+        tables.write(sets[name], tmp_path / "sets" / f"{name}.parquet", tables.SFT_EXAMPLES)
     card = data_card(sets, study="s", model="m")
     (tmp_path / "sets" / "README.md").write_text(card)
     options = {"split": "train", "cache_dir": str(tmp_path / "cache")}

@@ -58,7 +58,7 @@ def shard_files(folder: Path) -> dict[Path, tuple[int, int]]:
 def table_bytes(generated: pd.DataFrame, path: Path) -> bytes:
     """The traces table of the sampled responses, as the stages write it."""
     labels = {"study": "s", "model": "m", "run": "base", "stage": "section3", "setting": "unguided"}
-    tables.write(traces.annotate(generated, PROBLEMS, opened=False, **labels), path, "traces")
+    tables.write(traces.annotate(generated, PROBLEMS, opened=False, **labels), path, tables.TRACES)
     return path.read_bytes()
 
 
@@ -93,7 +93,7 @@ class TestTable:
         table = sample(prompts=[])
         assert len(table) == 0
         table_bytes(table, tmp_path / "empty.parquet")
-        assert len(tables.read(tmp_path / "empty.parquet", "traces")) == 0
+        assert len(tables.read(tmp_path / "empty.parquet", tables.TRACES)) == 0
 
     def test_no_samples_beyond_the_first_give_an_empty_table(self, sample):
         assert len(sample(8, first_sample=8)) == 0

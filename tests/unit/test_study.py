@@ -332,17 +332,17 @@ def test_a_context_of_ones_own_reaches_its_runs_and_a_setting_of_section_3():
 
 def test_the_tables_of_runs_are_written_and_read(tmp_path):
     made = study(ROW | {"method": ["grpo", "sdpo"], "problems": [8, None]}, rates=[1.23456789e-4])
-    questions = pd.DataFrame({name: [str(i) for i in range(500)] for name in tables.PROBLEMS.names})
-    tables.write(questions.assign(position=range(500)), tmp_path / "train.parquet", "problems")
+    questions = pd.DataFrame({name: [str(i) for i in range(500)] for name in tables.PROBLEMS.columns})
+    tables.write(questions.assign(position=range(500)), tmp_path / "train.parquet", tables.PROBLEMS)
     stages.list_runs(rows=made.run_rows(), problem_sets=[tmp_path / "train.parquet"], out=tmp_path / "runs.parquet")
     stages.list_sft_runs(rows=made.sft_rows(), out=tmp_path / "sft_runs.parquet")
-    read = tables.read(tmp_path / "runs.parquet", "runs").set_index("run")
+    read = tables.read(tmp_path / "runs.parquet", tables.RUNS).set_index("run")
     grpo, sdpo = read.loc["grpo-train-lr0.0003-seed0"], read.loc["sdpo-train-n8-draw0-lr0.0003-k100-seed0"]
     assert (grpo["problems"], grpo["whole_set"], grpo["context"]) == (500, True, "none")
     assert pd.isna(grpo["top_k"]) and pd.isna(grpo["teacher_update_rate"])
     assert (sdpo["problems"], sdpo["whole_set"], sdpo["top_k"], sdpo["teacher_update_rate"]) == (8, False, 100, 0.0)
     assert set(read["family"]) == {"microcosm"} and set(read["thinking"]) == {"on"}
-    tuned = tables.read(tmp_path / "sft_runs.parquet", "sft_runs")
+    tuned = tables.read(tmp_path / "sft_runs.parquet", tables.SFT_RUNS)
     assert set(tuned["learning_rate"]) == {1.23456789e-4}
     assert set(tuned["data"]) == {"unguided", "guided", "unguided_unfiltered"}
 
@@ -396,11 +396,11 @@ def test_a_model_is_asked_what_each_of_its_runs_trains_on_once(tmp_path):
     assert "trained" not in made.benchmarks
     own = made.own_problems_of("microcosm")
     assert list(own) == ["train"] and len(own["train"]) == 3  # top-k changes nothing about the problems
-    questions = pd.DataFrame({name: [str(i) for i in range(500)] for name in tables.PROBLEMS.names})
-    tables.write(questions.assign(position=range(500)), tmp_path / "train.parquet", "problems")
+    questions = pd.DataFrame({name: [str(i) for i in range(500)] for name in tables.PROBLEMS.columns})
+    tables.write(questions.assign(position=range(500)), tmp_path / "train.parquet", tables.PROBLEMS)
     given = parsed("list-trained", Flags(made).own_problems("microcosm"))
     stages.list_trained(problem_sets=[tmp_path / "train.parquet"], **given, out=tmp_path / "trained.parquet")
-    listed = set(tables.read(tmp_path / "trained.parquet", "problems")["problem_id"])
+    listed = set(tables.read(tmp_path / "trained.parquet", tables.PROBLEMS)["problem_id"])
     for run in made.runs.values():
         if run.problem_set == "train":
             asked = trained_problems(questions, **made.own_problems(run))["problem_id"]

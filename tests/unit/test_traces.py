@@ -107,9 +107,9 @@ def test_columns_labels_and_responses_pass_through_a_file_unchanged(tmp_path: Pa
     generated["context_sample"] = pd.array([3, None, 0], dtype="Int32")
     generated.index = [5, 5, 9]  # as after a filter
     table = traces.annotate(generated, PROBLEMS, opened=False, **LABELS)
-    assert list(table.columns) == tables.TRACES.names
-    tables.write(table, tmp_path / "t.parquet", "traces")
-    back = tables.read(tmp_path / "t.parquet", "traces")
+    assert list(table.columns) == tables.TRACES.columns
+    tables.write(table, tmp_path / "t.parquet", tables.TRACES)
+    back = tables.read(tmp_path / "t.parquet", tables.TRACES)
     assert back[list(LABELS)].drop_duplicates().to_dict("records") == [LABELS]
     assert back["seed"].tolist() == [2**64 - 1, 2**64 - 2, 2**64 - 3]
     assert back["context_sample"].fillna(-1).tolist() == [3, -1, 0]
@@ -119,6 +119,6 @@ def test_columns_labels_and_responses_pass_through_a_file_unchanged(tmp_path: Pa
 
 
 def test_a_table_that_was_read_can_be_written_again_with_the_same_bytes(tmp_path: Path):
-    tables.write(annotate([r"\boxed{7}", "no"]), tmp_path / "one.parquet", "traces")
-    tables.write(tables.read(tmp_path / "one.parquet", "traces"), tmp_path / "two.parquet", "traces")
+    tables.write(annotate([r"\boxed{7}", "no"]), tmp_path / "one.parquet", tables.TRACES)
+    tables.write(tables.read(tmp_path / "one.parquet", tables.TRACES), tmp_path / "two.parquet", tables.TRACES)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()

@@ -191,7 +191,7 @@ def write_all_losses(tried: proved.Tried) -> None:
 
 def write_losses(file: Path, last: float, skipped: float) -> None:
     rows = {"step": [1, 2, 2], "metric": ["loss", "loss", "skipped_updates"], "value": [0.1, last, skipped]}
-    tables.write(pd.DataFrame(rows | {"model": "m", "run": file.stem}), file, "training_steps")
+    tables.write(pd.DataFrame(rows | {"model": "m", "run": file.stem}), file, tables.TRAINING_STEPS)
     provenance.write_sidecar(file, command=["selfdistill", "x"], inputs={}, parameters={}, seconds=1)
 
 

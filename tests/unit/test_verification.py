@@ -59,7 +59,7 @@ def rows_of(schema: str, number: int = 8) -> pd.DataFrame:
         "double": [i / 7 for i in range(number)],
         "list": [[{"role": "user", "content": f"{i}"}] for i in range(number)],
     }
-    kinds = {field.name: str(field.type).partition("<")[0] for field in tables.schema(schema)}
+    kinds = {field.name: str(field.type).partition("<")[0] for field in tables.KINDS[schema].schema}
     return pd.DataFrame({name: values.get(kind, range(number)) for name, kind in kinds.items()})
 
 
@@ -80,8 +80,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_tree(root: Path) -> None:
     for place, schema in TABLES.items():
-        tables.write(rows_of(schema), root / place, schema)
-    tables.write(ledger(), root / "claims/ledger.parquet", "ledger")
+        tables.write(rows_of(schema), root / place, tables.KINDS[schema])
+    tables.write(ledger(), root / "claims/ledger.parquet", tables.LEDGER)
     for place in TEXTS:
         files.write_text(root / place, "a text with 3 numbers: 1, 2\n" * 20)
     save_tiny_model(root / "models/m/base")

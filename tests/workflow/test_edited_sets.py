@@ -13,14 +13,14 @@ def test_models_are_fine_tuned_on_edited_sets_and_judged(project):
     assert {"build_edited_set", "train_sft", "evaluate_model", "make_table_edited", "draw_edited"} <= started
     assert not started & {"pretrain_model", "collect_correct", "build_sft_sets", "train_onpolicy"}
     sets = {
-        name: tables.read(project.folder / f"results/smoke/datasets/microcosm/{name}.parquet", "sft_examples")
+        name: tables.read(project.folder / f"results/smoke/datasets/microcosm/{name}.parquet", tables.SFT_EXAMPLES)
         for name in (*SETS, "unguided", "guided")
     }
     assert 0 < len(sets["kept"]) == len(sets["no_markers"]) <= len(sets["unguided"])  # those that can be taken apart
     assert sets["no_markers"]["response_tokens"].mean() < sets["kept"]["response_tokens"].mean()
     assert sets["guided_verified"]["response_tokens"].mean() > sets["guided"]["response_tokens"].mean()
-    table = tables.read(project.folder / "results/smoke/tables/table_edited.parquet", "summary")
+    table = tables.read(project.folder / "results/smoke/tables/table_edited.parquet", tables.SUMMARY)
     changes = table[table["metric"] == "avg_difference_to_base"].set_index("row")["value"]
-    ledger = tables.read(project.folder / targets[1], "ledger").set_index("id")
+    ledger = tables.read(project.folder / targets[1], tables.LEDGER).set_index("id")
     taken = changes["sft-kept-lr0.0003"] - changes["sft-no_markers-lr0.0003"]
     assert ledger.loc["markers-alone-carry-nothing", "value"] == pytest.approx(taken)

@@ -12,11 +12,11 @@ def test_information_is_measured_on_the_responses_that_exist(project):
     started = project.started(*targets, *ASKED)
     assert {"sample_guidance", "measure_information", "make_table_information", "make_ledger"} <= started
     assert not started & {"pretrain_model", "select_borderline", "train_sft", "train_onpolicy", "evaluate_model"}
-    table = tables.read(project.folder / "results/smoke/tables/table_information.parquet", "summary")
+    table = tables.read(project.folder / "results/smoke/tables/table_information.parquet", tables.SUMMARY)
     told = table[table["metric"] == "information"]
     assert sorted(told["row"]) == GUIDED
     assert told[["value", "low", "high"]].notna().all(axis=None)
-    ledger = tables.read(project.folder / targets[1], "ledger")
+    ledger = tables.read(project.folder / targets[1], tables.LEDGER)
     order = ledger[ledger["id"] == "information-order"]
     assert order["value"].notna().all() and len(order) == 2
     shown = told.set_index("row")["value"]

@@ -77,7 +77,7 @@ def test_every_query_of_the_page_finds_rows(results: Path, query: str):
 def test_a_query_counts_what_the_tables_hold(results: Path):
     score_and_length = next(query for query in QUERIES if "rollouts" in query)
     found = duckdb.sql(score_and_length.replace("results/microcosm/", f"{results}/")).df()
-    rollouts = pd.concat(tables.read(path, "traces") for path in results.glob("traces/*/rollouts/*.parquet"))
+    rollouts = pd.concat(tables.read(path, tables.TRACES) for path in results.glob("traces/*/rollouts/*.parquet"))
     wanted = rollouts.groupby(["model", "run", "step"])[["correct", "response_tokens"]].mean()
     assert found.set_index(["model", "run", "step"]).sort_index().to_numpy() == pytest.approx(wanted.to_numpy())
 
@@ -102,7 +102,7 @@ def test_tensorboard_shows_every_metric_of_every_step(results: Path, tmp_path: P
     paths = [path for path in results.glob("training/*/*.parquet") if not path.stem.endswith(".seconds")]
     assert written == len(paths) > 10
     for path in paths:
-        steps = tables.read(path, "training_steps")
+        steps = tables.read(path, tables.TRAINING_STEPS)
         shown = EventAccumulator(str(tmp_path / "runs" / path.parent.name / path.stem)).Reload()
         for metric, rows in steps.groupby("metric"):
             assert [event.step for event in shown.Scalars(metric)] == rows["step"].tolist()
@@ -118,8 +118,8 @@ def test_inspect_reads_every_response_and_the_same_accuracy(results: Path, tmp_p
     names = ["setting", "problem_id", "epoch", "problem", "wanted", "response", "stop", "tokens", "value", "answer"]
     found = pd.DataFrame(json.loads(read.stdout), columns=[*names, "wait", "accuracy"])
     traces, problems = (
-        tables.read(table, "traces"),
-        pd.concat(tables.read(path, "problems") for path in results.glob("problems/*.parquet")),
+        tables.read(table, tables.TRACES),
+        pd.concat(tables.read(path, tables.PROBLEMS) for path in results.glob("problems/*.parquet")),
     )
     wanted = traces.merge(problems[["problem_id", "problem", "answer"]].drop_duplicates("problem_id"), on="problem_id")
     key = ["setting", "problem_id", "epoch", "response", "tokens"]

@@ -44,7 +44,7 @@ def test_the_report_begins_with_the_ledger(page: Page, report: Path, results: Pa
     page.wait_for_selector(".ledger")
     heading = page.get_by_text("The claims ledger of study").bounding_box()
     assert heading["y"] >= 0 and heading["height"] > 0  # nothing above it is cut off
-    ledger = tables.read(results / "claims" / "ledger.parquet", "ledger")
+    ledger = tables.read(results / "claims" / "ledger.parquet", tables.LEDGER)
     shown = page.locator(".ledger tbody tr")
     assert shown.count() == len(ledger.drop_duplicates(["id", "variant"]))
     first = shown.first.inner_text()
@@ -67,7 +67,7 @@ def test_the_report_shows_a_figure_with_its_caption_data_and_claims(page: Page, 
     page.locator("tr", has_text="fig_3").nth(1).locator("a").nth(0).click()  # to see it
     page.wait_for_function("[...document.images].some(image => image.naturalWidth > 400)")
     data = pd.read_csv(results / "figures" / "fig_3.csv")
-    assert len(data) > 20 and set(data.columns) == set(tables.CURVES.names)
+    assert len(data) > 20 and set(data.columns) == set(tables.CURVES.columns)
 
 
 def test_every_figure_has_the_rows_that_it_shows(results: Path):
@@ -118,6 +118,6 @@ def test_the_reading_room_holds_every_response_of_a_small_study(page: Page, resu
     page.goto(f"file://{results}/reading_room/index.html")
     in_room(page)
     traces = [path for folder in ("traces", "evaluations") for path in (results / folder).rglob("*.parquet")]
-    drawn = sum(len(tables.read(path, "traces", ["sample"])) for path in traces)
+    drawn = sum(len(tables.read(path, tables.TRACES, ["sample"])) for path in traces)
     assert f"of the study's {drawn:,} responses" in page.inner_text("#about")
     assert not [problem for problem in verification.verify(results) if "reading_room" in problem]

@@ -41,7 +41,7 @@ def test_the_picture_of_the_workflow_shows_what_the_rules_say(finished):
 
 def test_tables_hold_every_setting_run_and_interval(finished):
     folder = finished.folder / "results" / "smoke" / "tables"
-    table_1 = tables.read(folder / "table_1.parquet", "summary")
+    table_1 = tables.read(folder / "table_1.parquet", tables.SUMMARY)
     measured = table_1[table_1["origin"] == "measured"]
     assert set(measured["row"]) == {
         "selection draw",
@@ -52,7 +52,7 @@ def test_tables_hold_every_setting_run_and_interval(finished):
         "regeneration_unselected",
     }
     assert (measured["low"] <= measured["value"]).all() and (measured["value"] <= measured["high"]).all()
-    table_2 = tables.read(folder / "table_2.parquet", "summary")
+    table_2 = tables.read(folder / "table_2.parquet", tables.SUMMARY)
     runs = {"base", "sft-unguided-lr0.0003", "sft-guided-lr0.0003", "sft-unguided_unfiltered-lr0.0003"}
     assert set(table_2.loc[table_2["origin"] == "measured", "row"]) == runs
     average = table_2[table_2["metric"].eq("avg") & table_2["origin"].eq("measured")]
@@ -61,14 +61,14 @@ def test_tables_hold_every_setting_run_and_interval(finished):
 
 def test_traces_hold_every_rollout_and_redraws_differ(finished):
     folder = finished.folder / "results" / "smoke" / "traces" / "microcosm"
-    selection = tables.read(folder / "selection.parquet", "traces")
+    selection = tables.read(folder / "selection.parquet", tables.TRACES)
     assert (selection.groupby("problem_id").size() == 8).all()
     assert not selection["correct"].all() and selection["correct"].any()
-    unguided = tables.read(folder / "unguided.parquet", "traces")
+    unguided = tables.read(folder / "unguided.parquet", tables.TRACES)
     rates = selection.groupby("problem_id")["correct"].mean()
     assert rates.loc[unguided["problem_id"].unique()].between(0.125, 0.5).all()
     assert not set(unguided["seed"]) & set(selection["seed"])
-    collected = tables.read(folder / "sft_unguided.parquet", "traces")
+    collected = tables.read(folder / "sft_unguided.parquet", tables.TRACES)
     both = unguided.merge(collected, on=["problem_id", "sample"], suffixes=("", "_collected"))
     assert len(both) == len(unguided)
     assert (both["response"] == both["response_collected"]).all()
@@ -76,21 +76,21 @@ def test_traces_hold_every_rollout_and_redraws_differ(finished):
 
 def test_on_policy_runs_leave_all_that_they_said(finished):
     folder = finished.folder / "results" / "smoke"
-    runs = tables.read(folder / "training" / "runs.parquet", "runs")
+    runs = tables.read(folder / "training" / "runs.parquet", tables.RUNS)
     assert len(runs) == 10
     for run in runs.itertuples():
-        steps = tables.read(folder / "training" / run.model / f"{run.run}.parquet", "training_steps")
+        steps = tables.read(folder / "training" / run.model / f"{run.run}.parquet", tables.TRAINING_STEPS)
         last = 2 if run.thinking == "off" else 3
         assert set(steps["step"]) == {*range(1, last + 1)}
         assert {"score", "L", "E_substring", "entropy", "all_fail", "lone_success"} <= set(steps["metric"])
         assert ("divergence" in set(steps["metric"])) <= (run.method == "sdpo")
-        rollouts = tables.read(folder / "traces" / run.model / "rollouts" / f"{run.run}.parquet", "traces")
+        rollouts = tables.read(folder / "traces" / run.model / "rollouts" / f"{run.run}.parquet", tables.TRACES)
         assert len(rollouts) == last * 4 * 4
         assert rollouts["problem_id"].nunique() <= run.problems
         assert rollouts["context_sample"].notna().any() == (run.method == "sdpo")
         scores = steps[steps["metric"] == "score"].set_index("step")["value"]
         assert scores.to_dict() == pytest.approx(rollouts.groupby("step")["correct"].mean().to_dict())
-        along = tables.read(folder / "evaluations" / run.model / run.run / "along_training.parquet", "traces")
+        along = tables.read(folder / "evaluations" / run.model / run.run / "along_training.parquet", tables.TRACES)
         unseen = along[along["setting"] == "in_domain"].groupby(["step", "problem_id"]).size()
         assert unseen.groupby("step").agg(sorted).to_dict() == {step: [2, 2, 2, 2, 4, 4] for step in range(1, last + 1)}
         own = along[along["setting"] == "trained"]
@@ -103,7 +103,7 @@ def test_on_policy_runs_leave_all_that_they_said(finished):
 
 def test_demonstrations_are_successful_peers_of_the_same_step(finished):
     folder = finished.folder / "results" / "smoke" / "traces" / "microcosm" / "rollouts"
-    rollouts = tables.read(folder / "sdpo-train-lr0.0003-k100-seed0.parquet", "traces")
+    rollouts = tables.read(folder / "sdpo-train-lr0.0003-k100-seed0.parquet", tables.TRACES)
     demonstrated = rollouts[rollouts["context_sample"].notna()]
     shown = demonstrated.merge(
         rollouts, left_on=["step", "context_sample"], right_on=["step", "sample"], suffixes=("", "_shown")
@@ -116,7 +116,7 @@ def test_demonstrations_are_successful_peers_of_the_same_step(finished):
 
 def test_curves_and_their_table_hold_every_arm(finished):
     folder = finished.folder / "results" / "smoke"
-    curves = tables.read(folder / "curves.parquet", "curves")
+    curves = tables.read(folder / "curves.parquet", tables.CURVES)
     evaluated = curves[curves["benchmark"] == "in_domain"]
     arms = ["thinking", "method", "context", "teacher_update_rate", "whole_set", "learning_rate", "top_k"]
     off = evaluated.groupby(arms, dropna=False).first().reset_index()["thinking"] == "off"
@@ -129,13 +129,13 @@ def test_curves_and_their_table_hold_every_arm(finished):
     assert changes <= set(evaluated["metric"])
     known = curves[curves["low"].notna()]
     assert ((known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)).all()
-    final = tables.read(folder / "tables" / "table_onpolicy.parquet", "summary")
+    final = tables.read(folder / "tables" / "table_onpolicy.parquet", tables.SUMMARY)
     assert final["row"].nunique() == 10
 
 
 def test_the_ledger_judges_every_statement_and_the_tree_is_as_recorded(finished):
     folder = finished.folder / "results" / "smoke"
-    ledger = tables.read(folder / "claims" / "ledger.parquet", "ledger")
+    ledger = tables.read(folder / "claims" / "ledger.parquet", tables.LEDGER)
     claims = read_claims(finished.folder / "config" / "claims.yaml")
     assert set(ledger["id"]) == {claim.id for claim in claims}
     tested = ledger[ledger["value"].notna()]
@@ -167,11 +167,11 @@ def test_compare_accepts_itself_and_names_a_changed_value(finished, tmp_path):
     results = finished.folder / "results" / "smoke"
     status, output = finished.run("selfdistill", "compare", "--fresh", str(results), "--reference", str(results))
     assert status == 0 and " values are equal.\nBoth were made by the same arithmetic" in output
-    summary = tables.read(results / "tables" / "table_1.parquet", "summary")
+    summary = tables.read(results / "tables" / "table_1.parquet", tables.SUMMARY)
     changed = summary["metric"].eq("score") & summary["row"].eq("solution") & summary["origin"].eq("measured")
     summary.loc[changed, ["value", "low", "high"]] = [9.0, 8.9, 9.1]
     shutil.copytree(results / "tables", tmp_path / "tables")
-    tables.write(summary, tmp_path / "tables" / "table_1.parquet", "summary")
+    tables.write(summary, tmp_path / "tables" / "table_1.parquet", tables.SUMMARY)
     status, output = finished.run("selfdistill", "compare", "--fresh", str(results), "--reference", str(tmp_path))
     assert status == 1
     assert re.search(r"^! table_1 / microcosm / solution / score: .*, reference 9$", output, re.MULTILINE)
@@ -184,7 +184,7 @@ def test_compare_judges_a_study_by_its_repetitions(finished, tmp_path):
     reference, *repetitions, sound, faulty = (tmp_path / str(number) for number in range(12))
     for folder in (reference, *repetitions, sound, faulty):
         for path in sorted((results / "tables").glob("*.parquet")):
-            summary = tables.read(path, "summary")
+            summary = tables.read(path, tables.SUMMARY)
             measured = summary["origin"] == "measured"
             other = rng.normal(1, 0.02, len(summary)) * (1 if folder == reference else rng.normal(1, 0.1))
             if folder == faulty and path.name == "table_2.parquet":
@@ -192,7 +192,7 @@ def test_compare_judges_a_study_by_its_repetitions(finished, tmp_path):
             summary.loc[measured, "value"] *= other[measured]
             if folder in repetitions:
                 summary.loc[measured, "study"] = f"smoke_repetition_{folder.name}"
-            tables.write(summary, folder / "tables" / path.name, "summary")
+            tables.write(summary, folder / "tables" / path.name, tables.SUMMARY)
         settings = (results / "config.yaml").read_text().replace("study: smoke", f"study: smoke_{folder.name}")
         (folder / "config.yaml").write_text(settings)
     spread = reference / "spread.parquet"
@@ -225,5 +225,5 @@ def test_bad_configuration_stops_with_one_sentence(finished, tmp_path, change, s
 def test_tables_as_csv_hold_every_number(finished):
     folder = finished.folder / "results" / "smoke" / "tables"
     csv = pd.read_csv(folder / "table_2.csv", keep_default_na=True)
-    summary = tables.read(folder / "table_2.parquet", "summary")
+    summary = tables.read(folder / "table_2.parquet", tables.SUMMARY)
     assert csv["value"].tolist() == pytest.approx(summary["value"].tolist())

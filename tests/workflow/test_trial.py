@@ -68,10 +68,10 @@ def test_a_published_checkpoint_is_judged_without_training(tried):
     assert status == 0, output
     results = tried.folder / "results" / "audit_trial"
     assert not (results / "traces" / "microcosm" / "rollouts").exists()
-    ends = tables.read(results / "tables" / "table_released.parquet", "summary")
+    ends = tables.read(results / "tables" / "table_released.parquet", tables.SUMMARY)
     ours = ends[(ends["origin"] == "measured") & (ends["metric"] == "L")].set_index("row")
     assert set(ours.index) == {"base", "GRPO", "SDPO"} and ours["low"].notna().all()
-    ledger = tables.read(results / "claims" / "ledger.parquet", "ledger")
+    ledger = tables.read(results / "claims" / "ledger.parquet", tables.LEDGER)
     assert set(ledger["verdict"]) == {NOT_TESTABLE, ONE_MODEL}
     judged = ledger[ledger["verdict"] == ONE_MODEL]
     assert "grpo-lengthens-on-unseen" in set(judged["id"])

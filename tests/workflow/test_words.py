@@ -16,21 +16,21 @@ def test_base_models_are_evaluated_with_other_words(project):
     started = project.started(*targets, *ASKED)
     assert {"evaluate_model", "make_table_words", "draw_words", "make_ledger"} <= started
     assert not started & {"pretrain_model", "select_borderline", "train_sft", "train_onpolicy", "evaluate_checkpoints"}
-    table = tables.read(project.folder / "results/smoke/tables/table_words.parquet", "summary")
+    table = tables.read(project.folder / "results/smoke/tables/table_words.parquet", tables.SUMMARY)
     assert sorted(table["row"].unique()) == ["base", "words-more_hedges", "words-no_markers"]
     markers = table[table["metric"] == "E_substring"].groupby("row")["value"].mean()
     assert markers["words-no_markers"] == 0 < markers["base"]
     evaluations = project.folder / "results/smoke/evaluations/microcosm"
     hedges = {
         run: sum(
-            tables.read(path, "traces", HEDGES).to_numpy().sum()
+            tables.read(path, tables.TRACES, HEDGES).to_numpy().sum()
             for path in sorted((evaluations / run).glob("*.parquet"))
         )
         for run in ("base", "words-more_hedges")
     }
     assert hedges["words-more_hedges"] > hedges["base"] > 0
     changes = table[table["metric"] == "avg_difference_to_base"].set_index(["row", "benchmark"])["value"]
-    ledger = tables.read(project.folder / targets[1], "ledger")
+    ledger = tables.read(project.folder / targets[1], tables.LEDGER)
     held = ledger[(ledger["id"] == "hedges-forced-change-nothing")].drop_duplicates("benchmark").set_index("benchmark")
     assert len(held)
     for benchmark, value in held["value"].items():

@@ -61,4 +61,4 @@ def table_alignment(rows: pd.DataFrame, *, study: str, family: str, confidence: 
             metric = metric_of(outcome, place)
             found.append(Quantity({**labels, "metric": metric}, values, kind=metric, standard=True))
     rows_of_table = pd.DataFrame(quantities.rows(found, confidence))
-    return rows_of_table.assign(origin="measured").reindex(columns=SUMMARY.names)
+    return rows_of_table.assign(origin="measured").reindex(columns=SUMMARY.columns)

@@ -12,7 +12,7 @@ from selfdistill.errors import UserError
 from selfdistill.tables import COUNT_MODES, CURVES, RUNS, SUMMARY
 from selfdistill.training.settings import RELEASED
 
-ARM = tuple(name for name in RUNS.names if name in CURVES.names)  # what replicates share, the study among it
+ARM = tuple(name for name in RUNS.columns if name in CURVES.columns)  # what replicates share, the study among it
 
 
 DIFFERENCE = "_difference_to_base"
@@ -33,7 +33,7 @@ INTERVAL = ("low", "high", "plain_low", "plain_high", "by_model", "confidence") 
 
 def run_table(rows: Mapping[str, list[Any]], problem_sets: Iterable[Path]) -> pd.DataFrame:
     """Runs by column (`Study.run_rows`) in the `runs` schema, with the sizes of the ``problem_sets`` trained on."""
-    sizes = {path.stem: tables.rows(path, "problems") for path in problem_sets}
+    sizes = {path.stem: tables.rows(path, tables.PROBLEMS) for path in problem_sets}
     runs = pd.DataFrame(rows).astype({"top_k": "Int32", "teacher_update_rate": "float64"})
     problems = runs["problems"].where(~runs["whole_set"], runs["problem_set"].map(sizes))
     return runs.assign(problems=problems.astype(int))
@@ -98,7 +98,7 @@ def ends_table(curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     if frame["row"].isna().any():
         raise UserError("a run that was trained elsewhere is of none of the kinds that the table of those names")
     once = frame.drop_duplicates(["study", "model", "row", "benchmark", "metric"])  # arms share their base model
-    return once.drop(columns="problems").reindex(columns=SUMMARY.names)
+    return once.drop(columns="problems").reindex(columns=SUMMARY.columns)
 
 
 def final_table(
@@ -174,7 +174,7 @@ def rate_table(training: pd.DataFrame) -> pd.DataFrame:
             labels = {"study": study, "model": family, "row": f"GRPO, lr {rate_label(rate)}", "benchmark": problem_set}
             rows.append({**labels, "metric": "score", "value": score})
             rows.append({**labels, "metric": "chosen", "value": float(rate == chosen)})
-    return pd.DataFrame(rows).assign(artifact="table_rates", origin="measured").reindex(columns=SUMMARY.names)
+    return pd.DataFrame(rows).assign(artifact="table_rates", origin="measured").reindex(columns=SUMMARY.columns)
 
 
 def _summary(shown: pd.DataFrame, usual: Mapping[str, object]) -> pd.DataFrame:
@@ -189,4 +189,4 @@ def _summary(shown: pd.DataFrame, usual: Mapping[str, object]) -> pd.DataFrame:
     once = frame.drop_duplicates(["study", "row", "benchmark"]).assign(**dict.fromkeys(INTERVAL))
     facts = [once.assign(metric=name, value=once[name].astype(float)) for name in ("runs", "step")]
     # `problems` of a curve is |D|, that of a summary the number of problems behind the value.
-    return pd.concat([frame, *facts], ignore_index=True).drop(columns="problems").reindex(columns=SUMMARY.names)
+    return pd.concat([frame, *facts], ignore_index=True).drop(columns="problems").reindex(columns=SUMMARY.columns)

@@ -44,7 +44,7 @@ def table_3(
             rows += [{**here, "metric": metric, "value": value} for metric, value in _shared(questions, problems)]
     if not rows:
         raise UserError("Table 3: no run trains on a whole problem set")
-    return pd.DataFrame(rows).assign(origin="measured").reindex(columns=SUMMARY.names)
+    return pd.DataFrame(rows).assign(origin="measured").reindex(columns=SUMMARY.columns)
 
 
 def expected_distinct(questions: float, draws: float) -> float:

@@ -263,4 +263,4 @@ def _check_runs(traces: pd.DataFrame, runs: pd.DataFrame, what: str) -> None:
 def _frame(found: list[Quantity], confidence: float) -> pd.DataFrame:
     if not found:
         raise UserError("the table of runs is empty")
-    return pd.DataFrame(quantities.rows(found, confidence))[CURVES.names]
+    return pd.DataFrame(quantities.rows(found, confidence))[CURVES.columns]

@@ -86,7 +86,7 @@ def released() -> pd.DataFrame:
         for benchmark, value in accuracies.items()
     ]
     frame = pd.DataFrame(rows).assign(study="paper", artifact="table_released", metric="avg", origin="quoted")
-    return frame.reindex(columns=SUMMARY.names)
+    return frame.reindex(columns=SUMMARY.columns)
 
 
 def table_3() -> pd.DataFrame:
@@ -110,4 +110,4 @@ def table_3() -> pd.DataFrame:
 def _frame(rows: list[tuple[str, str, str, str, float]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["artifact", "row", "benchmark", "metric", "value"])
     frame = frame.assign(study="paper", model=MODEL, origin="quoted", value=frame["value"].astype(float))
-    return frame.reindex(columns=SUMMARY.names)
+    return frame.reindex(columns=SUMMARY.columns)

@@ -87,7 +87,7 @@ class Responses:
 
 def read(path: Path) -> Responses:
     """The responses of a traces table, all of one model in one setting; `UserError` as `reduce`."""
-    return reduce(tables.batches(path, "traces", READ), str(path))
+    return reduce(tables.batches(path, tables.TRACES, READ), str(path))
 
 
 def reduce(batches: Iterable[pd.DataFrame], where: str) -> Responses:
@@ -165,7 +165,7 @@ def _sums(traces: pd.DataFrame) -> pd.DataFrame:
 
 def read_runs(paths: Iterable[Path]) -> pd.DataFrame:
     """`RUN_COLUMNS` of the traces in ``paths``, below one another."""
-    return pd.concat([tables.read(path, "traces", RUN_COLUMNS) for path in paths])
+    return pd.concat([tables.read(path, tables.TRACES, RUN_COLUMNS) for path in paths])
 
 
 def same_questions(base: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:

@@ -309,4 +309,4 @@ def _labels(responses: Mapping[str, Responses], artifact: str, family: str, row:
 
 
 def _frame(rows: Iterator[dict[str, object]]) -> pd.DataFrame:
-    return pd.DataFrame(rows).assign(origin="measured").reindex(columns=SUMMARY.names)
+    return pd.DataFrame(rows).assign(origin="measured").reindex(columns=SUMMARY.columns)

@@ -71,12 +71,12 @@ def ledger(
     effects = Effects(units, confidence)
     found = [each for place, claim in enumerate(claims) for each in _tested(place, claim, effects, roles)]
     rows = pd.DataFrame([row for statement in found for row in statement.rows])
-    frame = rows.reindex(columns=[*LEDGER.names, "distance", "decisive_se", "decisive_se_problems"])
+    frame = rows.reindex(columns=[*LEDGER.columns, "distance", "decisive_se", "decisive_se_problems"])
     frame[TEXTS] = frame[TEXTS].fillna("")
     frame = judged(frame)
     frame["models_needed"] = _needed(frame)
-    each = pd.DataFrame([row for statement in found for row in statement.by_model], columns=EFFECTS.names)
-    return frame[LEDGER.names], each
+    each = pd.DataFrame([row for statement in found for row in statement.by_model], columns=EFFECTS.columns)
+    return frame[LEDGER.columns], each
 
 
 def _tested(place: int, claim: Claim, effects: Effects, roles: Mapping[str, Role | None]) -> Iterator[_Statement]:

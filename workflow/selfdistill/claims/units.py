@@ -81,8 +81,8 @@ def read_units(
     last window of training; ``rollouts_per_prompt``: responses per prompt and step.
     """
     root = runs.parent.parent
-    rows = tables.read(runs, "runs")
-    tuned = tables.read(sft_runs, "sft_runs").set_index(["model", "run"])
+    rows = tables.read(runs, tables.RUNS)
+    tuned = tables.read(sft_runs, tables.SFT_RUNS).set_index(["model", "run"])
     parts: list[Part] = []
     shown: dict[str, set[str]] = {}
     for path in guidance:
@@ -90,11 +90,11 @@ def read_units(
         parts += _placed(path, root, guidance_parts(traces, models))
         shown.setdefault(_run_of(traces)[0], set()).update(traces["problem_id"])
     for path in information:
-        parts += _placed(path, root, information_parts(tables.read(path, "information"), models))
+        parts += _placed(path, root, information_parts(tables.read(path, tables.INFORMATION), models))
     for path in alignment:
-        parts += _placed(path, root, alignment_parts(tables.read(path, "alignment"), models))
+        parts += _placed(path, root, alignment_parts(tables.read(path, tables.ALIGNMENT), models))
     for path in selection:
-        traces = tables.read(path, "traces", ["model", "problem_id", "sample", "response", "correct"])
+        traces = tables.read(path, tables.TRACES, ["model", "problem_id", "sample", "response", "correct"])
         traces = traces[traces["problem_id"].isin(shown.get(str(traces["model"].iloc[0]), set()))]
         parts += _placed(path, root, solution_parts(traces, models))
     for path in sets:
@@ -197,7 +197,7 @@ def _kept_of(traces: pd.DataFrame) -> pd.DataFrame:
 def set_part(path: Path, models: Mapping[str, Mapping[str, str]]) -> Part:
     """Section 4: the data set in ``path``, whose folder is its model and whose name is its data."""
     columns = ["problem_id", "response_tokens", "E_substring"]
-    values = _examples_of(tables.read(path, "sft_examples", columns))
+    values = _examples_of(tables.read(path, tables.SFT_EXAMPLES, columns))
     return _of_model(path.parent.name, models) | {"of": "sets", "data": path.stem}, values
 
 
@@ -312,18 +312,18 @@ def _means(sums: pd.DataFrame) -> pd.DataFrame:
     return sums.drop(columns="rollouts").div(rollouts, axis=0).assign(rollouts=rollouts)
 
 
-# By what responses are of, the schema of their table and what reduces it to values per problem.
-REDUCED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
-    **dict.fromkeys(("guidance", "sft", "training", "evaluation"), ("traces", values_of)),
-    "information": ("information", _nats_of),
-    "alignment": ("alignment", _gains_of),
-    "solutions": ("traces", _kept_of),
-    "sets": ("sft_examples", _examples_of),
+# By what responses are of, the kind of their table and what reduces it to values per problem.
+REDUCED: dict[str, tuple[tables.Kind, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    **dict.fromkeys(("guidance", "sft", "training", "evaluation"), (tables.TRACES, values_of)),
+    "information": (tables.INFORMATION, _nats_of),
+    "alignment": (tables.ALIGNMENT, _gains_of),
+    "solutions": (tables.TRACES, _kept_of),
+    "sets": (tables.SFT_EXAMPLES, _examples_of),
 }
 
 
 @cache
 def measured(of: str) -> frozenset[str]:
     """The columns of `Units.values` that responses have: those that come of a table without rows."""
-    schema, reduce = REDUCED[of]
-    return frozenset(reduce(tables.schema(schema).empty_table().to_pandas()).columns)
+    kind, reduce = REDUCED[of]
+    return frozenset(reduce(kind.schema.empty_table().to_pandas()).columns)

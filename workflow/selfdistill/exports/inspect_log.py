@@ -33,7 +33,7 @@ def write(results: Path, traces: Path, out: Path) -> list[Path]:
     response is in none of the study's problem tables.
     """
     problems = _problems(results / "problems")
-    responses = tables.read(traces, "traces")
+    responses = tables.read(traces, tables.TRACES)
     missing = sorted(set(responses["problem_id"]) - set(problems.index))
     if missing:
         raise UserError(f"{traces}: problem '{missing[0]}' is in no table of {results / 'problems'}")
@@ -50,7 +50,7 @@ def write(results: Path, traces: Path, out: Path) -> list[Path]:
 
 def _problems(folder: Path) -> pd.DataFrame:
     """Problem and answer by problem_id, of all of a study's problem sets."""
-    found = [tables.read(path, "problems") for path in sorted(folder.glob("*.parquet"))]
+    found = [tables.read(path, tables.PROBLEMS) for path in sorted(folder.glob("*.parquet"))]
     if not found:
         raise UserError(f"{folder}: no tables of problems")
     return pd.concat(found).drop_duplicates("problem_id").set_index("problem_id")

@@ -20,7 +20,7 @@ def write(results: Path, out: Path) -> int:
         raise UserError(f"{out} is there already; name a new folder")
     runs = 0
     for path in paths:
-        for (model, run), rows in tables.read(path, "training_steps").groupby(["model", "run"]):
+        for (model, run), rows in tables.read(path, tables.TRAINING_STEPS).groupby(["model", "run"]):
             with SummaryWriter(out / model / run) as writer:
                 for metric, step, value in rows[["metric", "step", "value"]].itertuples(index=False):
                     writer.add_scalar(metric, value, step)

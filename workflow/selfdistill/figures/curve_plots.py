@@ -333,7 +333,7 @@ def draw_grid(
         entries.append(Line2D([], [], label="base model", **BASE))
     plotting.draw_legend(figure, entries)
     shown = pd.concat([rows for *_, of_curves in drawn for rows in of_curves])
-    data = shown.drop_duplicates().sort_values(tables.SORT_KEYS["curves"], ignore_index=True)
+    data = shown.drop_duplicates().sort_values(list(tables.CURVES.key), ignore_index=True)
     first = data.iloc[0]
     model = f"{first['family']}, thinking {first['thinking']}"
     plotting.stamp(figure, study, f"{model}. Bars: {plotting.interval_text(data)}.", view=_view(data))

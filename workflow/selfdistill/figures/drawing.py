@@ -14,14 +14,14 @@ from selfdistill.figures.plotting import Drawn
 from selfdistill.files import write_text
 
 Files = Mapping[str, str | Path | Iterable[str | Path]]
-# The schema of a table, by the name under which scripts take it.
-SCHEMAS = {
-    "curves": "curves",
-    "table": "summary",
-    "steps": "training_steps",
-    "base": "traces",
-    "trained": "traces",
-    "problems": "problems",
+# The kind of a table, by the name under which scripts take it.
+KINDS = {
+    "curves": tables.CURVES,
+    "table": tables.SUMMARY,
+    "steps": tables.TRAINING_STEPS,
+    "base": tables.TRACES,
+    "trained": tables.TRACES,
+    "problems": tables.PROBLEMS,
 }
 
 
@@ -34,15 +34,15 @@ def draw(figure: str, files: Files, settings: Mapping[str, Any], study: str) -> 
     """What the figure's script draws from the tables in ``files``, which it takes by the same names."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table of a font
     function = runpy.run_path(str(script_of(figure)))["draw"]
-    shown = {name: _table(found, SCHEMAS[name]) for name, found in files.items()}
+    shown = {name: _table(found, KINDS[name]) for name, found in files.items()}
     return function(**shown, **settings, study=study)
 
 
-def _table(files: str | Path | Iterable[str | Path], schema: str) -> pd.DataFrame:
+def _table(files: str | Path | Iterable[str | Path], kind: tables.Kind) -> pd.DataFrame:
     """The table of one file; several files are one table."""
     if isinstance(files, str | Path):
-        return tables.read(files, schema)
-    return pd.concat([tables.read(file, schema) for file in files], ignore_index=True)
+        return tables.read(files, kind)
+    return pd.concat([tables.read(file, kind) for file in files], ignore_index=True)
 
 
 def write(figure: str, drawn: Drawn, paths: Iterable[Path], made_from: str) -> None:

@@ -45,4 +45,4 @@ def annotate(
     }
     frame = generated.assign(**labels, step=steps, **found)
     counts = [counts.add_prefix(f"{mode}_") for mode, counts in count_tables(generated["response"]).items()]
-    return pd.concat([frame.reset_index(drop=True), *counts], axis=1)[TRACES.names]
+    return pd.concat([frame.reset_index(drop=True), *counts], axis=1)[TRACES.columns]

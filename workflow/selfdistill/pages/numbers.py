@@ -65,7 +65,7 @@ def _summary(name: str, results: Path) -> pd.DataFrame:
     known = sorted(path.stem for path in (results / "tables").glob("*.parquet"))
     if name not in known:
         raise UserError(f"{results}/tables has no '{name}'{nearest(name, known)}; known: {', '.join(known)}")
-    return tables.read(results / "tables" / f"{name}.parquet", "summary")
+    return tables.read(results / "tables" / f"{name}.parquet", tables.SUMMARY)
 
 
 def _number(what: str, results: Path) -> str:
@@ -86,7 +86,7 @@ def _cell(row: dict) -> str:
 
 @cache
 def _ledger(results: Path) -> pd.DataFrame:
-    return tables.read(results / "claims" / "ledger.parquet", "ledger")
+    return tables.read(results / "claims" / "ledger.parquet", tables.LEDGER)
 
 
 def _verdict(what: str, results: Path) -> str:

@@ -138,8 +138,8 @@ def build(
     shards.flush()
     if rows.empty:
         raise UserError("the reading room has no response to show: every traces table is empty")
-    known = pd.concat([tables.read(path, "problems") for path in problems]).drop_duplicates("problem_id")
-    drawn = sum(tables.rows(path, "traces") for path in paths)
+    known = pd.concat([tables.read(path, tables.PROBLEMS) for path in problems]).drop_duplicates("problem_id")
+    drawn = sum(tables.rows(path, tables.TRACES) for path in paths)
     index = {"study": study, "drawn": drawn, "markers": list(MARKERS), "shards": shards.starts}
     index |= _index(rows, known.set_index("problem_id"), runs, sft_runs)
     write_text(out, _page(parts, study, f"{data.name}/{_write_script(data, index)}.js"))
@@ -173,10 +173,10 @@ def _page(parts: Parts, study: str, index: str) -> str:
 
 def _take(path: Path, limits: Limits, whole: Collection[str], shards: _Shards) -> pd.DataFrame:
     """The numbers of the responses of ``path`` that are shown, in file order; texts go to ``shards``."""
-    numbers = tables.read(path, "traces", NUMBERS)
+    numbers = tables.read(path, tables.TRACES, NUMBERS)
     chosen = _chosen(numbers, limits, whole)
     begin = 0
-    for batch in tables.record_batches(path, "traces", TEXTS, TEXT_ROWS):
+    for batch in tables.record_batches(path, tables.TRACES, TEXTS, TEXT_ROWS):
         wanted = pa.array(chosen[begin : begin + len(batch)])
         begin += len(batch)
         for row in pc.filter(batch, wanted).to_pylist():

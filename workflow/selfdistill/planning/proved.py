@@ -83,7 +83,7 @@ class Tried:
 
 
 def _responses(tried: Tried) -> pd.DataFrame:
-    return pd.concat([tables.read(tried.file(path), "traces", READ) for path in tried.study.all_traces])
+    return pd.concat([tables.read(tried.file(path), tables.TRACES, READ) for path in tried.study.all_traces])
 
 
 def _engine(found: pd.DataFrame, engine: str) -> tuple[str, str]:
@@ -111,7 +111,7 @@ def _training(tried: Tried, sharding: Mapping[str, str]) -> Iterator[tuple[str, 
 
 
 def _check_losses(file: Path) -> None:
-    steps = tables.read(file, "training_steps")
+    steps = tables.read(file, tables.TRAINING_STEPS)
     losses = steps.loc[steps["metric"] == LOSS, "value"]
     if losses.empty or not np.isfinite(losses).all():
         raise UserError(f"{file}: the loss of a step is no number")

@@ -61,7 +61,7 @@ class Study(study.Study):
         if size is not None:
             found = exactly(size)
         elif loaded.is_file():
-            found = exactly(tables.rows(loaded, "problems"))
+            found = exactly(tables.rows(loaded, tables.PROBLEMS))
         elif (listed := self._listed(problem_set)) is not None:
             found = exactly(listed)
         else:

@@ -176,4 +176,4 @@ def _table(kept: dict[str, Problem], label: str) -> pd.DataFrame:
         "source": label,
         "problem_type": types,
     }
-    return pd.DataFrame(columns)[PROBLEMS.names]
+    return pd.DataFrame(columns)[PROBLEMS.columns]

@@ -76,7 +76,7 @@ def _summaries(folder: Path) -> pd.DataFrame:
     paths = sorted((folder / "tables").glob("*.parquet"))
     if not paths:
         raise UserError(f"{folder}/tables holds no table to compare")
-    summary = pd.concat([tables.read(path, "summary") for path in paths])
+    summary = pd.concat([tables.read(path, tables.SUMMARY) for path in paths])
     return summary[summary["origin"] == "measured"]
 
 
@@ -107,7 +107,7 @@ def _first_difference(first: dict[str, object], second: dict[str, object]) -> st
 def _repetitions(reference: Path, values: pd.Series) -> tuple[pd.DataFrame, pd.Series]:
     """The values of all repetitions of a reference, a column each and its own ``values`` the last, in their rows; and
     whether one of them, though it has the row, has no number there."""
-    spread = tables.read(reference / SPREAD, "summary")
+    spread = tables.read(reference / SPREAD, tables.SUMMARY)
     if spread["study"].nunique() + 1 < FEWEST:
         raise UserError(
             f"{reference / SPREAD} holds {spread['study'].nunique()} repetitions: at least {FEWEST - 1} are needed"

@@ -75,7 +75,7 @@ def _response_lines(first: Path, second: Path) -> Iterator[str]:
 
 def _paired_lines(name: str, first: Path, second: Path) -> Iterator[str]:
     """One line per setting or step: the change of each metric over the problems that both tables hold."""
-    old, new = (tables.read(path, "traces", RUN_COLUMNS) for path in (first, second))
+    old, new = (tables.read(path, tables.TRACES, RUN_COLUMNS) for path in (first, second))
     for (setting, step), part in old.groupby(["setting", "step"], dropna=False):
         same_step = new["step"].isna() if step is None or step != step else new["step"] == step
         other = new[(new["setting"] == setting) & same_step.fillna(False)]
@@ -118,5 +118,5 @@ def _verdicts(tree: Path) -> dict[tuple[str, str], str]:
     path = tree / "claims" / "ledger.parquet"
     if not path.is_file():
         return {}
-    ledger = tables.read(path, "ledger").drop_duplicates(["id", "variant"])
+    ledger = tables.read(path, tables.LEDGER).drop_duplicates(["id", "variant"])
     return {(row.id, row.variant): row.verdict for row in ledger.itertuples()}

@@ -205,7 +205,7 @@ def _table(path: Path) -> list[object]:
     labels = {"model": "made", "run": [f"run-{number % 7}" for number in range(5_000)], "metric": "loss"}
     numbers = [rng.randrange(10_000) / 1024 for _ in range(5_000)]
     tables.write(
-        pd.DataFrame(labels | {"step": np.arange(5_000, dtype=np.int32), "value": numbers}), path, "training_steps"
+        pd.DataFrame(labels | {"step": np.arange(5_000, dtype=np.int32), "value": numbers}), path, tables.TRAINING_STEPS
     )
     return [path]
 

@@ -38,11 +38,11 @@ def pack(results: Path, out: Path) -> int:
     for path in _tables(results):
         place = path.relative_to(results)
         kind, table = _reduced(path)
-        if kind in LISTS:
+        if kind.name in LISTS:
             continue
         if str(place) not in records:
             raise UserError(f"{path}: no record of where it comes from")
-        target = f"{RESPONSES}/{place.parts[1]}" if table.schema.equals(tables.reduced("traces")) else kind
+        target = f"{RESPONSES}/{place.parts[1]}" if table.schema == tables.TRACES.reduced() else kind.name
         gathered.setdefault(target, {})[str(place)] = table
     if not any(target.startswith(RESPONSES) for target in gathered):
         raise UserError(f"{results}: no responses to take measures of")
@@ -93,7 +93,7 @@ def is_packed(columns: pa.Schema) -> bool:
     if columns.names[:1] != [FILE]:
         return False
     own = pa.schema([field for field in columns if field.name != FILE])
-    wordless = [_wordless(kind) for kind in (tables.schema("traces"), tables.reduced("traces"))]
+    wordless = [_wordless(kind) for kind in (tables.TRACES.schema, tables.TRACES.reduced())]
     return own in wordless or tables.kind_of(own) is not None
 
 
@@ -112,15 +112,15 @@ def _tables(results: Path) -> Iterator[Path]:
                 yield path
 
 
-def _reduced(path: Path) -> tuple[str, pa.Table]:
+def _reduced(path: Path) -> tuple[tables.Kind, pa.Table]:
     """A table without its text, and its kind."""
     table = tables.whole(path)
     kind = tables.kind_of(table.schema)
     if kind is None:
         raise UserError(f"{path}: its columns are those of no known table")
-    if kind == "traces" and path.stem == "selection":
+    if kind == tables.TRACES and path.stem == "selection":
         return kind, table
-    return kind, table.select(tables.reduced(kind).names)
+    return kind, table.select(kind.reduced().names)
 
 
 def _joined(parts: dict[str, pa.Table]) -> pa.Table:
@@ -153,7 +153,7 @@ def _parts(path: Path, places: list[str]) -> Iterator[tuple[str, pa.Table]]:
     table = tables.whole(path)
     for word, other in WORDS.items():
         if other in table.column_names and word not in table.column_names:
-            table = table.append_column(tables.schema("traces").field(word), table[other])
+            table = table.append_column(tables.TRACES.schema.field(word), table[other])
     for place in places:
         yield place, table.filter(pc.equal(table[FILE], place)).drop_columns([FILE]).combine_chunks()
 

@@ -196,8 +196,8 @@ def _table_problems(path: Path, record: Record | None, tree: _Tree) -> Iterator[
     known = tables.kind_of(columns)
     if known is None and not measures.is_packed(columns):
         yield f"{name}: its columns are those of no known table"
-    elif known == "traces":
-        keys = tables.read(path, "traces", RESPONSE)
+    elif known == tables.TRACES:
+        keys = tables.read(path, tables.TRACES, RESPONSE)
         if keys.duplicated().any():
             yield f"{name}: some samples stand twice"
         if not len(keys):
@@ -241,7 +241,7 @@ def _wanted(record: Record, each: int, setting: str, problems: int) -> list[int]
 def _rows(problems: Path) -> int | None:
     """None where the table is not here, or not readable, which its own check tells."""
     try:
-        return tables.rows(problems, "problems")
+        return tables.rows(problems, tables.PROBLEMS)
     except UserError:
         return None
 
@@ -261,7 +261,7 @@ def _room_problems(page: Path) -> Iterator[str]:
 
 def _ledger_problems(path: Path) -> Iterator[str]:
     """Whether verdicts follow from the numbers beside them."""
-    ledger = tables.read(path, "ledger")
+    ledger = tables.read(path, tables.LEDGER)
     anew = judged(ledger)
     numbers = ["p", "p_adjusted", "p_no_effect"]
     if not np.allclose(ledger[numbers].astype(float), anew[numbers].astype(float), equal_nan=True):

@@ -72,8 +72,8 @@ def make_ledger(
         rollouts_per_prompt=rollouts_per_prompt,
     )
     found, effects = ledger(read_claims(claims), tested, roles, confidence=confidence)
-    tables.write(found, out, "ledger")
-    tables.write(effects, out_effects, "effects")
+    tables.write(found, out, tables.LEDGER)
+    tables.write(effects, out_effects, tables.EFFECTS)
 
 
 @stage(STEP)
@@ -97,7 +97,7 @@ def export_claims(
     from selfdistill.claims.statements import read_statements
     from selfdistill.files import write_text
 
-    table, each = tables.read(ledger, "ledger"), tables.read(effects, "effects")
+    table, each = tables.read(ledger, tables.LEDGER), tables.read(effects, tables.EFFECTS)
     _, conflicts = read_statements(claims)
     content = exported(table, each, conflicts, study=study, scale=scale, note=note, results=results, logs=logs)
     write_text(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -121,7 +121,7 @@ def render_ledger(
     from selfdistill.files import write_text
     from selfdistill.pages import ledger_page
 
-    table, (_, conflicts) = tables.read(ledger, "ledger"), read_statements(claims)
+    table, (_, conflicts) = tables.read(ledger, tables.LEDGER), read_statements(claims)
     write_text(out_markdown, ledger_page.markdown(table, conflicts, study, scale, note))
     write_text(out_html, ledger_page.html(table, conflicts, study, scale, note))
     write_text(out_front, ledger_page.front(table, conflicts, scale, note))
@@ -152,8 +152,8 @@ def build_reading_room(
     reading_room.build(
         traces,
         problem_sets,
-        tables.read(runs, "runs"),
-        tables.read(sft_runs, "sft_runs"),
+        tables.read(runs, tables.RUNS),
+        tables.read(sft_runs, tables.SFT_RUNS),
         parts=reading_room.Parts(page, style, script),
         study=study,
         limits=limits,

@@ -24,7 +24,7 @@ def pretrain_model(
     from selfdistill.microcosm.pretrain import pretrain
 
     steps = pretrain(out.parent, work_dir, seed=seed, settings=pretraining.chosen(), workers=workers)
-    tables.write(steps.assign(model=model_name), out_steps, "training_steps")
+    tables.write(steps.assign(model=model_name), out_steps, tables.TRAINING_STEPS)
     models.save_manifest(out.parent)
 
 

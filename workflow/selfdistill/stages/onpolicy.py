@@ -54,7 +54,7 @@ def train_onpolicy(
     from selfdistill.training.onpolicy import train_onpolicy as train
 
     steps, seconds, rollouts = train(
-        tables.read(problems, "problems"),
+        tables.read(problems, tables.PROBLEMS),
         manifest=model,
         study=study,
         run=run,
@@ -71,9 +71,9 @@ def train_onpolicy(
         template=template,
     )
     if processes.is_main():
-        tables.write(rollouts, out_rollouts, "traces")
-        tables.write(seconds, out_seconds, "training_steps")
-        tables.write(steps, out_steps, "training_steps")
+        tables.write(rollouts, out_rollouts, tables.TRACES)
+        tables.write(seconds, out_seconds, tables.TRAINING_STEPS)
+        tables.write(steps, out_steps, tables.TRAINING_STEPS)
         checkpoints.discard(work_dir)
 
 
@@ -100,16 +100,16 @@ def evaluate_checkpoints(
     from selfdistill import tables
     from selfdistill.training.prompt_stream import trained_problems
 
-    sets = [(path.stem, tables.read(path, "problems")[:evaluation_problems], asked) for path in benchmarks]
+    sets = [(path.stem, tables.read(path, tables.PROBLEMS)[:evaluation_problems], asked) for path in benchmarks]
     if trained_on is not None and own is not None:
-        trained = trained_problems(tables.read(trained_on, "problems"), **own)
+        trained = trained_problems(tables.read(trained_on, tables.PROBLEMS), **own)
         sets.append((TRAINED, trained, Asked(own_samples)))
     traces = [
         model.evaluate(questions, extent, benchmark=benchmark, step=step)
         for step, model in sampler.along_training()
         for benchmark, questions, extent in sets
     ]
-    tables.write(pd.concat(traces), out, "traces")
+    tables.write(pd.concat(traces), out, tables.TRACES)
 
 
 @stage(STEP)
@@ -125,10 +125,10 @@ def list_trained(
     from selfdistill import tables
     from selfdistill.training.prompt_stream import trained_problems
 
-    sets = {path.stem: tables.read(path, "problems") for path in problem_sets}
+    sets = {path.stem: tables.read(path, tables.PROBLEMS) for path in problem_sets}
     found = [trained_problems(sets[name], **run) for name, runs in own.items() for run in runs]
     together = pd.concat(found).drop_duplicates("problem_id", ignore_index=True)
-    tables.write(together, out, "problems")
+    tables.write(together, out, tables.PROBLEMS)
 
 
 @stage(STEP)
@@ -137,4 +137,4 @@ def list_runs(*, rows: RunRows, problem_sets: ProblemTables, out: Out) -> None:
     from selfdistill import tables
     from selfdistill.analysis import arms
 
-    tables.write(arms.run_table(rows, problem_sets), out, "runs")
+    tables.write(arms.run_table(rows, problem_sets), out, tables.RUNS)

@@ -18,4 +18,4 @@ def load_problems(
     from selfdistill import tables
     from selfdistill.problems import load_problem_set
 
-    tables.write(load_problem_set(problem_set, exactly=exactly), out, "problems")
+    tables.write(load_problem_set(problem_set, exactly=exactly), out, tables.PROBLEMS)

@@ -41,16 +41,16 @@ def collect_correct(
     """Section 4: sample on, until every problem has its correct responses or the most samples were taken."""
     from selfdistill import tables
 
-    given = sampler.contexts(guidance, [tables.read(path, "traces") for path in contexts])
+    given = sampler.contexts(guidance, [tables.read(path, tables.TRACES) for path in contexts])
     traces = sampler.sample_until_correct(
-        tables.read(problems, "problems"),
+        tables.read(problems, tables.PROBLEMS),
         collection.per_problem,
         collection.max_draws,
         stage="sft",
         setting=setting,
         contexts=given,
     )
-    tables.write(traces, out, "traces")
+    tables.write(traces, out, tables.TRACES)
 
 
 @stage(STEP)
@@ -75,10 +75,10 @@ def build_sft_sets(
     from selfdistill.files import write_text
     from selfdistill.training import sft_sets
 
-    asked = tables.read(problems, "problems")
+    asked = tables.read(problems, tables.PROBLEMS)
     sets = sft_sets.build_sft_sets(
-        tables.read(unguided, "traces"),
-        tables.read(guided, "traces"),
+        tables.read(unguided, tables.TRACES),
+        tables.read(guided, tables.TRACES),
         asked,
         sizes=sizes,
         per_problem=per_problem,
@@ -86,7 +86,7 @@ def build_sft_sets(
         instruction=instruction,
     )
     for name, path in zip(sft_sets.SETS, (out_unguided, out_guided, out_unfiltered), strict=True):
-        tables.write(sets[name], path, "sft_examples")
+        tables.write(sets[name], path, tables.SFT_EXAMPLES)
     write_text(out_card, sft_sets.data_card(sets, study=study, model=model_name, sources=asked["source"]))
 
 
@@ -104,8 +104,10 @@ def build_edited_set(
     from selfdistill import tables
     from selfdistill.training.edited_sets import edited_set
 
-    made = edited_set(*(tables.read(path, "sft_examples") for path in (unguided, guided)), name, seed=seed, kind=world)
-    tables.write(made, out, "sft_examples")
+    made = edited_set(
+        *(tables.read(path, tables.SFT_EXAMPLES) for path in (unguided, guided)), name, seed=seed, kind=world
+    )
+    tables.write(made, out, tables.SFT_EXAMPLES)
 
 
 @stage(STEP)
@@ -129,7 +131,7 @@ def train_sft(
     from selfdistill.training.sft import train_sft as train
 
     steps = train(
-        tables.read(examples, "sft_examples"),
+        tables.read(examples, tables.SFT_EXAMPLES),
         manifest=model,
         out_dir=out.parent,
         work_dir=work_dir,
@@ -141,7 +143,7 @@ def train_sft(
         seed=seed,
     )
     if processes.is_main():
-        tables.write(steps, out_steps, "training_steps")
+        tables.write(steps, out_steps, tables.TRAINING_STEPS)
         checkpoints.discard(work_dir)
 
 
@@ -152,4 +154,4 @@ def list_sft_runs(*, rows: Annotated[list[dict[str, Any]], "Fine-tuning runs, as
 
     from selfdistill import tables
 
-    tables.write(pd.DataFrame(rows, columns=tables.SFT_RUNS.names), out, "sft_runs")
+    tables.write(pd.DataFrame(rows, columns=tables.SFT_RUNS.columns), out, tables.SFT_RUNS)

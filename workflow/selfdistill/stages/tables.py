@@ -52,9 +52,9 @@ def make_table_1(
         table_1.append(summaries.table_1(own, draws, **shown))
         table_a1.append(summaries.table_a1(own, **shown))
         histogram.append(summaries.selection_histogram(draws, **shown))
-    tables.write(pd.concat([*table_1, quoted.table_1()]), out, "summary")
-    tables.write(pd.concat(table_a1), out_a1, "summary")
-    tables.write(pd.concat(histogram), out_selection, "summary")
+    tables.write(pd.concat([*table_1, quoted.table_1()]), out, tables.SUMMARY)
+    tables.write(pd.concat(table_a1), out_a1, tables.SUMMARY)
+    tables.write(pd.concat(histogram), out_selection, tables.SUMMARY)
 
 
 @stage(STEP)
@@ -65,7 +65,7 @@ def make_table_2(*, traces: Traces, models: Models, confidence: Confidence, out:
     from selfdistill import tables
     from selfdistill.analysis import quoted
 
-    tables.write(pd.concat([*_tuned(traces, models, confidence), quoted.table_2()]), out, "summary")
+    tables.write(pd.concat([*_tuned(traces, models, confidence), quoted.table_2()]), out, tables.SUMMARY)
 
 
 @stage(STEP)
@@ -86,7 +86,7 @@ def _make_other(artifact: str, traces: Traces, models: Models, confidence: Confi
 
     from selfdistill import tables
 
-    tables.write(pd.concat(_tuned(traces, models, confidence)).assign(artifact=artifact), out, "summary")
+    tables.write(pd.concat(_tuned(traces, models, confidence)).assign(artifact=artifact), out, tables.SUMMARY)
 
 
 @stage(STEP)
@@ -104,7 +104,7 @@ def make_table_information(
     from selfdistill import tables
     from selfdistill.analysis import summaries
 
-    told = pd.concat(tables.read(path, "information") for path in information)
+    told = pd.concat(tables.read(path, tables.INFORMATION) for path in information)
     settings = _by_setting(traces)
     rows = [
         summaries.table_information(
@@ -112,7 +112,7 @@ def make_table_information(
         )
         for family, members in summaries.families(settings, models).items()
     ]
-    tables.write(pd.concat(rows), out, "summary")
+    tables.write(pd.concat(rows), out, tables.SUMMARY)
 
 
 @stage(STEP)
@@ -131,14 +131,14 @@ def make_table_alignment(
     from selfdistill.analysis import summaries
     from selfdistill.analysis.alignment import table_alignment
 
-    rows = pd.concat(tables.read(path, "alignment") for path in alignment)
+    rows = pd.concat(tables.read(path, tables.ALIGNMENT) for path in alignment)
     tables.write(
         pd.concat(
             table_alignment(rows[rows["model"].isin(members)], study=study, family=family, confidence=confidence)
             for family, members in summaries.families(rows["model"].unique(), models).items()
         ),
         out,
-        "summary",
+        tables.SUMMARY,
     )
 
 
@@ -184,10 +184,10 @@ def make_curves(
     from selfdistill import tables
     from selfdistill.analysis import arms
 
-    training, evaluation = _curves(tables.read(runs, "runs"), rollouts, evaluations, bases, window, confidence)
-    tables.write(_joined(training, evaluation), out, "curves")
-    tables.write(arms.final_table(training, evaluation), out_final, "summary")
-    tables.write(arms.rate_table(training), out_rates, "summary")
+    training, evaluation = _curves(tables.read(runs, tables.RUNS), rollouts, evaluations, bases, window, confidence)
+    tables.write(_joined(training, evaluation), out, tables.CURVES)
+    tables.write(arms.final_table(training, evaluation), out_final, tables.SUMMARY)
+    tables.write(arms.rate_table(training), out_rates, tables.SUMMARY)
 
 
 @stage(STEP)
@@ -208,7 +208,7 @@ def make_figure_curves(
     from selfdistill.analysis import arms
 
     runs = arms.run_table(rows, problem_sets)
-    tables.write(_joined(*_curves(runs, rollouts, evaluations, bases, window, confidence)), out, "curves")
+    tables.write(_joined(*_curves(runs, rollouts, evaluations, bases, window, confidence)), out, tables.CURVES)
 
 
 def _curves(
@@ -222,7 +222,7 @@ def _curves(
 
     along, before = (responses.read_runs(paths) for paths in (evaluations, bases))
     before = responses.same_questions(before, along)
-    training, trained = pd.DataFrame(columns=tables.CURVES.names), arms.trained_here(runs)
+    training, trained = pd.DataFrame(columns=tables.CURVES.columns), arms.trained_here(runs)
     if len(trained):
         rolled_out = responses.read_runs(rollouts)
         training = curves.training_curves(rolled_out, trained, window=window, confidence=confidence)
@@ -243,8 +243,8 @@ def make_table_released(*, curves: Annotated[Path, "Table of the curves."], runs
     from selfdistill import tables
     from selfdistill.analysis import arms, quoted
 
-    measured = arms.ends_table(tables.read(curves, "curves"), tables.read(runs, "runs"))
-    tables.write(pd.concat([measured, quoted.released()]), out, "summary")
+    measured = arms.ends_table(tables.read(curves, tables.CURVES), tables.read(runs, tables.RUNS))
+    tables.write(pd.concat([measured, quoted.released()]), out, tables.SUMMARY)
 
 
 @stage(STEP)
@@ -264,13 +264,13 @@ def make_table_3(
     from selfdistill.analysis import arms, coverage, quoted
 
     measured = coverage.table_3(
-        {path.stem: tables.read(path, "problems") for path in problem_sets},
-        pd.concat([tables.read(path, "traces", coverage.DRAW) for path in rollouts]),
-        arms.trained_here(tables.read(runs, "runs")),
-        {path.stem: tables.read(path, "problems") for path in benchmarks},
+        {path.stem: tables.read(path, tables.PROBLEMS) for path in problem_sets},
+        pd.concat([tables.read(path, tables.TRACES, coverage.DRAW) for path in rollouts]),
+        arms.trained_here(tables.read(runs, tables.RUNS)),
+        {path.stem: tables.read(path, tables.PROBLEMS) for path in benchmarks},
         rollouts_per_prompt=rollouts_per_prompt,
     )
-    tables.write(pd.concat([measured, quoted.table_3()]), out, "summary")
+    tables.write(pd.concat([measured, quoted.table_3()]), out, tables.SUMMARY)
 
 
 @stage(STEP)
@@ -280,7 +280,7 @@ def render_table(*, table: Summary, sft_runs: SftRunTable, out_csv: Out, out_mar
     from selfdistill.files import write_text
     from selfdistill.pages import rendering
 
-    summary, runs = tables.read(table, "summary"), tables.read(sft_runs, "sft_runs")
+    summary, runs = tables.read(table, tables.SUMMARY), tables.read(sft_runs, tables.SFT_RUNS)
     write_text(out_csv, summary.to_csv(index=False))
     write_text(out_markdown, rendering.markdown(summary, runs))
     write_text(out_latex, rendering.latex(summary, runs))
@@ -294,4 +294,4 @@ def gather_spread(
     from selfdistill import tables
     from selfdistill.records.compare import gather
 
-    tables.write(gather(results, repetitions), out, "summary")
+    tables.write(gather(results, repetitions), out, tables.SUMMARY)

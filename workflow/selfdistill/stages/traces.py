@@ -32,7 +32,7 @@ def select_borderline(
     from selfdistill import tables
     from selfdistill.generation.selection import select_borderline as select
 
-    pool = tables.read(problems, "problems")
+    pool = tables.read(problems, tables.PROBLEMS)
 
     def sample(some: "pd.DataFrame") -> "pd.DataFrame":
         found = sampler.sample(some, selection.rollouts, stage="selection", setting="unguided", stream="selection")
@@ -42,8 +42,8 @@ def select_borderline(
         return found
 
     chosen, traces = select(pool, sample, selection)
-    tables.write(chosen, out_problems, "problems")
-    tables.write(traces, out_traces, "traces")
+    tables.write(chosen, out_problems, tables.PROBLEMS)
+    tables.write(traces, out_traces, tables.TRACES)
 
 
 @stage(STEP)
@@ -60,11 +60,16 @@ def sample_guidance(
     """Section 3: sample the selected problems in one setting of guidance."""
     from selfdistill import tables
 
-    given = sampler.contexts(guidance, [tables.read(path, "traces") for path in contexts])
+    given = sampler.contexts(guidance, [tables.read(path, tables.TRACES) for path in contexts])
     traces = sampler.sample(
-        tables.read(problems, "problems"), samples, stage="section3", setting=setting, stream=setting, contexts=given
+        tables.read(problems, tables.PROBLEMS),
+        samples,
+        stage="section3",
+        setting=setting,
+        stream=setting,
+        contexts=given,
     )
-    tables.write(traces, out, "traces")
+    tables.write(traces, out, tables.TRACES)
 
 
 @stage(STEP)
@@ -81,12 +86,14 @@ def measure_information(
     from selfdistill import tables
     from selfdistill.training.likelihoods import likelihoods
 
-    asked = tables.read(problems, "problems")
-    given = sampler.contexts(guidance, [tables.read(path, "traces") for path in contexts])
+    asked = tables.read(problems, tables.PROBLEMS)
+    given = sampler.contexts(guidance, [tables.read(path, tables.TRACES) for path in contexts])
     prompts = sampler.prompts(asked, given), sampler.prompts(asked)
-    responses = tables.read(traces, "traces", ["model", "setting", "problem_id", "sample", "response", "finish_reason"])
+    responses = tables.read(
+        traces, tables.TRACES, ["model", "setting", "problem_id", "sample", "response", "finish_reason"]
+    )
     found = likelihoods(responses, *prompts, manifest=sampler.model, work_dir=sampler.work_dir)
-    tables.write(found, out, "information")
+    tables.write(found, out, tables.INFORMATION)
 
 
 @stage(STEP)
@@ -109,12 +116,12 @@ def measure_alignment(
 
     def read(path: Path) -> "pd.DataFrame":
         columns = ["model", "setting", "problem_id", "sample", "response", "finish_reason", "correct"]
-        return tables.read(path, "traces", columns)
+        return tables.read(path, tables.TRACES, columns)
 
-    asked = [(read(path), tables.read(of, "problems")) for path, of in zip(evaluations, benchmarks, strict=True)]
-    drawn = read(selection), tables.read(selected_from, "problems")
-    own = read(traces), tables.read(problems, "problems")
-    tables.write(measured(own, drawn, asked, sampler=sampler, settings=sdpo, top_k=top_k), out, "alignment")
+    asked = [(read(path), tables.read(of, tables.PROBLEMS)) for path, of in zip(evaluations, benchmarks, strict=True)]
+    drawn = read(selection), tables.read(selected_from, tables.PROBLEMS)
+    own = read(traces), tables.read(problems, tables.PROBLEMS)
+    tables.write(measured(own, drawn, asked, sampler=sampler, settings=sdpo, top_k=top_k), out, tables.ALIGNMENT)
 
 
 @stage(STEP)
@@ -129,8 +136,8 @@ def evaluate_model(
     """Sample every problem of one benchmark with one model."""
     from selfdistill import tables
 
-    traces = sampler.evaluate(tables.read(problems, "problems"), asked, benchmark=benchmark)
-    tables.write(traces, out, "traces")
+    traces = sampler.evaluate(tables.read(problems, tables.PROBLEMS), asked, benchmark=benchmark)
+    tables.write(traces, out, tables.TRACES)
 
 
 @stage(STEP)
@@ -146,9 +153,9 @@ def check_model(
     from selfdistill import tables
     from selfdistill.files import write_text
 
-    found = tables.read(traces, "traces")
+    found = tables.read(traces, tables.TRACES)
     with first_words.told(go_on):
         first_words.check_boxed(found, max_tokens=max_tokens)
     with first_words.told(go_on=True):  # a benchmark may be too hard for a model that learns all the same
-        first_words.check_solved(found, tables.read(problems, "problems"), max_tokens=max_tokens)
+        first_words.check_solved(found, tables.read(problems, tables.PROBLEMS), max_tokens=max_tokens)
     write_text(out, f"{first_words.shares(found)}\n")

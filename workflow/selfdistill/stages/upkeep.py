@@ -19,7 +19,7 @@ def show_verdicts(
     from selfdistill.files import write_text
     from selfdistill.pages import ledger_page
 
-    write_text(page, ledger_page.with_verdicts(page.read_text(encoding="utf-8"), tables.read(ledger, "ledger")))
+    write_text(page, ledger_page.with_verdicts(page.read_text(encoding="utf-8"), tables.read(ledger, tables.LEDGER)))
 
 
 @stage(UPKEEP)

@@ -55,12 +55,12 @@ class RolloutRecord:
 
     def save(self, rollouts: pd.DataFrame, step: int) -> None:
         """Write one step's rollouts."""
-        tables.write(rollouts, self._path(step), "traces")
+        tables.write(rollouts, self._path(step), tables.TRACES)
 
     def holds(self, step: int) -> bool:
         """Whether one step's rollouts are there and undamaged."""
         try:
-            tables.read(self._path(step), "traces")
+            tables.read(self._path(step), tables.TRACES)
         except UserError:
             return False
         return True
@@ -68,7 +68,7 @@ class RolloutRecord:
     def all(self, steps: int) -> pd.DataFrame:
         """The rollouts of steps 1 to ``steps``."""
         try:
-            return pd.concat([tables.read(self._path(step), "traces") for step in range(1, steps + 1)])
+            return pd.concat([tables.read(self._path(step), tables.TRACES) for step in range(1, steps + 1)])
         except UserError as error:
             raise UserError(f"{error}; the same command, started again, trains that step again") from None
 

@@ -144,7 +144,7 @@ def _examples(traces: pd.DataFrame, texts: pd.Series, instruction: str) -> pd.Da
     frame["completion"] = [[{"role": "assistant", "content": response}] for response in traces["response"]]
     for mode in COUNT_MODES:
         frame[f"E_{mode}"] = traces[MARKER_COLUMNS[mode]].sum(axis=1).astype("int32").to_numpy()
-    return frame[SFT_EXAMPLES.names]
+    return frame[SFT_EXAMPLES.columns]
 
 
 def describe_match(sets: Mapping[str, pd.DataFrame]) -> dict[str, int]:
