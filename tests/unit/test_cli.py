@@ -149,6 +149,18 @@ def offered(monkeypatch):
         (["load-problems", "--problem-set.sorce=file"], "unknown flag '--problem-set.sorce' (did you mean"),
         (["verify"], "verify: missing RESULTS"),
         (["trace", "--fiel", "x"], "trace: unknown flag '--fiel'; `selfdistill trace --help`"),
+        (["plan", "config/smoke.yaml"], "plan: 'config/smoke.yaml' needs a flag before it: --configfile, --profile"),
+        (
+            ["plan", "--cores", "2", "x", "--fiel"],
+            "'x' needs a flag before it: --configfile, --profile, --price, --target",
+        ),
+        (["compare", "a", "b"], "compare: 'a' needs a flag before it: --fresh, --reference; `selfdistill compare"),
+        (["load-problems", "mine.jsonl"], "'mine.jsonl' needs a flag before it: --problem-set.source, --out; `self"),
+        (["document-config", "--page=x", "y"], "'y' needs a flag before it: --schema; `selfdistill document-config"),
+        (["trace", "a", "b"], "trace: 'b' is a word too many: `selfdistill trace FILE` takes no other; `selfdistill"),
+        (["diff", "a", "b", "c"], "'c' is a word too many: `selfdistill diff FIRST SECOND` takes no other"),
+        (["plan", "--configfile"], "plan: --configfile expects a word behind it; `selfdistill plan --help`"),
+        (["explain", "--target", "--cores", "2"], "explain: --target expects a word behind it"),
         (["load-problems"], "load-problems: missing --problem-set.source, --out"),
         (
             ["load-problems", "--out=x", "--problem-set.source=hubb"],

@@ -34,6 +34,7 @@ from selfdistill.records import attempts, provenance
 from selfdistill.settings import annotation_of, choices, is_settings, keys, validated
 
 NULL = "null"  # a setting that is switched off
+MOST_FLAGS = 8  # that a sentence lists
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     given: dict[str, Any] = {}
     try:
-        stage, group, given = read(arguments)
+        stage, group, given = _understood(arguments)
         _check_outputs(stage, given)
         recorded = processes.is_main() and group == stages.STEP
         goes_on = recorded and _goes_on(arguments, given)
@@ -169,6 +170,46 @@ def read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
         named = ", ".join(flag.dest.upper() if flag.dest in bare else flag.name for flag in missing)
         raise UserError(f"{command}: missing {named}; `selfdistill {command} --help`")
     return stage, group, _parameters(stage, flags, vars(found))
+
+
+def _understood(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
+    """`read`, with sentences of its own about words without a flag, and about a reader's flag without words.
+
+    They stand here because the digests of all jobs hold `read`. A rule may have no file for a flag of several.
+    """
+    try:
+        stage, group, given = read(arguments)
+    except UserError:
+        _check_bare_words(arguments)
+        raise
+    empty = [name for name, value in given.items() if value == []]
+    if empty and group != stages.STEP:
+        raise UserError(f"{arguments[0]}: {flag_name(empty[0])} expects a word behind it; {_more(arguments[0])}")
+    return stage, group, given
+
+
+def _check_bare_words(arguments: Sequence[str]) -> None:
+    """`UserError` for a word that belongs to no flag: which flags may be meant, those that are missing first."""
+    command, *rest = arguments
+    if command not in stages.STAGES:
+        return
+    stage, _ = stages.STAGES[command]
+    flags, bare = list(_flags(stage)), _positional(stage)
+    found, unknown = _parser(command, stage, flags).parse_known_args(rest)
+    if not unknown or unknown[0].startswith("-"):
+        return
+    open_flags = [flag for flag in flags if flag.dest not in bare and flag.dest not in vars(found)]
+    meant = [flag.name for flag in open_flags if flag.required] or [flag.name for flag in open_flags]
+    if meant:
+        others = f" or one of {len(meant) - MOST_FLAGS} others" if len(meant) > MOST_FLAGS else ""
+        named = f"{', '.join(meant[:MOST_FLAGS])}{others}"
+        raise UserError(f"{command}: '{unknown[0]}' needs a flag before it: {named}; {_more(command)}")
+    form = " ".join(["selfdistill", command, *(name.upper() for name in vars(found) if name in bare)])
+    raise UserError(f"{command}: '{unknown[0]}' is a word too many: `{form}` takes no other; {_more(command)}")
+
+
+def _more(command: str) -> str:
+    return f"`selfdistill {command} --help`"
 
 
 def _overview() -> str:
