@@ -128,6 +128,20 @@ def test_a_folder_without_tables_is_named(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [f"selfdistill: {empty}/tables holds no table to compare"]
 
 
+def test_tables_of_another_study_and_copies_are_no_numbers_of_a_study(tmp_path):
+    whole = folder(tmp_path / "whole", REFERENCE)
+    mixed = folder(folder(tmp_path / "mixed", REFERENCE), REFERENCE, name="table_2", study="thorough")
+    copied = folder(tmp_path / "copied", REFERENCE)
+    shutil.copy(copied / "tables/table_1.parquet", copied / "tables/table_1 (copy).parquet")
+    for place, said in {
+        mixed: "mixed/tables holds numbers of several studies: smoke, thorough",
+        copied: "copied/tables holds table_1 / m / .* twice; one is a copy: .*table_1 .copy.",
+    }.items():
+        for paths in [(place, whole), (whole, place)]:
+            with pytest.raises(UserError, match=said):
+                compare.compare_folders(*paths)
+
+
 # --- with repetitions -------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +267,17 @@ def test_only_repetitions_of_the_study_are_gathered(tmp_path):
         compare.gather(study, [*good, less])
     with pytest.raises(UserError, match="given twice"):
         compare.gather(study, [*good, good[0]])
+
+
+@pytest.mark.parametrize(
+    "content", ["", "- a\n", "study: [a\n", "\x80", "study: s\n", "models: 3\n", "models: {m: 1}\n"]
+)
+def test_a_recorded_configuration_that_is_none_is_named(tmp_path, content):
+    study = folder(tmp_path / "study", REFERENCE)
+    repetitions = [folder(tmp_path / str(i), REFERENCE, study=f"s{i}", seed=i) for i in range(1, 8)]
+    (repetitions[2] / "config.yaml").write_text(content, encoding="latin-1")
+    with pytest.raises(UserError, match=r"3/config.yaml"):
+        compare.gather(study, repetitions)
 
 
 def test_a_key_that_is_newer_than_the_reference_has_its_default_there(tmp_path):

@@ -92,5 +92,16 @@ def test_a_folder_that_holds_nothing_to_compare_is_told(tmp_path: Path):
         diff(tree(tmp_path / "a"), tmp_path / "docs")
 
 
+@pytest.mark.parametrize("content", [b"", b"- a\n", b"study: [a\n", b"\x80", None])
+def test_a_recorded_configuration_that_is_none_is_named(tmp_path: Path, content: bytes | None):
+    """Before anything is said: else all of the other one's keys would stand as absent."""
+    damaged = tree(tmp_path / "b") / "config.yaml"
+    damaged.unlink()
+    damaged.mkdir() if content is None else damaged.write_bytes(content)
+    for trees in [("a", "b"), ("b", "a")]:
+        with pytest.raises(UserError, match=r"b/config\.yaml"):
+            diff(*(tree(tmp_path / name) if not (tmp_path / name).exists() else tmp_path / name for name in trees))
+
+
 def test_keys_are_joined_by_dots():
     assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}

@@ -93,6 +93,13 @@ def test_other_settings_count_in_place_of_the_recorded_ones(tmp_path):
     assert set(pd.read_csv(tmp_path / "rows.csv")["learning_rate"]) == {3e-4}
 
 
+@pytest.mark.parametrize("figures", [3, {"views": [1]}, {"views": {"fig_3": 1}}])
+def test_a_recorded_configuration_whose_figures_are_no_keys_is_named(figures, tmp_path):
+    folder = recorded(tmp_path, figures=figures)
+    with pytest.raises(UserError, match=r"config\.yaml: expected what each figure shows under 'figures'"):
+        stages.draw("fig_3", from_=folder, out=tmp_path / "rows.csv")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -44,6 +44,14 @@ def read_written(path: Path) -> Any:
         raise UserError(f"{path}: not readable as YAML: {error}") from None
 
 
+def read_keys(path: Path) -> dict[str, Any]:
+    """`read_written` of a configuration; `UserError` where a file holds anything but keys and their values."""
+    values = read_written(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a configuration: keys and their values")
+    return values
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")

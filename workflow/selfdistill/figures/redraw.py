@@ -12,7 +12,7 @@ from selfdistill.figures import drawing, plotting
 from selfdistill.records.lineage import located
 from selfdistill.settings import keys, validated
 from selfdistill.study import Study
-from selfdistill.written import read_written
+from selfdistill.written import read_keys
 
 
 def redraw(name: str, results: Path, out: Path, settings: Path | None = None) -> None:
@@ -23,7 +23,7 @@ def redraw(name: str, results: Path, out: Path, settings: Path | None = None) ->
     """
     figure = artifacts.figure_named(name)
     recorded = _recorded(results)
-    study = Study(recorded if settings is None else parse(_yaml(settings)))
+    study = Study(recorded if settings is None else parse(read_keys(settings)))
     try:
         inputs = {table: _located(files, results) for table, files in figure.files(study).items()}
         chosen = artifacts.settings_of(figure, study)
@@ -63,11 +63,13 @@ def _recorded(results: Path) -> Any:
     Only what figures show is brought up to date: a key that is no more is left out, a new one has its default.
     """
     path = results / "config.yaml"
-    values = _yaml(path)
+    values = read_keys(path)
     if "study" not in values:
         raise UserError(f"{path}: expected the recorded configuration of a study, with its name under 'study'")
     figures = values.get("figures", {})
-    views = figures.get("views", {})
+    views = figures.get("views", {}) if isinstance(figures, dict) else figures
+    if not isinstance(views, dict) or not all(isinstance(view, dict | None) for view in views.values()):
+        raise UserError(f"{path}: expected what each figure shows under 'figures' and its 'views'")
     for figure in [name for name, view in views.items() if view is not None]:
         views[figure] = _today(View, views[figure], f"{path}: figures.views.{figure}")
     if figures.get("narrow") is not None:
@@ -81,10 +83,3 @@ def _recorded(results: Path) -> Any:
 
 def _today(kind: type, recorded: dict[str, Any], where: str) -> Any:
     return validated(kind, {name: value for name, value in recorded.items() if name in keys(kind)}, where)
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    values = read_written(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a configuration: keys and their values")
-    return values

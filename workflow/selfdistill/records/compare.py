@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from selfdistill import tables
 from selfdistill.config import read_sections
@@ -13,6 +12,7 @@ from selfdistill.errors import UserError
 from selfdistill.records import arithmetic
 from selfdistill.records.reproduction import CONFIDENCE, FEWEST, Judgement, judge, limit
 from selfdistill.settings import as_json
+from selfdistill.written import read_keys
 
 KEYS = ["artifact", "model", "row", "benchmark", "metric"]
 SPREAD = "spread.parquet"  # of a reference: the tables of its repetitions
@@ -77,7 +77,13 @@ def _summaries(folder: Path) -> pd.DataFrame:
     if not paths:
         raise UserError(f"{folder}/tables holds no table to compare")
     summary = pd.concat([tables.read(path, tables.SUMMARY) for path in paths])
-    return summary[summary["origin"] == "measured"]
+    found = summary[summary["origin"] == "measured"].reset_index(drop=True)
+    if len(studies := found["study"].unique()) > 1:
+        raise UserError(f"{folder}/tables holds numbers of several studies: {', '.join(sorted(studies))}")
+    if (twice := found.duplicated(KEYS)).any():
+        name, files = _name(found.loc[twice, KEYS].iloc[0]), ", ".join(path.name for path in paths)
+        raise UserError(f"{folder}/tables holds {name} twice; one is a copy: {files}")
+    return found
 
 
 def _values(summary: pd.DataFrame) -> pd.Series:
@@ -89,13 +95,13 @@ def _settings(folder: Path) -> dict[str, object]:
     path = folder / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path}: no such file, so nothing says with which settings these tables were made")
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings = read_keys(path)
     sections, _ = read_sections(settings)
     settings |= {name: as_json(section) for name, section in sections.items()}
-    models = {
-        name: {key: value for key, value in entry.items() if key != "seed"}
-        for name, entry in settings["models"].items()
-    }
+    models = settings.get("models")
+    if not isinstance(models, dict) or not all(isinstance(entry, dict) for entry in models.values()):
+        raise UserError(f"{path}: expected the recorded configuration of a study, with its models under 'models'")
+    models = {name: {key: value for key, value in entry.items() if key != "seed"} for name, entry in models.items()}
     shared = {name: value for name, value in settings.items() if name not in OWN} | {"models": models}
     return pd.json_normalize(shared).iloc[0].to_dict()
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from selfdistill import tables
 from selfdistill.analysis.estimates import estimate
@@ -13,6 +12,7 @@ from selfdistill.analysis.responses import RUN_COLUMNS, per_problem
 from selfdistill.analysis.summaries import TOTALS, V, divided
 from selfdistill.errors import UserError
 from selfdistill.records.studies import check_whole
+from selfdistill.written import read_keys
 
 CONFIG = "config.yaml"
 COMPARED = (CONFIG, "evaluations", "traces", "claims")
@@ -52,7 +52,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _config(tree: Path) -> dict[str, Any]:
     path = tree / CONFIG
-    return flat(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return flat(read_keys(path)) if path.exists() else {}
 
 
 def _config_lines(first: dict[str, Any], second: dict[str, Any]) -> Iterator[str]:
