@@ -347,6 +347,13 @@ def test_the_command_line_takes_a_place_and_says_what_it_found(recorded: Path, c
     assert "nowhere.png: no record" in capsys.readouterr().err
 
 
+def test_a_name_that_is_no_file_is_told_as_such(tree: Path):
+    with pytest.raises(UserError, match=r"problems: a folder, where a table or figure in it is expected"):
+        lineage.trace(tree / "problems")
+    with pytest.raises(UserError, match=r"no such file, and no record of one \(did you mean 'train\.parquet'\?\)"):
+        lineage.trace(tree / "problems" / "trian.parquet")
+
+
 def test_what_is_no_results_tree_or_no_record_is_told(tree: Path, tmp_path: Path):
     with pytest.raises(UserError, match="no results tree"):
         verification.verify(tmp_path / "nothing")

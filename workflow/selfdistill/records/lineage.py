@@ -13,7 +13,7 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
-from selfdistill.errors import UserError
+from selfdistill.errors import UserError, nearest
 from selfdistill.files import is_unchanged, sha256_file
 from selfdistill.records.bundle import BUNDLE, SHOWN, Record, Records, place_in
 from selfdistill.records.provenance import sidecar_path
@@ -34,11 +34,21 @@ def trace(path: Path) -> list[str]:
     root = root_of(place)
     records = Records(root)
     if read_record(place, records) is None:
+        if path.is_dir():
+            raise UserError(f"{path}: a folder, where a table or figure in it is expected")
+        if not path.exists():
+            raise UserError(f"{path}: no such file, and no record of one{nearest(path.name, _beside(place, records))}")
         raise UserError(
             f"{path}: no record of where it comes from (expected {sidecar_path(path).name}, a line of {BUNDLE}, "
             "or a figure's metadata)"
         )
     return list(_chain(place, root, records, None, 0, set()))
+
+
+def _beside(path: Path, records: Records) -> set[str]:
+    """The names of the files in a file's folder, and of those that a record there is of."""
+    recorded = {Path(place).name for place in records.places() if (root_of(path) / place).parent == path.parent}
+    return recorded | {each.name for each in path.parent.glob("*") if each.is_file()}
 
 
 def _known(path: Path) -> int:

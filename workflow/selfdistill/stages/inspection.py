@@ -31,7 +31,8 @@ def verify(results: ResultsFolder) -> int:
     from selfdistill.records import arithmetic, verification
 
     problems = verification.verify(results)
-    print("\n".join(problems))
+    for problem in problems:
+        print(problem)
     if (mixed := arithmetic.mixed(results)) is not None:
         print(mixed)
     held = ", ".join(f"{number} {what}" for what, number in verification.counts(results).items())
@@ -44,8 +45,11 @@ def fingerprint(
     *, workers: Workers = 1, write: Annotated[Path | None, "Where the digests go, as those that are shipped."] = None
 ) -> int:
     """Compute a little of everything, and print its digests beside the shipped ones; status 1 when they differ."""
+    from selfdistill.errors import UserError
     from selfdistill.records import fingerprint as computing
 
+    if workers < 1:
+        raise UserError(f"--workers: {workers}; it must be 1 or more")
     found = computing.parts(workers)
     if write:
         computing.write(found, write)
