@@ -70,6 +70,19 @@ def test_a_file_that_is_not_there_or_no_file_is_one_line(page, tmp_path, monkeyp
         cli.main(["show-numbers", "--results", ".", "--page", "page.md"])
 
 
+def test_a_page_that_is_no_text_or_a_folder_is_one_line_and_stays(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("picture.png").write_bytes(b"\x89PNG")
+    Path("folder").mkdir()
+    status, errors = run(capsys, "show-numbers", "--results", ".", "--page", "picture.png")
+    assert (status, errors) == (2, "selfdistill: picture.png: not UTF-8 text, so no page\n")
+    status, errors = run(capsys, "document-config", "--page", "folder", "--schema", "schema.yaml")
+    assert (status, errors) == (2, "selfdistill: folder: cannot be written: Is a directory\n")
+    assert Path("picture.png").read_bytes() == b"\x89PNG" and sorted(tmp_path.iterdir()) == [
+        tmp_path / "folder", tmp_path / "picture.png",
+    ]  # fmt: skip
+
+
 ONTO = {  # what is written onto what, and the end of its sentence
     "a file that it reads": (
         ["load-problems", "--problem-set.source=file", "--problem-set.file=mine.jsonl", "--out=sub/../mine.jsonl"],
@@ -161,6 +174,7 @@ def offered(monkeypatch):
         (["diff", "a", "b", "c"], "'c' is a word too many: `selfdistill diff FIRST SECOND` takes no other"),
         (["plan", "--configfile"], "plan: --configfile expects a word behind it; `selfdistill plan --help`"),
         (["explain", "--target", "--cores", "2"], "explain: --target expects a word behind it"),
+        (["fingerprint", "--workers", "0"], "--workers: 0; it must be 1 or more"),
         (["load-problems"], "load-problems: missing --problem-set.source, --out"),
         (
             ["load-problems", "--out=x", "--problem-set.source=hubb"],

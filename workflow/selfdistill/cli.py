@@ -94,6 +94,8 @@ def _unreadable(error: Exception, given: Mapping[str, Any]) -> str | None:
     if not isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
         return None
     named = {str(path) for value in _flat(given).values() for path in _paths(value)}
+    if error.filename2 is not None and str(error.filename2) in named:  # a whole file, put in its place
+        return f"{error.filename2}: cannot be written: {error.strerror}"
     return f"{error.filename}: cannot be read: {error.strerror}" if str(error.filename) in named else None
 
 

@@ -10,6 +10,15 @@ Repos = Annotated[list[str], "Repositories of the hub."]
 Lock = Annotated[Path, "The lock file (config/revisions.json)."]
 
 
+def _text(page: Path) -> str:
+    from selfdistill.errors import UserError
+
+    try:
+        return page.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{page}: not UTF-8 text, so no page") from None
+
+
 @stage(UPKEEP)
 def show_verdicts(
     *, ledger: Annotated[Path, "Table of the claims ledger."], page: Annotated[Path, "The page."]
@@ -19,7 +28,7 @@ def show_verdicts(
     from selfdistill.files import write_text
     from selfdistill.pages import ledger_page
 
-    write_text(page, ledger_page.with_verdicts(page.read_text(encoding="utf-8"), tables.read(ledger, tables.LEDGER)))
+    write_text(page, ledger_page.with_verdicts(_text(page), tables.read(ledger, tables.LEDGER)))
 
 
 @stage(UPKEEP)
@@ -28,7 +37,7 @@ def show_numbers(*, results: ResultsFolder, page: Annotated[Path, "The page."]) 
     from selfdistill.files import write_text
     from selfdistill.pages import numbers
 
-    write_text(page, numbers.filled(page.read_text(encoding="utf-8"), results))
+    write_text(page, numbers.filled(_text(page), results))
 
 
 @stage(UPKEEP)
