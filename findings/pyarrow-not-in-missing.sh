@@ -7,7 +7,7 @@
 #          hands its filters on, and pandas' own comparisons keep such rows in both cases. In DuckDB's SQL neither keeps
 #          them.
 # With:    pyarrow 26.0.1, pandas 3.1.1; compared with DuckDB 2.0.1
-# Matters: answers that no grader could read have no grade. A second value to leave out turns "!=" into "not in", and the
+# Matters: answers that no grader could read have no grade. A second value left out turns "!=" into "not in", and the
 #          unread answers come into the set for fine-tuning, or into the denominator.
 set -euo pipefail
 work=$(mktemp -d)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # ms-swift's cosine reward rises again beyond the maximum length: twice as long is rewarded like an empty answer.
 #
-# Guess:   a right response gets less the longer it is, from 1.0 down to 0.5 at `cosine_max_len`, and 0.5 beyond; a wrong
+# Guess:   a right response gets less as it grows, from 1.0 down to 0.5 at `cosine_max_len`, and 0.5 beyond; a wrong
 #          one -0.5 up to 0.0, and 0.0 beyond.
-# Seen:    the cosine goes on. With a maximum of 1000 tokens, a right response of 1500 gets 0.75 and one of 2000 gets 1.0;
+# Seen:    the cosine goes on. With a maximum of 1000 tokens, a right response of 1500 gets 0.75, one of 2000 gets 1.0;
 #          a wrong one gets -0.25 and -0.5. Over several turns the tokens of all turns count together, while the default
 #          of `cosine_max_len` is the maximum of one completion: two full turns get what an empty one does.
 # With:    ms-swift 4.6.0 (its rewards alone)
@@ -37,7 +37,7 @@ defaults = SimpleNamespace(
     cosine_min_len_value_wrong=-0.5, cosine_max_len_value_wrong=0.0,
     cosine_min_len_value_correct=1.0, cosine_max_len_value_correct=0.5, cosine_max_len=1000,
 )
-reward = CosineReward(defaults, accuracy_orm=lambda answers, right, **_: [float(a == b) for a, b in zip(answers, right)])
+reward = CosineReward(defaults, accuracy_orm=lambda said, right, **_: [float(a == b) for a, b in zip(said, right)])
 
 def expect(name, tokens, right, wrong):
     found = reward(["5", "6"], ["5", "5"], response_token_ids=[tokens, tokens])
