@@ -175,6 +175,10 @@ def offered(monkeypatch):
         (["plan", "--configfile"], "plan: --configfile expects a word behind it; `selfdistill plan --help`"),
         (["explain", "--target", "--cores", "2"], "explain: --target expects a word behind it"),
         (["fingerprint", "--workers", "0"], "--workers: 0; it must be 1 or more"),
+        (
+            ["resolve-revisions", "--repos", "a/b", "--lock", "lock.json", "--kind", "modell"],
+            "--kind: unknown 'modell' (did you mean 'model'?); known: dataset, model",
+        ),
         (["load-problems"], "load-problems: missing --problem-set.source, --out"),
         (
             ["load-problems", "--out=x", "--problem-set.source=hubb"],

@@ -84,6 +84,9 @@ def test_a_table_on_one_side_only_is_said(tmp_path: Path):
 def test_a_missing_tree_is_told(tmp_path: Path):
     with pytest.raises(UserError, match="no such results tree"):
         diff(tmp_path / "nowhere", tmp_path)
+    (tmp_path / "README.md").write_text("a page")
+    with pytest.raises(UserError, match=r"README\.md: a file, no results tree"):
+        diff(tmp_path / "README.md", tmp_path)
 
 
 def test_a_folder_that_holds_nothing_to_compare_is_told(tmp_path: Path):

@@ -74,6 +74,11 @@ def test_a_mark_that_names_nothing_is_told(results, page, told):
         numbers.filled(page, results)
 
 
+def test_a_folder_without_tables_is_told(tmp_path):
+    with pytest.raises(UserError, match="nowhere: no results folder with tables in it"):
+        numbers.filled(marked("number: table_2 / base / L"), tmp_path / "nowhere")
+
+
 def test_the_command_writes_the_page(results, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"L is {marked('number: table_2 / base / L')}.\n", encoding="utf-8")

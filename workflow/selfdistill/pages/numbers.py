@@ -63,6 +63,8 @@ def _found(kind: str, what: str, before: str, results: Path) -> str:
 @cache
 def _summary(name: str, results: Path) -> pd.DataFrame:
     known = sorted(path.stem for path in (results / "tables").glob("*.parquet"))
+    if not known:
+        raise UserError(f"{results}: no results folder with tables in it")
     if name not in known:
         raise UserError(f"{results}/tables has no '{name}'{nearest(name, known)}; known: {', '.join(known)}")
     return tables.read(results / "tables" / f"{name}.parquet", tables.SUMMARY)

@@ -30,7 +30,7 @@ def diff(first: Path, second: Path) -> list[str]:
     """
     for tree in (first, second):
         if not tree.is_dir():
-            raise UserError(f"{tree}: no such results tree")
+            raise UserError(f"{tree}: {'a file, no results tree' if tree.exists() else 'no such results tree'}")
         check_whole(tree)
         if not any((tree / name).exists() for name in COMPARED):
             raise UserError(f"{tree}: no results tree (expected one of {', '.join(COMPARED)} in it)")

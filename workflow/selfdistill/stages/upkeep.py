@@ -1,12 +1,13 @@
 """Upkeep of locks, caches and generated pages."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from selfdistill.parameters import Out, OutFolder, ResultsFolder
 from selfdistill.stages.registry import UPKEEP, stage
 
 Repos = Annotated[list[str], "Repositories of the hub."]
+Kind = Annotated[Literal["dataset", "model"], "dataset or model."]
 Lock = Annotated[Path, "The lock file (config/revisions.json)."]
 
 
@@ -41,7 +42,7 @@ def show_numbers(*, results: ResultsFolder, page: Annotated[Path, "The page."]) 
 
 
 @stage(UPKEEP)
-def resolve_revisions(*, repos: Repos, kind: Annotated[str, "dataset or model."] = "dataset", lock: Lock) -> None:
+def resolve_revisions(*, repos: Repos, kind: Kind = "dataset", lock: Lock) -> None:
     """Look up the newest commits of hub repositories and add them to the lock file (needs the network)."""
     from selfdistill.problems import lock_revisions
 
