@@ -344,7 +344,7 @@ def test_the_command_line_takes_a_place_and_says_what_it_found(recorded: Path, c
     assert "2 problems" in capsys.readouterr().out
     assert cli.main(["trace", str(tree / "figures/it.png")]) == 0
     assert cli.main(["trace", "nowhere.png"]) == 2
-    assert "nowhere.png: no record" in capsys.readouterr().err
+    assert "nowhere.png: no such file, and no record of one" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_file_is_told_as_such(tree: Path):
