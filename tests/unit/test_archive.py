@@ -98,6 +98,18 @@ def test_an_unfinished_study_is_refused(tmp_path, monkeypatch, capsys):
     assert "not a finished study" in capsys.readouterr().err and not (tmp_path / "mine.zip").exists()
 
 
+@pytest.mark.parametrize("content", ["", "- a\n", "study: [a\n", "seed: 3\n"])
+def test_a_recorded_configuration_that_is_none_is_named(content, tmp_path):
+    study = tmp_path / "study"
+    (study / "claims").mkdir(parents=True)
+    for name in ("claims/ledger.parquet", "provenance.jsonl"):
+        shutil.copy(RESULTS / name, study / name)
+    (study / "config.yaml").write_text(content)
+    with pytest.raises(UserError, match=r"study/config\.yaml"):
+        archive(study, ROOT, tmp_path / "study.zip")
+    assert not (tmp_path / "study.zip").exists()
+
+
 def test_a_file_that_is_no_archive_is_not_written_over(made, tmp_path):
     mine, again = tmp_path / "mine.txt", tmp_path / "again.zip"
     mine.write_text("mine")

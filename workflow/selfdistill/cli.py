@@ -165,12 +165,12 @@ def read(arguments: list[str]) -> tuple[stages.Stage, str, dict[str, Any]]:
     for word in unknown:
         name = word.partition("=")[0]
         known = [flag.name for flag in flags if flag.place[0] not in _positional(stage)]
-        raise UserError(f"{command}: unknown flag '{name}'{nearest(name, known)}; `selfdistill {command} --help`")
+        raise UserError(f"{command}: unknown flag '{name}'{nearest(name, known)}; {_more(command)}")
     bare = _positional(stage)
     missing = [flag for flag in flags if flag.required and flag.dest not in vars(found)]
     if missing:
         named = ", ".join(flag.dest.upper() if flag.dest in bare else flag.name for flag in missing)
-        raise UserError(f"{command}: missing {named}; `selfdistill {command} --help`")
+        raise UserError(f"{command}: missing {named}; {_more(command)}")
     return stage, group, _parameters(stage, flags, vars(found))
 
 

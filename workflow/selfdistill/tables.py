@@ -66,30 +66,26 @@ TRACES = Kind(
     "traces",
     key=("study", "model", "run", "stage", "setting", "step", "problem_id", "sample"),
     text=("seed", "context_sample", "prompt_sha256", "response", "answer"),
-    schema=pa.schema(
-        [
-            *_schema(
-                study=pa.string(),
-                model=pa.string(),
-                run=pa.string(),  # "base", or the training run of the model
-                step=pa.int32(),  # trainer steps of the model; null outside of training runs
-                stage=pa.string(),
-                setting=pa.string(),
-                problem_id=pa.string(),
-                sample=pa.int32(),
-                seed=pa.uint64(),
-                context_sample=pa.int32(),  # which earlier response was shown as context; null without context
-                prompt_sha256=pa.string(),
-                response=pa.string(),
-                response_tokens=pa.int32(),
-                finish_reason=pa.string(),  # "stop" or "length"
-                answer=pa.string(),  # null without a closed box outside the thinking
-                correct=pa.bool_(),
-                accepted=pa.bool_(),  # the answer is not a guess (`verification.measure`)
-                verified=pa.bool_(),  # it is accepted, and shown to hold; outside the microcosm approximately
-            ),
-            *[pa.field(name, pa.int32()) for mode in COUNT_MODES for name in MARKER_COLUMNS[mode]],
-        ]
+    schema=_schema(
+        study=pa.string(),
+        model=pa.string(),
+        run=pa.string(),  # "base", or the training run of the model
+        step=pa.int32(),  # trainer steps of the model; null outside of training runs
+        stage=pa.string(),
+        setting=pa.string(),
+        problem_id=pa.string(),
+        sample=pa.int32(),
+        seed=pa.uint64(),
+        context_sample=pa.int32(),  # which earlier response was shown as context; null without context
+        prompt_sha256=pa.string(),
+        response=pa.string(),
+        response_tokens=pa.int32(),
+        finish_reason=pa.string(),  # "stop" or "length"
+        answer=pa.string(),  # null without a closed box outside the thinking
+        correct=pa.bool_(),
+        accepted=pa.bool_(),  # the answer is not a guess (`verification.measure`)
+        verified=pa.bool_(),  # it is accepted, and shown to hold; outside the microcosm approximately
+        **{name: pa.int32() for mode in COUNT_MODES for name in MARKER_COLUMNS[mode]},
     ),
 )
 

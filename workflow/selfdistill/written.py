@@ -52,6 +52,14 @@ def read_keys(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_recorded(path: Path) -> dict[str, Any]:
+    """`read_keys` of the configuration that a study records beside its results; `UserError` where it names no study."""
+    values = read_keys(path)
+    if "study" not in values:
+        raise UserError(f"{path}: expected the recorded configuration of a study, with its name under 'study'")
+    return values
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")

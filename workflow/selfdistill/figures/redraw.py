@@ -12,7 +12,7 @@ from selfdistill.figures import drawing, plotting
 from selfdistill.records.lineage import located
 from selfdistill.settings import keys, validated
 from selfdistill.study import Study
-from selfdistill.written import read_keys
+from selfdistill.written import read_keys, read_recorded
 
 
 def redraw(name: str, results: Path, out: Path, settings: Path | None = None) -> None:
@@ -63,9 +63,7 @@ def _recorded(results: Path) -> Any:
     Only what figures show is brought up to date: a key that is no more is left out, a new one has its default.
     """
     path = results / "config.yaml"
-    values = read_keys(path)
-    if "study" not in values:
-        raise UserError(f"{path}: expected the recorded configuration of a study, with its name under 'study'")
+    values = read_recorded(path)
     figures = values.get("figures", {})
     views = figures.get("views", {}) if isinstance(figures, dict) else figures
     if not isinstance(views, dict) or not all(isinstance(view, dict | None) for view in views.values()):

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import median
 
 import pandas as pd
-import yaml
 
 from selfdistill.config import parse as parse_config
 from selfdistill.errors import UserError
@@ -19,6 +18,7 @@ from selfdistill.planning.work import Study, Wildcards, expected_seconds, gpus_o
 from selfdistill.records.attempts import BENCHMARK as SUFFIX
 from selfdistill.records.attempts import is_whole
 from selfdistill.trial import SUFFIX as TRIAL
+from selfdistill.written import read_recorded
 
 # When Snakemake's benchmark looks at a job's processes (seconds): twice a second at first, then every half minute.
 SHORT, UNTIL, LONG = 0.5, 15.5, 30.0
@@ -98,8 +98,8 @@ def _benchmarked(logs: Path) -> Iterator[tuple[str, list[str], Path]]:
 def _recorded_study(recorded: Path, study: Study) -> Study | None:
     """A study by the configuration beside its results; None for one of other models, or that is not readable now."""
     try:
-        config = parse_config(yaml.safe_load(recorded.read_text(encoding="utf-8")))
-    except (OSError, UserError, yaml.YAMLError, TypeError):
+        config = parse_config(read_recorded(recorded))
+    except (OSError, UserError, TypeError):
         return None
     return (
         Study(config, study.assumed, study.root) if kind_of(config, study.assumed.small) == study.assumed.kind else None

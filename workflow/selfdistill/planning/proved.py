@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from selfdistill import tables
 from selfdistill.config import parse
@@ -17,6 +16,7 @@ from selfdistill.planning.measured import SUFFIX, measured_seconds
 from selfdistill.records.provenance import sidecar_path
 from selfdistill.study import Study
 from selfdistill.training.methods import METHODS
+from selfdistill.written import read_recorded
 
 RUNS = tuple(f"{method}-" for method in ("sft", *METHODS))  # how their names begin
 READ = ["model", "response_tokens", "finish_reason", "answer", "correct"]
@@ -36,7 +36,7 @@ def proved(results: Path, logs: Path, *, study: str, engine: str, sharding: Mapp
     configuration of the trial has left in the same folders does not count. `UserError` for a loss that is no number, or
     a skipped update.
     """
-    tried = Tried(Study(parse(yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8")))), results)
+    tried = Tried(Study(parse(read_recorded(results / "config.yaml"))), results)
     responses = _responses(tried)
     rows = [_engine(responses, engine), _grader(responses), *_training(tried, sharding), _checkpoints(tried)]
     rows.append(("tables and figures", f"{len(tried.study.tables)} tables, {len(tried.study.figures)} figures"))

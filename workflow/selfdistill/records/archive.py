@@ -17,6 +17,7 @@ import yaml
 from selfdistill.errors import UserError
 from selfdistill.files import all_below, atomic_path, write_text
 from selfdistill.records.bundle import BUNDLE, Record, Records, lines
+from selfdistill.written import read_recorded
 
 RESULTS = (
     "tables", "figures", "claims", "reading_room", "datasets", "curves", "curves.parquet", "spread.parquet",
@@ -62,7 +63,7 @@ def archive(results: Path, checkout: Path, out: Path) -> int:
 def _write_crate(folder: Path, results: Path, checkout: Path, records: dict[str, Record]) -> None:
     from rocrate.rocrate import ROCrate
 
-    study = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))["study"]
+    study = read_recorded(results / "config.yaml")["study"]
     citation = yaml.safe_load((checkout / "CITATION.cff").read_text(encoding="utf-8"))
     crate = ROCrate(version="1.1")  # what the profiles are written for
     crate.name = f"Results of the study '{study}'"
