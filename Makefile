@@ -47,7 +47,7 @@ env:  ## install everything into .venv (idempotent)
 	@$(PYTHON) envs/install.py
 
 reproduce: env  ## run the default study: every table and figure, on this machine
-	@$(TIMED); echo "reproduce: the microcosm study, 7 to 15 minutes on 2 idle cores; results/ says what lies where"; \
+	@$(TIMED); echo "reproduce: the microcosm study, 7 to 20 minutes on 2 idle cores; results/ says what lies where"; \
 	selfdistill fingerprint 2>/dev/null | tail -n 1; \
 	snakemake --cores $(CORES)
 
