@@ -1,8 +1,11 @@
-"""`python -m selfdistill`: the command line, from whichever interpreter runs it."""
+"""The command line, as `selfdistill` and as `python -m selfdistill`: from whichever interpreter runs it."""
 
 import sys
 
+from selfdistill import interrupts
 from selfdistill.warm import client
+
+sys.excepthook = interrupts.tell  # before the imports below, which take half a second
 
 
 def main() -> int:
@@ -11,4 +14,5 @@ def main() -> int:
     return cli.main()
 
 
-sys.exit(client.run(client.COMMAND_LINE, main))
+if __name__ == "__main__":
+    sys.exit(client.run(client.COMMAND_LINE, main))

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 from pydantic_core import PydanticUndefined
 
-from selfdistill import processes, stages
+from selfdistill import interrupts, processes, stages
 from selfdistill.disk import existing_folder, remedy
 from selfdistill.errors import UserError, nearest
 from selfdistill.files import sha256_meaning
@@ -59,6 +59,7 @@ class Flag:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one stage. Exit status: 0 done, 1 a comparison failed, 2 bad input or a failing disk (told in a sentence)."""
+    sys.excepthook = interrupts.tell
     arguments = sys.argv[1:] if argv is None else argv
     level = logging.INFO if processes.is_main() else logging.ERROR
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
