@@ -1232,6 +1232,24 @@ def test_rows_that_are_not_kept_or_come_late_are_not_read_at_the_start(tmp_path)
     opened(tmp_path, problem_set(source="file", file=str(late)))
 
 
+def test_two_names_for_one_benchmark_are_refused(tmp_path):
+    file = written_rows(tmp_path / "a.jsonl", [GOOD, GOOD | {"problem": "q"}])
+    (tmp_path / "b.jsonl").symlink_to(file)
+    sets = {name: {"source": "file", "file": str(tmp_path / f"{name}.jsonl")} for name in ("a", "b")}
+    usual = opened(tmp_path, over(problem_sets=sets)).study.config
+    along = usual.onpolicy.benchmarks
+    tested = {
+        "evaluation": {"benchmarks": [*usual.evaluation.benchmarks, "a", "b"]},
+        "onpolicy": {"benchmarks": along | {"train": [*along["train"], "b", "a"]}},
+    }
+    assert refused(tmp_path, over(problem_sets=sets, **tested)) == [
+        "config: evaluation.benchmarks: 'a' and 'b' are the same problems; name them once",
+        "config: onpolicy.benchmarks.train: 'b' and 'a' are the same problems; name them once",
+    ]
+    first = {"b": sets["b"] | {"size": 1}}
+    opened(tmp_path, over(problem_sets=sets | first, **tested))
+
+
 def test_a_part_with_other_problems_than_it_names_is_refused_at_the_start(tmp_path):
     file = written_rows(tmp_path / "a.jsonl", [GOOD, GOOD | {"problem": "q"}])
     part = {"source": "file", "file": str(file), "size": 1}

@@ -4,9 +4,10 @@ A check reads some sections of the configuration, and is made where these are so
 old results are gone is asked here of the same functions.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -472,6 +473,18 @@ def _trained_and_tested(study: Study) -> Faults:
             )
 
 
+def _tested_twice(study: Study) -> Faults:
+    """Of two names for the same problems, a reader would take the second for other evidence."""
+    config = study.config
+    listed = {"evaluation.benchmarks": config.evaluation.benchmarks}
+    listed |= {f"onpolicy.benchmarks.{trained}": tested for trained, tested in config.onpolicy.benchmarks.items()}
+    for place, names in listed.items():
+        for one, other in itertools.combinations((name for name in names if name != TRAINED), 2):
+            read = [asdict(config.problem_sets[name]) | {"file": None} for name in (one, other)]
+            if _same(config.problem_sets, one, other) and read[0] == read[1]:
+                yield f"{place}: '{one}' and '{other}' are the same problems; name them once"
+
+
 def _same(sets: Mapping[str, ProblemSet], one: str, other: str) -> bool:
     """Whether two entries are read from the same place."""
     return one == other or _place(sets[one]) == _place(sets[other])
@@ -695,6 +708,7 @@ CHECKS = (
     Check(("models", "onpolicy"), _released),
     Check(("study", "models", "onpolicy"), _equal_steps),
     Check(("problem_sets", "selection", "onpolicy", "evaluation"), _trained_and_tested),
+    Check(("problem_sets", "onpolicy", "evaluation"), _tested_twice),
     Check(("study", "models", "onpolicy", "figures"), _views),
     Check(("engine", "models", "sampling", "selection"), _temperatures),
     Check(("models", "sampling", "selection", "sft", "onpolicy"), _lengths),
