@@ -4,6 +4,7 @@ One list of statements serves all studies, so that a name this study lacks is as
 a slip, and would leave its statement without a verdict. Known are this study, those in config/ and those that ran.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,12 @@ def unknown_names(claims: Iterable[Claim], values: Mapping[str, Any]) -> Iterato
         for key in DEFINED_IN
         if (name := getattr(cell, key)) is not None
     }
-    studies = [values, *_others()]
-    known = {key: [*usual, *_names(studies, section)] for key, (section, usual) in DEFINED_IN.items()}
+    known = {key: list(usual) for key, (_, usual) in DEFINED_IN.items()}
+    for study in itertools.chain([values], _others()):
+        for key, (section, _) in DEFINED_IN.items():
+            known[key] += _names(study, section)
+        if all(name in known[key] for _, key, name in used):  # reading all studies would be half of a start
+            return
     for place, key, name in sorted(used):
         if name not in known[key]:
             listed = ", ".join(dict.fromkeys(known[key])) or "none"
@@ -46,9 +51,9 @@ def _others() -> Iterator[Any]:
             continue
 
 
-def _names(studies: Iterable[Any], section: str) -> Iterator[str]:
+def _names(study: Any, section: str) -> list[str]:
     """The keys of a section, whatever else is wrong with a study."""
-    for found in studies:
-        for part in section.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        yield from map(str, found if isinstance(found, Mapping) else ())
+    found = study
+    for part in section.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return [str(name) for name in found] if isinstance(found, Mapping) else []
