@@ -435,7 +435,7 @@ def test_money_is_gpu_hours_times_its_price(default: plan.Plan):
         for job in default.graph.jobs
     )
     on_gpus = plan.Plan(replace(default.graph, jobs=jobs), default.study)
-    hours = total(on_gpus.costs[job.id].gpu_hours for job in jobs)
+    hours = total(on_gpus.costs[job.id].seconds * (on_gpus.costs[job.id].gpus / 3600) for job in jobs)
     assert on_gpus.time(jobs).typical / 3600 == pytest.approx(hours.typical)
     assert hours.typical > 0
     row = next(line for line in plan.lines(on_gpus, 1000.0) if line.startswith("train_sft"))

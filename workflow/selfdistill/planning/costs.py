@@ -40,10 +40,6 @@ class Cost:
     work: Work
     source: str
 
-    @property
-    def gpu_hours(self) -> Range:
-        return self.seconds * (self.gpus / 3600)
-
 
 def costs(graph: Graph, study: Study) -> dict[int, Cost]:
     """The cost of every job of ``graph``, by its id."""

@@ -41,7 +41,7 @@ def is_plain_model(model: PreTrainedModel) -> bool:
 
 def supports(model: PreTrainedModel) -> bool:
     """True if `hidden_states` reproduces the model's training forward pass; False under gradient checkpointing."""
-    return is_plain_model(model) and not model.config.attention_dropout and not model.is_gradient_checkpointing
+    return is_plain_model(model) and not model.config.attention_dropout and not model.is_activation_checkpointing
 
 
 def hidden_states(
