@@ -673,7 +673,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] if given.device == "cuda" else ""
     os.environ["CUDA_VISIBLE_DEVICES"] = visible
     if given.device == "cuda" and not torch.cuda.is_available():
-        print("gpu_smoke: torch sees no CUDA device here; --device cpu --tiny tries the script itself", file=sys.stderr)
+        build = " (it is the CPU build)" if torch.version.cuda is None else ""
+        print(
+            f"gpu_smoke: torch{build} sees no CUDA device here; --device cpu --tiny tries the script itself",
+            file=sys.stderr,
+        )
         return 2
     warnings.simplefilter("ignore")
     device = torch.device("cuda", 0) if given.device == "cuda" else torch.device("cpu")

@@ -293,11 +293,47 @@ REFUSED = {
     ),
     "two models with the same weights in a family": (
         over(models={"twin": TWIN}, selection={"models": ["microcosm", "twin"]}),
-        "models.twin.seed: the same as that of 'microcosm', of the same family; base models of a family are averaged",
+        "models.twin.seed: the same weights as those of 'microcosm', of the same family; base models of a family are "
+        "averaged",
+    ),
+    "a second entry of the same weights and thinking": (
+        over(
+            models={"again": {"source": "model", "of": "microcosm", "family": "microcosm", "instruction": ""}},
+            selection={"models": ["again", "microcosm"]},
+        ),
+        "models.again.of: the same weights as those of 'microcosm', of the same family",
+    ),
+    "two runs of GRPO that a role takes": (
+        over(
+            onpolicy={
+                "runs": [
+                    *default()["onpolicy"]["runs"],
+                    {"model": "microcosm", "method": "grpo", "learning_rate": 1e-3},
+                ]
+            },
+            claims={"roles": {"high_reasoning": {"rates": {"grpo": [3e-4, 1e-3]}}}},
+        ),
+        "claims.roles.high_reasoning.rates: its statements take one run of 'grpo', and both "
+        "'grpo-train-lr0.0003-seed0' and 'grpo-train-lr0.001-seed0' fit",
+    ),
+    "two moving teachers that a role takes": (
+        runs({"method": "sdpo", "teacher_update_rate": 0.1}),
+        "claims.roles.high_reasoning.teacher: its statements take one run of 'sdpo', and both "
+        "'sdpo-ema0.05-train-lr0.0003-k100-seed0' and 'sdpo-ema0.1-train-lr0.0003-k100-seed0' fit",
+    ),
+    "a backslash in double quotes": (
+        'models: {microcosm: {instruction: "End with \\boxed{}."}}',
+        "a text with the control character '\\x08' for '\\boxed'; in double quotes write '\\\\boxed'",
+    ),
+    "complete as a text": ('complete: "yes"', "complete: true or false, without quotes (found 'yes')"),
+    "fewer problems than the data sets need": (
+        "selection: {target: 50}",
+        "sft.at_least: 800 responses are needed; 50 problems (selection.target) with up to 15 each (sft.per_problem, "
+        "sft.max_draws) give 750 at most",
     ),
     "two models of one repository in a family": (
         over(models={"a": OF_HUB, "b": OF_HUB}, selection={"models": ["microcosm", "a", "b"]}),
-        "models.b.repo: the same as that of 'a', of the same family",
+        "models.b.repo: the same weights as those of 'a', of the same family",
     ),
     "a word that the microcosm has not": (
         "evaluation: {words: {x: {bad: [wait, perhap]}}}",
@@ -614,8 +650,8 @@ REFUSED = {
     ),
     "more responses than are drawn": (
         "sft: {max_draws: 8, responses: 801, at_least: 801}",
-        "sft.at_least: 801 responses are needed; 100 problems (selection.target) with up to 8 each (sft.max_draws) "
-        "give 800 at most",
+        "sft.at_least: 801 responses are needed; 100 problems (selection.target) with up to 8 each (sft.per_problem, "
+        "sft.max_draws) give 800 at most",
     ),
     "a group of one": ("onpolicy: {rollouts: 1}", "onpolicy.rollouts: Input should be greater than 1"),
     "steps of 0": ("onpolicy: {steps: 0}", "onpolicy.steps: Input should be greater than 0"),
@@ -870,7 +906,7 @@ TAKEN = {
     "a truth by another word": "onpolicy: {keep_checkpoints: yes}",
     "on in quotes": 'figures: {views: {fig_3: {thinking: "on"}}}',
     "an emoji": "models: {microcosm: {instruction: 😀 und ümlaut}}",
-    "an instruction like a flag": 'models: {microcosm: {instruction: "--then=this {x} \\boxed{}"}}',
+    "an instruction like a flag": 'models: {microcosm: {instruction: "--then=this {x} \\\\boxed{}"}}',
     "an instruction of lines": 'models: {microcosm: {instruction: "one\\ntwo"}}',
     "a byte order mark": "\ufeffseed: 3",
     "Windows line ends": "seed: 3\r\nengine: transformers\r\n",
@@ -1314,6 +1350,8 @@ def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings
     assert opened(tmp_path, over(sft={"max_tokens": 400})).warnings == []
     slow = opened(tmp_path, over(onpolicy={"warmup_steps": 31})).warnings
     assert slow == ["config: onpolicy.warmup_steps: 31, where a run has 30 steps and never reaches its learning rate"]
+    warm = opened(tmp_path, over(sft={"warmup_steps": 51})).warnings
+    assert warm == ["config: sft.warmup_steps: 51, where fine-tuning has 50 steps and never reaches its learning rate"]
     nobody = over(
         sft={"models": [], "edited": ["kept"]},
         evaluation={"words": {"no_wait": {"bad": ["wait"]}}},
@@ -1362,6 +1400,20 @@ def test_a_model_along_training_that_is_gone_is_told_before_the_others_are_evalu
     (told,) = faults_at_start(study, [evaluate], here=True, keep_going=False)
     assert told.startswith(f"{folder}/step-15: missing") and f"delete {folder}" in told
     assert faults_at_start(study, [evaluate, train], here=True, keep_going=False) == []
+
+
+def test_published_checkpoints_have_weights_of_their_own(tmp_path):
+    entry = {"source": "folder", "folder": str(save_heads(tmp_path / "weights"))}
+    row = {"learning_rate": 1e-6, "checkpoint": "mine"}
+    rows = [{"model": "microcosm", "method": method} | row for method in ("grpo", "sdpo")]
+    assert refused(tmp_path, over(models={"mine": entry}, onpolicy={"released": rows})) == [
+        "config: onpolicy.released: microcosm, sdpo-train-lr1e-06-k100-seed0-released: 'mine' has the weights that "
+        "'grpo-train-lr1e-06-seed0-released' has; two runs end in different ones"
+    ]
+    own = over(
+        models={"mine": entry}, selection={"models": ["mine"]}, onpolicy={"released": [rows[0] | {"model": "mine"}]}
+    )
+    assert any("'mine' has the weights of the base model 'mine'" in told for told in refused(tmp_path, own))
 
 
 @pytest.mark.parametrize("use", ["a base model", "a published checkpoint"])

@@ -238,6 +238,13 @@ ANSWERS = {
     "a class by its name": ("a.parquet", class_column, [(LISTED, "B")]),
     "surrogate": ("a.jsonl", written('"\\ud800"'), "column 'answer': holds a lone surrogate"),
     "NUL": ("a.jsonl", written('"\\u0000"'), ["\x00"]),
+    "a single backslash": ("a.jsonl", written('"\\frac{3}{2}"'), "the control character '\\x0c' for '\\frac'"),
+    "a single backslash of a product": (
+        "a.jsonl",
+        written('"3\\times 4"'),
+        "the control character '\\t' for '\\times'",
+    ),
+    "a tab": ("a.jsonl", written('"3\\t4"'), ["3\t4"]),
     "not UTF-8 in Parquet": ("a.parquet", column(not_utf8()), "row 1, column 'answer': not UTF-8 text"),
     "category": ("a.parquet", column(pa.array(["1", "2", "1"]).dictionary_encode()), ["1", "2", "1"]),
     "large strings": ("a.parquet", column(["1"], pa.large_string()), ["1"]),

@@ -167,6 +167,7 @@ def test_a_difference_beyond_its_tolerance_fails(script: ModuleType):
 def test_without_a_gpu_it_says_so(script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
     assert script.main([]) == 2
     said = capsys.readouterr()
-    assert said.out == "" and said.err.count("\n") == 1 and "no CUDA device" in said.err
+    assert said.out == "" and said.err.count("\n") == 1 and "(it is the CPU build) sees no CUDA device" in said.err

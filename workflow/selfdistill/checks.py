@@ -21,6 +21,7 @@ from selfdistill.config import ROLES, Config, Model
 from selfdistill.errors import UserError, nearest
 from selfdistill.flags import Flags
 from selfdistill.generation.requests import ALL_WORDS, HOTTEST, Sampling, check_engine
+from selfdistill.generation.shards import BLOCK
 from selfdistill.microcosm import world
 from selfdistill.microcosm.vocabulary import VOCABULARY
 from selfdistill.models import MANIFEST, check_cached
@@ -152,6 +153,12 @@ def warnings_of(study: Study) -> list[str]:
             f"onpolicy.warmup_steps: {config.onpolicy.warmup_steps}, where a run has {shortest} steps and never "
             "reaches its learning rate"
         )
+    sft_steps = -(-config.sft.responses * config.sft.epochs // config.sft.batch_size)
+    if config.sft.models and sft_steps < config.sft.warmup_steps:
+        found.append(
+            f"sft.warmup_steps: {config.sft.warmup_steps}, where fine-tuning has {sft_steps} steps and never reaches "
+            "its learning rate"
+        )
     longest = config.sampling.collect.max_tokens
     if config.sft.models and config.sft.max_tokens < longest:
         found.append(
@@ -269,21 +276,29 @@ def _circles(study: Study) -> Faults:
 
 def _twins(study: Study) -> Faults:
     """No two base models of a family have the same weights: they would be counted as independent."""
-    first: dict[tuple[str, ...], str] = {}
-    for name, model in study.used_models.items():
-        weights = {
-            "microcosm": ("seed", str(model.seed)),
-            "hub": ("repo", f"{model.repo}@{model.revision}"),
-            "folder": ("folder", os.path.realpath(model.folder or "")),
-        }.get(model.source)
-        if weights is None:
-            continue
-        other = first.setdefault((*study.labels[name].values(), *weights), name)
-        if other != name:
-            yield (
-                f"models.{name}.{weights[0]}: the same as that of '{other}', of the same family; base models of a "
-                "family are averaged, and no two of them have the same weights"
-            )
+    config, models = study.config, study.used_models
+    bases = [name for name, model in models.items() if model.source != "model"]
+    for averaged in (bases, config.selection.models, config.sft.models):
+        first: dict[tuple[str, ...], str] = {}
+        for name in averaged:
+            weights = _weights(study.weights(name))
+            other = first.setdefault((*study.labels[name].values(), *weights), name)
+            if other != name:
+                again, like = (other, name) if models[other].source == "model" else (name, other)
+                key = "of" if models[again].source == "model" else weights[0]
+                yield (
+                    f"models.{again}.{key}: the same weights as those of '{like}', of the same family; base models of "
+                    "a family are averaged, and no two of them have the same weights"
+                )
+
+
+def _weights(model: Model) -> tuple[str, str]:
+    """What tells weights apart, where they are not another model's: a key and its value."""
+    if model.source == "microcosm":
+        return "seed", str(model.seed)
+    if model.source == "hub":
+        return "repo", f"{model.repo}@{model.revision}"
+    return "folder", os.path.realpath(model.folder or "")
 
 
 def _models_there(study: Study) -> Faults:
@@ -388,10 +403,11 @@ def _collected(study: Study) -> Faults:
             f"sft.per_problem: {sft.per_problem} right responses to a problem are wanted, of {sft.max_draws} "
             "(sft.max_draws)"
         )
-    if sft.at_least > problems * sft.max_draws:
+    most = min(sft.max_draws, sft.per_problem - 1 + BLOCK)  # a problem is drawn on in blocks, until it has enough
+    if sft.at_least > problems * most:
         yield (
             f"sft.at_least: {sft.at_least} responses are needed; {problems} problems (selection.target) with up to "
-            f"{sft.max_draws} each (sft.max_draws) give {problems * sft.max_draws} at most"
+            f"{most} each (sft.per_problem, sft.max_draws) give {problems * most} at most"
         )
 
 
@@ -424,8 +440,14 @@ def _aligned(study: Study) -> Faults:
 
 def _released(study: Study) -> Faults:
     """A published checkpoint has weights of its own, and stands in for no run that is trained here."""
+    shown: dict[tuple[str, str], str] = {}
     for (model, name), run in study.released.items():
         place = f"onpolicy.released: {model}, {name}"
+        weights = _weights(study.weights(run.checkpoint))
+        if weights == _weights(study.weights(model)):
+            yield f"{place}: '{run.checkpoint}' has the weights of the base model '{model}'"
+        elif (other := shown.setdefault(weights, name)) != name:
+            yield f"{place}: '{run.checkpoint}' has the weights that '{other}' has; two runs end in different ones"
         if study.config.models[run.checkpoint].source not in ("hub", "folder"):
             yield f"{place}: 'checkpoint' has to name a model of the source 'hub' or 'folder', not '{run.checkpoint}'"
         if (model, name.removesuffix(RELEASED)) in study.trained:
@@ -558,7 +580,23 @@ def _roles(study: Study, claims: Iterable[Claim]) -> Faults:
                 yield from _not_among(f"{place}.problem_set", [role.problem_set], study.config.onpolicy.benchmarks)
             if any(test.benchmark in ("hardest", "hardest_against_others") for test in tests):
                 yield from _not_among(f"{place}.hardest", [role.hardest], study.benchmarks)
+            yield from _run_twins(place, role, {cell.method for test in tests for cell in cells_of(test)}, runs)
             yield from _lacks_runs(place, role, {cell.method for test in tests for cell in cells_of(test)}, runs)
+
+
+def _run_twins(place: str, role: Role, methods: set[str | None], runs: pd.DataFrame) -> Faults:
+    """A sentence for runs of a method that are tested, of which two differ in what no statement tells apart."""
+    runs = runs[(runs["family"] == role.family) & (runs["problem_set"] == role.problem_set)]
+    runs = runs[(runs["thinking"] == role.thinking) & runs["whole_set"]]
+    for method in sorted(methods - {None, "base"}, key=str):
+        own = runs[(runs["method"] == method) & runs["learning_rate"].isin(role.rates.get(section_of(method), []))]
+        alike, key = ["model", "seed"], "rates"
+        if method in SELF_TAUGHT:
+            own = own[own["top_k"] == role.top_k].assign(moving=own["teacher_update_rate"] > 0)
+            alike, key = [*alike, "learning_rate", "context", "moving"], "teacher"
+        if own.duplicated(alike).any():
+            _, one, other, *_ = ("", *own.loc[own.duplicated(alike, keep=False), "run"])
+            yield f"{place}.{key}: its statements take one run of '{method}', and both '{one}' and '{other}' fit"
 
 
 def _lacks_runs(place: str, role: Role, methods: set[str | None], runs: pd.DataFrame) -> Faults:

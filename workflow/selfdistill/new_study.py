@@ -98,7 +98,7 @@ def text(model: str, problems: Path, benchmarks: Sequence[Path], file: Path) -> 
         study=_word(study),
         model=_word(name),
         source=_flow(source),
-        train=json.dumps(str(problems)),
+        train=json.dumps(str(problems), ensure_ascii=False),
         sets="\n".join(f"  {name}: {_flow({'source': 'file', 'file': str(path)})}" for name, path in sets.items()),
         tokens=tokens,
         longest=tokens + PROMPT_TOKENS,
@@ -191,9 +191,9 @@ def _name(given: str) -> str:
 
 def _word(name: str) -> str:
     """A name as YAML; in quotes where it would be something else, as ``no`` and ``on`` are."""
-    return name if yaml.safe_load(name) == name else json.dumps(name)
+    return name if yaml.safe_load(name) == name else json.dumps(name, ensure_ascii=False)
 
 
 def _flow(entry: Mapping[str, str]) -> str:
     """An entry as YAML on one line; a text in quotes, which may hold anything."""
-    return "{" + ", ".join(f"{key}: {json.dumps(value)}" for key, value in entry.items()) + "}"
+    return "{" + ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items()) + "}"

@@ -123,6 +123,8 @@ def _layers(start: Start) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
         except UserError as error:
             faults += str(error).splitlines()
             continue
+        if isinstance(content, Mapping) and isinstance(content.get("complete"), str):
+            faults.append(f"{path}: complete: true or false, without quotes (found {content['complete']!r:.80})")
         if isinstance(content, Mapping) and content.get("complete") is True:
             layers.clear()
         if isinstance(content, Mapping):

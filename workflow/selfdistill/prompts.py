@@ -131,7 +131,7 @@ def _chat(tokenizer: Any, user_text: str, *, enable_thinking: bool | None, syste
     messages.append({"role": "user", "content": user_text})
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switch)
-    except TemplateError as error:
+    except (TemplateError, ValueError) as error:  # of a tokenizer without template: ValueError
         roles = ", ".join(message["role"] for message in messages)
         raise UserError(f"the model's chat template refuses the turns {roles}: {error}") from None
     if system.strip() not in text:

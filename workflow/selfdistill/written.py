@@ -11,6 +11,9 @@ import yaml
 from selfdistill.errors import UserError
 from selfdistill.files import YAML_LOADER
 
+# What JSON and YAML make, in double quotes, of the backslash before these letters; LaTeX's commands begin so.
+_ESCAPES = {"\a": "a", "\b": "b", "\v": "v", "\f": "f", "\t": "t"}
+_LOST = re.compile(r"[\a\b\v\f][a-z]{1,12}|\t(?:imes|ext\{|heta|frac)")
 _KINDS = {"map", "seq", "str", "int", "float", "bool", "null", "merge", "timestamp"}
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 DEEPEST = 50  # levels; a configuration has six
@@ -149,11 +152,21 @@ def _key_faults(path: Path, node: yaml.MappingNode) -> Iterator[str]:
 
 
 def unwritable(text: str) -> str:
-    """Names the part of a text that no file or command can hold; empty if there is none."""
+    """Names the part of a text that no file or command can hold, or that nobody meant; empty if there is none."""
     if "\0" in text:
         return "a NUL character"
+    if lost := lost_backslash(text):
+        return lost
     half = next((letter for letter in text if "\ud800" <= letter <= "\udfff"), "")
     return f"half a character (\\u{ord(half):x}); write the character itself" if half else ""
+
+
+def lost_backslash(text: str) -> str:
+    """Names a character that double quotes made of a backslash, as ``\\b`` of ``\\boxed``; empty if there is none."""
+    if not (found := _LOST.search(text)):
+        return ""
+    meant = "\\" + _ESCAPES[found[0][0]] + found[0][1:]
+    return f"the control character {found[0][0]!r} for '{meant}'; in double quotes write '\\{meant}'"
 
 
 def _at(path: Path, mark: yaml.Mark | None) -> str:

@@ -345,7 +345,10 @@ class _Chosen:
     def _refuse_twins(self, found: pd.DataFrame, cell: Cell, alike: list[str]) -> None:
         if len(found) > 1 and found.duplicated(alike).any():
             twin = found.loc[found.duplicated(alike), "base"].iloc[0]
-            raise UserError(f"claims: several runs of '{twin}' with one seed fit {name_of(cell)}")
+            raise UserError(
+                f"claims: several runs of '{twin}' with one seed fit {name_of(cell)}; the role in claims.roles has to "
+                "name one of them, or the others have to go"
+            )
 
     # --- correlations ---------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from selfdistill.grading.grader import extract_answer
 from selfdistill.problems.text import bare_problem
 from selfdistill.problems.values import number_text, read_json, shown
 from selfdistill.tables import UNKNOWN_TYPE
+from selfdistill.written import lost_backslash
 
 PROBLEM_PATHS = ("problem", "question", "prompt")
 ANSWER_PATHS = ("answer", "ground_truth", "reward_model.ground_truth", "reward.ground_truth", "solution")
@@ -234,7 +235,7 @@ def _answer_text(value: Any, worked: bool, where: str) -> str:
         return _number(value, where)
     if not isinstance(value, str):
         raise UserError(f"{where}: {_kind(value)}, expected an answer")
-    text = _unquoted(value.strip())
+    text = _unquoted(_writable(value, where).strip())
     if not text:
         raise NoAnswerError(f"{where}: the answer is empty")
     if text.casefold() in NOT_A_VALUE or text in MADE_A_TEXT:
@@ -309,4 +310,6 @@ def _writable(text: str, where: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise UserError(f"{where}: holds a lone surrogate, which is not valid text") from None
+    if lost := lost_backslash(text):
+        raise UserError(f"{where}: holds {lost}")
     return text

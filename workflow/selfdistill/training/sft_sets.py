@@ -108,7 +108,7 @@ def _size(available: Mapping[str, Counts], sizes: SetSizes) -> int:
         lacking = " and ".join(f"{totals[name]} {name}" for name in totals if totals[name] < sizes.at_least)
         raise UserError(
             f"only {lacking} correct responses exist to {len(available[UNGUIDED])} problems, {sizes.at_least} are "
-            "needed: raise sft.max_draws or lower sft.at_least"
+            "needed: raise sft.per_problem and sft.max_draws, or lower sft.at_least"
         )
     return size
 
