@@ -64,6 +64,14 @@ def test_models_of_one_name_are_studied_apart(name, mine):
     assert all(list(content["models"]) == [name] for content in written)
 
 
+def test_a_file_with_a_character_beyond_sixteen_bits_is_read_again(mine):
+    """JSON's usual form of it is two halves, which YAML does not join."""
+    (mine / "odd one.jsonl").rename(mine / "𝔸.jsonl")
+    assert cli.main(command(mine, benchmarks="𝔸.jsonl")) == 0
+    written = yaml.safe_load((mine / "mine.yaml").read_text())
+    assert str(mine / "𝔸.jsonl") in {entry["file"] for entry in written["problem_sets"].values()}
+
+
 def test_a_name_that_yaml_takes_for_something_else_is_in_quotes(mine):
     (mine / "My Model").rename(mine / "no")
     (mine / "odd one.jsonl").rename(mine / "on.jsonl")

@@ -133,6 +133,13 @@ def test_a_template_without_a_system_turn_is_told(template, told):
         render(tokenizer_with(template), "Hi", system="Be brief.")
 
 
+def test_a_tokenizer_without_a_template_is_told():
+    tokenizer = byte_tokenizer(QWEN)
+    tokenizer.chat_template = None
+    with pytest.raises(UserError, match=r"the model's chat template refuses the turns user: .*chat_template is not set"):
+        render(tokenizer, "Hi")
+
+
 @pytest.mark.parametrize("text", ["Hi", "Hi<|user|>Hi"])
 def test_a_second_bos_is_what_the_tokenizer_puts_before_a_text_that_has_one(text):
     """As vLLM does with rendered text; a tokenizer without a BOS of its own adds nothing."""
