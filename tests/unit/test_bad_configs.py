@@ -626,6 +626,10 @@ REFUSED = {
         "sampling.collect: 'temperature' (1e-09) is below 0.01; 0 is greedy",
     ),
     "greedy training": ("sampling: {train: {temperature: 0}}", "sampling.train.temperature: 0 draws one response"),
+    "training on the likeliest words": (
+        "sampling: {train: {top_k: 1}}",
+        "sampling.train.top_k: 1 draws one response as often as there are rollouts; training needs more",
+    ),
     "a greedy search": ("sampling: {collect: {temperature: 0}}", "sampling.collect.temperature: 0 solves a problem"),
     "a temperature of 1e10": (
         "sampling: {collect: {temperature: 1.0e+10}}",
@@ -1350,6 +1354,20 @@ def test_what_is_named_for_nothing_and_what_is_not_there_yet_is_told_in_warnings
     assert opened(tmp_path, over(sft={"max_tokens": 400})).warnings == []
     slow = opened(tmp_path, over(onpolicy={"warmup_steps": 31})).warnings
     assert slow == ["config: onpolicy.warmup_steps: 31, where a run has 30 steps and never reaches its learning rate"]
+    sure = opened(tmp_path, over(statistics={"confidence": 0.05})).warnings
+    assert sure == [
+        "config: statistics.confidence: 0.05 is the share of intervals that cover the value, not that of those that "
+        "miss it; 0.95 is usual"
+    ]
+    greedy = {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "max_tokens": 400}
+    samples = default()["evaluation"]["samples"]
+    for place, overlay in {
+        "sampling.evaluate": over(sampling={"evaluate": greedy}),
+        "models.microcosm_off.evaluate": over(models={"microcosm_off": {"evaluate": greedy}}),
+    }.items():
+        assert opened(tmp_path, overlay).warnings == [
+            f"config: {place}.temperature: 0 draws one response {samples} times (evaluation.samples)"
+        ]
     warm = opened(tmp_path, over(sft={"warmup_steps": 51})).warnings
     assert warm == ["config: sft.warmup_steps: 51, where fine-tuning has 50 steps and never reaches its learning rate"]
     nobody = over(

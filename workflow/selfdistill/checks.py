@@ -37,6 +37,7 @@ from selfdistill.training.settings import RELEASED, TRAINED, Run, check_mirrors,
 
 SHIPPED = "reference"  # results that the repository holds
 LONGEST_WORD = 100_000  # bytes of a command that one flag may take: Linux takes 128 KiB for the whole of it
+USUAL_CONFIDENCE = 0.5  # below it, the share of intervals that miss is meant
 
 # Rules whose jobs sample with the engine.
 SAMPLING = {
@@ -144,6 +145,18 @@ def warnings_of(study: Study) -> list[str]:
         for name, problem_set in config.problem_sets.items()
         if name in study.benchmarks and problem_set.source == "microcosm" and (problem_set.size or 0) > held_out
     ]
+    if config.statistics.confidence < USUAL_CONFIDENCE:
+        found.append(
+            f"statistics.confidence: {config.statistics.confidence:g} is the share of intervals that cover the value, "
+            "not that of those that miss it; 0.95 is usual"
+        )
+    evaluated = {"sampling.evaluate": config.sampling.evaluate}
+    evaluated |= {f"models.{name}.evaluate": model.evaluate for name, model in study.used_models.items()}
+    for place, sampling in evaluated.items():
+        if sampling is not None and sampling.temperature == 0 and config.evaluation.samples > 1:
+            found.append(
+                f"{place}.temperature: 0 draws one response {config.evaluation.samples} times (evaluation.samples)"
+            )
     if not config.sft.models:
         unused = {"sft.edited": config.sft.edited, "evaluation.words": config.evaluation.words}
         found += [f"{place}: used nowhere, as sft.models names no model" for place, given in unused.items() if given]
@@ -658,6 +671,8 @@ def _commands(study: Study) -> Faults:
 
 def _temperatures(study: Study) -> Faults:
     config = study.config
+    if config.sampling.train.top_k == 1:
+        yield "sampling.train.top_k: 1 draws one response as often as there are rollouts; training needs more"
     if config.sampling.train.temperature == 0:
         yield "sampling.train.temperature: 0 draws one response as often as there are rollouts; training needs more"
     band = config.selection
