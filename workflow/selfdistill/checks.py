@@ -455,14 +455,13 @@ def _released(study: Study) -> Faults:
     """A published checkpoint has weights of its own, and stands in for no run that is trained here."""
     shown: dict[tuple[str, str], str] = {}
     for (model, name), run in study.released.items():
-        place = f"onpolicy.released: {model}, {name}"
-        weights = _weights(study.weights(run.checkpoint))
-        if weights == _weights(study.weights(model)):
+        place, weights = f"onpolicy.released: {model}, {name}", _weights(study.weights(run.checkpoint))
+        if study.config.models[run.checkpoint].source not in ("hub", "folder"):
+            yield f"{place}: 'checkpoint' has to name a model of the source 'hub' or 'folder', not '{run.checkpoint}'"
+        elif weights == _weights(study.weights(model)):
             yield f"{place}: '{run.checkpoint}' has the weights of the base model '{model}'"
         elif (other := shown.setdefault(weights, name)) != name:
             yield f"{place}: '{run.checkpoint}' has the weights that '{other}' has; two runs end in different ones"
-        if study.config.models[run.checkpoint].source not in ("hub", "folder"):
-            yield f"{place}: 'checkpoint' has to name a model of the source 'hub' or 'folder', not '{run.checkpoint}'"
         if (model, name.removesuffix(RELEASED)) in study.trained:
             yield f"{place}: the same run is trained here (onpolicy.runs); their numbers would be averaged"
 
