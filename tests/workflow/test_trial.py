@@ -12,7 +12,7 @@ from selfdistill.records import verification
 TRIAL = ("--cores", "2", "--configfile", "config/smoke.yaml")
 AUDIT = {
     "study": "audit",
-    "models": {name: {"source": "folder", "folder": "published", "instruction": ""} for name in ("theirs", "another")}
+    "models": {name: {"source": "folder", "folder": name, "instruction": ""} for name in ("theirs", "another")}
     | {"microcosm_off": None},
     "sft": {"models": []},
     "onpolicy": {
@@ -61,8 +61,9 @@ def test_the_records_of_a_trial_hold(tried, monkeypatch):
 
 
 def test_a_published_checkpoint_is_judged_without_training(tried):
-    trained = tried.folder / "results/smoke_trial/models/microcosm/grpo-train-lr0.0003-seed0/step-2"
-    (tried.folder / "published").symlink_to(trained)
+    for name, method in (("theirs", "grpo"), ("another", "sdpo")):
+        trained, *_ = sorted(tried.folder.glob(f"results/smoke_trial/models/microcosm/{method}-*/step-2"))
+        (tried.folder / name).symlink_to(trained)
     (tried.folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT))
     status, output = tried.run("snakemake", *TRIAL, "audit.yaml", "config/trial.yaml")
     assert status == 0, output
